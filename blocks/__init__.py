@@ -1,0 +1,1 @@
+"""Credentials and places: Prefect blocks, each with fields and one method that returns a ready client."""

@@ -1,0 +1,1 @@
+"""Where brightsiren runs: command line, listener, bootstrap, clusters. Nobody imports this package."""

@@ -1,0 +1,96 @@
+"""``siren``: the command for a person at a terminal.
+
+Exit codes: 0 done, 1 failed, 2 bad input. With ``--json`` stdout holds one JSON object and nothing else, also when the
+input was bad: ``{"rejected": "<reason>"}``. Logs go to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from deployments.cli import output
+from tasks.errors import SirenError, UnusableData
+
+# verb → module that defines `command`; imported only when the verb is called, so that help is instant
+VERBS = {
+    "demo": "rehearse a simulated alert and night through everything",
+    "doctor": "check programs, GPU, server, database, blocks and workers; say how to mend each",
+    "notice": "parse a notice and decide",
+    "skymap": "areas and distance of a sky map, and what it says of a position",
+    "plan": "plan telescopes for a notice or sky map",
+    "coverage": "what a list of pointings covered of a sky map",
+    "simulate": "make a night folder or a notice with known truth",
+    "reduce": "reduce a night folder or part of it, without a deployment",
+    "subtract": "subtract a reference from a science image and detect what is left",
+    "replay": "replay stored notices in their order and clock",
+    "listen": "run the listener: Kafka to durable notices to flow runs",
+    "bootstrap": "make blocks, pools, automations and deployments; twice makes no more than once",
+    "serve": "run everything on one machine, with the Prefect UI",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of the table."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb's module and return its command."""
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        return _load(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of verbs without importing any."""
+        del ctx
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def _load(verb: str) -> click.Command:
+    import importlib  # slow start-up: each verb brings its own heavy libraries
+
+    module = importlib.import_module(f"deployments.cli.{verb}")
+    if hasattr(module, "app"):
+        return typer.main.get_command(module.app)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name=verb, help=module.__doc__)(module.command)
+    return typer.main.get_command(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run ``siren`` and exit."""
+    words = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run(words))
+
+
+def run(words: list[str]) -> int:
+    """Run one verb; return the exit code."""
+    as_json = "--json" in words
+    output.send_logs_to_stderr()
+    group = Verbs(name="siren", help="Find the light of gravitational waves.", no_args_is_help=True)
+    try:
+        code = group.main(args=words, prog_name="siren", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
+    except (click.UsageError, UnusableData) as error:
+        return output.rejected(_words(error), as_json=as_json)
+    except SirenError as error:
+        return output.failed(_words(error), as_json=as_json)
+    except click.exceptions.Abort:
+        return output.failed("stopped by the user", as_json=as_json)
+    return int(code or 0)
+
+
+def _words(error: Exception) -> str:
+    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    log_tail = getattr(error, "log_tail", "")
+    return f"{text}\n{log_tail}".strip()

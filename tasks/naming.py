@@ -1,0 +1,162 @@
+"""Names of products: the only place that builds or parses a path.
+
+Text from outside (event ids, OBJECT cards) becomes part of a path only through the slugs here, which map anything
+hostile to letters, digits and ``+-.`` or to a hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from tasks.errors import UnusableData
+from tasks.records import Alert, Kind, Notice
+
+# LVK superevents: real (S), mock (MS) and test (TS) ones; older mocks and tests began with M and T
+LVK_EVENT_ID = re.compile(r"(?:MS|TS|S|M|T)\d{6}[a-z]{1,8}")
+MISSION_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+UNIT_NAME = re.compile(r"[0-9]?[A-Za-z]{2,8}\d{2}")
+FILTER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,7}")
+NIGHT_FOLDER = re.compile(r"(\d{4}-\d{2}-\d{2})(_ToO)?_gain(\d+)")
+OBJECT_SLUG_LENGTH = 40
+HASH_LENGTH = 16
+
+
+def hashed(text: str) -> str:
+    """Return a short name for ``text`` that is safe anywhere."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_LENGTH]
+
+
+def event_slug(notice: Notice) -> str:
+    """Name an event's folder: its id where that has the mission's form, else a hash of it."""
+    if notice.kind is Kind.GW:
+        return notice.event_id if LVK_EVENT_ID.fullmatch(notice.event_id) else f"gw-{hashed(notice.event_id)}"
+    mission = re.sub(r"[^A-Za-z0-9]+", "-", notice.mission).strip("-")[:24] or "unknown"
+    identity = notice.event_id if MISSION_EVENT_ID.fullmatch(notice.event_id) else hashed(notice.event_id)
+    return f"{mission}_{identity}"
+
+
+def slug(text: str) -> str:
+    """Turn a header's OBJECT into a strict name: letters, digits, ``+-.``, at most 40 characters, never empty."""
+    name = re.sub(r"[^A-Za-z0-9+.-]+", "-", text).strip("-.")[:OBJECT_SLUG_LENGTH]
+    return name or f"object-{hashed(text)}"
+
+
+def unit(text: str) -> str:
+    """Check a unit's name (``7DT01``): two to eight letters, perhaps after a digit, and two digits."""
+    if not UNIT_NAME.fullmatch(text):
+        raise UnusableData(f"unit name {text!r} is not of the form 7DT01: letters and two digits")
+    return text
+
+
+def filter_name(text: str) -> str:
+    """Check a filter's name: a letter and up to seven letters or digits."""
+    if not FILTER_NAME.fullmatch(text):
+        raise UnusableData(f"filter name {text!r} is not a letter followed by at most seven letters or digits")
+    return text
+
+
+def night_folder(night: date, *, gain_setting: int = 2750, too: bool = False) -> str:
+    """Name a raw night folder: ``2026-01-15_gain2750``, or ``2026-01-15_ToO_gain2750``."""
+    return f"{night.isoformat()}{'_ToO' if too else ''}_gain{gain_setting}"
+
+
+def parse_night_folder(name: str) -> tuple[date, bool, int]:
+    """Read night, target of opportunity or not, and gain setting from a raw night folder's name."""
+    match = NIGHT_FOLDER.fullmatch(name)
+    if match is None:
+        raise UnusableData(f"folder {name!r} is not a night: expected YYYY-MM-DD_gainN or YYYY-MM-DD_ToO_gainN")
+    try:
+        night = date.fromisoformat(match[1])
+    except ValueError as error:
+        raise UnusableData(f"folder {name!r} is not a night: {match[1]} is no date") from error
+    return night, match[2] is not None, int(match[3])
+
+
+def exposure_text(exposure_s: float) -> str:
+    """Write an exposure time: an integer where it is one (``100``), else with a point (``7.5``)."""
+    return f"{exposure_s:g}"
+
+
+def image_stem(object_name: str, unit_name: str, filter_: str, date_obs: datetime, exposure_s: float) -> str:
+    """Name a calibrated image: ``calib_<UNIT>_<OBJECT>_<YYYYMMDD>_<HHMMSS>_<filter>_<exptime>``."""
+    moment = date_obs.strftime("%Y%m%d_%H%M%S")
+    return f"calib_{unit_name}_{slug(object_name)}_{moment}_{filter_}_{exposure_text(exposure_s)}"
+
+
+def sidecar(product: Path) -> Path:
+    """Return the recipe file beside a product."""
+    return product.with_name(product.name + ".json")
+
+
+def variance_of(image: Path) -> Path:
+    """Return the variance plane beside an image."""
+    return image.with_name(image.name.removesuffix(".fits") + ".var.fits")
+
+
+def mask_of(image: Path) -> Path:
+    """Return the mask plane beside an image."""
+    return image.with_name(image.name.removesuffix(".fits") + ".mask.fits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertTree:
+    """Where the alert river keeps its files, under one root."""
+
+    root: Path
+
+    def notice(self, sha256: str, day: date) -> Path:
+        """Return the bytes of a notice as received."""
+        return self.root / "notices" / day.isoformat() / sha256
+
+    def dead_letter(self, sha256: str) -> Path:
+        """Return the bytes of a notice that could not be understood; ``<file>.json`` beside it tells why."""
+        return self.root / "dead-letter" / sha256
+
+    def event(self, notice: Notice) -> Path:
+        """Return the folder of one event's maps, plans and page."""
+        return self.root / "events" / event_slug(notice)
+
+    def visit(self, alert: Alert) -> Path:
+        """Return the folder of what one notice led to: ``<time>_<ALERTTYPE>_<hash>``, the same on every replay."""
+        moment = alert.notice.time_created or alert.notice.time
+        stamp = moment.strftime("%Y%m%dT%H%M%S") if moment else "undated"
+        return self.event(alert.notice) / f"{stamp}_{slug(alert.notice.alert_type)}_{alert.sha256[:8]}"
+
+    def sky_map(self, alert: Alert, role: str) -> Path:
+        """Return a notice's sky map, as sent."""
+        return self.visit(alert) / f"skymap-{slug(role)}.fits"
+
+    def plans(self, alert: Alert) -> Path:
+        """Return the folder of the plans that one notice led to."""
+        return self.visit(alert) / "plans"
+
+    def page(self, notice: Notice) -> Path:
+        """Return the event's page."""
+        return self.event(notice) / "index.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightTree:
+    """Where the night river keeps its products, under one root."""
+
+    root: Path
+
+    def masters(self, unit_name: str, night: date) -> Path:
+        """Return the folder of a unit's master frames of one night."""
+        return self.root / "masters" / unit(unit_name) / night.isoformat()
+
+    def scratch(self, unit_name: str, night: date) -> Path:
+        """Return the working folder of a unit's night: calibrated frames before astrometry."""
+        return self.root / "work" / unit(unit_name) / night.isoformat()
+
+    def science(self, object_name: str, unit_name: str, filter_: str) -> Path:
+        """Return the folder of calibrated images and stacks of one object, unit and filter."""
+        return self.root / "processed_1x1_gain2750" / slug(object_name) / unit_name / filter_name(filter_)
+
+    def report(self, night: date) -> Path:
+        """Return the folder of a night's page, tables and recipe."""
+        return self.root / "nights" / night.isoformat()

@@ -1,0 +1,125 @@
+"""Options: how a stage works. Frozen pydantic dataclasses whose docstrings become the fields of Prefect's run form."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+CONFIG = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(config=CONFIG, kw_only=True)
+class CalibrateOptions:
+    """How masters are combined and lights calibrated."""
+
+    combine: Literal["clipped", "seed", "median", "mean"] = "clipped"
+    """How a stack of frames becomes a master."""
+
+    clip_sigma: Annotated[float, Field(gt=1, le=20)] = 5.0
+    """Pixels further from the median than this many sigma are left out of a master (mode clipped)."""
+
+    minimum_bias: Annotated[int, Field(ge=1)] = 3
+    """Fewest bias frames for a master."""
+
+    minimum_darks: Annotated[int, Field(ge=1)] = 3
+    """Fewest darks of one exposure time for a master."""
+
+    minimum_flats: Annotated[int, Field(ge=1)] = 3
+    """Fewest flats of one filter for a master."""
+
+    cosmic_rays: bool = True
+    """Find cosmic rays and mask them."""
+
+    saturation_adu: Annotated[float, Field(gt=0)] = 60000.0
+    """Raw value at and above which a pixel is saturated, in ADU."""
+
+    batch: Annotated[int, Field(ge=1, le=100)] = 10
+    """Most frames on a device at a time."""
+
+
+@dataclass(config=CONFIG, kw_only=True)
+class ReduceOptions:
+    """How frames get their WCS and zero points."""
+
+    position_error_arcmin: Annotated[float, Field(gt=0, le=120)] = 30.0
+    """Largest pointing error that SCAMP looks for, in arcmin."""
+
+    detect_threshold: Annotated[float, Field(gt=0)] = 3.0
+    """Detection threshold of Source Extractor, in sigma of the sky."""
+
+    distortion_degree: Annotated[int, Field(ge=1, le=5)] = 3
+    """Degree of the distortion polynomial."""
+
+    maximum_rms_arcsec: Annotated[float, Field(gt=0)] = 0.30
+    """Largest rms against the reference, per axis, of a solution that is let through."""
+
+    minimum_matches: Annotated[int, Field(ge=3)] = 30
+    """Fewest stars matched with the reference of a solution that is let through."""
+
+    bright_mag: float = 12.0
+    """Brightest star used for the zero point, in mag."""
+
+    faint_mag: float = 18.0
+    """Faintest star used for the zero point, in mag."""
+
+    photometry_fraction: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """Part of the half axes of the image within which stars are used."""
+
+    program_timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    """Deadline of one run of an external program, in s."""
+
+
+@dataclass(config=CONFIG, kw_only=True)
+class StackOptions:
+    """Which frames are stacked together, and how."""
+
+    gap_s: Annotated[float, Field(gt=0)] = 300.0
+    """A longer time between two starts begins a new stack, in s."""
+
+    background_px: Annotated[int, Field(ge=32)] = 512
+    """Mesh size of the background that SWarp subtracts, in px."""
+
+    clip_sigma: Annotated[float, Field(gt=1)] = 5.0
+    """Clipping of outliers, in sigma."""
+
+    program_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """Deadline of SWarp, in s."""
+
+
+@dataclass(config=CONFIG, kw_only=True)
+class SearchOptions:
+    """How a reference is subtracted and what counts as a detection."""
+
+    engine: Literal["siren", "hotpants", "sfft"] = "siren"
+    """Engine that is tried first."""
+
+    align: Literal["auto", "wcs", "stars", "none"] = "auto"
+    """How the reference is brought onto the science image's pixels."""
+
+    detect_sigma: Annotated[float, Field(gt=0)] = 5.0
+    """Significance from which a detection is kept."""
+
+    program_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """Deadline of an external engine, in s."""
+
+
+@dataclass(config=CONFIG, kw_only=True)
+class PlanOptions:
+    """How an event is planned."""
+
+    engine: Literal["gwemopt", "siren"] = "gwemopt"
+    """Planner."""
+
+    tiles: Annotated[int, Field(ge=1, le=2000)] = 50
+    """Most tiles per telescope."""
+
+    hours: Annotated[float, Field(gt=0, le=96)] = 24.0
+    """Length of the window, in h."""
+
+    region: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """Credible region whose tiles are considered."""
+
+    program_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """Deadline of the planner, in s."""

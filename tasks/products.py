@@ -1,0 +1,173 @@
+"""Products: written aside and renamed, with a recipe beside each, so that a rerun is a lookup.
+
+A product is a file; ``<file>.json`` holds its sha256, what it was made from, with which options, code and tools, and
+the record that the task returned. ``recall`` gives that record back while the recipe is the same and every output is
+intact; ``staged`` makes a half-written file under a final name impossible.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+
+from tasks import naming
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What determines a product: stage, input files, options (anything JSON can hold), tool versions."""
+
+    stage: str
+    inputs: Sequence[Path] = ()
+    options: Any = None
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """Return a hash that changes when the recipe would give another product."""
+        content = {
+            "stage": self.stage,
+            "inputs": [[path.name, _identity(path)] for path in self.inputs],
+            "options": to_jsonable_python(self.options),
+            "tools": dict(self.tools),
+            "code": metadata.version("brightsiren"),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path``; on success sync it and rename it, on failure remove it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.{path.name}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``, durably and whole."""
+    with staged(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write ``content`` to ``path`` as UTF-8, durably and whole."""
+    write_bytes(path, content.encode())
+
+
+def recall(recipe: Recipe, output: Path, kind: type[R]) -> R | None:
+    """Return the record made by an earlier run of ``recipe``, or None where anything differs.
+
+    Parameters
+    ----------
+    recipe
+        What would be run now.
+    output
+        The first of the outputs: its sidecar lists them all and holds the record.
+    kind
+        The record's class.
+    """
+    note = _read_note(output)
+    if note is None or note.get("fingerprint") != recipe.fingerprint():
+        return None
+    outputs = note.get("outputs", [])
+    if not all(_intact(output.parent / entry["name"], entry) for entry in outputs):
+        return None
+    try:
+        return TypeAdapter(kind).validate_python(note["result"])
+    except (KeyError, ValidationError):
+        return None
+
+
+def remember(recipe: Recipe, outputs: Sequence[Path], result: Any) -> None:
+    """Write the sidecars of ``outputs``, the first of which also holds ``result``."""
+    entries = [_entry(path, relative_to=outputs[0].parent) for path in outputs]
+    fingerprint = recipe.fingerprint()
+    for path, entry in zip(outputs[1:], entries[1:], strict=True):
+        _write_note(path, {**entry, "fingerprint": fingerprint, "made_with": outputs[0].name})
+    _write_note(
+        outputs[0],
+        {
+            **entries[0],
+            "fingerprint": fingerprint,
+            "stage": recipe.stage,
+            "inputs": [{"name": str(path), "identity": _identity(path)} for path in recipe.inputs],
+            "options": to_jsonable_python(recipe.options),
+            "tools": dict(recipe.tools),
+            "code": metadata.version("brightsiren"),
+            "outputs": entries,
+            "result": to_jsonable_python(result),
+        },
+    )
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _entry(path: Path, *, relative_to: Path) -> dict[str, Any]:
+    status = path.stat()
+    return {
+        "name": os.path.relpath(path, relative_to),
+        "sha256": sha256_of(path),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+    }
+
+
+def _intact(path: Path, entry: Mapping[str, Any]) -> bool:
+    """Trust size and time where both agree; where only the time differs let the bytes decide."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    if status.st_size != entry["size"]:
+        return False
+    return bool(status.st_mtime_ns == entry["mtime_ns"] or sha256_of(path) == entry["sha256"])
+
+
+def _identity(path: Path) -> str:
+    """Identify an input by its content's hash where it is one of our products, else by size and time."""
+    note = _read_note(path)
+    status = path.stat()
+    if note and note.get("size") == status.st_size and note.get("mtime_ns") == status.st_mtime_ns:
+        return str(note["sha256"])
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _read_note(product: Path) -> dict[str, Any] | None:
+    try:
+        note = json.loads(naming.sidecar(product).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return note if isinstance(note, dict) else None
+
+
+def _write_note(product: Path, note: Mapping[str, Any]) -> None:
+    write_text(naming.sidecar(product), json.dumps(note, indent=1, sort_keys=True) + "\n")

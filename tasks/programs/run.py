@@ -1,0 +1,143 @@
+"""The only place that starts a process.
+
+Every program runs in its own process group and its own scratch folder, with a deadline of ours; when the deadline
+passes, or a file named ``CANCEL`` appears in a watched folder, the whole group is killed. Its log is kept in a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.errors import MissingPart, ProgramError
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.05
+LOG_TAIL_BYTES = 4000
+CANCEL_FILE = "CANCEL"
+# what a child may see of our environment: enough to run, nothing that may hold a secret
+ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A program that ended with exit code 0, and the log it wrote."""
+
+    seconds: float
+    log_file: Path
+
+    def log_text(self) -> str:
+        """Return the whole log."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+
+def find(names: Sequence[str]) -> Path:
+    """Return the first of ``names`` on PATH; raise ``MissingPart`` naming all of them."""
+    for name in names:
+        if (found := shutil.which(name)) is not None:
+            return Path(found)
+    raise MissingPart(f"none of the programs {', '.join(names)} is on PATH")
+
+
+def run(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    timeout_s: float,
+    environment: Mapping[str, str] | None = None,
+    cancel_folder: Path | None = None,
+) -> Finished:
+    """Run ``command`` in ``folder`` and wait for it.
+
+    Parameters
+    ----------
+    command
+        Program and arguments; never a shell's line.
+    folder
+        Its working folder, made if missing; the log is kept there as ``<program>.log``.
+    timeout_s
+        Wall time after which the whole process group is killed.
+    environment
+        Variables to add to the few that a program inherits.
+    cancel_folder
+        Where a file ``CANCEL`` means: stop at once.
+
+    Raises
+    ------
+    ProgramError
+        On a deadline, a cancellation, a signal or an exit code other than 0; with the tail of the log.
+    MissingPart
+        If the program cannot be started.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = Path(command[0]).name
+    log_file = folder / f"{name}.log"
+    inherited = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
+    started = time.monotonic()
+    with log_file.open("wb") as output:
+        try:
+            process = subprocess.Popen(
+                list(command),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**inherited, **(environment or {})},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise MissingPart(f"{name} cannot be started: {error}") from error
+        try:
+            trouble = _wait(process, deadline=started + timeout_s, cancel_folder=cancel_folder)
+        finally:
+            _kill_group(process)
+    if trouble is None and process.returncode != 0:
+        trouble = _exit_words(process.returncode)
+    if trouble is not None:
+        raise ProgramError(f"{name} {trouble} (allowed: exit code 0 within {timeout_s:g} s)", log_tail=tail(log_file))
+    seconds = time.monotonic() - started
+    log.debug("%s finished in %.2f s", name, seconds)
+    return Finished(seconds=seconds, log_file=log_file)
+
+
+def tail(log_file: Path) -> str:
+    """Return the last few kilobytes of a log."""
+    with log_file.open("rb") as file:
+        file.seek(max(0, log_file.stat().st_size - LOG_TAIL_BYTES))
+        return file.read().decode("utf-8", "replace")
+
+
+def _wait(process: subprocess.Popen[bytes], *, deadline: float, cancel_folder: Path | None) -> str | None:
+    """Wait for the process; return what went wrong in words, or None."""
+    while True:
+        try:
+            process.wait(timeout=POLL_S)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > deadline:
+                return "ran past its deadline and was killed"
+            if cancel_folder is not None and (cancel_folder / CANCEL_FILE).exists():
+                return "was cancelled"
+        else:
+            return None
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process and whatever it started; a finished group is no error."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _exit_words(returncode: int) -> str:
+    if returncode < 0:
+        return f"was ended by signal {signal.Signals(-returncode).name}"
+    return f"ended with exit code {returncode}"

@@ -1,0 +1,1 @@
+"""The durable record of notices, effects and products: SQLAlchemy models, Alembic migrations, queries."""
