@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 
 import click
-import typer
 
 from deployments.cli import output
 from tasks.errors import SirenError, UnusableData
@@ -57,12 +56,8 @@ class Verbs(click.Group):
 def _load(verb: str) -> click.Command:
     import importlib  # slow start-up: each verb brings its own heavy libraries
 
-    module = importlib.import_module(f"deployments.cli.{verb}")
-    if hasattr(module, "app"):
-        return typer.main.get_command(module.app)
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name=verb, help=module.__doc__)(module.command)
-    return typer.main.get_command(app)
+    command: click.Command = importlib.import_module(f"deployments.cli.{verb}").command
+    return command
 
 
 def main(arguments: list[str] | None = None) -> None:
