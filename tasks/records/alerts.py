@@ -1,0 +1,210 @@
+"""Records of the alert river: notices, sky maps in numbers, decisions, plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+
+class Kind(StrEnum):
+    """What sort of event a notice speaks of."""
+
+    GW = "gw"
+    GRB = "grb"
+
+
+class Audience(StrEnum):
+    """Where a message belongs; a block maps each to a channel."""
+
+    GW = "gw"
+    GRB = "grb"
+    LOW_SIGNIFICANCE = "low-significance"
+    TEST = "test"
+    OPERATORS = "operators"
+
+
+class MapRole(StrEnum):
+    """Which of a notice's localisations a sky map is."""
+
+    GW = "gw"
+    COMBINED = "combined"
+    HEALPIX = "healpix"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coincidence:
+    """A gravitational-wave event's coincidence with another observatory's trigger."""
+
+    observatory: str | None = None
+    search: str | None = None
+    time_difference_s: float | None = None
+    time_coincidence_far_hz: float | None = None
+    time_sky_coincidence_far_hz: float | None = None
+    gcn_notice_id: str | None = None
+    ivorn: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """One message about one event, understood.
+
+    ``event_id`` is what the sender wrote: never use it as a path (see ``naming.event_slug``). ``alert_type`` keeps
+    the sender's word, upper-case (EARLYWARNING, PRELIMINARY, INITIAL, UPDATE, RETRACTION, or an unknown one).
+    ``remarks`` are sentences on what could not be understood; they degrade the message, never refuse it.
+    """
+
+    kind: Kind
+    mission: str
+    event_id: str
+    alert_type: str
+    time_created: datetime | None = None
+    time: datetime | None = None
+    test: bool = False
+    retraction: bool = False
+    significant: bool | None = None
+    topic: str | None = None
+    # gravitational waves
+    classification: Mapping[str, float] | None = None
+    properties: Mapping[str, float] | None = None
+    instruments: tuple[str, ...] | None = None
+    far_hz: float | None = None
+    group: str | None = None
+    pipeline: str | None = None
+    search: str | None = None
+    duration_s: float | None = None
+    central_frequency_hz: float | None = None
+    coincidence: Coincidence | None = None
+    urls: Mapping[str, str] = field(default_factory=dict)
+    # gamma-ray bursts, X-ray transients, neutrinos
+    instrument: str | None = None
+    ids: tuple[str, ...] = ()
+    packet_type: int | None = None
+    record_number: int | None = None
+    subtype: str | None = None
+    alert_tense: str | None = None
+    role: str | None = None
+    ivorn: str | None = None
+    ra_deg: float | None = None
+    dec_deg: float | None = None
+    error_deg: float | None = None
+    containment: float | None = None
+    rate_snr: float | None = None
+    image_snr: float | None = None
+    duration_trigger_s: float | None = None
+    energy_kev: tuple[float, float] | None = None
+    magnitude: float | None = None
+    slew_status: str | None = None
+    follow_up_event: str | None = None
+    flags: tuple[str, ...] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkyMapSummary:
+    """What one sky map says: areas in deg², distances in Mpc, the position of its peak."""
+
+    role: MapRole
+    area50_deg2: float
+    area90_deg2: float
+    distance_mpc: float | None = None
+    distance_std_mpc: float | None = None
+    distance_median_mpc: float | None = None
+    distance_p05_mpc: float | None = None
+    distance_p95_mpc: float | None = None
+    peak_ra_deg: float
+    peak_dec_deg: float
+    rows: int
+    seed_area50_deg2: float
+    seed_area90_deg2: float
+    seed_distance_mpc: float
+    seed_distance_std_mpc: float
+    creator: str | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """A notice with its sky maps reduced to numbers: all that a decision may look at."""
+
+    notice: Notice
+    sha256: str
+    sky_map: SkyMapSummary | None = None
+    combined: SkyMapSummary | None = None
+
+    @property
+    def best_map(self) -> SkyMapSummary | None:
+        """The combined map when there is one, else the event's own."""
+        return self.combined or self.sky_map
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """One condition of a policy: what it looked at, what it found, what it wanted, whether that held."""
+
+    rule: str
+    condition: str
+    value: str
+    passed: bool
+
+
+class PlanMode(StrEnum):
+    """Whether a plan starts: never, when somebody presses the button, or by itself."""
+
+    NO = "no"
+    BUTTON = "button"
+    AUTOMATIC = "automatic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a policy says of an alert, with its reasons in words."""
+
+    policy: str
+    policy_sha256: str
+    rule: str
+    score: int | None
+    action: str
+    plan: PlanMode = PlanMode.NO
+    telescopes: tuple[str, ...] = ()
+    audience: Audience = Audience.GW
+    mention: bool = False
+    reasons: tuple[Reason, ...] = ()
+    summary: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One pointing of a plan. ``probability`` is the map's probability inside the footprint (0 to 1)."""
+
+    id: str
+    ra_deg: float
+    dec_deg: float
+    start: datetime | None = None
+    exposure_s: float = 0.0
+    filter: str = ""
+    probability: float = 0.0
+    airmass: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one telescope should observe for one event.
+
+    ``probability`` is the map's probability over the union of the footprints, ``area_deg2`` the union's area,
+    ``seconds`` the time spent on planning; ``reason`` says why there are no tiles, or is empty.
+    """
+
+    event_id: str
+    telescope: str
+    engine: str
+    tiles: tuple[Tile, ...] = ()
+    probability: float = 0.0
+    area_deg2: float = 0.0
+    seconds: float = 0.0
+    reason: str = ""
+    start: datetime | None = None
+    end: datetime | None = None

@@ -1,0 +1,291 @@
+"""The import law and the Prefect pitfalls, stated as data and checked on the syntax tree."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGES = ("flows", "tasks", "blocks", "deployments", "benchmarks", "tests")
+VOCABULARY = {"tasks.records", "tasks.options", "tasks.errors", "tasks.naming"}
+HOUSEKEEPING = {"tasks.runtime", "tasks.products"}
+
+# layer → the layers of ours that it may import
+LAW: Mapping[str, frozenset[str]] = {
+    "vocabulary": frozenset({"vocabulary"}),
+    "science": frozenset({"science", "vocabulary"}),
+    "programs": frozenset({"programs", "vocabulary"}),
+    "io": frozenset({"io", "vocabulary"}),
+    "registry": frozenset({"registry", "vocabulary"}),
+    "telescopes": frozenset({"telescopes", "vocabulary"}),
+    "policies": frozenset({"policies", "vocabulary"}),
+    "products": frozenset({"vocabulary"}),
+    "runtime": frozenset({"vocabulary"}),
+    "tasks": frozenset(
+        {
+            "science",
+            "programs",
+            "io",
+            "registry",
+            "telescopes",
+            "policies",
+            "products",
+            "runtime",
+            "blocks",
+            "vocabulary",
+        }
+    ),
+    "blocks": frozenset({"blocks"}),
+    "flows": frozenset({"flows", "tasks", "runtime", "products", "blocks", "vocabulary"}),
+    "deployments": frozenset(
+        {
+            "deployments",
+            "flows",
+            "tasks",
+            "science",
+            "programs",
+            "io",
+            "registry",
+            "telescopes",
+            "policies",
+            "products",
+            "runtime",
+            "blocks",
+            "vocabulary",
+        }
+    ),
+}
+
+# library → the layers, or single modules, that may import it
+LIBRARIES: Mapping[str, frozenset[str]] = {
+    "prefect": frozenset({"flows", "tasks", "runtime", "blocks", "deployments"}),
+    "prefect_dask": frozenset({"runtime", "deployments"}),
+    "dask": frozenset({"runtime", "tasks.runtime", "deployments"}),
+    "distributed": frozenset({"runtime", "tasks.runtime", "deployments"}),
+    "subprocess": frozenset({"tasks.programs.run"}),
+    "multiprocessing": frozenset(),
+    "pickle": frozenset(),
+    "cupy": frozenset({"tasks.science.arrays"}),
+    "cupyx": frozenset({"tasks.science.arrays"}),
+    "sqlalchemy": frozenset({"registry"}),
+    "alembic": frozenset({"registry"}),
+    "slack_sdk": frozenset({"io", "blocks", "deployments"}),
+    "webdav3": frozenset({"io", "blocks"}),
+    "confluent_kafka": frozenset({"deployments"}),
+}
+NEVER_IN_FLOWS = frozenset({"numpy", "astropy", "scipy", "sep", "photutils", "matplotlib", "healpy", "cupy"})
+EXCUSES = ("slow start-up", "optional")
+LARGEST_FILE = 400
+LARGEST_FUNCTION = {"flows": 60, "": 40}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """A line that breaks the law, and how."""
+
+    module: str
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line}: {self.what}"
+
+
+def layer_of(module: str) -> str:
+    """Return the layer that a module of ours belongs to."""
+    if ".".join(module.split(".")[:2]) in VOCABULARY:
+        return "vocabulary"
+    if module in HOUSEKEEPING:
+        return module.removeprefix("tasks.")
+    parts = module.split(".")
+    if parts[0] == "tasks" and len(parts) > 1 and parts[1] in LAW:
+        return parts[1]
+    return parts[0]
+
+
+def modules(root: Path) -> dict[str, str]:
+    """Return the source of every module of ours by its dotted name."""
+    found = {}
+    for package in ("flows", "tasks", "blocks", "deployments"):
+        for path in sorted((root / package).rglob("*.py")):
+            name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+            found[name] = path.read_text(encoding="utf-8")
+    return found
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Yield every import statement with the dotted names that it may load."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node, alias.name
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                yield node, f"{node.module}.{alias.name}"
+
+
+def ours(name: str, known: frozenset[str]) -> str | None:
+    """Return the module of ours that a dotted name lies in, or None for a library."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        if (candidate := ".".join(parts[:length])) in known:
+            return candidate
+    return None
+
+
+def check(module: str, source: str, known: frozenset[str]) -> list[Violation]:
+    """Return everything in one module that breaks the law."""
+    tree = ast.parse(source)
+    lines = source.splitlines()
+    rules = (_own_imports, _library_imports, _late_imports, _sizes, _dangerous_calls, _prefect_pitfalls)
+    return [violation for rule in rules for violation in rule(module, tree, lines, known)]
+
+
+def _own_imports(module, tree, lines, known):
+    allowed = LAW[layer_of(module)]
+    for node, name in imports(tree):
+        target = ours(name, known)
+        if target is None or target in {"tasks", module}:
+            continue
+        if layer_of(target) not in allowed:
+            yield Violation(module=module, line=node.lineno, what=f"{layer_of(module)} may not import {target}")
+
+
+def _library_imports(module, tree, lines, known):
+    layer = layer_of(module)
+    for node, name in imports(tree):
+        library = name.split(".")[0]
+        if library in LIBRARIES and not {layer, module} & LIBRARIES[library]:
+            yield Violation(module=module, line=node.lineno, what=f"{layer} may not import the library {library}")
+        if layer == "flows" and library in NEVER_IN_FLOWS:
+            yield Violation(module=module, line=node.lineno, what=f"a flow may not import {library}")
+
+
+def _late_imports(module, tree, lines, known):
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for node, name in imports(function):
+            # one comment excuses the block of imports that it stands above or beside
+            first = node.lineno - 1
+            while first > 0 and lines[first - 1].strip().startswith(("import ", "from ", "#")):
+                first -= 1
+            excuse = " ".join(lines[first : node.lineno])
+            if not any(word in excuse for word in EXCUSES):
+                yield Violation(module=module, line=node.lineno, what=f"import of {name} inside a function, unexcused")
+
+
+def _sizes(module, tree, lines, known):
+    if len(lines) > LARGEST_FILE:
+        yield Violation(module=module, line=1, what=f"{len(lines)} lines; a file over {LARGEST_FILE} is two files")
+    limit = LARGEST_FUNCTION.get(layer_of(module), LARGEST_FUNCTION[""])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (size := code_lines(node)) > limit:
+            yield Violation(
+                module=module, line=node.lineno, what=f"{node.name} has {size} lines of code; limit {limit}"
+            )
+
+
+def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Count the lines of a function's body without its docstring."""
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def _dangerous_calls(module, tree, lines, known):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in {"os.system", "os.popen", "eval", "exec"}:
+                yield Violation(module=module, line=node.lineno, what=f"call of {called}")
+            if any(key.arg == "shell" and ast.unparse(key.value) != "False" for key in node.keywords):
+                yield Violation(module=module, line=node.lineno, what="a process through a shell")
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "BaseException"):
+            yield Violation(module=module, line=node.lineno, what="an except that catches everything")
+
+
+def _prefect_pitfalls(module, tree, lines, known):
+    layer = layer_of(module)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _decorators(module, layer, node)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _method(node.value) == "submit":
+            yield Violation(module=module, line=node.lineno, what="a submitted task whose future nobody keeps")
+        if isinstance(node, ast.Call):
+            yield from _calls(module, layer, node)
+
+
+def _decorators(module, layer, node):
+    for decorator in node.decorator_list:
+        name = ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
+        keywords = {key.arg for key in decorator.keywords} if isinstance(decorator, ast.Call) else set()
+        if name in {"task", "prefect.task"}:
+            if layer != "tasks":
+                yield Violation(module=module, line=node.lineno, what=f"a task outside tasks/*.py: {node.name}")
+            if "cache_policy" not in keywords:
+                yield Violation(module=module, line=node.lineno, what=f"task {node.name} states no cache_policy")
+            if "retries" in keywords and "retry_condition_fn" not in keywords:
+                yield Violation(
+                    module=module, line=node.lineno, what=f"task {node.name} retries whatever the error: no condition"
+                )
+            if "timeout_seconds" in keywords:
+                yield Violation(
+                    module=module, line=node.lineno, what=f"timeout_seconds of {node.name} stops no program on a worker"
+                )
+        if name in {"flow", "prefect.flow"} and layer != "flows":
+            yield Violation(module=module, line=node.lineno, what=f"a flow outside flows/: {node.name}")
+        if name in {"flow", "prefect.flow"} and "flow_run_name" not in keywords:
+            yield Violation(module=module, line=node.lineno, what=f"flow {node.name} has no flow_run_name")
+
+
+def _calls(module, layer, node):
+    method = _method(node)
+    if layer == "tasks" and method in {"submit", "map"} and not _is_pool(node):
+        yield Violation(module=module, line=node.lineno, what=f".{method}() inside a task can deadlock the slots")
+    if method == "submit":
+        for value in [*node.args, *(key.value for key in node.keywords)]:
+            if isinstance(value, ast.Call) and ast.unparse(value.func).split(".")[-1] == "unmapped":
+                yield Violation(
+                    module=module, line=node.lineno, what="unmapped() under .submit reaches Dask as a tuple"
+                )
+
+
+def _method(node: ast.Call) -> str | None:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else None
+
+
+def _is_pool(node: ast.Call) -> bool:
+    """Threads of our own inside one task are no Prefect tasks."""
+    return isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in {"pool", "threads"}
+
+
+def cycles(sources: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Return the import cycles among our modules, each once."""
+    known = frozenset(sources)
+    graph = {
+        module: {
+            target
+            for _, name in imports(ast.parse(source))
+            if (target := ours(name, known)) not in {None, module} and not module.startswith(f"{target}.")
+        }
+        for module, source in sources.items()
+    }
+    found: set[tuple[str, ...]] = set()
+
+    def walk(module: str, path: tuple[str, ...]) -> None:
+        if module in path:
+            loop = path[path.index(module) :]
+            first = loop.index(min(loop))
+            found.add(loop[first:] + loop[:first])
+            return
+        if module in done:
+            return
+        for target in sorted(graph[module]):
+            walk(target, (*path, module))
+        done.add(module)
+
+    done: set[str] = set()
+    for module in sorted(graph):
+        walk(module, ())
+    return sorted(found)
