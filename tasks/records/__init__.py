@@ -30,7 +30,6 @@ from tasks.records.nights import (
     FrameType,
     Inventory,
     Masters,
-    NightReport,
     Photometry,
     Reduced,
     ReducedBatch,
@@ -39,6 +38,12 @@ from tasks.records.nights import (
     SolvedBatch,
     Stack,
     Stage,
+)
+from tasks.records.reports import (
+    NightFolder,
+    NightReport,
+    Places,
+    StageResult,
     StageTiming,
 )
 
@@ -59,9 +64,11 @@ __all__ = [
     "Kind",
     "MapRole",
     "Masters",
+    "NightFolder",
     "NightReport",
     "Notice",
     "Photometry",
+    "Places",
     "Plan",
     "PlanMode",
     "Reason",
@@ -73,6 +80,7 @@ __all__ = [
     "SolvedBatch",
     "Stack",
     "Stage",
+    "StageResult",
     "StageTiming",
     "Tile",
 ]

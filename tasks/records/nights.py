@@ -72,6 +72,17 @@ class Inventory:
         """Return the frames of one type."""
         return tuple(frame for frame in self.frames if frame.type is type_)
 
+    def batches(self, size: int) -> tuple[tuple[Frame, ...], ...]:
+        """Return the lights in batches of at most ``size``, each of one object, filter and exposure time."""
+        groups: dict[tuple[str, str, float], list[Frame]] = {}
+        for frame in self.of(FrameType.LIGHT):
+            groups.setdefault((frame.object, frame.filter, frame.exposure_s), []).append(frame)
+        return tuple(
+            tuple(group[start : start + size])
+            for _, group in sorted(groups.items())
+            for start in range(0, len(group), size)
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Masters:
@@ -245,31 +256,3 @@ class CandidateBatch:
     difference: Difference
     candidates: tuple[Candidate, ...]
     table: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageTiming:
-    """How long a stage took and what became of its items."""
-
-    stage: str
-    seconds: float
-    done: int
-    failed: int
-    skipped: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class NightReport:
-    """The result of a night, complete: what was made, what was left out and why."""
-
-    night: date
-    units: tuple[str, ...]
-    frames_ok: int
-    rejected: tuple[Rejected, ...]
-    reduced: tuple[Reduced, ...]
-    stacks: tuple[Stack, ...]
-    differences: tuple[Difference, ...]
-    candidates: tuple[Candidate, ...]
-    timings: tuple[StageTiming, ...]
-    seconds: float
-    page: Path | None = None

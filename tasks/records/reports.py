@@ -1,0 +1,92 @@
+"""Records of a night as a whole: places, folders, the result of each stage, the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from tasks.records.nights import (
+    Calibrated,
+    Candidate,
+    Difference,
+    Inventory,
+    Reduced,
+    Rejected,
+    Stack,
+    Stage,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where an observatory keeps its frames and products; the fields of the block ``observatory`` without its name."""
+
+    raw_root: Path
+    product_root: Path
+    alert_root: Path
+    references: Path
+    astrometric_catalogue: Path
+    photometric_catalogue: Path
+    telescope: str = "7DT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightFolder:
+    """One unit's folder of one night; ``too`` marks a target of opportunity."""
+
+    unit: str
+    night: date
+    folder: Path
+    too: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTiming:
+    """How long a stage took and what became of its items."""
+
+    stage: str
+    seconds: float
+    done: int
+    failed: int
+    skipped: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """What one stage made of one unit's night; only the fields of that stage are filled."""
+
+    stage: Stage
+    unit: str
+    night: date
+    seconds: float
+    inventory: Inventory | None = None
+    calibrated: tuple[Calibrated, ...] = ()
+    reduced: tuple[Reduced, ...] = ()
+    stacks: tuple[Stack, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    tables: tuple[Path, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+    @property
+    def done(self) -> int:
+        """Count what the stage made."""
+        return len(self.calibrated) + len(self.reduced) + len(self.stacks) + len(self.differences)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightReport:
+    """The result of a night, complete: what was made, what was left out and why."""
+
+    night: date
+    units: tuple[str, ...]
+    frames_ok: int
+    rejected: tuple[Rejected, ...]
+    reduced: tuple[Reduced, ...]
+    stacks: tuple[Stack, ...]
+    differences: tuple[Difference, ...]
+    candidates: tuple[Candidate, ...]
+    timings: tuple[StageTiming, ...]
+    seconds: float
+    page: Path | None = None
