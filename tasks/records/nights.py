@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 from pathlib import Path
 
 
@@ -16,6 +16,34 @@ class FrameType(StrEnum):
     DARK = "dark"
     FLAT = "flat"
     LIGHT = "object"
+
+
+class MaskBit(IntFlag):
+    """What a bit of a mask plane on disk (uint8) says of its pixel; 0 is a good one."""
+
+    BAD = 1
+    """Hot, dead or noisy in the master frames."""
+
+    SATURATED = 2
+    """At or above saturation in the raw frame, grown by one pixel."""
+
+    COSMIC_RAY = 4
+    """Hit by a cosmic ray."""
+
+    INTERPOLATED = 8
+    """Value made up from neighbours: never counted as data."""
+
+    NO_DATA = 16
+    """Outside the detector, or without a flat."""
+
+    TRAIL = 32
+    """Crossed by a satellite."""
+
+    HALO = 64
+    """In the halo or spike of a bright star."""
+
+    GHOST = 128
+    """Crosstalk or ghost."""
 
 
 class Stage(StrEnum):

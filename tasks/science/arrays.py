@@ -9,9 +9,11 @@ import types
 from typing import Any, TypeAlias
 
 import numpy as np
+import scipy.ndimage
 
 try:
     import cupy  # optional: only where there is a GPU
+    import cupyx.scipy.ndimage
 except ImportError:
     cupy = None
 
@@ -35,6 +37,22 @@ def device() -> types.ModuleType:
 def array_namespace(array: Array) -> Any:
     """Return the module (NumPy or CuPy) that ``array`` belongs to."""
     return np if cupy is None else cupy.get_array_module(array)
+
+
+def ndimage_namespace(array: Array) -> Any:
+    """Return ``scipy.ndimage`` or ``cupyx.scipy.ndimage``, whichever takes ``array``."""
+    return scipy.ndimage if array_namespace(array) is np else cupyx.scipy.ndimage
+
+
+def out_of_memory() -> type[Exception]:
+    """Return the error that a full device raises; on the CPU it is ``MemoryError``."""
+    return MemoryError if cupy is None else cupy.cuda.memory.OutOfMemoryError
+
+
+def release() -> None:
+    """Give the device's cached memory back, after a full device or at the end of a batch."""
+    if cupy is not None:
+        cupy.get_default_memory_pool().free_all_blocks()
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:
