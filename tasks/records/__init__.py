@@ -13,6 +13,7 @@ from tasks.records.alerts import (
     Kind,
     MapRole,
     Notice,
+    ParsedNotice,
     Plan,
     PlanMode,
     Reason,
@@ -40,6 +41,7 @@ from tasks.records.nights import (
     Stack,
     Stage,
 )
+from tasks.records.policies import Comparison, Condition, Policy, Rule
 from tasks.records.reports import (
     NightFolder,
     NightReport,
@@ -47,6 +49,7 @@ from tasks.records.reports import (
     StageResult,
     StageTiming,
 )
+from tasks.records.skymaps import SkyMap
 
 __all__ = [
     "Alert",
@@ -57,6 +60,8 @@ __all__ = [
     "Candidate",
     "CandidateBatch",
     "Coincidence",
+    "Comparison",
+    "Condition",
     "Decision",
     "Difference",
     "Frame",
@@ -69,14 +74,18 @@ __all__ = [
     "NightFolder",
     "NightReport",
     "Notice",
+    "ParsedNotice",
     "Photometry",
     "Places",
     "Plan",
     "PlanMode",
+    "Policy",
     "Reason",
     "Reduced",
     "ReducedBatch",
     "Rejected",
+    "Rule",
+    "SkyMap",
     "SkyMapSummary",
     "Solved",
     "SolvedBatch",

@@ -104,6 +104,14 @@ class Notice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParsedNotice:
+    """A notice and the sky maps that came inside it: FITS bytes, out of base64 but not yet read."""
+
+    notice: Notice
+    maps: Mapping[MapRole, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SkyMapSummary:
     """What one sky map says: areas in deg², distances in Mpc, the position of its peak."""
 

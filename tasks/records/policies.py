@@ -1,0 +1,64 @@
+"""A policy: rules in order, made of conditions, as configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tasks.records.alerts import Audience, PlanMode
+
+
+class Comparison(StrEnum):
+    """How an operand is compared with a condition's value; ``ABOVE`` and ``BELOW`` are strict."""
+
+    IS = "is"
+    IS_NOT = "is_not"
+    ONE_OF = "one_of"
+    HAS_ANY = "has_any"
+    STARTS_WITH = "starts_with"
+    ABOVE = "above"
+    BELOW = "below"
+    AT_LEAST = "at_least"
+    AT_MOST = "at_most"
+    KNOWN = "known"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """One predicate of a rule: ``operand comparison value``, and what it gives when there is no such value.
+
+    ``threshold`` names the threshold of the policy that ``value`` was taken from, if it was.
+    """
+
+    operand: str
+    comparison: Comparison
+    value: bool | float | str | tuple[str, ...]
+    missing: bool = False
+    threshold: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """If every condition of ``when`` holds, this outcome. ``audience`` None means the channel of the notice's kind."""
+
+    name: str
+    when: tuple[Condition, ...]
+    action: str
+    score: int | None = None
+    plan: PlanMode = PlanMode.NO
+    audience: Audience | None = None
+    mention: bool = False
+    telescopes: tuple[str, ...] = ()
+    comment: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Rules, of which the first that holds decides. ``sha256`` changes with any rule or threshold."""
+
+    name: str
+    description: str
+    rules: tuple[Rule, ...]
+    thresholds: Mapping[str, float]
+    sha256: str
