@@ -1,0 +1,294 @@
+"""Headers of raw frames: what observatory software wrote, rewritten to one vocabulary and parsed to a ``Frame``.
+
+Raw files are never rewritten: ``normalise`` returns new cards and says in words what it changed; ``parse`` turns them
+into a record or tells why the frame cannot be used.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+from tasks import naming
+from tasks.errors import UnusableData
+from tasks.records import Frame, FrameType
+
+Value: TypeAlias = str | int | float | bool
+Header: TypeAlias = dict[str, Value]
+Rule: TypeAlias = Callable[[Mapping[str, Value]], Header]
+
+TYPES = {
+    "light": FrameType.LIGHT,
+    "light frame": FrameType.LIGHT,
+    "object": FrameType.LIGHT,
+    "bias": FrameType.BIAS,
+    "zero": FrameType.BIAS,
+    "bias frame": FrameType.BIAS,
+    "dark": FrameType.DARK,
+    "dark frame": FrameType.DARK,
+    "flat": FrameType.FLAT,
+    "flat field": FrameType.FLAT,
+}
+FILTERS = {
+    "U101": "U",
+    "1": "U",
+    "B102": "B",
+    "2": "B",
+    "V103": "V",
+    "3": "V",
+    "R104": "R",
+    "4": "R",
+    "0": "R",
+    "I105": "I",
+    "5": "I",
+    "Y": "y",
+    "Z": "z",
+    "sloan_g": "g",
+    "sloan_r": "r",
+    "sloan_i": "i",
+    "sloan_z": "z",
+}
+NGC = re.compile(r"ngc[ _]?0*(\d{1,4})", re.IGNORECASE)
+GRAVITATIONAL_WAVE = ("S2", "MS2")
+FULL_NAMES = {"SDSSJ1430": "SDSSJ1430+2303"}
+TIME_KEYS = ("TIME-OBS", "UT")
+NAMED_TYPE = re.compile(r"(bias|zero|dark|flat|light|object)[^a-z]", re.IGNORECASE)
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([Ee][+-]?\d+)?")
+SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3})[: ](\d{1,2})[: ](\d{1,2}(?:\.\d*)?)")
+LONGEST_EXPOSURE_S = 86400.0
+UNIX_EPOCH_JD = 2440587.5
+MJD_ZERO_JD = 2400000.5
+DAY_S = 86400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewrite:
+    """One row of a user's table: where ``key`` has exactly ``value``, it becomes ``new``."""
+
+    key: str
+    value: Value
+    new: Value
+
+
+def normalise(
+    header: Mapping[str, Value], *, name: str, unit: str, table: Sequence[Rewrite] = ()
+) -> tuple[Header, tuple[str, ...]]:
+    """Rewrite a raw header to one vocabulary.
+
+    Parameters
+    ----------
+    header
+        Cards as read.
+    name
+        Name of the file: its beginning tells the type of a frame whose header does not.
+    unit
+        Written as ``OBS``.
+    table
+        A user's rewrites, applied last.
+
+    Returns
+    -------
+    header, changes
+        New cards, and a phrase for each card that got another value. What no rule knows stays as it is.
+    """
+    new = dict(header)
+    changes: list[str] = []
+    for rule in (_comma_rule, _type_rule(name), _filter_rule, _object_rule, _date_rule, _julian_rule):
+        _apply(new, rule(new), changes)
+    if str(header.get("FILTER", "")).strip() == "0":
+        changes.append("warning: FILTER 0 names no filter and is taken for R")
+    _apply(new, {"OBS": unit}, changes)
+    for row in table:
+        if row.key in new and new[row.key] == row.value:
+            _apply(new, {row.key: row.new}, changes)
+    return new, tuple(changes)
+
+
+def parse(
+    header: Mapping[str, Value], *, path: Path, unit: str, shape: tuple[int, int], changes: tuple[str, ...] = ()
+) -> Frame:
+    """Turn normalised cards into a frame.
+
+    Raises
+    ------
+    UnusableData
+        If type, time, exposure or (of a light or flat) filter is missing or unknown.
+    """
+    type_ = _type(header)
+    return Frame(
+        path=path,
+        type=type_,
+        unit=unit,
+        date_obs=_date_obs(header),
+        exposure_s=_exposure(header, type_),
+        filter=_filter(header) if type_ in (FrameType.LIGHT, FrameType.FLAT) else "",
+        object=str(header.get("OBJECT", "")).strip() if type_ is FrameType.LIGHT else "",
+        ra_deg=_angle(header, "RA", "OBJCTRA", hours=True, limits=(0.0, 360.0)),
+        dec_deg=_angle(header, "DEC", "OBJCTDEC", hours=False, limits=(-90.0, 90.0)),
+        gain_setting=_whole(header, "GAIN"),
+        egain=_positive(header, "EGAIN"),
+        binning=_whole(header, "XBINNING") or 1,
+        temperature_c=_first_number(header, ("CCD-TEMP", "SET-TEMP")),
+        shape=shape,
+        changes=changes,
+    )
+
+
+def julian_date(moment: datetime) -> float:
+    """Return the Julian date (UTC) of an aware time."""
+    return moment.timestamp() / DAY_S + UNIX_EPOCH_JD
+
+
+def number(value: object) -> float | None:
+    """Return a card's value as a finite number, with a point or a decimal comma; None where it is none."""
+    if isinstance(value, str):
+        text = value.strip()
+        value = text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        result = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def sexagesimal(text: str) -> float | None:
+    """Return ``12 34 56.7`` or ``-12:34:56.7`` as a number of its first unit; None where it is none."""
+    match = SEXAGESIMAL.fullmatch(text.strip())
+    if match is None or float(match[3]) >= 60 or float(match[4]) >= 60:
+        return None
+    size = float(match[2]) + float(match[3]) / 60 + float(match[4]) / 3600
+    return -size if match[1] == "-" else size
+
+
+def _apply(header: Header, values: Header, changes: list[str]) -> None:
+    for key, value in values.items():
+        before = header.get(key)
+        if before != value or type(before) is not type(value):
+            header[key] = value
+            changes.append(f"{key}: {'nothing' if before is None else before} -> {value}")
+
+
+def _comma_rule(header: Mapping[str, Value]) -> Header:
+    return {
+        key: float(value.replace(",", "."))
+        for key, value in header.items()
+        if isinstance(value, str) and DECIMAL_COMMA.fullmatch(value)
+    }
+
+
+def _type_rule(name: str) -> Rule:
+    def rule(header: Mapping[str, Value]) -> Header:
+        word = str(header.get("IMAGETYP", "")).strip().lower()
+        if not word and (match := NAMED_TYPE.match(name)) is not None:
+            word = match[1].lower()
+        return {"IMAGETYP": TYPES[word].value} if word in TYPES else {}
+
+    return rule
+
+
+def _filter_rule(header: Mapping[str, Value]) -> Header:
+    word = str(header.get("FILTER", "")).strip()
+    return {"FILTER": FILTERS.get(word, word)} if word else {}
+
+
+def _object_rule(header: Mapping[str, Value]) -> Header:
+    name = str(header.get("OBJECT", "")).strip()
+    if not name:
+        return {}
+    if (match := NGC.fullmatch(name)) is not None:
+        return {"OBJECT": f"NGC{int(match[1]):04d}"}
+    if not name.startswith(GRAVITATIONAL_WAVE):
+        name = name.upper()
+    return {"OBJECT": FULL_NAMES.get(name, name)}
+
+
+def _date_rule(header: Mapping[str, Value]) -> Header:
+    day = str(header.get("DATE-OBS", "")).strip()
+    if not day or "T" in day:
+        return {}
+    times = (str(header[key]).strip() for key in TIME_KEYS if str(header.get(key, "")).strip())
+    time = next(times, None)
+    return {} if time is None else {"DATE-OBS": f"{day}T{time.replace(' ', ':')}"}
+
+
+def _julian_rule(header: Mapping[str, Value]) -> Header:
+    try:
+        date = julian_date(_date_obs(header))
+    except UnusableData:
+        return {}
+    return {"JD": date, "MJD": date - MJD_ZERO_JD}
+
+
+def _type(header: Mapping[str, Value]) -> FrameType:
+    word = str(header.get("IMAGETYP", "")).strip()
+    try:
+        return FrameType(word)
+    except ValueError:
+        got = f"IMAGETYP is {word!r}" if word else "IMAGETYP is missing"
+        raise UnusableData(f"{got} (allowed: {', '.join(sorted(TYPES))})") from None
+
+
+def _date_obs(header: Mapping[str, Value]) -> datetime:
+    text = str(header.get("DATE-OBS", "")).strip()
+    if "T" not in text:
+        raise UnusableData(f"DATE-OBS is {text!r} and neither {' nor '.join(TIME_KEYS)} tells the time of day")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UnusableData(f"DATE-OBS is {text!r} (allowed: YYYY-MM-DDThh:mm:ss)") from None
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise UnusableData(f"DATE-OBS is {text!r}, beyond the calendar") from None
+
+
+def _exposure(header: Mapping[str, Value], type_: FrameType) -> float:
+    exposure = _first_number(header, ("EXPTIME", "EXPOSURE"))
+    if type_ is FrameType.BIAS:
+        return max(0.0, exposure or 0.0)
+    if exposure is None or not 0 < exposure <= LONGEST_EXPOSURE_S:
+        got = header.get("EXPTIME", header.get("EXPOSURE", "missing"))
+        raise UnusableData(f"EXPTIME is {got!r} (allowed: seconds above 0, at most {LONGEST_EXPOSURE_S:g})")
+    return exposure
+
+
+def _filter(header: Mapping[str, Value]) -> str:
+    word = str(header.get("FILTER", "")).strip()
+    if not word:
+        raise UnusableData("FILTER is missing (needed for lights and flats)")
+    return naming.filter_name(word)
+
+
+def _angle(
+    header: Mapping[str, Value], key: str, text_key: str, *, hours: bool, limits: tuple[float, float]
+) -> float | None:
+    """Return a position angle in degrees: numbers are degrees, of sexagesimal text RA is in hours."""
+    for value in (header.get(key), header.get(text_key)):
+        angle = number(value)
+        if angle is None and isinstance(value, str) and (parts := sexagesimal(value)) is not None:
+            angle = 15 * parts if hours else parts
+        if angle is not None and limits[0] <= angle <= limits[1]:
+            return angle
+    return None
+
+
+def _first_number(header: Mapping[str, Value], keys: tuple[str, ...]) -> float | None:
+    numbers = (number(header.get(key)) for key in keys)
+    return next((value for value in numbers if value is not None), None)
+
+
+def _positive(header: Mapping[str, Value], key: str) -> float | None:
+    value = number(header.get(key))
+    return value if value is not None and value > 0 else None
+
+
+def _whole(header: Mapping[str, Value], key: str) -> int | None:
+    value = number(header.get(key))
+    return int(value) if value is not None and value >= 0 and value == int(value) else None
