@@ -1,0 +1,243 @@
+"""Where tasks run: a Dask cluster with declared slots, and the runner that gives every task the slot it needs.
+
+A task that needs a GPU says so with the tag ``gpu``; any other task takes a CPU slot. A slot is a Dask resource that
+the workers declare, so a GPU never runs two tasks at a time and never idles under CPU work. Dask itself waits without
+end for a slot that nobody has: the runner looks first and raises ``MissingPart``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+from uuid import UUID
+
+import distributed
+from dask.base import annotate
+from prefect import Task
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectException
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner
+
+from tasks.errors import MissingPart, SirenError, Unavailable
+from tasks.records import Rejected
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+GPU_TAG = "gpu"
+CONNECT_S = 10.0
+# a killed worker is restarted by its nanny within seconds; a slot that has been there may be away for this long
+RETURN_S = 60.0
+START_S = 60.0
+POLL_S = 0.2
+NAMES_S = 5.0
+REASON_LENGTH = 400
+
+
+class Slot(StrEnum):
+    """What a task holds while it runs; the value is the name of the Dask resource."""
+
+    CPU = "CPU"
+    GPU = "GPU"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSpec:
+    """A cluster to join (``address``) or to start on this machine.
+
+    ``cpu_slots`` workers of one thread each have a CPU slot; ``gpu_slots`` workers have a GPU slot and one of the
+    visible GPUs each. Where there is no GPU the tasks of a GPU slot compute with NumPy. ``memory_limit`` is Dask's, for
+    each CPU worker (``auto``: its share of the machine's memory).
+    """
+
+    address: str | None = None
+    cpu_slots: int = 2
+    gpu_slots: int = 1
+    memory_limit: str = "auto"
+
+
+def slot_of(task: Task[..., Any]) -> Slot:
+    """Return the slot that a task needs."""
+    return Slot.GPU if GPU_TAG in task.tags else Slot.CPU
+
+
+class TaggedDaskRunner(DaskTaskRunner):
+    """Give a GPU slot to tasks tagged ``gpu`` and a CPU slot to every other task.
+
+    Raises
+    ------
+    MissingPart
+        On ``submit`` and ``map``, where no worker of the cluster has the slot that the task needs.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._present: set[Slot] = set()
+
+    def submit(self, task: Any, parameters: Any, wait_for: Any = None, dependencies: Any = None) -> Any:
+        """Submit a task to the workers that have its slot."""
+        slot = slot_of(task)
+        if slot not in self._present:
+            require(self.client, slot)
+            self._present.add(slot)
+        with annotate(resources={slot.value: 1}):
+            return super().submit(task, parameters, wait_for=wait_for, dependencies=dependencies)
+
+
+def require(client: distributed.Client, slot: Slot, *, return_s: float = RETURN_S) -> None:
+    """Raise ``MissingPart`` unless a worker has ``slot``: at once where none ever had, else after ``return_s``."""
+    deadline = time.monotonic() + return_s
+    while not (offered := slots(client)).get(slot.value):
+        if slot.value not in offered or time.monotonic() > deadline:
+            raise MissingPart(
+                f"no Dask worker of {_address(client)} has a {slot.value} slot (there are: {_words(offered)}); "
+                f"start one with: dask worker ADDRESS --nthreads 1 --resources {slot.value}=1"
+            )
+        time.sleep(POLL_S)
+
+
+def slots(client: distributed.Client) -> dict[str, float]:
+    """Return how many slots of each kind the cluster has now; 0 for a kind whose workers have gone."""
+    return dict(client.run_on_scheduler(_slots_of_scheduler))  # type: ignore[no-untyped-call]  # Dask's own
+
+
+def runner_for(address: str | None) -> TaskRunner[Any]:
+    """Return the runner for the cluster at ``address``, or threads of this process where there is no address."""
+    return TaggedDaskRunner(address=address) if address else ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)
+
+
+@contextmanager
+def cluster(spec: ClusterSpec | None = None) -> Iterator[str]:
+    """Give the address of a cluster with the slots of ``spec``; one that was started here ends with the block.
+
+    Raises
+    ------
+    Unavailable
+        Where nothing answers at the address of ``spec``, or the workers do not start.
+    """
+    spec = spec or ClusterSpec()
+    if spec.address:
+        _check_answers(spec.address)
+        yield spec.address
+        return
+    with tempfile.TemporaryDirectory(prefix="siren-dask-") as folder, local_cluster(spec, folder=folder) as started:
+        yield str(started.scheduler_address)
+
+
+def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
+    """Start scheduler and workers on the loopback interface, each worker under a nanny, and wait for them."""
+    quiet = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    started = distributed.SpecCluster(  # type: ignore[no-untyped-call]  # Dask's own
+        scheduler={"cls": distributed.Scheduler, "options": quiet},
+        workers=_workers(spec, {**quiet, "local_directory": folder}),
+        silence_logs=logging.ERROR,
+    )
+    try:
+        started.wait_for_workers(spec.cpu_slots + spec.gpu_slots, timeout=START_S)
+    except TimeoutError as error:
+        started.close()
+        raise Unavailable(f"the Dask workers did not start within {START_S:g} s") from error
+    return started
+
+
+def gather(futures: Iterable[PrefectFuture[R]], *, stage: str = "") -> tuple[tuple[R, ...], tuple[Rejected, ...]]:
+    """Wait for all tasks; return the results of those that succeeded, in order, and the failures in words.
+
+    Parameters
+    ----------
+    futures
+        What ``submit`` and ``map`` returned.
+    stage
+        Name of the stage, for the failures.
+    """
+    results: list[R] = []
+    failed: list[tuple[PrefectFuture[R], Exception]] = []
+    for future in futures:
+        try:
+            results.append(future.result())
+        except Exception as error:  # noqa: BLE001 - whatever ended one task must not end the others' flow
+            failed.append((future, error))
+    names = _names([future.task_run_id for future, _ in failed])
+    failures = tuple(
+        Rejected(name=name, stage=stage, reason=_reason(error)) for name, (_, error) in zip(names, failed, strict=True)
+    )
+    for failure in failures:
+        log.warning("%s: %s", failure.name, failure.reason)
+    return tuple(results), failures
+
+
+def _workers(spec: ClusterSpec, quiet: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    cpu = {f"cpu-{i}": _worker(Slot.CPU, {**quiet, "memory_limit": spec.memory_limit}) for i in range(spec.cpu_slots)}
+    devices = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
+    gpu = {
+        # no limit: the memory of a batch is chosen by its options, and half a machine idles while the GPU works
+        f"gpu-{i}": _worker(Slot.GPU, {**quiet, "memory_limit": 0}, device=devices[i] if i < len(devices) else str(i))
+        for i in range(spec.gpu_slots)
+    }
+    return {**cpu, **gpu}
+
+
+def _worker(slot: Slot, options: Mapping[str, Any], *, device: str = "") -> dict[str, Any]:
+    """Describe a worker with one slot, which sees one GPU or none."""
+    named = {"nthreads": 1, "resources": {slot.value: 1}, "env": {"CUDA_VISIBLE_DEVICES": device}}
+    return {"cls": distributed.Nanny, "options": {**options, **named}}
+
+
+def _slots_of_scheduler(dask_scheduler: distributed.Scheduler) -> dict[str, float]:
+    return {name: sum(workers.values()) for name, workers in dask_scheduler.resources.items()}
+
+
+def _check_answers(address: str) -> None:
+    try:
+        client = distributed.Client(address, set_as_default=False, timeout=CONNECT_S)  # type: ignore[no-untyped-call]  # Dask's own
+        client.close()  # type: ignore[no-untyped-call]  # Dask's own
+    except OSError as error:
+        raise Unavailable(f"no Dask scheduler answers at {address}: {error}") from error
+
+
+def _address(client: distributed.Client) -> str:
+    return str(client.scheduler.address) if client.scheduler else "a closed cluster"
+
+
+def _words(offered: Mapping[str, float]) -> str:
+    return ", ".join(f"{number:g} {name}" for name, number in offered.items()) or "none"
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) if isinstance(error, SirenError) else f"{type(error).__name__}: {error}"
+    return text[:REASON_LENGTH]
+
+
+def _names(task_runs: Sequence[UUID]) -> list[str]:
+    """Return the task runs' names, or the id where the server was not told one (its worker died too early).
+
+    The server learns of task runs through events, which arrive a moment after the future is done.
+    """
+    deadline = time.monotonic() + NAMES_S
+    names: dict[UUID, str] = {}
+    while task_runs:
+        names |= _known_names([run for run in task_runs if run not in names])
+        if len(names) == len(set(task_runs)) or time.monotonic() > deadline:
+            break
+        time.sleep(POLL_S)
+    return [names.get(run, str(run)) for run in task_runs]
+
+
+def _known_names(task_runs: Sequence[UUID]) -> dict[UUID, str]:
+    names = {}
+    with get_client(sync_client=True) as client:
+        for run in task_runs:
+            with contextlib.suppress(PrefectException):
+                names[run] = client.read_task_run(run).name
+    return names

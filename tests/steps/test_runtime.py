@@ -1,0 +1,184 @@
+"""Which worker ran what, on a real cluster of one CPU and one GPU slot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import distributed
+import pytest
+from prefect import flow, task, unmapped
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks import runtime
+from tasks.errors import MissingPart, Unavailable, UnusableData
+from tasks.records import Rejected
+
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_api")]
+
+
+def worker_name() -> str:
+    return str(distributed.get_worker().name)
+
+
+@task(cache_policy=NO_CACHE)
+def on_cpu(number: int, offset: int = 0) -> tuple[str, int]:
+    return worker_name(), number + offset
+
+
+@task(tags={"gpu"}, cache_policy=NO_CACHE)
+def on_gpu(number: int, offset: int = 0) -> tuple[str, int]:
+    return worker_name(), number + offset
+
+
+@task(tags={"gpu"}, cache_policy=NO_CACHE)
+def hold_gpu(folder: Path, number: int) -> int:
+    """Return how many tasks held a GPU slot while this one did."""
+    mark = folder / str(number)
+    mark.touch()
+    time.sleep(0.05)
+    together = len(list(folder.iterdir()))
+    mark.unlink()
+    return together
+
+
+@task(cache_policy=NO_CACHE, task_run_name="reduce-{number}")
+def fail_when_odd(number: int) -> int:
+    if number == 3:
+        raise ValueError("three")
+    if number % 2:
+        raise UnusableData(f"frame {number} is odd (allowed: even)")
+    return number
+
+
+@task(cache_policy=NO_CACHE, tags={"gpu"})
+def die_once(mark: Path) -> str:
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return worker_name()
+
+
+@task(cache_policy=NO_CACHE, task_run_name="always-dies")
+def die_always() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with runtime.cluster(runtime.ClusterSpec(cpu_slots=1, gpu_slots=1)) as address:
+        yield address
+
+
+@flow
+def inner() -> tuple[list[str], list[str]]:
+    cpu, _ = runtime.gather(on_cpu.submit(i) for i in range(3))
+    gpu, _ = runtime.gather(on_gpu.submit(i) for i in range(3))
+    return [name for name, _ in cpu], [name for name, _ in gpu]
+
+
+def test_submit_map_and_subflow_run_on_the_worker_with_the_slot(address: str) -> None:
+    @flow(task_runner=runtime.runner_for(address))
+    def outer() -> tuple[list[str], list[str]]:
+        cpu, _ = runtime.gather([on_cpu.submit(1), *on_cpu.map([1, 2, 3], offset=unmapped(10))], stage="x")
+        first = on_gpu.submit(1)
+        chained = on_gpu.submit(2, wait_for=[first])
+        gpu, _ = runtime.gather([first, chained, *on_gpu.map([1, 2, 3], offset=unmapped(10))])
+        assert [value for _, value in cpu] == [1, 11, 12, 13]
+        names = inner.with_options(task_runner=runtime.runner_for(address))()
+        return [name for name, _ in cpu] + names[0], [name for name, _ in gpu] + names[1]
+
+    cpu, gpu = outer()
+    assert Counter(cpu) == {"cpu-0": 7}
+    assert Counter(gpu) == {"gpu-0": 8}
+
+
+def test_a_gpu_never_runs_two_tasks_at_a_time(address: str, tmp_path: Path) -> None:
+    @flow(task_runner=runtime.runner_for(address))
+    def many() -> tuple[int, ...]:
+        return runtime.gather([hold_gpu.submit(tmp_path, i) for i in range(20)])[0]
+
+    together = many()
+    assert together == (1,) * 20
+
+
+def test_a_slot_that_nobody_has_fails_at_once() -> None:
+    with runtime.cluster(runtime.ClusterSpec(cpu_slots=1, gpu_slots=0)) as cpu_only:
+
+        @flow(task_runner=runtime.runner_for(cpu_only))
+        def needs_gpu() -> None:
+            on_gpu.submit(1).wait()
+
+        started = time.monotonic()
+        with pytest.raises(MissingPart, match=r"no Dask worker .* has a GPU slot \(there are: 1 CPU\)"):
+            needs_gpu()
+    assert time.monotonic() - started < 10
+
+
+def test_a_task_whose_worker_is_killed_runs_again(address: str, tmp_path: Path) -> None:
+    @flow(task_runner=runtime.runner_for(address))
+    def survives() -> tuple[str, ...]:
+        first = runtime.gather([die_once.submit(tmp_path / "mark")])[0]
+        return first + runtime.gather([on_gpu.submit(1)])[0][0][:1]
+
+    assert survives() == ("gpu-0", "gpu-0")
+
+
+def test_a_slot_whose_worker_restarts_is_waited_for(address: str, tmp_path: Path) -> None:
+    with distributed.Client(address, set_as_default=False) as client:
+        client.submit(die_once.fn, tmp_path / "mark", resources={"GPU": 1}, key="death")
+        while runtime.slots(client)["GPU"]:
+            time.sleep(0.01)
+        runtime.require(client, runtime.Slot.GPU)
+        assert runtime.slots(client) == {"CPU": 1, "GPU": 1}
+
+
+def outcome(futures: list[PrefectFuture[int]]) -> tuple[tuple[int, ...], tuple[Rejected, ...]]:
+    return runtime.gather(futures, stage="reduce")
+
+
+@pytest.mark.parametrize("where", ["threads", "dask"])
+def test_gather_gives_results_in_order_and_every_failure_in_words(where: str, request: pytest.FixtureRequest) -> None:
+    runner = runtime.runner_for(request.getfixturevalue("address") if where == "dask" else None)
+
+    @flow(task_runner=runner)
+    def mixed() -> tuple[tuple[int, ...], tuple[Rejected, ...]]:
+        return outcome([fail_when_odd.submit(i) for i in range(5)])
+
+    results, failures = mixed()
+    assert results == (0, 2, 4)
+    assert failures == (
+        Rejected(name="reduce-1", stage="reduce", reason="frame 1 is odd (allowed: even)"),
+        Rejected(name="reduce-3", stage="reduce", reason="ValueError: three"),
+    )
+
+
+@pytest.mark.gate
+def test_gather_reports_a_task_that_kills_every_worker(address: str) -> None:
+    @flow(task_runner=runtime.runner_for(address))
+    def deadly() -> tuple[tuple[None, ...], tuple[Rejected, ...]]:
+        return runtime.gather([die_always.submit()], stage="search")
+
+    results, failures = deadly()
+    assert results == ()
+    assert "KilledWorker" in failures[0].reason
+
+
+def test_without_an_address_tasks_run_in_threads() -> None:
+    assert isinstance(runtime.runner_for(None), ThreadPoolTaskRunner)
+    assert isinstance(runtime.runner_for("tcp://127.0.0.1:1"), runtime.TaggedDaskRunner)
+
+
+def test_an_address_where_nothing_answers_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "CONNECT_S", 1.0)
+    with (
+        pytest.raises(Unavailable, match="no Dask scheduler answers"),
+        runtime.cluster(runtime.ClusterSpec(address="tcp://127.0.0.1:1")),
+    ):
+        pass
