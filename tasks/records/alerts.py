@@ -203,7 +203,8 @@ class Plan:
     """What one telescope should observe for one event.
 
     ``probability`` is the map's probability over the union of the footprints, ``area_deg2`` the union's area,
-    ``seconds`` the time spent on planning; ``reason`` says why there are no tiles, or is empty.
+    ``seconds`` the time spent on planning; ``reason`` says why there are no tiles, or is empty. ``not_taken`` counts
+    the tiles that were considered and left out, by reason; ``remarks`` are sentences on how the plan came about.
     """
 
     event_id: str
@@ -216,3 +217,5 @@ class Plan:
     reason: str = ""
     start: datetime | None = None
     end: datetime | None = None
+    not_taken: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
