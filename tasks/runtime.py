@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
@@ -62,7 +62,7 @@ class ClusterSpec:
     """
 
     address: str | None = None
-    cpu_slots: int = 2
+    cpu_slots: int = field(default_factory=lambda: os.cpu_count() or 1)
     gpu_slots: int = 1
     memory_limit: str = "auto"
 
@@ -93,6 +93,17 @@ class TaggedDaskRunner(DaskTaskRunner):
             self._present.add(slot)
         with annotate(resources={slot.value: 1}):
             return super().submit(task, parameters, wait_for=wait_for, dependencies=dependencies)
+
+
+class LateDaskRunner(TaggedDaskRunner):
+    """A ``TaggedDaskRunner`` that starts a cluster of its own on this machine, at the first task submitted.
+
+    It is what a stage runs on when it is called alone; a flow that calls it gives it a runner for the common cluster.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        own = {} if kwargs.get("address") or kwargs.get("cluster_class") else {"cluster_class": cluster}
+        super().__init__(**{**kwargs, **own})
 
 
 def require(client: distributed.Client, slot: Slot, *, return_s: float = RETURN_S) -> None:

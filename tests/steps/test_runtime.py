@@ -159,6 +159,16 @@ def test_gather_gives_results_in_order_and_every_failure_in_words(where: str, re
     )
 
 
+def test_a_stage_called_alone_starts_a_cluster_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime.os, "cpu_count", lambda: 1)
+
+    @flow(task_runner=runtime.LateDaskRunner())
+    def stage() -> list[str]:
+        return [name for name, _ in runtime.gather([on_cpu.submit(1), on_gpu.submit(1)])[0]]
+
+    assert stage() == ["cpu-0", "gpu-0"]
+
+
 @pytest.mark.gate
 def test_gather_reports_a_task_that_kills_every_worker(address: str) -> None:
     @flow(task_runner=runtime.runner_for(address))
