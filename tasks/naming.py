@@ -157,6 +157,10 @@ class NightTree:
         """Return the folder of calibrated images and stacks of one object, unit and filter."""
         return self.root / "processed_1x1_gain2750" / slug(object_name) / unit_name / filter_name(filter_)
 
+    def stage(self, unit_name: str, night: date, stage: str) -> Path:
+        """Return the ledger of one stage of one unit's night."""
+        return self.root / "nights" / night.isoformat() / unit(unit_name) / f"{slug(stage)}.json"
+
     def report(self, night: date) -> Path:
         """Return the folder of a night's page, tables and recipe."""
         return self.root / "nights" / night.isoformat()

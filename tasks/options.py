@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from tasks.records import Stage
+
 CONFIG = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
@@ -103,6 +105,26 @@ class SearchOptions:
 
     program_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Deadline of an external engine, in s."""
+
+
+@dataclass(config=CONFIG, kw_only=True)
+class NightOptions:
+    """All that determines a night's products besides its frames."""
+
+    until: Stage = Stage.SEARCH
+    """Last stage that is run."""
+
+    calibration: CalibrateOptions = CalibrateOptions()
+    """How masters are combined and lights calibrated."""
+
+    reduction: ReduceOptions = ReduceOptions()
+    """How frames get their WCS and zero points."""
+
+    stacking: StackOptions = StackOptions()
+    """Which frames are stacked together, and how."""
+
+    searching: SearchOptions = SearchOptions()
+    """How references are subtracted and what counts as a detection."""
 
 
 @dataclass(config=CONFIG, kw_only=True)

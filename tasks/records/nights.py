@@ -54,6 +54,11 @@ class Stage(StrEnum):
     STACK = "stack"
     SEARCH = "search"
 
+    def and_before(self) -> tuple[Stage, ...]:
+        """Return this stage and all that come before it, in order."""
+        stages = tuple(Stage)
+        return stages[: stages.index(self) + 1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:

@@ -21,7 +21,7 @@ LAW: Mapping[str, frozenset[str]] = {
     "telescopes": frozenset({"telescopes", "vocabulary"}),
     "policies": frozenset({"policies", "vocabulary"}),
     "products": frozenset({"vocabulary"}),
-    "runtime": frozenset({"vocabulary"}),
+    "runtime": frozenset({"blocks", "vocabulary"}),
     "tasks": frozenset(
         {
             "science",

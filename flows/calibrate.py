@@ -1,0 +1,51 @@
+"""Raw frames of a night to calibrated lights."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from prefect import flow
+
+from tasks import calibration, inventory, observing, reporting, runtime
+from tasks.options import CalibrateOptions
+from tasks.records import Stage, StageResult
+
+
+@flow(name="calibrate", flow_run_name="calibrate-{night}", task_runner=runtime.LateDaskRunner())
+def calibrate(
+    night: date,
+    units: tuple[str, ...] = (),
+    *,
+    options: CalibrateOptions = CalibrateOptions(),
+    observatory: str = "observatory",
+) -> tuple[StageResult, ...]:
+    """Make each unit's master frames and calibrate its lights.
+
+    Parameters
+    ----------
+    night
+        Date of the evening.
+    units
+        Units to calibrate; none means all that have frames of the night.
+    options
+        How masters are combined and lights calibrated.
+    observatory
+        Name of the block with the observatory's places.
+    """
+    places = observing.places(observatory)
+    folders = observing.night_folders(places.raw_root, night, units)
+
+    taken = [inventory.take_inventory.submit(each.folder, each.unit, night) for each in folders]
+    inventories, no_inventory = runtime.gather(taken, stage=Stage.CALIBRATE)
+
+    masters = {each: calibration.make_masters.submit(each, places.product_root, options) for each in inventories}
+    lights = [
+        calibration.calibrate_lights.submit(batch, made, night, places.product_root, options)
+        for each, made in masters.items()
+        for batch in each.batches(options.batch)
+    ]
+    batches, no_batch = runtime.gather(lights, stage=Stage.CALIBRATE)
+    _, no_masters = runtime.gather(masters.values(), stage=Stage.CALIBRATE)
+
+    failures = (*no_inventory, *no_masters, *no_batch)
+    return reporting.conclude_calibration(night, places.product_root, inventories, batches, failures)

@@ -1,0 +1,50 @@
+"""Calibrated lights of a night to frames with a WCS and zero points."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from prefect import flow
+
+from tasks import astrometry, observing, photometry, reporting, runtime
+from tasks.options import ReduceOptions
+from tasks.records import Stage, StageResult
+
+
+@flow(name="reduce", flow_run_name="reduce-{night}", task_runner=runtime.LateDaskRunner())
+def reduce(
+    night: date,
+    units: tuple[str, ...] = (),
+    *,
+    options: ReduceOptions = ReduceOptions(),
+    observatory: str = "observatory",
+) -> tuple[StageResult, ...]:
+    """Solve each unit's calibrated lights and measure them.
+
+    Parameters
+    ----------
+    night
+        Date of the evening; its frames must be calibrated.
+    units
+        Units to reduce; none means all that were calibrated.
+    options
+        How frames get their WCS and zero points.
+    observatory
+        Name of the block with the observatory's places.
+    """
+    places = observing.places(observatory)
+    calibrated = reporting.read_stage(places.product_root, night, units, Stage.CALIBRATE)
+
+    solved = [
+        astrometry.solve.submit(batch, places.astrometric_catalogue, places.product_root, options)
+        for unit in calibrated
+        for batch in unit.fields()
+    ]
+    measured = [
+        photometry.measure.submit(batch, places.photometric_catalogue, places.product_root, options) for batch in solved
+    ]
+    solutions, no_solution = runtime.gather(solved, stage=Stage.REDUCE)
+    batches, no_photometry = runtime.gather(measured, stage=Stage.REDUCE)
+
+    failures = (*no_solution, *no_photometry)
+    return reporting.conclude_reduction(night, places.product_root, calibrated, solutions, batches, failures)

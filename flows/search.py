@@ -1,0 +1,48 @@
+"""Stacks of a night to candidates."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from prefect import flow
+
+from tasks import discovery, observing, reporting, runtime, subtraction
+from tasks.options import SearchOptions
+from tasks.records import Stage, StageResult
+
+
+@flow(name="search", flow_run_name="search-{night}", task_runner=runtime.LateDaskRunner())
+def search(
+    night: date,
+    units: tuple[str, ...] = (),
+    *,
+    options: SearchOptions = SearchOptions(),
+    observatory: str = "observatory",
+) -> tuple[StageResult, ...]:
+    """Subtract the reference from each stack and find what is new.
+
+    Parameters
+    ----------
+    night
+        Date of the evening; its frames must be stacked.
+    units
+        Units to search; none means all that were stacked.
+    options
+        How references are subtracted and what counts as a detection.
+    observatory
+        Name of the block with the observatory's places.
+    """
+    places = observing.places(observatory)
+    stacked = reporting.read_stage(places.product_root, night, units, Stage.STACK)
+
+    differences = [
+        subtraction.subtract.submit(each, places.references, places.product_root, options)
+        for unit in stacked
+        for each in unit.stacks
+    ]
+    searched = [discovery.search.submit(each, places.product_root, options) for each in differences]
+    subtracted, no_difference = runtime.gather(differences, stage=Stage.SEARCH)
+    batches, no_search = runtime.gather(searched, stage=Stage.SEARCH)
+
+    failures = (*no_difference, *no_search)
+    return reporting.conclude_search(night, places.product_root, stacked, subtracted, batches, failures)

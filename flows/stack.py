@@ -1,0 +1,44 @@
+"""Reduced frames of a night to stacks."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from prefect import flow
+
+from tasks import observing, reporting, runtime, stacking
+from tasks.options import StackOptions
+from tasks.records import Stage, StageResult
+
+
+@flow(name="stack", flow_run_name="stack-{night}", task_runner=runtime.LateDaskRunner())
+def stack(
+    night: date,
+    units: tuple[str, ...] = (),
+    *,
+    options: StackOptions = StackOptions(),
+    observatory: str = "observatory",
+) -> tuple[StageResult, ...]:
+    """Combine each unit's frames of one field and filter.
+
+    Parameters
+    ----------
+    night
+        Date of the evening; its frames must be reduced.
+    units
+        Units to stack; none means all that were reduced.
+    options
+        Which frames are stacked together, and how.
+    observatory
+        Name of the block with the observatory's places.
+    """
+    places = observing.places(observatory)
+    reduced = reporting.read_stage(places.product_root, night, units, Stage.REDUCE)
+    groups = stacking.group(reduced, options)
+
+    stacked = [
+        stacking.combine.submit(group, places.photometric_catalogue, places.product_root, options) for group in groups
+    ]
+    stacks, failures = runtime.gather(stacked, stage=Stage.STACK)
+
+    return reporting.conclude_stacks(night, places.product_root, reduced, stacks, failures)

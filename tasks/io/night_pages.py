@@ -1,0 +1,200 @@
+"""The night's page, its tables, and small pictures of its stacks."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.visualization import AsinhStretch, ZScaleInterval
+from PIL import Image
+from pydantic import TypeAdapter
+
+from tasks.io import pages
+from tasks.records import Candidate, NightReport, Reduced, Rejected, Stack
+
+PREVIEW_WIDTH = 640
+MOST_ROWS = 400
+
+Staged = Callable[[Path], AbstractContextManager[Path]]
+Row = dict[str, str | float | int | None]
+
+_REPORT = TypeAdapter(NightReport)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Frames lost for one reason."""
+
+    unit: str
+    stage: str
+    reason: str
+    names: tuple[str, ...]
+
+
+def to_json(report: NightReport) -> str:
+    """Write a report as JSON."""
+    return _REPORT.dump_json(report, indent=1).decode() + "\n"
+
+
+def write_previews(report: NightReport, folder: Path, staged: Staged) -> dict[Path, Path]:
+    """Draw each stack as a small PNG; return the picture of each stack's image."""
+    previews = {}
+    for stack in report.stacks:
+        picture = folder / f"{stack.image.name}.png"
+        with staged(picture) as temporary:
+            draw_preview(stack.image, temporary)
+        previews[stack.image] = picture
+    return previews
+
+
+def draw_preview(image: Path, picture: Path) -> None:
+    """Draw an image, binned to 640 px width, in ZScale with an asinh stretch, north as in the file."""
+    with fits.open(image, memmap=False) as hdus:
+        data = np.asarray(hdus[0].data, dtype=np.float32)
+    step = max(1, data.shape[1] // PREVIEW_WIDTH)
+    small = data[: data.shape[0] // step * step, : data.shape[1] // step * step]
+    small = small.reshape(small.shape[0] // step, step, -1, step).mean(axis=(1, 3))
+    low, high = ZScaleInterval(contrast=0.2).get_limits(small[np.isfinite(small) & (small != 0)])
+    scaled = AsinhStretch(0.15)(np.clip((np.nan_to_num(small, nan=low) - low) / max(high - low, 1e-9), 0, 1))
+    Image.fromarray((255 * scaled[::-1]).astype(np.uint8)).save(picture, format="PNG", optimize=True)
+
+
+def as_data_url(picture: Path) -> str:
+    """Return a PNG as a data URL, for a page that is one file."""
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+
+
+def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
+    """Write the night's page, complete in one file."""
+    stamps = {each.id: as_data_url(each.stamp) for each in survivors(report) if each.stamp and each.stamp.exists()}
+    return pages.render(
+        "night.html",
+        report=report,
+        losses=losses(report.rejected),
+        stacks=stack_rows(report),
+        previews={stack.image.name: as_data_url(previews[stack.image]) for stack in report.stacks},
+        images=[stack.image.name for stack in report.stacks],
+        candidates=survivors(report),
+        stamps=stamps,
+        flagged=len(report.candidates) - len(survivors(report)),
+        frames=frame_rows(report),
+    )
+
+
+def survivors(report: NightReport) -> tuple[Candidate, ...]:
+    """Return the candidates that no flag speaks against, strongest first."""
+    return tuple(sorted((each for each in report.candidates if not each.flags), key=lambda each: -abs(each.snr)))
+
+
+def losses(rejected: Sequence[Rejected]) -> tuple[Loss, ...]:
+    """Group rejections by unit, stage and reason."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for each in rejected:
+        groups.setdefault((each.unit, each.stage, each.reason), []).append(each.name)
+    return tuple(
+        Loss(unit=unit, stage=stage, reason=reason, names=tuple(names))
+        for (unit, stage, reason), names in sorted(groups.items())
+    )
+
+
+def frame_rows(report: NightReport) -> list[Row]:
+    """Return a row per frame: what became of it, its seeing, zero point and depth."""
+    done = [_frame_row(each) for each in report.reduced]
+    lost = [_lost_row(each) for each in report.rejected]
+    return (lost + sorted(done, key=lambda row: (str(row["unit"]), str(row["frame"]))))[:MOST_ROWS]
+
+
+def stack_rows(report: NightReport) -> list[Row]:
+    """Return a row per stack."""
+    return [_stack_row(each) for each in report.stacks]
+
+
+def candidate_rows(report: NightReport) -> list[Row]:
+    """Return a row per candidate that survives."""
+    return [_candidate_row(each) for each in survivors(report)[:MOST_ROWS]]
+
+
+def markdown(report: NightReport) -> str:
+    """Write the report in short, for the run's page."""
+    lines = [
+        f"# Night {report.night}",
+        "",
+        (
+            f"**{report.frames_ok}** frames reduced, **{len(report.rejected)}** rejected, **{len(report.stacks)}** "
+            f"stacks, **{len(survivors(report))}** candidates, in {report.seconds:.0f} s. "
+            f"Units: {', '.join(report.units)}."
+        ),
+        "",
+        "| stage | seconds | done | failed |",
+        "|---|---:|---:|---:|",
+        *(f"| {each.stage} | {each.seconds:.1f} | {each.done} | {each.failed} |" for each in report.timings),
+        "",
+    ]
+    if report.rejected:
+        lines += ["## Left out", "", "| unit | stage | frames | reason |", "|---|---|---|---|"]
+        lines += [f"| {x.unit} | {x.stage} | {_few(x.names)} | {_cell(x.reason)} |" for x in losses(report.rejected)]
+    return "\n".join([*lines, "", f"Page: `{report.page}`"])
+
+
+def _frame_row(each: Reduced) -> Row:
+    photometry = each.photometry
+    return {
+        "frame": each.frame.path.name,
+        "unit": each.frame.unit,
+        "status": "reduced",
+        "filter": each.frame.filter,
+        "start": each.frame.date_obs.strftime("%H:%M:%S"),
+        "seeing_arcsec": round(photometry.seeing_arcsec, 2),
+        "zero_point_mag": round(photometry.zero_point_mag["AUTO"], 3),
+        "depth5_mag": round(photometry.depth5_mag["1"], 2),
+        "rms_arcsec": round(max(each.astrometry.rms_ra_arcsec, each.astrometry.rms_dec_arcsec), 3),
+        "seconds": round(each.seconds, 1),
+    }
+
+
+def _lost_row(each: Rejected) -> Row:
+    return {"frame": each.name, "unit": each.unit, "status": f"rejected in {each.stage}: {each.reason}"}
+
+
+def _stack_row(each: Stack) -> Row:
+    photometry = each.photometry
+    return {
+        "object": each.object,
+        "unit": each.unit,
+        "filter": each.filter,
+        "start": each.date_obs.strftime("%H:%M:%S"),
+        "frames": len(each.inputs),
+        "exposure_s": each.exposure_s,
+        "seeing_arcsec": round(photometry.seeing_arcsec, 2),
+        "zero_point_mag": round(photometry.zero_point_mag["AUTO"], 3),
+        "depth5_mag": round(photometry.depth5_mag["1"], 2),
+        "stars": photometry.stars,
+    }
+
+
+def _candidate_row(each: Candidate) -> Row:
+    return {
+        "id": each.id,
+        "object": each.object,
+        "unit": each.unit,
+        "filter": each.filter,
+        "ra_deg": round(each.ra_deg, 6),
+        "dec_deg": round(each.dec_deg, 6),
+        "mag": None if each.mag is None else round(each.mag, 3),
+        "snr": round(each.snr, 1),
+        "sign": each.sign,
+    }
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

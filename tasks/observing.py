@@ -1,0 +1,85 @@
+"""Where an observatory's frames are: places from its block, folders of a night."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks import Cluster, Observatory
+from tasks import naming
+from tasks.errors import UnusableData
+from tasks.records import NightFolder, Places
+from tasks.runtime import ClusterSpec
+
+log = logging.getLogger(__name__)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="places-{observatory}")
+def places(observatory: str) -> Places:
+    """Read an observatory's places from its block."""
+    block = Observatory.load(observatory)
+    return Places(
+        raw_root=Path(block.raw_root),
+        product_root=Path(block.product_root),
+        alert_root=Path(block.alert_root),
+        references=Path(block.references),
+        astrometric_catalogue=Path(block.astrometric_catalogue),
+        photometric_catalogue=Path(block.photometric_catalogue),
+        telescope=block.telescope,
+    )
+
+
+@task(cache_policy=NO_CACHE, task_run_name="slots-{cluster}")
+def slots(cluster: str) -> ClusterSpec:
+    """Read from its block which cluster to join or to start."""
+    block = Cluster.load(cluster)
+    return ClusterSpec(address=block.address, cpu_slots=block.cpu_slots, gpu_slots=block.gpu_slots)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="folders-{night}")
+def night_folders(raw_root: Path, night: date, units: tuple[str, ...] = ()) -> tuple[NightFolder, ...]:
+    """Find the folders of a night, targets of opportunity first.
+
+    Parameters
+    ----------
+    raw_root
+        Folder with one folder per unit.
+    night
+        Date of the evening.
+    units
+        Units to look at; none means all that are there.
+
+    Raises
+    ------
+    UnusableData
+        If there is no folder of that night, naming what is there.
+    """
+    wanted = tuple(naming.unit(name) for name in units) or _units_in(raw_root)
+    found = [folder for unit in wanted for folder in _folders_of(raw_root / unit, unit)]
+    tonight = [folder for folder in found if folder.night == night]
+    if not tonight:
+        nights = ", ".join(sorted({folder.night.isoformat() for folder in found})) or "none"
+        raise UnusableData(
+            f"no folder of {night} in {raw_root} for {', '.join(wanted) or 'any unit'}; nights: {nights}"
+        )
+    log.info("%s: %d folders of units %s", night, len(tonight), ", ".join(folder.unit for folder in tonight))
+    return tuple(sorted(tonight, key=lambda folder: (not folder.too, folder.unit, folder.folder.name)))
+
+
+def _units_in(raw_root: Path) -> tuple[str, ...]:
+    if not raw_root.is_dir():
+        raise UnusableData(f"{raw_root} is not a folder; expected one folder per unit, such as 7DT01, in it")
+    return tuple(sorted(path.name for path in raw_root.iterdir() if naming.UNIT_NAME.fullmatch(path.name)))
+
+
+def _folders_of(folder: Path, unit: str) -> list[NightFolder]:
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.is_dir() and naming.NIGHT_FOLDER.fullmatch(path.name):
+            night, too, _ = naming.parse_night_folder(path.name)
+            found.append(NightFolder(unit=unit, night=night, folder=path, too=too))
+    return found

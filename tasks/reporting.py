@@ -1,0 +1,275 @@
+"""What became of a night: the ledger of each stage, the report, its page, its artifacts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+
+from tasks import naming, products
+from tasks.errors import UnusableData
+from tasks.io import ledgers, night_pages
+from tasks.options import NightOptions
+from tasks.records import (
+    CalibratedBatch,
+    CandidateBatch,
+    Difference,
+    Inventory,
+    NightFolder,
+    NightReport,
+    Places,
+    ReducedBatch,
+    Rejected,
+    SolvedBatch,
+    Stack,
+    Stage,
+    StageResult,
+)
+from tasks.science import accounting
+
+log = logging.getLogger(__name__)
+
+Failures = tuple[Rejected, ...]
+
+
+@task(cache_policy=NO_CACHE, task_run_name="conclude-calibrate-{night}")
+def conclude_calibration(
+    night: date, root: Path, inventories: Sequence[Inventory], batches: Sequence[CalibratedBatch], failures: Failures
+) -> tuple[StageResult, ...]:
+    """Write each unit's ledger of calibration; every light is in it, calibrated or rejected."""
+    results = []
+    for inventory in inventories:
+        made = tuple(each for batch in batches for each in batch.calibrated if each.frame.unit == inventory.unit)
+        own = (*inventory.rejected, *_of_unit(inventory.unit, (batch.rejected for batch in batches)))
+        lost = accounting.unaccounted(
+            [frame.path.name for batch in inventory.batches(1) for frame in batch],
+            [each.frame.path.name for each in made],
+            own,
+            failures,
+            stage=Stage.CALIBRATE,
+            unit=inventory.unit,
+        )
+        results.append(
+            StageResult(
+                stage=Stage.CALIBRATE,
+                unit=inventory.unit,
+                night=night,
+                seconds=_seconds(),
+                inventory=inventory,
+                calibrated=made,
+                rejected=(*own, *lost),
+            )
+        )
+    return _write(root, results, failures)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="conclude-reduce-{night}")
+def conclude_reduction(
+    night: date,
+    root: Path,
+    calibrated: Sequence[StageResult],
+    solutions: Sequence[SolvedBatch],
+    batches: Sequence[ReducedBatch],
+    failures: Failures,
+) -> tuple[StageResult, ...]:
+    """Write each unit's ledger of reduction; every calibrated light is in it, reduced or rejected."""
+    del night
+    results = []
+    for before in calibrated:
+        made = tuple(each for batch in batches for each in batch.reduced if each.frame.unit == before.unit)
+        own = _of_unit(before.unit, (batch.rejected for batch in (*solutions, *batches)))
+        lost = accounting.unaccounted(
+            [each.frame.path.name for each in before.calibrated],
+            [each.frame.path.name for each in made],
+            own,
+            failures,
+            stage=Stage.REDUCE,
+            unit=before.unit,
+        )
+        result = _next(before, Stage.REDUCE)
+        results.append(replace(result, reduced=made, rejected=(*own, *lost)))
+    return _write(root, results, failures)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="conclude-stack-{night}")
+def conclude_stacks(
+    night: date, root: Path, reduced: Sequence[StageResult], stacks: Sequence[Stack], failures: Failures
+) -> tuple[StageResult, ...]:
+    """Write each unit's ledger of stacks."""
+    del night
+    results = [
+        replace(
+            _next(before, Stage.STACK),
+            stacks=tuple(each for each in stacks if each.unit == before.unit),
+            rejected=tuple(each for each in failures if before.unit in each.name),
+        )
+        for before in reduced
+    ]
+    return _write(root, results, failures)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="conclude-search-{night}")
+def conclude_search(
+    night: date,
+    root: Path,
+    stacked: Sequence[StageResult],
+    differences: Sequence[Difference],
+    batches: Sequence[CandidateBatch],
+    failures: Failures,
+) -> tuple[StageResult, ...]:
+    """Write each unit's ledger of differences and candidates."""
+    del night
+    results = []
+    for before in stacked:
+        own = [batch for batch in batches if batch.difference.stack.unit == before.unit]
+        results.append(
+            replace(
+                _next(before, Stage.SEARCH),
+                differences=tuple(each for each in differences if each.stack.unit == before.unit),
+                candidates=tuple(candidate for batch in own for candidate in batch.candidates),
+                tables=tuple(batch.table for batch in own),
+                rejected=tuple(each for each in failures if before.unit in each.name),
+            )
+        )
+    return _write(root, results, failures)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="read-{stage}-{night}")
+def read_stage(root: Path, night: date, units: Sequence[str], stage: Stage) -> tuple[StageResult, ...]:
+    """Read what a stage made of a night, for the units asked for or for all that have it."""
+    tree = naming.NightTree(root=root)
+    paths = [tree.stage(unit, night, stage) for unit in units] or sorted(tree.report(night).glob(f"*/{stage}.json"))
+    if not paths:
+        raise UnusableData(f"no unit has finished stage {stage} of {night} in {root}: run it first")
+    return tuple(ledgers.read_stage(path) for path in paths)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="recall-{night}")
+def recall_night(
+    night: date, places: Places, folders: Sequence[NightFolder], options: NightOptions, force: Sequence[Stage] = ()
+) -> NightReport | None:
+    """Return the report of an earlier run where frames, options and every product are as it left them."""
+    if force:
+        return None
+    known = products.recall(_recipe(places, folders, options), _report_file(places, night, folders), NightReport)
+    if known is not None:
+        log.info("%s: nothing has changed since it was reduced; %d stacks stand", night, len(known.stacks))
+    return known
+
+
+@task(cache_policy=NO_CACHE, task_run_name="forget-{night}")
+def forget(night: date, root: Path, folders: Sequence[NightFolder], stages: Sequence[Stage]) -> int:
+    """Forget how the products of some stages were made, so that they are made anew; return how many."""
+    tree = naming.NightTree(root=root)
+    forgotten = 0
+    for unit in {folder.unit for folder in folders}:
+        for stage in stages:
+            ledger = tree.stage(unit, night, stage)
+            for product in _files(ledgers.read_stage(ledger)) if ledger.exists() else ():
+                naming.sidecar(product).unlink(missing_ok=True)
+                forgotten += 1
+    return forgotten
+
+
+@task(cache_policy=NO_CACHE, task_run_name="progress-{stage}")
+def progress(night: date, stage: Stage, until: Stage) -> None:
+    """Show in the run's page how far a night has come."""
+    stages = until.and_before()
+    done = 100 * stages.index(stage) / len(stages)
+    create_progress_artifact(progress=done, key=f"night-{night}", description=f"{night}: now {stage}")
+
+
+@task(cache_policy=NO_CACHE, task_run_name="report-{night}")
+def report(
+    night: date,
+    places: Places,
+    folders: Sequence[NightFolder],
+    options: NightOptions,
+    results: tuple[StageResult, ...],
+) -> NightReport:
+    """Write the night's page and tables, remember its recipe, show its artifacts."""
+    made = accounting.summarise(night, results, seconds=_seconds())
+    file = _report_file(places, night, folders)
+    page = file.with_name("index.html")
+    complete = replace(made, page=page)
+    previews = night_pages.write_previews(complete, page.parent / "previews", products.staged)
+    products.write_text(page, night_pages.render(complete, previews))
+    products.write_text(file, night_pages.to_json(complete))
+    files = [file, page, *previews.values(), *(path for result in results for path in _files(result))]
+    products.remember(_recipe(places, folders, options), list(dict.fromkeys(files)), complete)
+    _show(complete)
+    return complete
+
+
+def _show(made: NightReport) -> None:
+    create_table_artifact(night_pages.frame_rows(made), key="night-frames", description=f"Frames of {made.night}")
+    create_table_artifact(night_pages.stack_rows(made), key="night-stacks", description=f"Stacks of {made.night}")
+    create_table_artifact(
+        night_pages.candidate_rows(made), key="night-candidates", description=f"Candidates of {made.night}"
+    )
+    create_markdown_artifact(night_pages.markdown(made), key="night-report", description=f"Report of {made.night}")
+    create_progress_artifact(progress=100.0, key=f"night-{made.night}", description=f"{made.night}: done")
+
+
+def _recipe(places: Places, folders: Sequence[NightFolder], options: NightOptions) -> products.Recipe:
+    raw = [path for folder in folders for path in sorted(folder.folder.iterdir()) if path.is_file()]
+    references = sorted(places.references.rglob("*.fits")) if places.references.is_dir() else []
+    catalogues = [path for path in (places.astrometric_catalogue, places.photometric_catalogue) if path.exists()]
+    return products.Recipe(stage="night", inputs=[*raw, *catalogues, *references], options=options)
+
+
+def _report_file(places: Places, night: date, folders: Sequence[NightFolder]) -> Path:
+    """Name a night's report; one of a part of the units has a name of its own."""
+    folder = naming.NightTree(root=places.product_root).report(night)
+    units = "-".join(sorted({each.unit for each in folders}))
+    return folder / f"report-{naming.hashed(units)}" / "report.json"
+
+
+def _files(result: StageResult) -> list[Path]:
+    """Return the products that a stage's result names."""
+    planes = [
+        *result.calibrated,
+        *result.reduced,
+        *result.stacks,
+        *result.differences,
+    ]
+    files = [path for each in planes for path in (each.image, each.variance, each.mask)]
+    files += [each.photometry.catalogue for each in (*result.reduced, *result.stacks)]
+    files += [each.convolved for each in result.differences]
+    files += [each.stamp for each in result.candidates if each.stamp is not None]
+    return [*files, *result.tables]
+
+
+def _of_unit(unit: str, groups: Iterable[Sequence[Rejected]]) -> Failures:
+    return tuple(each for group in groups for each in group if each.unit == unit)
+
+
+def _next(before: StageResult, stage: Stage) -> StageResult:
+    return StageResult(stage=stage, unit=before.unit, night=before.night, seconds=_seconds())
+
+
+def _write(root: Path, results: Sequence[StageResult], failures: Failures) -> tuple[StageResult, ...]:
+    """Write the ledgers; raise where not even one unit got through."""
+    if not results:
+        reasons = "; ".join(f"{each.name}: {each.reason}" for each in failures) or "there was none"
+        raise UnusableData(f"no unit could be used: {reasons}")
+    strays = tuple(each for each in failures if not any(result.unit in each.name for result in results))
+    results = [replace(results[0], rejected=(*results[0].rejected, *strays)), *results[1:]]
+    tree = naming.NightTree(root=root)
+    for result in results:
+        products.write_bytes(tree.stage(result.unit, result.night, result.stage), ledgers.stage_bytes(result))
+        log.info("%s %s: %d done, %d rejected", result.unit, result.stage, result.done, len(result.rejected))
+    return tuple(results)
+
+
+def _seconds() -> float:
+    """Return the wall time since the flow around this task began, or 0 outside a flow."""
+    context = FlowRunContext.get()
+    return (datetime.now(UTC) - context.start_time).total_seconds() if context else 0.0
