@@ -70,6 +70,13 @@ def night_folders(raw_root: Path, night: date, units: tuple[str, ...] = ()) -> t
     return tuple(sorted(tonight, key=lambda folder: (not folder.too, folder.unit, folder.folder.name)))
 
 
+@task(cache_policy=NO_CACHE, task_run_name="all-folders")
+def all_folders(raw_root: Path) -> tuple[NightFolder, ...]:
+    """Return the folders of all nights and units, targets of opportunity first, then the newest night."""
+    found = [folder for unit in _units_in(raw_root) for folder in _folders_of(raw_root / unit, unit)]
+    return tuple(sorted(found, key=lambda folder: (not folder.too, -folder.night.toordinal(), folder.unit)))
+
+
 def _units_in(raw_root: Path) -> tuple[str, ...]:
     if not raw_root.is_dir():
         raise UnusableData(f"{raw_root} is not a folder; expected one folder per unit, such as 7DT01, in it")
