@@ -1,0 +1,172 @@
+"""Notices in GCN's unified schema: Fermi GBM, Einstein Probe, SVOM, Swift GUANO, IceCube and any other mission."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from tasks.errors import UnusableData
+from tasks.io import fields
+from tasks.io.fields import Fields
+from tasks.records import Kind, MapRole, Notice, ParsedNotice
+
+DEFAULT_CONTAINMENT = 0.9
+"""Probability inside ``ra_dec_error`` where the notice does not say (GCN's schema)."""
+
+TEST_TENSES = frozenset({"test", "injection"})
+HEARTBEAT_KEYS = frozenset({"$schema", "alert_datetime"})
+SCHEMA = re.compile(r"/notices/(.+)$")
+MISSIONS = {
+    "einstein_probe": "Einstein Probe",
+    "fermi": "Fermi",
+    "icecube": "IceCube",
+    "svom": "SVOM",
+    "swift": "Swift",
+    "burstcube": "BurstCube",
+    "integral": "INTEGRAL",
+    "maxi": "MAXI",
+    "calet": "CALET",
+    "km3net": "KM3NeT",
+    "hawc": "HAWC",
+}
+# keys that have a field of their own in the record, or would only swell it
+TAKEN = frozenset(
+    {
+        "mission", "instrument", "record_number", "alert_datetime", "alert_tense", "alert_type", "id", "trigger_time",
+        "ra", "dec", "containment_probability", "healpix_url", "healpix_file", "rate_snr", "image_snr", "far",
+        "classification", "properties", "subtype", "slew_status", "follow_up_event", "ref_ID", "data_archive_page",
+    }
+)  # fmt: skip
+# names that VOEvents' details use too
+UNITS = {"galactic_l": "galactic_l_deg", "galactic_b": "galactic_b_deg", "sun_distance": "sun_distance_deg"}
+
+
+def is_heartbeat(document: Fields, *, topic: str | None) -> bool:
+    """Tell GCN's heartbeat, one a second: a schema and a time, nothing else."""
+    schema = document.content.get("$schema")
+    named = isinstance(schema, str) and "heartbeat" in schema
+    return named or topic == "gcn.heartbeat" or set(document.content) == HEARTBEAT_KEYS
+
+
+def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
+    """Understand a notice in which every key is optional."""
+    ids = tuple(fields.identifier(text) for text in document.texts("id") if text)
+    tense = (document.text("alert_tense") or "current").lower()
+    alert_type = (document.text("alert_type") or "initial").upper()
+    ra_deg, dec_deg = _position(document)
+    error_deg = _error(document)
+    maps = {MapRole.HEALPIX: content} if (content := document.sky_map("healpix_file")) else {}
+    notice = Notice(
+        kind=Kind.GRB,
+        mission=_mission(document, topic=topic),
+        event_id=ids[0] if ids else _unnamed(document),
+        ids=ids,
+        alert_type=alert_type,
+        time_created=document.moment("alert_datetime"),
+        time=document.moment("trigger_time"),
+        test=tense in TEST_TENSES or fields.is_test_topic(topic),
+        retraction=alert_type == "RETRACTION",
+        topic=topic,
+        classification=document.probabilities("classification"),
+        properties=document.probabilities("properties")
+        if isinstance(document.content.get("properties"), dict)
+        else None,
+        far_hz=document.number("far", low=0),
+        instrument=", ".join(document.texts("instrument")) or None,
+        record_number=document.integer("record_number"),
+        subtype=document.text("subtype"),
+        alert_tense=tense,
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
+        error_deg=error_deg,
+        containment=_containment(document) if error_deg is not None else None,
+        rate_snr=document.number("rate_snr"),
+        image_snr=document.number("image_snr"),
+        duration_trigger_s=_first(document, "rate_duration", "image_duration"),
+        energy_kev=_energies(document),
+        slew_status=document.text("slew_status"),
+        follow_up_event=document.text("follow_up_event") or document.text("ref_ID"),
+        urls=_urls(document),
+        details=_details(document),
+        remarks=tuple(document.remarks),
+    )
+    return ParsedNotice(notice=notice, maps=maps)
+
+
+def _mission(document: Fields, *, topic: str | None) -> str:
+    """Name the mission: as stated, else from the schema's path, else from the topic."""
+    stated = document.texts("mission")
+    if stated:
+        return ", ".join(stated)
+    schema = SCHEMA.search(document.text("$schema") or "")
+    word = schema[1].split("/")[0] if schema else (topic or "").removeprefix("gcn.notices.").split(".")[0]
+    name = word.removesuffix(".schema.json").lower()
+    return MISSIONS.get(name, name.replace("_", " ").title()) or "unknown"
+
+
+def _unnamed(document: Fields) -> str:
+    """Name an event that has no id: by its name, the event it follows, or its time."""
+    name = document.texts("event_name")[:1] or document.texts("ref_ID")[:1]
+    if name:
+        return fields.identifier(name[0])
+    time = document.moment("trigger_time") or document.moment("alert_datetime")
+    if time is None:
+        raise UnusableData("the notice has neither id, event_name, ref_ID nor a time to tell its event by")
+    return time.strftime("%Y%m%dT%H%M%S")
+
+
+def _position(document: Fields) -> tuple[float | None, float | None]:
+    """Return right ascension and declination, both or neither."""
+    ra_deg = document.number("ra", low=-360, high=360)
+    dec_deg = document.number("dec", low=-90, high=90)
+    if ra_deg is None or dec_deg is None:
+        return None, None
+    return ra_deg % 360, dec_deg
+
+
+def _error(document: Fields) -> float | None:
+    """Return the error radius: of an ellipse (semi-major, semi-minor, angle) the semi-major axis."""
+    numbers = document.numbers("ra_dec_error")
+    if not numbers or numbers[0] <= 0:
+        return None
+    return max(numbers[:2])
+
+
+def _containment(document: Fields) -> float:
+    return document.number("containment_probability", low=0, high=1) or DEFAULT_CONTAINMENT
+
+
+def _first(document: Fields, *keys: str) -> float | None:
+    found = (document.number(key) for key in keys)
+    return next((number for number in found if number is not None), None)
+
+
+def _energies(document: Fields) -> tuple[float, float] | None:
+    for key in ("rate_energy_range", "image_energy_range"):
+        bounds = document.numbers(key)
+        if len(bounds) == 2:
+            return bounds[0], bounds[1]
+    return None
+
+
+def _urls(document: Fields) -> dict[str, str]:
+    addresses = {
+        key.removesuffix("_url"): document.text(key)
+        for key in document.content
+        if key.endswith("_url") or key == "data_archive_page"
+    }
+    return {name: address for name, address in addresses.items() if address is not None}
+
+
+def _details(document: Fields) -> dict[str, str]:
+    """Keep every other key as text, for people to read."""
+    rest = {key: value for key, value in document.content.items() if key not in TAKEN and not key.endswith("_url")}
+    if "ra_dec_error" in document:
+        rest.setdefault("systematic_included", False)
+    return {UNITS.get(key, fields.clean(key)[:80]): _as_text(value) for key, value in rest.items() if value is not None}
+
+
+def _as_text(value: object) -> str:
+    text = json.dumps(value) if isinstance(value, list | Mapping | bool) else str(value)
+    return fields.clean(text)[: fields.TEXT_LIMIT]

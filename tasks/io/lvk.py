@@ -1,0 +1,111 @@
+"""Gravitational-wave notices of LIGO, Virgo and KAGRA in JSON."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.errors import UnusableData
+from tasks.io import fields
+from tasks.io.fields import Fields
+from tasks.records import Coincidence, Kind, MapRole, Notice, ParsedNotice
+
+MISSION = "LVK"
+RETRACTION = "RETRACTION"
+KNOWN_TYPES = frozenset({"EARLYWARNING", "PRELIMINARY", "INITIAL", "UPDATE", RETRACTION})
+# the schema's text and its examples spell it differently
+SPELLINGS = {"EARLY_WARNING": "EARLYWARNING", "EARLY-WARNING": "EARLYWARNING", "EARLY WARNING": "EARLYWARNING"}
+REAL_ID = re.compile(r"S\d")
+TEST_ID = re.compile(r"(?:MS|TS|M|T)\d")
+
+
+def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
+    """Understand a notice whose ``superevent_id`` is there; ``event`` may be null, as in every retraction."""
+    event = document.object("event") or Fields(content={}, remarks=document.remarks, path="event.")
+    coincidence = document.object("external_coinc")
+    maps = _maps(event, coincidence)
+    event_id = _event_id(document)
+    alert_type = _alert_type(document)
+    if alert_type != RETRACTION and not event.content:
+        document.remark("event", "absent, so nothing is known of the event")
+    notice = Notice(
+        kind=Kind.GW,
+        mission=MISSION,
+        event_id=event_id,
+        ids=(event_id,),
+        alert_type=alert_type,
+        time_created=document.moment("time_created"),
+        time=event.moment("time"),
+        test=bool(TEST_ID.match(event_id)) or fields.is_test_topic(topic),
+        retraction=alert_type == RETRACTION,
+        significant=event.flag("significant"),
+        topic=topic,
+        classification=event.probabilities("classification"),
+        properties=event.probabilities("properties"),
+        instruments=_instruments(event),
+        far_hz=event.number("far", low=0),
+        group=event.text("group"),
+        pipeline=event.text("pipeline"),
+        search=event.text("search"),
+        duration_s=event.number("duration", low=0),
+        central_frequency_hz=event.number("central_frequency", low=0),
+        coincidence=_coincidence(coincidence),
+        urls=_urls(document),
+        remarks=tuple(document.remarks),
+    )
+    return ParsedNotice(notice=notice, maps=maps)
+
+
+def _event_id(document: Fields) -> str:
+    value = document.content["superevent_id"]
+    if not isinstance(value, str) or not value.strip():
+        raise UnusableData("superevent_id is not a text, so the notice cannot be tied to an event")
+    event_id = fields.identifier(value)
+    if not REAL_ID.match(event_id) and not TEST_ID.match(event_id):
+        document.remark(
+            "superevent_id", f"{event_id[: fields.SHOWN]!r} is neither real (S), mock (MS, M) nor test (TS, T)"
+        )
+    return event_id
+
+
+def _alert_type(document: Fields) -> str:
+    word = (document.text("alert_type") or "UNKNOWN").upper()
+    word = SPELLINGS.get(word, word)
+    if word not in KNOWN_TYPES:
+        document.remark("alert_type", f"{word[: fields.SHOWN]!r} is not a type we know")
+    return word
+
+
+def _instruments(event: Fields) -> tuple[str, ...] | None:
+    """Return any codes, known or not; a text of several is split at commas."""
+    codes = [code.strip() for text in event.texts("instruments") for code in text.split(",")]
+    return tuple(code for code in codes if code) or None
+
+
+def _coincidence(section: Fields | None) -> Coincidence | None:
+    if section is None:
+        return None
+    return Coincidence(
+        observatory=section.text("observatory"),
+        search=section.text("search"),
+        time_difference_s=section.number("time_difference"),
+        time_coincidence_far_hz=section.number("time_coincidence_far", low=0),
+        time_sky_coincidence_far_hz=section.number("time_sky_position_coincidence_far", low=0),
+        gcn_notice_id=section.text("gcn_notice_id"),
+        ivorn=section.text("ivorn"),
+    )
+
+
+def _urls(document: Fields) -> dict[str, str]:
+    section = document.object("urls")
+    if section is None:
+        return {}
+    found = {fields.clean(name): section.text(name) for name in section.content}
+    return {name: address for name, address in found.items() if address is not None}
+
+
+def _maps(event: Fields, coincidence: Fields | None) -> dict[MapRole, bytes]:
+    found = {
+        MapRole.GW: event.sky_map("skymap"),
+        MapRole.COMBINED: coincidence.sky_map("combined_skymap") if coincidence else None,
+    }
+    return {role: content for role, content in found.items() if content is not None}

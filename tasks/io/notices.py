@@ -1,0 +1,102 @@
+"""Notices: bytes → :class:`ParsedNotice`, whatever the bytes are.
+
+The format is read from the bytes; the topic only helps to name mission and tests. What cannot be a notice at all is
+refused with :class:`UnusableData`; anything less (an unknown word, a field of the wrong kind, a broken map) is a
+remark on the notice, so that a strange event is announced rather than lost.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from tasks.errors import UnusableData
+from tasks.io import gcn_json, lvk, voevents
+from tasks.io.fields import Fields
+from tasks.records import ParsedNotice
+
+SIZE_LIMIT = 4 * 1024 * 1024
+"""Largest notice in bytes: the broker's own limit."""
+
+DEPTH_LIMIT = 64
+EXPONENT_LIMIT = 1023
+"""Largest power of two of a float: a longer integer is not a finite number."""
+
+GCN_KEYS = frozenset({"$schema", "mission", "instrument", "id", "event_name", "trigger_time", "alert_datetime"})
+
+
+def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
+    """Understand one notice.
+
+    Raises
+    ------
+    UnusableData
+        If the bytes are no notice: neither JSON nor VOEvent, over the limits, without any id, or a heartbeat.
+    """
+    if len(payload) > SIZE_LIMIT:
+        raise UnusableData(f"a notice of {len(payload)} bytes; at most {SIZE_LIMIT} are allowed")
+    start = payload.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"<"):
+        return voevents.parse(start, topic=topic)
+    if start.startswith(b"{"):
+        return _parse_json(start, topic=topic)
+    raise UnusableData(f"neither a JSON object nor XML: the notice starts with {start[:20]!r}")
+
+
+def _parse_json(payload: bytes, *, topic: str | None) -> ParsedNotice:
+    document = Fields(content=load_json(payload))
+    if "superevent_id" in document:
+        return lvk.parse(document, topic=topic)
+    if gcn_json.is_heartbeat(document, topic=topic):
+        raise UnusableData("heartbeat: it feeds the watchdog and is no alert")
+    if GCN_KEYS & document.content.keys():
+        return gcn_json.parse(document, topic=topic)
+    raise UnusableData("a JSON object with neither superevent_id nor any key of GCN's schema")
+
+
+def load_json(payload: bytes) -> dict[str, Any]:
+    """Read a JSON object within the limits on depth and numbers.
+
+    Raises
+    ------
+    UnusableData
+        If it is not JSON in UTF-8, not an object, nested too deeply, or holds a number that is not finite.
+    """
+    try:
+        document = json.loads(payload.decode("utf-8"), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise UnusableData(f"JSON nested deeper than {DEPTH_LIMIT} levels") from error
+    except ValueError as error:
+        raise UnusableData(f"not JSON: {str(error)[:200]}") from error
+    if not isinstance(document, dict):
+        raise UnusableData(f"JSON of type {type(document).__name__}, expected an object")
+    _check(document)
+    return document
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise UnusableData(f"the number {word} is not finite")
+
+
+def _check(document: dict[str, Any]) -> None:
+    """Walk through a document, level by level, and refuse what is too deep or not finite."""
+    level: list[Any] = [document]
+    for _ in range(DEPTH_LIMIT):
+        inner: list[Any] = []
+        for container in level:
+            for value in container.values() if isinstance(container, dict) else container:
+                if isinstance(value, dict | list):
+                    inner.append(value)
+                elif not _is_finite(value):
+                    raise UnusableData("a number in the notice is not finite")
+        if not inner:
+            return
+        level = inner
+    raise UnusableData(f"JSON nested deeper than {DEPTH_LIMIT} levels")
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or value.bit_length() <= EXPONENT_LIMIT

@@ -1,0 +1,201 @@
+"""What a VOEvent means: Swift and SVOM, Fermi's classic ones, and any other that keeps to VOEvent 2.0."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from tasks.errors import UnusableData
+from tasks.io import fields, voevent_document
+from tasks.io.fields import Fields
+from tasks.io.voevent_document import Document
+from tasks.records import Kind, Notice, ParsedNotice
+
+FAINTEST_MAG = 50.0
+"""A larger magnitude is in hundredths, as the classic packets write it: nothing is that faint."""
+
+MISSIONS = {"swift": "Swift", "fermi": "Fermi", "svom": "SVOM", "integral": "INTEGRAL", "maxi": "MAXI"}
+GROUND_FLAGS = "Misc_Flags"
+"""Group of flags on how a Swift notice was made and sent, not on what was seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packet:
+    """What a packet type means."""
+
+    instrument: str | None
+    alert_type: str = "UPDATE"
+    subtype: str | None = None
+    test: bool = False
+
+
+# https://gcn.gsfc.nasa.gov/filtering.html, and SVOM's own numbers from 201
+PACKETS = {
+    60: Packet(instrument="BAT", alert_type="INITIAL"),
+    61: Packet(instrument="BAT", alert_type="INITIAL"),
+    67: Packet(instrument="XRT"),
+    81: Packet(instrument="UVOT"),
+    82: Packet(instrument="BAT", alert_type="INITIAL", test=True),
+    84: Packet(instrument="BAT"),
+    97: Packet(instrument="BAT", alert_type="INITIAL"),
+    110: Packet(instrument="GBM", alert_type="INITIAL", subtype="INITIAL_ALERT"),
+    111: Packet(instrument="GBM", subtype="FLIGHT_POSITION"),
+    112: Packet(instrument="GBM", subtype="GROUND_POSITION"),
+    115: Packet(instrument="GBM", subtype="FINAL_POSITION"),
+    119: Packet(instrument="GBM", alert_type="INITIAL", test=True),
+    121: Packet(instrument="LAT"),
+    201: Packet(instrument="GRM", alert_type="INITIAL"),
+    202: Packet(instrument="ECLAIRs", alert_type="INITIAL"),
+    203: Packet(instrument="ECLAIRs"),
+    204: Packet(instrument="ECLAIRs"),
+    205: Packet(instrument="ECLAIRs"),
+    209: Packet(instrument="MXT"),
+}
+UNKNOWN_PACKET = Packet(instrument=None, alert_type="UNKNOWN")
+# probability inside the error radius that each instrument states
+CONTAINMENTS = {"BAT": 0.9, "XRT": 0.9, "UVOT": 0.9, "ECLAIRs": 0.9, "MXT": 0.9, "GBM": 0.68, "LAT": 0.9}
+DETAILS = {
+    "Galactic_Long": "galactic_l_deg",
+    "Galactic_Lon": "galactic_l_deg",
+    "Galactic_Lat": "galactic_b_deg",
+    "Sun_Distance": "sun_distance_deg",
+    "Sun_Angle": "sun_distance_deg",
+    "MOON_Distance": "moon_distance_deg",
+    "Moon_Angle": "moon_distance_deg",
+    "Moon_Illum": "moon_illumination_percent",
+    "Notice_Level": "notice_level",
+    "Trigger_Type": "trigger_type",
+    "Time_Window_Start": "time_window_start",
+    "Time_Window_End": "time_window_end",
+    "Mean_Flux": "mean_flux",
+    "Quality_Factor": "quality_factor",
+    "Slew_Reason": "slew_reason",
+    "Hardness_Ratio": "hardness_ratio",
+    "Most_Likely_Index": "most_likely_index",
+    "Most_Likely_Prob": "most_likely_probability",
+}
+
+
+def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
+    """Understand a VOEvent; raises ``UnusableData`` where it is none, or names no event."""
+    event = voevent_document.read(payload)
+    packet_type = event.top.integer("Packet_Type")
+    packet = PACKETS.get(packet_type or 0, UNKNOWN_PACKET)
+    name, suffix = _ivorn_parts(event.ivorn)
+    instrument = event.params.text("Instrument") or packet.instrument or name
+    ra_deg, dec_deg, error_deg = _position(event)
+    retraction = "retraction" in event.attribute("cite", "Citations", "EventIVORN")
+    flags = event.true_params(but=GROUND_FLAGS)
+    event_id = _event_id(event)
+    snr = _significance(event.params)
+    notice = Notice(
+        kind=Kind.GRB,
+        mission=_mission(event.ivorn, topic=topic),
+        event_id=event_id,
+        ids=(event_id,),
+        alert_type="RETRACTION" if retraction else packet.alert_type,
+        time_created=event.fields_at("Who").moment("Date"),
+        time=_trigger_time(event),
+        test=event.role == "test" or packet.test or "Test_Submission" in flags or fields.is_test_topic(topic),
+        retraction=retraction,
+        topic=topic,
+        instrument=instrument,
+        packet_type=packet_type,
+        record_number=event.top.integer("Pkt_Ser_Num"),
+        subtype=packet.subtype or suffix,
+        role=event.role,
+        ivorn=event.ivorn,
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
+        error_deg=error_deg,
+        containment=CONTAINMENTS.get(instrument or "") if error_deg is not None else None,
+        rate_snr=snr[0],
+        image_snr=snr[1],
+        duration_trigger_s=_first(event.params, "Timescale", "Integ_Time", "Data_Timescale", "Trig_Timescale"),
+        energy_kev=_energies(event.params),
+        magnitude=_magnitude(event.params),
+        slew_status=event.params.text("Slew_Status"),
+        flags=flags,
+        details=_details(event),
+        remarks=tuple(event.remarks),
+    )
+    return ParsedNotice(notice=notice)
+
+
+def _mission(ivorn: str | None, *, topic: str | None) -> str:
+    """Name the mission after the authority and path of the ivorn, else the topic."""
+    authority = (ivorn or "").split("#")[0].removeprefix("ivo://")
+    hints = re.split(r"[/._]", f"{authority}/{topic or ''}".lower())
+    known = next((MISSIONS[hint] for hint in hints if hint in MISSIONS), None)
+    return known or authority.rsplit("/", 1)[-1] or "unknown"
+
+
+def _ivorn_parts(ivorn: str | None) -> tuple[str | None, str | None]:
+    """Return instrument and kind of notice from an ivorn's end: ``GBM_Flt_Pos_7451`` or ``sb251208_eclairs-wakeup``."""
+    ending = (ivorn or "").partition("#")[2]
+    classic = re.match(r"([A-Za-z]+)_(?:[A-Za-z_]*?_)?\d", ending)
+    if classic:
+        return classic[1], None
+    return None, ending.partition("_")[2] or None
+
+
+def _event_id(event: Document) -> str:
+    """Return the trigger's id: Swift's and Fermi's TrigID, SVOM's Burst_Id, else the end of the ivorn."""
+    ending = (event.ivorn or "").partition("#")[2]
+    named = event.top.text("TrigID") or event.params.text("TrigID") or event.params.text("Burst_Id") or ending
+    if not named:
+        raise UnusableData("the VOEvent has neither TrigID, Burst_Id nor an ivorn to tell its event by")
+    return fields.identifier(named)
+
+
+def _position(event: Document) -> tuple[float | None, float | None, float | None]:
+    """Return right ascension, declination and error radius; a missing error leaves the position valid."""
+    place = event.fields_at("*", "Position2D", "Value2")
+    ra_deg, dec_deg = place.number("C1", low=-360, high=360), place.number("C2", low=-90, high=90)
+    error_deg = event.fields_at("*", "Position2D").number("Error2Radius", low=0, high=180)
+    if ra_deg is None or dec_deg is None or (ra_deg == dec_deg == 0 and not error_deg):
+        return None, None, None
+    return ra_deg % 360, dec_deg, error_deg or None
+
+
+def _trigger_time(event: Document) -> datetime | None:
+    """Return the time of the event; in another system than UTC (TDB) it is taken as UTC and said so."""
+    time = event.fields_at("*", "TimeInstant").moment("ISOTime")
+    systems = event.attribute("coord_system_id", "*", "AstroCoords")
+    if time is not None and systems and "UTC" not in systems[0]:
+        event.top.remark("ISOTime", f"in the system {systems[0][: fields.SHOWN]!r}, taken as UTC: up to 70 s off")
+    return time
+
+
+def _significance(params: Fields) -> tuple[float | None, float | None]:
+    """Return the significance of the rate and of the image; SVOM gives one and says which it is."""
+    rate, image, snr = params.number("Rate_Signif"), params.number("Image_Signif"), params.number("SNR")
+    trigger = params.text("Trigger_Type")
+    if snr is not None and trigger in {"CRT", "IMT"}:
+        rate, image = (snr, image) if trigger == "CRT" else (rate, snr)
+    return rate if rate is not None else _first(params, "Data_Signif", "Burst_Signif"), image
+
+
+def _first(params: Fields, *names: str) -> float | None:
+    return next((number for name in names if (number := params.number(name)) is not None), None)
+
+
+def _energies(params: Fields) -> tuple[float, float] | None:
+    low, high = params.number("Lower_Energy_Bound"), params.number("Upper_Energy_Bound")
+    return None if low is None or high is None else (low, high)
+
+
+def _magnitude(params: Fields) -> float | None:
+    magnitude = params.number("Burst_Mag")
+    return magnitude / 100 if magnitude is not None and magnitude > FAINTEST_MAG else magnitude
+
+
+def _details(event: Document) -> dict[str, str]:
+    """Keep, as text, what people want to read and no field holds."""
+    found = {key: text for name, key in DETAILS.items() if (text := event.params.text(name)) is not None}
+    ground = event.true_params(only=GROUND_FLAGS)
+    if ground:
+        found["misc_flags"] = ", ".join(ground)
+    name = event.fields_at("Why", "Inference").text("Name")
+    return {**found, "name": name} if name else found
