@@ -13,9 +13,11 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tasks.errors import MissingPart, ProgramError
 
@@ -38,6 +40,20 @@ class Finished:
     def log_text(self) -> str:
         """Return the whole log."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A program that runs until it is told to stop."""
+
+    name: str
+    log_file: Path
+    process: subprocess.Popen[bytes]
+
+    def check_runs(self) -> None:
+        """Raise ``ProgramError`` with the tail of its log where the program has ended."""
+        if (returncode := self.process.poll()) is not None:
+            raise ProgramError(f"{self.name} {_exit_words(returncode)}", log_tail=tail(self.log_file))
 
 
 def find(names: Sequence[str]) -> Path:
@@ -81,21 +97,9 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     name = Path(command[0]).name
     log_file = folder / f"{name}.log"
-    inherited = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
     started = time.monotonic()
     with log_file.open("wb") as output:
-        try:
-            process = subprocess.Popen(
-                list(command),
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**inherited, **(environment or {})},
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise MissingPart(f"{name} cannot be started: {error}") from error
+        process = _start(command, folder=folder, output=output, environment=environment)
         try:
             trouble = _wait(process, deadline=started + timeout_s, cancel_folder=cancel_folder)
         finally:
@@ -109,11 +113,80 @@ def run(
     return Finished(seconds=seconds, log_file=log_file)
 
 
+@contextmanager
+def service(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    name: str,
+    environment: Mapping[str, str] | None = None,
+    grace_s: float = 10.0,
+) -> Iterator[Service]:
+    """Keep a program running for the length of a block; then ask it to stop, and kill its group after ``grace_s``.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    folder
+        Its working folder, made if missing; its log is ``<name>.log`` there, appended to.
+    name
+        What to call it.
+    environment
+        Variables to add to the few that a program inherits.
+    grace_s
+        How long it may take to stop.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log_file = folder / f"{name}.log"
+    with log_file.open("ab") as output:
+        process = _start([*_ends_with_us(), *command], folder=folder, output=output, environment=environment)
+    try:
+        yield Service(name=name, log_file=log_file, process=process)
+    finally:
+        _ask_to_stop(process, grace_s=grace_s)
+        _kill_group(process)
+
+
+def _ends_with_us() -> list[str]:
+    """Have the kernel end the program where we are killed ourselves; the tool is part of util-linux."""
+    found = shutil.which("setpriv")
+    return [found, "--pdeathsig", "TERM", "--"] if found else []
+
+
+def _ask_to_stop(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
+    # the leader alone: it knows how to end its own children in order
+    for request in (signal.SIGINT, signal.SIGTERM):
+        if process.poll() is None:
+            process.send_signal(request)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=grace_s / 2)
+
+
 def tail(log_file: Path) -> str:
     """Return the last few kilobytes of a log."""
     with log_file.open("rb") as file:
         file.seek(max(0, log_file.stat().st_size - LOG_TAIL_BYTES))
         return file.read().decode("utf-8", "replace")
+
+
+def _start(
+    command: Sequence[str], *, folder: Path, output: IO[bytes], environment: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own."""
+    inherited = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
+    try:
+        return subprocess.Popen(
+            list(command),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**inherited, **(environment or {})},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise MissingPart(f"{Path(command[0]).name} cannot be started: {error}") from error
 
 
 def _wait(process: subprocess.Popen[bytes], *, deadline: float, cancel_folder: Path | None) -> str | None:

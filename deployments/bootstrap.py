@@ -1,0 +1,158 @@
+"""Make everything that the Prefect server must hold: blocks, pools, limits, deployments, automations.
+
+Each object is known by its name and created or updated, so that running this twice leaves what running it once does.
+What an operator changed since is kept: whether a schedule or an automation is on, and blocks for which the environment
+says nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+
+from deployments import automations, seeds
+from tasks.errors import MissingPart, Unavailable
+from tasks.programs import run
+
+log = logging.getLogger(__name__)
+
+PREFECT_FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
+POOLS = {
+    "alerts": "What minutes count for: notices, plans, messages. Its worker asks every second.",
+    "nights": "What takes hours: nights and their stages, beside the disks and GPUs.",
+}
+# shared services outside, and how many of our tasks may talk to each at a time
+LIMITS = {"slack": 1, "store": 4, "catalogues": 2}
+WAIT_S = 60.0
+DEPLOY_S = 300.0
+POLL_S = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What the server holds after a bootstrap, by name, and what the environment would have to say for more."""
+
+    server: str
+    blocks: tuple[str, ...]
+    pools: tuple[str, ...]
+    limits: tuple[str, ...]
+    deployments: tuple[str, ...]
+    automations: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def bootstrap(*, prefect_file: Path = PREFECT_FILE, wait_s: float = WAIT_S) -> Setup:
+    """Set up the server that ``PREFECT_API_URL`` names.
+
+    Parameters
+    ----------
+    prefect_file
+        Deployments to apply.
+    wait_s
+        How long the server may take to answer.
+
+    Raises
+    ------
+    Unavailable
+        Where the server does not answer.
+    MissingPart
+        Where there is no file of deployments.
+    ProgramError
+        Where a deployment is refused, with Prefect's words.
+    """
+    if not prefect_file.is_file():
+        raise MissingPart(f"{prefect_file} is not there: run in a checkout, or name the file with --file")
+    with get_client(sync_client=True) as client:
+        server = wait_for_health(client, wait_s=wait_s)
+        planted = seeds.plant()
+        make_pools(client)
+        make_limits(client)
+        schedules = schedules_of(client)
+        deploy(prefect_file)
+        restore(client, schedules)
+        return Setup(
+            server=server,
+            blocks=planted.saved,
+            pools=tuple(POOLS),
+            limits=tuple(LIMITS),
+            deployments=deployment_names(client),
+            automations=automations.upsert_all(client),
+            missing=planted.missing,
+        )
+
+
+def wait_for_health(client: SyncPrefectClient, *, wait_s: float) -> str:
+    """Wait until the server answers; return its address."""
+    deadline = time.monotonic() + wait_s
+    while (trouble := client.api_healthcheck()) is not None:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the Prefect server at {client.api_url} does not answer: {trouble}")
+        time.sleep(POLL_S)
+    return str(client.api_url)
+
+
+def make_pools(client: SyncPrefectClient) -> None:
+    """Create the work pools that are missing."""
+    for name, description in POOLS.items():
+        try:
+            client.read_work_pool(name)
+        except ObjectNotFound:
+            client.create_work_pool(WorkPoolCreate(name=name, type="process", description=description))
+            log.info("work pool %s created", name)
+
+
+def make_limits(client: SyncPrefectClient) -> None:
+    """Create or update the limits on what is shared with others."""
+    for name, limit in LIMITS.items():
+        client.upsert_global_concurrency_limit_by_name(name, limit)
+
+
+def deploy(prefect_file: Path) -> None:
+    """Apply every deployment of the file, with Prefect's own command: its triggers' automations are made anew."""
+    with tempfile.TemporaryDirectory(prefix="siren-deploy-") as folder:
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file"]
+        run.run(
+            [*command, str(prefect_file)], folder=Path(folder), timeout_s=DEPLOY_S, environment=server_environment()
+        )
+
+
+def server_environment() -> Mapping[str, str]:
+    """Return our environment with the Prefect settings of this process, for one that shall talk to the same server."""
+    return os.environ | get_current_settings().to_environment_variables(exclude_unset=True, include_secrets=True)
+
+
+def deployment_names(client: SyncPrefectClient) -> tuple[str, ...]:
+    """Return the deployments of the server, as ``flow/deployment``."""
+    flows = {flow.id: flow.name for flow in client.read_flows()}
+    return tuple(sorted(f"{flows[each.flow_id]}/{each.name}" for each in client.read_deployments()))
+
+
+def schedules_of(client: SyncPrefectClient) -> dict[tuple[UUID, str], bool]:
+    """Return which schedules are on, by deployment and slug."""
+    return {
+        (deployment.id, schedule.slug): schedule.active
+        for deployment in client.read_deployments()
+        for schedule in deployment.schedules
+        if schedule.slug
+    }
+
+
+def restore(client: SyncPrefectClient, before: Mapping[tuple[UUID, str], bool]) -> None:
+    """Turn schedules on or off again as they were: a deploy sets them to what the file says."""
+    for deployment in client.read_deployments():
+        for schedule in deployment.schedules:
+            active = before.get((deployment.id, schedule.slug or ""), schedule.active)
+            if active != schedule.active:
+                client.update_deployment_schedule(deployment.id, schedule.id, active=active)

@@ -1,0 +1,131 @@
+"""Blocks from the environment: ``SIREN_<BLOCK>_<FIELD>``, such as ``SIREN_GCN_CLIENT_ID``.
+
+A block whose variables are set is saved with them, over what was saved before. One for which nothing is set is saved
+with its defaults where it has a default for every field and does not exist yet; else its variables are named as missing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect.blocks.core import Block
+from prefect.blocks.notifications import SlackWebhook
+from pydantic import SecretStr, ValidationError
+
+import blocks
+from tasks.errors import UnusableData
+
+OPERATORS_WEBHOOK = "SIREN_OPERATORS_WEBHOOK"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """The blocks that are there now, as ``type/name``, and the variables that would give more."""
+
+    saved: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def plant(environment: Mapping[str, str] | None = None) -> Planted:
+    """Register our block types and save the blocks that the environment or the defaults describe.
+
+    Raises
+    ------
+    UnusableData
+        Where a variable does not fit its field, naming the variable.
+    """
+    environment = os.environ if environment is None else environment
+    saved, missing = [], []
+    for kind in block_types():
+        kind.register_type_and_schema()
+        name = document_name(kind)
+        if plant_one(kind, environment):
+            saved.append(f"{kind.get_block_type_slug()}/{name}")
+        else:
+            missing.append(f"{kind.get_block_type_slug()}/{name}: {', '.join(_required(kind))}")
+    if plant_webhook(environment):
+        saved.append("slack-webhook/operators")
+    else:
+        missing.append(f"slack-webhook/operators: {OPERATORS_WEBHOOK}")
+    return Planted(saved=tuple(saved), missing=tuple(missing))
+
+
+def block_types() -> tuple[type[Block], ...]:
+    """Return the block classes that the package exports, in the order of their names."""
+    members = [value for _, value in sorted(vars(blocks).items()) if inspect.isclass(value)]
+    return tuple(kind for kind in members if issubclass(kind, Block) and kind is not Block)
+
+
+def document_name(kind: type[Block]) -> str:
+    """Return the name under which flows ask for the block by default: its type's slug."""
+    return str(kind.get_block_type_slug())
+
+
+def variable(kind: type[Block], field: str) -> str:
+    """Return the environment variable of a block's field."""
+    return f"SIREN_{document_name(kind)}_{field}".replace("-", "_").upper()
+
+
+def plant_one(kind: type[Block], environment: Mapping[str, str]) -> bool:
+    """Save one block where something is known of it; return whether it exists now."""
+    name = document_name(kind)
+    values = {
+        field: environment[variable(kind, field)]
+        for field in _own_fields(kind)
+        if environment.get(variable(kind, field))
+    }
+    known = exists(kind, name)
+    if known and not values:
+        return True
+    if any(variable(kind, field) not in environment for field in _required_fields(kind)) and not known:
+        return False
+    _build(kind, {**(_saved_values(kind, name) if known else {}), **values}).save(name, overwrite=True)
+    return True
+
+
+def plant_webhook(environment: Mapping[str, str]) -> bool:
+    """Save the operators' webhook; return whether it exists now."""
+    if url := environment.get(OPERATORS_WEBHOOK):
+        SlackWebhook(url=SecretStr(url)).save("operators", overwrite=True)
+        return True
+    return exists(SlackWebhook, "operators")
+
+
+def exists(kind: type[Block], name: str) -> bool:
+    """Tell whether a block of that type and name is saved."""
+    try:
+        kind.load(name, validate=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _saved_values(kind: type[Block], name: str) -> dict[str, Any]:
+    saved = kind.load(name, validate=False)
+    return {field: getattr(saved, field) for field in _own_fields(kind) if hasattr(saved, field)}
+
+
+def _build(kind: type[Block], values: Mapping[str, Any]) -> Block:
+    """Build a block; name the variable, never its value, where one does not fit."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        fields = {str(each["loc"][0]) if each["loc"] else "": each["msg"] for each in error.errors(include_input=False)}
+        words = "; ".join(f"{variable(kind, field)}: {message}" for field, message in fields.items())
+        raise UnusableData(f"block {document_name(kind)} cannot be made from the environment: {words}") from None
+
+
+def _own_fields(kind: type[Block]) -> tuple[str, ...]:
+    return tuple(field for field in kind.model_fields if field not in Block.model_fields)
+
+
+def _required_fields(kind: type[Block]) -> tuple[str, ...]:
+    return tuple(field for field in _own_fields(kind) if kind.model_fields[field].is_required())
+
+
+def _required(kind: type[Block]) -> tuple[str, ...]:
+    return tuple(variable(kind, field) for field in _required_fields(kind))
