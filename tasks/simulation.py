@@ -5,8 +5,9 @@ These are plain functions: the command line, the rehearsal and the tests call th
 
 from __future__ import annotations
 
+import base64
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from astropy.io.fits import Header
 from tasks import naming
 from tasks.io import simulated
 from tasks.records import FrameType
-from tasks.science.simulation import bands, camera, frames, optics, plan, references, sky
+from tasks.science.simulation import alerts, bands, camera, frames, optics, plan, references, sky
+from tasks.science.simulation.alerts import AlertRequest, MultiOrderMap, SimulatedAlert
 from tasks.science.simulation.frames import Conditions, Exposed, Field, Unit
 from tasks.science.simulation.plan import Request, Shot
 
@@ -54,6 +56,54 @@ def make_night(out: Path, request: Request) -> Path:
     simulated.write_json(truth, _truth(request, field, lights, corrupt))
     log.info("simulated a night of %d lights in %s", len(lights), out)
     return truth
+
+
+def make_alert(out: Path, request: AlertRequest) -> Path:
+    """Make a notice with its sky maps under ``out``; return the path of the truth.
+
+    Raises
+    ------
+    UnusableData
+        Where the request makes no sense, or ``out`` holds anything but an earlier simulated alert.
+    """
+    alerts.checked(request)
+    simulated.claim(out, "alert")
+    alert = alerts.make_alert(request)
+    maps = {
+        name: simulated.sky_map_bytes(_map_columns(sky_map), sky_map.header)
+        for name, sky_map in (("skymap", alert.sky_map), ("combined", alert.combined))
+        if sky_map is not None
+    }
+    for name, content in maps.items():
+        (out / f"{name}.multiorder.fits").write_bytes(content)
+    text = {name: base64.b64encode(content).decode("ascii") for name, content in maps.items()}
+    simulated.write_json(out / "notice.json", alerts.notice(request, alert, text.get("skymap"), text.get("combined")))
+    truth = out / "truth.json"
+    simulated.write_json(truth, _alert_truth(request, alert, maps))
+    log.info("simulated %s of %s in %s", request.alert_type, alert.event_id, out)
+    return truth
+
+
+def _map_columns(sky_map: MultiOrderMap) -> dict[str, np.ndarray[Any, Any]]:
+    names = ("UNIQ", "PROBDENSITY", "DISTMU", "DISTSIGMA", "DISTNORM")
+    return {name: getattr(sky_map, name.lower()) for name in names}
+
+
+def _alert_truth(request: AlertRequest, alert: SimulatedAlert, maps: Mapping[str, bytes]) -> dict[str, Any]:
+    """Gather what is true of the event."""
+    return {
+        "made_by": MADE_BY,
+        "seed": request.seed,
+        "event_id": alert.event_id,
+        "alert_type": request.alert_type,
+        "time": request.time.isoformat(),
+        "time_created": alert.created.isoformat(),
+        "ra_deg": alert.ra_deg,
+        "dec_deg": alert.dec_deg,
+        "distance_mpc": alert.distance_mpc,
+        "notice": "notice.json",
+        "maps": {name: f"{name}.multiorder.fits" for name in maps},
+    }
 
 
 def _write_unit(out: Path, request: Request, field: Field, unit: Unit) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -55,12 +55,85 @@ def night(
         lights=lights,
         corrupt=corrupt,
         seed=seed,
+        ra_deg=ra,
+        dec_deg=dec,
+        object=object_name,
     )
-    request = replace(request, ra_deg=ra, dec_deg=dec, object=object_name)
     truth = simulation.make_night(out, request)
     folders = [str(out / "obsdata" / name / request.folder) for name in request.units]
     result = {"truth": str(truth), "folders": folders, "seed": seed}
     output.show(result, f"night: {', '.join(folders)}\ntruth: {truth}", as_json=as_json)
+
+
+@command.command(
+    name="alert", help="Make a gravitational-wave notice with a multi-order sky map around a true position."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to fill: new, empty or ours.")
+@click.option("--id", "event_id", default="", help="Superevent id  [default: S, the date and two letters of the seed]")
+@click.option("--type", "alert_type", default="PRELIMINARY", show_default=True, help="Alert type, as LVK writes it.")
+@click.option("--time", "moment", default="2026-01-15T22:30:15", show_default=True, help="Time of the event, UTC, ISO.")
+@click.option("--ra", type=float, default=None, help="True position in degrees  [default: drawn]")
+@click.option("--dec", type=float, default=None, help="True position in degrees  [default: drawn]")
+@click.option("--distance", type=float, default=80.0, show_default=True, help="Mean distance in Mpc.")
+@click.option("--distance-std", type=float, default=18.0, show_default=True, help="Its spread in Mpc.")
+@click.option("--area", type=float, default=45.0, show_default=True, help="Area of the 90 % region in deg2.")
+@click.option("--significant/--not-significant", default=True, show_default=True, help="What the notice claims.")
+@click.option("--coincidence", is_flag=True, help="Add a gamma-ray burst and a combined sky map.")
+@click.option("--test", is_flag=True, help="Make a mock event (MS...).")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bytes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def alert(
+    out: Path,
+    event_id: str,
+    alert_type: str,
+    moment: str,
+    ra: float | None,
+    dec: float | None,
+    distance: float,
+    distance_std: float,
+    area: float,
+    significant: bool,
+    coincidence: bool,
+    test: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Make a simulated alert."""
+    from tasks import simulation  # slow start-up: astropy and ligo.skymap
+    from tasks.science.simulation import alerts
+
+    request = alerts.AlertRequest(
+        seed=_not_negative(seed),
+        event_id=event_id,
+        alert_type=alert_type.upper(),
+        time=_moment(moment),
+        ra_deg=ra,
+        dec_deg=dec,
+        distance_mpc=distance,
+        distance_std_mpc=distance_std,
+        area90_deg2=area,
+        significant=significant,
+        test=test,
+        coincidence=coincidence,
+    )
+    truth = simulation.make_alert(out, request)
+    notice = out / "notice.json"
+    output.show({"truth": str(truth), "notice": str(notice)}, f"notice: {notice}\ntruth: {truth}", as_json=as_json)
+
+
+def _moment(text: str) -> datetime:
+    """Read an ISO time; without a zone it is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UnusableData(f"--time {text!r} is not an ISO time such as 2026-01-15T22:30:15") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _not_negative(seed: int) -> int:
+    if seed < 0:
+        raise UnusableData(f"--seed {seed} is below 0")
+    return seed
 
 
 def _unit_names(number: int) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -94,6 +95,16 @@ def write_ldac(path: Path, columns: Mapping[str, Array], units: Mapping[str, str
         fits.BinTableHDU.from_columns(objects, name="LDAC_OBJECTS"),
     ]
     fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(path, overwrite=True)
+
+
+def sky_map_bytes(columns: Mapping[str, Array], header: fits.Header) -> bytes:
+    """Return a multi-order sky map as a FITS file's bytes: one row per pixel in the first extension."""
+    units = {"PROBDENSITY": "sr-1", "DISTMU": "Mpc", "DISTSIGMA": "Mpc", "DISTNORM": "Mpc-2"}
+    table = fits.BinTableHDU.from_columns([_column(name, array, units.get(name)) for name, array in columns.items()])
+    table.header.extend(header.cards)
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
+    return buffer.getvalue()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
