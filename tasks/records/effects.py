@@ -1,0 +1,203 @@
+"""Records of what was done about notices: how one was registered, and all that is known of an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from tasks.records.alerts import Alert, Audience, Decision, Kind, Plan
+
+
+class Standing(StrEnum):
+    """What a notice is to its event, judged by time of creation and content when it was registered."""
+
+    FIRST = "first"
+    UPDATE = "update"
+    PROMOTED = "promoted"
+    """Significant, while all before it were not."""
+    CORRECTION = "correction"
+    """Other content under the same type and time of creation: the later arrival counts."""
+    LATE = "late"
+    """Older than the newest known: stored, not acted upon."""
+    DUPLICATE = "duplicate"
+    """The same content as another notice of the event."""
+    RETRACTION = "retraction"
+    REINSTATED = "reinstated"
+    """Newer than the event's retraction."""
+
+
+class EventState(StrEnum):
+    """Whether an event stands."""
+
+    OPEN = "open"
+    RETRACTED = "retracted"
+    REINSTATED = "reinstated"
+
+
+class PlanState(StrEnum):
+    """How far a plan is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    EMPTY = "empty"
+    """Planned, and nothing can be observed."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A notice in the registry; asking again gives the same answer.
+
+    ``number`` counts the event's notices from 1 (duplicates not counted); ``previous`` is the newest notice before
+    this one, ``previous_decision`` what was decided on it.
+    """
+
+    slug: str
+    standing: Standing
+    state: EventState
+    number: int
+    test: bool = False
+    previous: Alert | None = None
+    previous_decision: Decision | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredNotice:
+    """The bytes of a notice and where they came from."""
+
+    sha256: str
+    path: Path
+    received: datetime
+    topic: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoticeEntry:
+    """One notice in an event's history."""
+
+    alert: Alert
+    standing: Standing
+    received: datetime
+    deliveries: int = 1
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanEntry:
+    """One planning run in an event's history: one plan per telescope, or the reason why there is none."""
+
+    notice_sha256: str
+    telescopes: tuple[str, ...]
+    state: PlanState
+    created: datetime
+    plans: tuple[Plan, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageEntry:
+    """One message of an event: what kind, where, how far."""
+
+    kind: str
+    audience: Audience
+    state: str
+    created: datetime
+    text: str
+    sent: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadEntry:
+    """One file of an event in the product store: its remote path and how far it is."""
+
+    remote: str
+    state: str
+    created: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventHistory:
+    """All that the registry knows of one event, in the order of arrival."""
+
+    slug: str
+    kind: Kind
+    mission: str
+    name: str
+    state: EventState
+    test: bool
+    time: datetime | None
+    notices: tuple[NoticeEntry, ...]
+    newest_sha256: str | None = None
+    plans: tuple[PlanEntry, ...] = ()
+    messages: tuple[MessageEntry, ...] = ()
+    uploads: tuple[UploadEntry, ...] = ()
+    linked: tuple[str, ...] = field(default=())
+
+    @property
+    def newest(self) -> NoticeEntry:
+        """The notice that counts: the newest by time of creation."""
+        return next((entry for entry in self.notices if entry.alert.sha256 == self.newest_sha256), self.notices[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outgoing:
+    """A message to be put into the outbox.
+
+    ``subject`` is what it speaks of (``event:<slug>``, ``night:<date>``, ``notice:<sha256>``); messages of one subject
+    are sent in their order. ``key`` names the content it tells of: a second message with the same subject, kind and
+    key is never made. ``mode``: ``top`` opens the subject's thread, ``reply`` goes into it, ``edit`` rewrites its top
+    message, ``file`` adds a picture to it.
+    """
+
+    subject: str
+    kind: str
+    key: str
+    audience: Audience
+    mode: str
+    text: str
+    blocks: str = "[]"
+    broadcast: bool = False
+    attachment: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """A message that one sender has taken: ``attempt`` is its fence, no later claim has the same.
+
+    ``thread`` is the timestamp of the subject's top message, where that was sent; ``channel`` its channel.
+    ``uncertain`` means that an earlier attempt may have got through: look before sending.
+    """
+
+    id: int
+    attempt: int
+    message: Outgoing
+    channel: str | None = None
+    thread: str | None = None
+    uncertain: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedUpload:
+    """An upload that one sender has taken."""
+
+    id: int
+    attempt: int
+    source: Path
+    remote: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drained:
+    """What became of the outbox: how many were sent, wait for another try, were given up."""
+
+    sent: int = 0
+    waiting: int = 0
+    failed: int = 0
+    reasons: tuple[str, ...] = ()

@@ -1,0 +1,204 @@
+"""Events and what their notices are to them: first, update, late, correction, duplicate, retraction."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from datetime import datetime
+from importlib import metadata
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from tasks import naming
+from tasks.records import Alert, Decision, Kind, SkyMapSummary
+from tasks.records.effects import EventState, Registered, Standing
+from tasks.registry import columns, models, plans, rows
+
+
+def content_hash(alert: Alert) -> str:
+    """Hash what a notice says, whichever topic and spelling it came by."""
+    notice = dataclasses.replace(alert.notice, topic=None, remarks=())
+    maps = [dataclasses.replace(summary, path=None) for summary in _maps(alert)]
+    return hashlib.sha256(columns.dump([notice, maps]).encode()).hexdigest()
+
+
+def record_alert(session: Session, alert: Alert, *, now: datetime) -> Registered:
+    """Give a notice its place in its event, once; asking again returns the same answer.
+
+    The event's row is locked meanwhile, so that of two notices at the same time one comes first.
+    """
+    event = _event(session, alert, now=now)
+    values = {"path": "", "received": now, "state": "received"}
+    row, _ = rows.insert_once(session, models.Notice, key={"sha256": alert.sha256}, values=values)
+    if row.standing is None:
+        _settle(session, event, row, alert)
+    return _registered(session, row, event)
+
+
+def record_decision(session: Session, alert: Alert, decision: Decision, *, now: datetime) -> bool:
+    """Record what a policy said of a notice; the same policy says it once."""
+    notice = session.scalars(sa.select(models.Notice).filter_by(sha256=alert.sha256)).one()
+    key = {"notice_id": notice.id, "policy_sha256": decision.policy_sha256}
+    values = {
+        "policy": decision.policy,
+        "score": decision.score,
+        "action": decision.action,
+        "code": metadata.version("brightsiren"),
+        "created": now,
+        "decision": columns.dump(decision),
+    }
+    return rows.insert_once(session, models.Decision, key=key, values=values)[1]
+
+
+def decision_on(session: Session, sha256: str) -> Decision | None:
+    """Return the latest decision on a notice."""
+    query = (
+        sa.select(models.Decision.decision)
+        .join(models.Notice, models.Notice.id == models.Decision.notice_id)
+        .where(models.Notice.sha256 == sha256)
+        .order_by(models.Decision.id.desc())
+        .limit(1)
+    )
+    document = session.scalars(query).one_or_none()
+    return None if document is None else columns.load(Decision, document)
+
+
+def link(session: Session, one: int, other: int, *, kind: str, evidence: str, now: datetime) -> bool:
+    """Link two events that may be one thing in the sky; return whether that is news."""
+    first, second = sorted((one, other))
+    values = {"kind": columns.text(kind), "evidence": columns.text(evidence), "created": now}
+    return rows.insert_once(session, models.Link, key={"first_id": first, "second_id": second}, values=values)[1]
+
+
+def _event(session: Session, alert: Alert, *, now: datetime) -> models.Event:
+    """Return the event's row, made if missing, and lock it until the transaction ends."""
+    notice = alert.notice
+    key = {"mission": columns.identity(notice.mission), "name": columns.identity(notice.event_id)}
+    values = {
+        "kind": notice.kind,
+        "slug": naming.event_slug(notice),
+        "t0": notice.time,
+        "state": EventState.OPEN,
+        "test": notice.test,
+        "muted": False,
+        "created": now,
+    }
+    rows.insert_once(session, models.Event, key=key, values=values)
+    query = sa.select(models.Event).filter_by(**key).with_for_update().execution_options(populate_existing=True)
+    return session.scalars(query).one()
+
+
+def _settle(session: Session, event: models.Event, row: models.Notice, alert: Alert) -> None:
+    notice = alert.notice
+    newest = _newest(session, event)
+    twin = session.scalars(
+        sa.select(models.Notice).filter_by(event_id=event.id, content_sha256=content_hash(alert))
+    ).one_or_none()
+    row.moment = notice.time_created or row.received
+    row.standing = Standing.DUPLICATE if twin else _standing(alert, row.moment, event, newest)
+    row.duplicate_of = twin.sha256 if twin else None
+    row.content_sha256 = None if twin else content_hash(alert)
+    row.event_id = event.id
+    row.kind, row.alert_type = notice.kind, columns.text(notice.alert_type)
+    row.significant, row.test = notice.significant, notice.test
+    row.alert = columns.dump(alert)
+    row.state = "understood"
+    row.previous_sha256 = newest.sha256 if newest else None
+    row.number = _count(session, event)
+    if row.standing not in (Standing.DUPLICATE, Standing.LATE):
+        _advance(session, event, row, newest)
+    row.event_state = event.state
+    _localise(session, row, alert)
+
+
+def _standing(alert: Alert, moment: datetime, event: models.Event, newest: models.Notice | None) -> Standing:
+    """Judge a notice by the newest one of its event; the first that holds wins."""
+    notice = alert.notice
+    if newest is None:
+        return Standing.RETRACTION if notice.retraction else Standing.FIRST
+    if newest.moment is not None and moment < newest.moment:
+        return Standing.LATE
+    if notice.retraction:
+        return Standing.RETRACTION
+    if event.state == EventState.RETRACTED:
+        return Standing.REINSTATED
+    if notice.significant and newest.significant is False:
+        return Standing.PROMOTED
+    same = moment == newest.moment and notice.time_created is not None and newest.alert_type == notice.alert_type
+    return Standing.CORRECTION if same else Standing.UPDATE
+
+
+def _advance(session: Session, event: models.Event, row: models.Notice, newest: models.Notice | None) -> None:
+    """Make a notice the newest of its event; a retraction also ends the event's plans."""
+    if newest is not None:
+        newest.superseded_by = row.sha256
+    event.newest_sha256 = row.sha256
+    if row.standing == Standing.RETRACTION:
+        event.state = EventState.RETRACTED
+        plans.cancel(session, event.id, reason="the event was retracted")
+    elif row.standing == Standing.REINSTATED:
+        event.state = EventState.REINSTATED
+    _set_time(event, row)
+
+
+def _set_time(event: models.Event, row: models.Notice) -> None:
+    """Keep T0: a later notice of a burst may carry the time of an image, one of a merger a better T0."""
+    time = columns.load(Alert, row.alert or "").notice.time
+    if time is not None and (event.t0 is None or event.kind == Kind.GW):
+        event.t0 = time
+
+
+def _localise(session: Session, row: models.Notice, alert: Alert) -> None:
+    session.flush()
+    for summary in _maps(alert):
+        values = {
+            "area50_deg2": summary.area50_deg2,
+            "area90_deg2": summary.area90_deg2,
+            "distance_mpc": summary.distance_mpc,
+            "distance_std_mpc": summary.distance_std_mpc,
+            "ra_deg": summary.peak_ra_deg,
+            "dec_deg": summary.peak_dec_deg,
+            "path": str(summary.path) if summary.path else None,
+        }
+        rows.insert_once(session, models.Localisation, key={"notice_id": row.id, "role": summary.role}, values=values)
+    notice = alert.notice
+    if notice.ra_deg is not None and notice.dec_deg is not None:
+        position = {"ra_deg": notice.ra_deg, "dec_deg": notice.dec_deg, "error_deg": notice.error_deg}
+        rows.insert_once(session, models.Localisation, key={"notice_id": row.id, "role": "position"}, values=position)
+
+
+def _maps(alert: Alert) -> tuple[SkyMapSummary, ...]:
+    return tuple(summary for summary in (alert.sky_map, alert.combined) if summary is not None)
+
+
+def _newest(session: Session, event: models.Event) -> models.Notice | None:
+    if event.newest_sha256 is None:
+        return None
+    return session.scalars(sa.select(models.Notice).filter_by(sha256=event.newest_sha256)).one()
+
+
+def _count(session: Session, event: models.Event) -> int:
+    """Count the event's notices, this one included, duplicates not."""
+    others = sa.select(sa.func.count()).where(
+        models.Notice.event_id == event.id, models.Notice.content_sha256.is_not(None)
+    )
+    with session.no_autoflush:
+        return session.scalars(others).one() + 1
+
+
+def _registered(session: Session, row: models.Notice, event: models.Event) -> Registered:
+    session.flush()
+    previous = None
+    if row.previous_sha256 is not None:
+        document = session.scalars(sa.select(models.Notice.alert).filter_by(sha256=row.previous_sha256)).one()
+        previous = columns.load(Alert, document) if document else None
+    return Registered(
+        slug=event.slug,
+        standing=Standing(row.standing or Standing.FIRST),
+        state=EventState(row.event_state or event.state),
+        number=row.number or 1,
+        test=event.test,
+        previous=previous,
+        previous_decision=decision_on(session, row.previous_sha256) if row.previous_sha256 else None,
+    )

@@ -1,0 +1,83 @@
+"""Notices from their arrival to their dispatch: bytes, deliveries, dead letters."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from tasks.records.effects import StoredNotice
+from tasks.registry import columns, models, rows
+
+
+def record_notice(session: Session, stored: StoredNotice) -> bool:
+    """Record that the bytes of a notice are safe on disk, and how they came; return whether they are new.
+
+    The key is the hash of the bytes, never the offset: a replay of the topic, or the same bytes on another topic, adds
+    a delivery at most.
+    """
+    values = {"path": str(stored.path), "received": stored.received, "state": "received"}
+    notice, made = rows.insert_once(session, models.Notice, key={"sha256": stored.sha256}, values=values)
+    if stored.topic is not None and stored.partition is not None and stored.offset is not None:
+        place = {"topic": columns.text(stored.topic), "partition": stored.partition, "offset": stored.offset}
+        arrival = {"received": stored.received, "notice_id": notice.id}
+        rows.insert_once(session, models.Delivery, key=place, values=arrival)
+    return made
+
+
+def undispatched(session: Session, limit: int = 100) -> tuple[StoredNotice, ...]:
+    """Return notices that no run has been made for, oldest first."""
+    return _stored(session, models.Notice.state == "received", limit=limit)
+
+
+def unanswered(session: Session, *, before: datetime, limit: int = 100) -> tuple[StoredNotice, ...]:
+    """Return notices whose run was made before a time and has come to nothing: the work of ``reconcile``."""
+    notice = models.Notice
+    return _stored(session, notice.state == "dispatched", notice.dispatched < before, limit=limit)
+
+
+def mark_dispatched(session: Session, sha256: str, *, run: str, now: datetime) -> bool:
+    """Note the run that was made for a notice; a notice that is further already stays there."""
+    notice = models.Notice
+    return rows.compare_and_set(
+        session,
+        notice,
+        notice.sha256 == sha256,
+        notice.state.in_(("received", "dispatched")),
+        state="dispatched",
+        dispatched=now,
+        run=columns.text(run),
+    )
+
+
+def record_dead(session: Session, sha256: str, reason: str) -> bool:
+    """Note that a notice cannot be understood, and why; return whether that is news."""
+    notice = models.Notice
+    return rows.compare_and_set(
+        session,
+        notice,
+        notice.sha256 == sha256,
+        notice.state.in_(("received", "dispatched")),
+        state="dead",
+        error=columns.text(reason),
+    )
+
+
+def _stored(session: Session, *where: sa.ColumnElement[bool], limit: int) -> tuple[StoredNotice, ...]:
+    query = sa.select(models.Notice).where(*where).order_by(models.Notice.id).limit(limit)
+    return tuple(_with_place(session, notice) for notice in session.scalars(query))
+
+
+def _with_place(session: Session, notice: models.Notice) -> StoredNotice:
+    query = sa.select(models.Delivery).filter_by(notice_id=notice.id).order_by(models.Delivery.id).limit(1)
+    delivery = session.scalars(query).one_or_none()
+    return StoredNotice(
+        sha256=notice.sha256,
+        path=Path(notice.path),
+        received=notice.received,
+        topic=delivery.topic if delivery else None,
+        partition=delivery.partition if delivery else None,
+        offset=delivery.offset if delivery else None,
+    )

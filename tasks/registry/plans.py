@@ -1,0 +1,202 @@
+"""Plans: claimed once per notice, telescopes and parameters; superseded and cancelled with their tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from tasks.records import Plan
+from tasks.records.effects import PlanState
+from tasks.registry import columns, models, rows
+
+STANDING = (PlanState.RUNNING, PlanState.DONE, PlanState.EMPTY)
+# a plan that ended without result may be asked for again
+RESTARTABLE = (PlanState.FAILED, PlanState.CANCELLED)
+
+
+def joined(telescopes: Sequence[str]) -> str:
+    """Name a set of telescopes, whatever the order they were given in."""
+    return ",".join(sorted(set(telescopes)))
+
+
+def claim(
+    session: Session,
+    sha256: str,
+    *,
+    telescopes: Sequence[str],
+    parameters_sha256: str,
+    now: datetime,
+    asked_by: str | None = None,
+) -> bool:
+    """Claim the planning of a notice for some telescopes; False when somebody has it or did it."""
+    row, made = _insert(session, sha256, telescopes, parameters_sha256, now=now, asked_by=asked_by)
+    return made or rows.compare_and_set(
+        session,
+        models.Plan,
+        models.Plan.id == row.id,
+        models.Plan.state.in_(RESTARTABLE),
+        models.Plan.attempt == row.attempt,
+        state=PlanState.RUNNING,
+        attempt=row.attempt + 1,
+        reason="",
+    )
+
+
+def record(
+    session: Session,
+    sha256: str,
+    plans: Sequence[Plan],
+    *,
+    parameters_sha256: str,
+    now: datetime,
+) -> bool:
+    """Record the plans that one run made, one per telescope; return whether that is news.
+
+    The run need not have been claimed. Older plans of the event for the same telescopes are superseded and their
+    planned tiles withdrawn. A run that was cancelled meanwhile changes nothing.
+    """
+    telescopes = [plan.telescope for plan in plans]
+    row, _ = _insert(session, sha256, telescopes, parameters_sha256, now=now)
+    tiles = sum(len(plan.tiles) for plan in plans)
+    done = rows.compare_and_set(
+        session,
+        models.Plan,
+        models.Plan.id == row.id,
+        models.Plan.state == PlanState.RUNNING,
+        state=PlanState.DONE if tiles else PlanState.EMPTY,
+        finished=now,
+        reason=columns.text("; ".join(plan.reason for plan in plans if plan.reason)),
+        probability=_finite(max((plan.probability for plan in plans), default=0.0)),
+        area_deg2=_finite(sum(plan.area_deg2 for plan in plans)),
+        plans=columns.dump(tuple(plans)),
+    )
+    if done:
+        _supersede(session, row)
+        session.add_all(_tiles(row.id, plans))
+        session.flush()
+    return done
+
+
+def fail(
+    session: Session,
+    sha256: str,
+    *,
+    telescopes: Sequence[str],
+    parameters_sha256: str,
+    reason: str,
+    now: datetime,
+) -> bool:
+    """Note that a claimed plan failed, and why; it may be claimed again."""
+    row = _row(session, sha256, telescopes, parameters_sha256)
+    return rows.compare_and_set(
+        session,
+        models.Plan,
+        models.Plan.id == row.id,
+        models.Plan.state == PlanState.RUNNING,
+        state=PlanState.FAILED,
+        reason=columns.text(reason),
+        finished=now,
+    )
+
+
+def cancel(session: Session, event_id: int, *, reason: str) -> int:
+    """Cancel the standing plans of an event and withdraw their planned tiles; return how many plans."""
+    plan = models.Plan
+    where = (plan.event_id == event_id, plan.state.in_(STANDING))
+    _withdraw(session, *where)
+    return rows.change(session, plan, *where, state=PlanState.CANCELLED, reason=columns.text(reason))
+
+
+def mark_observed(session: Session, event_id: int, *, telescope: str, tiles: Sequence[str]) -> int:
+    """Note that tiles of an event were observed; return how many rows changed."""
+    tile = models.Tile
+    of_event = sa.select(models.Plan.id).where(models.Plan.event_id == event_id)
+    where = (tile.plan_id.in_(of_event), tile.telescope == telescope, tile.name.in_(tiles))
+    return rows.change(session, tile, *where, tile.state != "observed", state="observed")
+
+
+def _insert(
+    session: Session,
+    sha256: str,
+    telescopes: Sequence[str],
+    parameters_sha256: str,
+    *,
+    now: datetime,
+    asked_by: str | None = None,
+) -> tuple[models.Plan, bool]:
+    notice = session.scalars(sa.select(models.Notice).filter_by(sha256=sha256)).one()
+    key = {"notice_id": notice.id, "telescopes": joined(telescopes), "parameters_sha256": parameters_sha256}
+    values = {
+        "event_id": notice.event_id,
+        "state": PlanState.RUNNING,
+        "attempt": 1,
+        "reason": "",
+        "asked_by": columns.text(asked_by) if asked_by else None,
+        "created": now,
+        "plans": "[]",
+    }
+    return rows.insert_once(session, models.Plan, key=key, values=values)
+
+
+def _row(session: Session, sha256: str, telescopes: Sequence[str], parameters_sha256: str) -> models.Plan:
+    query = (
+        sa.select(models.Plan)
+        .join(models.Notice, models.Notice.id == models.Plan.notice_id)
+        .where(
+            models.Notice.sha256 == sha256,
+            models.Plan.telescopes == joined(telescopes),
+            models.Plan.parameters_sha256 == parameters_sha256,
+        )
+    )
+    return session.scalars(query).one()
+
+
+def _supersede(session: Session, row: models.Plan) -> None:
+    plan = models.Plan
+    older = (
+        plan.event_id == row.event_id,
+        plan.telescopes == row.telescopes,
+        plan.id < row.id,
+        plan.state.in_((*STANDING, *RESTARTABLE)),
+    )
+    _withdraw(session, *older)
+    rows.change(session, plan, *older, state=PlanState.SUPERSEDED)
+
+
+def _withdraw(session: Session, *plans: sa.ColumnElement[bool]) -> None:
+    tile = models.Tile
+    ids = sa.select(models.Plan.id).where(*plans)
+    rows.change(session, tile, tile.plan_id.in_(ids), tile.state == "planned", state="withdrawn")
+
+
+def _tiles(plan_id: int, plans: Sequence[Plan]) -> list[models.Tile]:
+    made: list[models.Tile] = []
+    visits: dict[tuple[str, str], int] = {}
+    for plan in plans:
+        for tile in plan.tiles:
+            name = (plan.telescope, tile.id)
+            visits[name] = visits.get(name, 0) + 1
+            made.append(
+                models.Tile(
+                    plan_id=plan_id,
+                    telescope=plan.telescope,
+                    visit=visits[name],
+                    name=tile.id,
+                    ra_deg=tile.ra_deg,
+                    dec_deg=tile.dec_deg,
+                    start=tile.start,
+                    exposure_s=tile.exposure_s,
+                    filter=tile.filter,
+                    probability=tile.probability,
+                    state="planned",
+                )
+            )
+    return made
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,57 @@
+"""The schema's revision: upgrade, downgrade, compare. One process at a time, in one transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import autogenerate, command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, Engine, text
+
+from tasks.registry.models import Base
+
+# any number that nobody else uses: PostgreSQL's advisory lock of our migrations
+MIGRATION_LOCK = 7_307_201_170_817
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the schema up to ``revision``; at that revision already, change nothing."""
+    with engine.begin() as connection:
+        _lock(connection)
+        command.upgrade(_config(connection), revision)
+
+
+def downgrade(engine: Engine, revision: str = "base") -> None:
+    """Take the schema back to ``revision``."""
+    with engine.begin() as connection:
+        _lock(connection)
+        command.downgrade(_config(connection), revision)
+
+
+def current(engine: Engine) -> str | None:
+    """Return the schema's revision, or None for an empty database."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def differences(engine: Engine) -> list[Any]:
+    """Return what the migrations and the models disagree on; empty when all is well."""
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(autogenerate.compare_metadata(context, Base.metadata))
+
+
+def _lock(connection: Connection) -> None:
+    # on SQLite the transaction itself is exclusive: it begins IMMEDIATE
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    # Alembic reads % as interpolation, and a checkout may lie under any name
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

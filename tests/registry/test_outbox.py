@@ -1,0 +1,166 @@
+"""The outbox: written with the cause, sent once, in order, tried until done."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support import alerts
+
+from tasks import registry
+from tasks.records import Audience
+from tasks.records.effects import Claimed, Outgoing
+from tasks.registry import events, outbox
+
+NOW = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
+
+
+def message(key: str, *, mode: str = "reply", subject: str = "event:S241102br") -> Outgoing:
+    return Outgoing(subject=subject, kind="test", key=key, audience=Audience.GW, mode=mode, text=f"text of {key}")
+
+
+def enqueue(store: registry.Registry, *messages: Outgoing) -> list[bool]:
+    with store.begin() as session:
+        return [outbox.enqueue_message(session, each, now=NOW) for each in messages]
+
+
+def claim(store: registry.Registry, *, at: datetime = NOW) -> Claimed | None:
+    with store.begin() as session:
+        return outbox.claim_message(session, now=at)
+
+
+def sent(store: registry.Registry, claimed: Claimed, ts: str | None = None) -> bool:
+    with store.begin() as session:
+        return outbox.message_sent(session, claimed, channel="C1", ts=ts or str(claimed.id), now=NOW)
+
+
+def test_a_message_is_made_once_per_subject_kind_and_content(store: registry.Registry) -> None:
+    assert enqueue(store, message("a"), message("a"), message("b")) == [True, False, True]
+    assert enqueue(store, message("a")) == [False]
+
+
+def test_a_cause_that_is_undone_leaves_no_message(store: registry.Registry) -> None:
+    with pytest.raises(RuntimeError, match="pulled the plug"), store.begin() as session:
+        events.record_alert(session, alerts.gw(), now=NOW)
+        outbox.enqueue_message(session, message("a"), now=NOW)
+        raise RuntimeError("pulled the plug")
+    assert claim(store) is None
+
+
+def test_a_thread_keeps_its_order_and_its_replies_get_the_top_messages_timestamp(store: registry.Registry) -> None:
+    enqueue(store, message("top", mode="top"), message("one"), message("two"))
+    top = claim(store)
+    assert top is not None
+    assert (top.message.key, top.thread) == ("top", None)
+    assert claim(store) is None
+    sent(store, top, "1700000000.000100")
+    one = claim(store)
+    assert one is not None
+    assert (one.message.key, one.thread, one.channel) == ("one", "1700000000.000100", "C1")
+    with store.begin() as session:
+        outbox.message_failed(session, one, error="away", now=NOW, retry=True)
+    assert claim(store) is None
+    again = claim(store, at=NOW + outbox.FIRST_DELAY)
+    assert again is not None
+    assert again.message.key == "one"
+    sent(store, again)
+    last = claim(store, at=NOW + outbox.FIRST_DELAY)
+    assert last is not None
+    assert last.message.key == "two"
+
+
+def test_new_events_go_before_the_replies_of_old_ones(store: registry.Registry) -> None:
+    enqueue(store, message("a", subject="event:old"), message("b", subject="event:new", mode="top"))
+    first = claim(store)
+    assert first is not None
+    assert first.message.subject == "event:new"
+
+
+def test_of_many_senders_each_message_has_one(store: registry.Registry) -> None:
+    enqueue(store, *(message("a", subject=f"event:{k}") for k in range(24)))
+
+    def drain(_: int) -> list[int]:
+        tried = [claim(store) for _ in range(24)]
+        return [claimed.id for claimed in tried if claimed is not None]
+
+    with ThreadPoolExecutor(6) as pool:
+        taken = sorted(number for numbers in pool.map(drain, range(6)) for number in numbers)
+    assert taken == sorted(set(taken))
+    while (left := claim(store)) is not None:
+        taken.append(left.id)
+    assert len(taken) == 24
+
+
+def test_a_sender_that_died_is_replaced_and_can_no_longer_speak(store: registry.Registry) -> None:
+    enqueue(store, message("a"))
+    dead = claim(store)
+    heir = claim(store, at=NOW + outbox.LEASE)
+    assert dead is not None
+    assert heir is not None
+    assert (dead.uncertain, heir.uncertain) == (False, True)
+    assert not sent(store, dead)
+    assert sent(store, heir)
+    assert claim(store, at=NOW + 10 * outbox.LEASE) is None
+
+
+def test_failures_wait_longer_and_longer_but_never_for_ever(store: registry.Registry) -> None:
+    enqueue(store, message("a"))
+    at, waits = NOW, []
+    for _ in range(30):
+        claimed = claim(store, at=at)
+        assert claimed is not None
+        with store.begin() as session:
+            outbox.message_failed(session, claimed, error="away", now=at, retry=True)
+        with store.read() as session:
+            due = outbox.next_due(session, outbox.MESSAGES)
+        assert due is not None
+        waits.append(due - at)
+        at = due
+    assert waits == sorted(waits)
+    assert waits[0] == outbox.FIRST_DELAY
+    assert waits[-1] == outbox.LONGEST_DELAY
+
+
+def test_what_was_given_up_can_be_tried_again_after_mending(store: registry.Registry) -> None:
+    enqueue(store, message("a"))
+    claimed = claim(store)
+    assert claimed is not None
+    with store.begin() as session:
+        outbox.message_failed(session, claimed, error="no such channel", now=NOW, retry=False)
+        assert outbox.counts(session, outbox.MESSAGES) == {"failed": 1}
+        assert outbox.failures(session) == ["no such channel"]
+        assert outbox.requeue_failed(session, now=NOW) == 1
+    assert claim(store) is not None
+
+
+def test_a_held_lane_is_quiet_for_every_sender(store: registry.Registry) -> None:
+    enqueue(store, message("a"))
+    with store.begin() as session:
+        outbox.hold(session, outbox.MESSAGES, until=NOW + timedelta(seconds=30))
+        outbox.hold(session, outbox.MESSAGES, until=NOW + timedelta(seconds=10))
+    assert claim(store, at=NOW + timedelta(seconds=29)) is None
+    assert claim(store, at=NOW + timedelta(seconds=30)) is not None
+
+
+def test_new_content_under_an_old_path_is_brought_again(store: registry.Registry) -> None:
+    def put(sha256: str) -> bool:
+        with store.begin() as session:
+            return outbox.enqueue_upload(
+                session, source=Path("page"), remote="a/index.html", sha256=sha256, size=3, now=NOW
+            )
+
+    assert [put("one"), put("one")] == [True, False]
+    with store.begin() as session:
+        busy = outbox.claim_upload(session, now=NOW)
+    assert busy is not None
+    assert put("two")
+    with store.begin() as session:
+        assert not outbox.upload_sent(session, busy, now=NOW)
+        fresh = outbox.claim_upload(session, now=NOW)
+        assert fresh is not None
+        assert fresh.sha256 == "two"
+        assert outbox.upload_sent(session, fresh, now=NOW)
+        assert outbox.claim_upload(session, now=NOW) is None
+        assert outbox.counts(session, outbox.UPLOADS) == {"sent": 1}
