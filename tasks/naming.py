@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from tasks.errors import UnusableData
@@ -74,6 +74,11 @@ def parse_night_folder(name: str) -> tuple[date, bool, int]:
     except ValueError as error:
         raise UnusableData(f"folder {name!r} is not a night: {match[1]} is no date") from error
     return night, match[2] is not None, int(match[3])
+
+
+def night_of(date_obs: datetime) -> date:
+    """Return the night (date of its evening) that a moment belongs to; nights of the Americas end by noon UTC."""
+    return (date_obs.astimezone(UTC) - timedelta(hours=12)).date()
 
 
 def exposure_text(exposure_s: float) -> str:
@@ -152,6 +157,10 @@ class NightTree:
     def scratch(self, unit_name: str, night: date) -> Path:
         """Return the working folder of a unit's night: calibrated frames before astrometry."""
         return self.root / "work" / unit(unit_name) / night.isoformat()
+
+    def solved(self, unit_name: str, night: date) -> Path:
+        """Return the folder of a unit's frames between astrometry and photometry."""
+        return self.scratch(unit_name, night) / "solved"
 
     def science(self, object_name: str, unit_name: str, filter_: str) -> Path:
         """Return the folder of calibrated images and stacks of one object, unit and filter."""

@@ -72,6 +72,15 @@ class ReduceOptions:
     program_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """Deadline of one run of an external program, in s."""
 
+    slots: Annotated[int, Field(ge=1, le=64)] = 2
+    """Frames of a batch that are worked on at a time, and threads of SCAMP."""
+
+    header_writer: Literal["missfits", "siren"] = "missfits"
+    """What writes a solution into an image: MissFITS, or ourselves where it is not installed or not wanted."""
+
+    index_folder: str = "/usr/share/astrometry"
+    """Folder of Astrometry.net's index files; solve-field is the last resort where there are some."""
+
 
 @dataclass(config=CONFIG, kw_only=True)
 class StackOptions:
@@ -88,6 +97,15 @@ class StackOptions:
 
     program_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Deadline of SWarp, in s."""
+
+    slots: Annotated[int, Field(ge=1, le=64)] = 2
+    """Threads of SWarp."""
+
+    scale_arcsec: Annotated[float, Field(gt=0)] = 0.505
+    """Pixel scale of a stack, in arcsec."""
+
+    photometry: ReduceOptions = Field(default_factory=ReduceOptions)
+    """How the stack is measured."""
 
 
 @dataclass(config=CONFIG, kw_only=True)
