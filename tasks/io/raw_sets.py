@@ -1,0 +1,73 @@
+"""Sets of raw frames that are worked on together: opened once, read in bands of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.errors import UnusableData
+from tasks.io import frames as images
+from tasks.records import Frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawSet:
+    """Raw frames with handles on their rows and samples of their pixels, in the same order."""
+
+    frames: tuple[Frame, ...]
+    stored: tuple[images.Stored, ...]
+    samples: tuple[images.Image, ...]
+
+    @property
+    def levels_adu(self) -> list[float]:
+        """Return the median of each frame's sample."""
+        return [float(np.median(sample)) for sample in self.samples]
+
+    def only(self, kept: Iterable[Frame]) -> RawSet:
+        """Return the frames that were kept."""
+        wanted = set(kept)
+        chosen = [index for index, frame in enumerate(self.frames) if frame in wanted]
+        return RawSet(
+            frames=tuple(self.frames[index] for index in chosen),
+            stored=tuple(self.stored[index] for index in chosen),
+            samples=tuple(self.samples[index] for index in chosen),
+        )
+
+
+def open_set(chosen: Sequence[Frame]) -> tuple[RawSet, dict[Frame, str]]:
+    """Open frames and sample their pixels; return the set, and why the others cannot be read."""
+    good: list[Frame] = []
+    stored: list[images.Stored] = []
+    samples: list[images.Image] = []
+    unreadable: dict[Frame, str] = {}
+    for frame in chosen:
+        try:
+            handle = images.open_image(frame.path)
+            sample = handle.sample()
+        except UnusableData as error:
+            unreadable[frame] = str(error)
+            continue
+        good.append(frame)
+        stored.append(handle)
+        samples.append(sample)
+    return RawSet(frames=tuple(good), stored=tuple(stored), samples=tuple(samples)), unreadable
+
+
+def bands(stored: Sequence[images.Stored], *, step: int) -> Iterator[tuple[slice, images.Image]]:
+    """Give ``step`` rows of all frames at a time, as a stack; the next ones are read while these are worked on."""
+    ny = stored[0].shape[0]
+    pieces = [slice(start, min(start + step, ny)) for start in range(0, ny, step)]
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(_band, stored, pieces[0])
+        for rows, following in zip(pieces, [*pieces[1:], None], strict=True):
+            stack = coming.result()
+            if following is not None:
+                coming = reader.submit(_band, stored, following)
+            yield rows, stack
+
+
+def _band(stored: Sequence[images.Stored], rows: slice) -> images.Image:
+    return np.stack([each.rows(rows.start, rows.stop) for each in stored])

@@ -1,0 +1,80 @@
+"""One light from raw counts to written planes, on one device: calibrate, fill bad pixels, find cosmic rays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.records import MaskBit
+from tasks.science import calibration, cosmic_rays
+from tasks.science.arrays import Array, array_namespace, to_host
+from tasks.science.calibration import Correction, Master, Planes
+
+# the wings of a saturated star look sharp: L.A.Cosmic keeps this far from saturated pixels
+SATURATED_MARGIN_PX = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What all lights with the same masters share, on one device; saturation in raw and in image ADU."""
+
+    correction: Correction
+    bad: Array
+    read_noise_e: float
+    gain: float
+    raw_saturation_adu: float
+    saturation_adu: float
+
+
+def nearest_exposure(exposures_s: Sequence[float], light_s: float) -> float:
+    """Return the dark exposure for a light: the same, else the nearest in ratio; of two as near the longer."""
+    return min(exposures_s, key=lambda dark_s: (max(dark_s / light_s, light_s / dark_s), -dark_s))
+
+
+def prepare(
+    bias: Master, dark: Master, flat: Master, bad: Array, *, scale: float, gain: float, read_noise_e: float, full: float
+) -> Setup:
+    """Work out what lights share.
+
+    Parameters
+    ----------
+    bias, dark, flat
+        Masters on one device.
+    bad
+        Map of bad pixels there: not 0 where bad.
+    scale
+        Exposure of the lights over that of the dark.
+    gain, read_noise_e
+        In e-/ADU and e-.
+    full
+        Raw value from which a pixel is saturated, in ADU.
+    """
+    return Setup(
+        correction=calibration.correction(bias, dark, flat, scale=scale, gain=gain, read_noise_e=read_noise_e),
+        bad=bad,
+        read_noise_e=read_noise_e,
+        gain=gain,
+        raw_saturation_adu=full,
+        saturation_adu=calibration.image_saturation(full, bias, dark, flat, scale=scale),
+    )
+
+
+def process(counts: Array, setup: Setup, *, find_cosmic_rays: bool) -> Planes:
+    """Turn raw counts, on the host, into planes on the host; everything between happens where the setup is."""
+    xp = array_namespace(setup.bad)
+    raw = xp.asarray(counts)
+    planes = calibration.calibrate(raw, setup.correction, bad=setup.bad, saturation_adu=setup.raw_saturation_adu)
+    planes = calibration.interpolate(planes, MaskBit.BAD | MaskBit.NO_DATA)
+    if find_cosmic_rays:
+        hits = cosmic_rays.detect(planes.image, planes.variance, ignore=_ignored(planes.mask))
+        mask = planes.mask | hits.astype(xp.uint8) * xp.uint8(MaskBit.COSMIC_RAY)
+        marked = Planes(image=planes.image, variance=planes.variance, mask=mask)
+        planes = calibration.interpolate(marked, MaskBit.COSMIC_RAY)
+    return Planes(image=to_host(planes.image), variance=to_host(planes.variance), mask=to_host(planes.mask))
+
+
+def _ignored(mask: Array) -> Array:
+    saturated = (mask & int(MaskBit.SATURATED)) != 0
+    for _ in range(SATURATED_MARGIN_PX):
+        saturated = calibration.grow(saturated)
+    return saturated | (mask != 0)

@@ -1,0 +1,97 @@
+"""The cards that tell what a master or a calibrated light was made of, and what the next stage must know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tasks.records import Frame, MaskBit
+from tasks.science import headers
+from tasks.science.headers import Header
+
+DAY_S = 86400.0
+MOST_INPUTS = 999
+# cards of the raw array that do not hold for the calibrated one
+RAW_ONLY = ("BZERO", "BSCALE", "PEDESTAL", "CBLACK", "CWHITE", "DATAMIN", "DATAMAX")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Figures of one calibrated light: gain in e-/ADU, read noise in e-, saturation in units of the image."""
+
+    gain: float
+    read_noise_e: float
+    saturation_adu: float
+    dark_scale: float
+    bits: Mapping[MaskBit, int]
+
+
+def master_cards(frames: Sequence[Frame], raw: Sequence[Mapping[str, headers.Value]]) -> Header:
+    """Return the cards of the first input, with the mean time and the names of all inputs."""
+    first, _ = headers.normalise(raw[0], name=frames[0].path.name, unit=frames[0].unit)
+    mean = datetime.fromtimestamp(sum(frame.date_obs.timestamp() for frame in frames) / len(frames), UTC)
+    names = {f"IMCMB{number:03d}": frame.path.name for number, frame in enumerate(frames[:MOST_INPUTS], start=1)}
+    return {**_without_raw(first), **_times(mean), "NCOMBINE": len(frames), **names}
+
+
+def light_cards(
+    frame: Frame,
+    raw: Mapping[str, headers.Value],
+    facts: Facts,
+    masters: Mapping[str, tuple[str, datetime | None]],
+) -> Header:
+    """Return the cards of a calibrated light.
+
+    Parameters
+    ----------
+    frame
+        The light.
+    raw
+        Its cards as read.
+    facts
+        Its figures.
+    masters
+        Name and mean time of each master, by ``BIAS``, ``DARK``, ``FLAT`` and ``BPM``.
+    """
+    header, _ = headers.normalise(raw, name=frame.path.name, unit=frame.unit)
+    position = {"RA": frame.ra_deg, "DEC": frame.dec_deg}
+    ages = {
+        f"{key}AGE": round(abs((frame.date_obs - moment).total_seconds()) / DAY_S, 4)
+        for key, (_, moment) in masters.items()
+        if moment is not None
+    }
+    return {
+        **_without_raw(header),
+        **_times(frame.date_obs),
+        **{key: value for key, value in position.items() if value is not None},
+        "EXPTIME": frame.exposure_s,
+        "FILTER": frame.filter,
+        "OBJECT": frame.object,
+        "BUNIT": "adu",
+        "EGAIN": facts.gain,
+        "RDNOISE": facts.read_noise_e,
+        "SATURATE": facts.saturation_adu,
+        "DARKSCAL": facts.dark_scale,
+        **{f"{key}NAME": name for key, (name, _) in masters.items()},
+        **ages,
+        **{f"NMASK{bit.value}": number for bit, number in facts.bits.items()},
+    }
+
+
+def mean_time(cards: Mapping[str, headers.Value]) -> datetime | None:
+    """Return a master's mean time, or None where its cards do not tell."""
+    try:
+        return datetime.fromisoformat(str(cards.get("DATE-OBS", ""))).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _times(moment: datetime) -> Header:
+    date = headers.julian_date(moment)
+    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return {"DATE-OBS": text, "JD": date, "MJD": date - headers.MJD_ZERO_JD}
+
+
+def _without_raw(header: Mapping[str, headers.Value]) -> Header:
+    return {key: value for key, value in header.items() if key not in RAW_ONLY}

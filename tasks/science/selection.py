@@ -1,0 +1,133 @@
+"""Which frames may make a master together; each that may not is named with the reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from tasks.errors import UnusableData
+from tasks.records import Frame, FrameType, Rejected, Stage
+from tasks.science import calibration
+
+# dark current doubles every 6 C or so: within 2 C it is the same to a quarter
+TEMPERATURE_RANGE_C = 2.0
+# below a tenth of saturation the photon noise is large, above four fifths detectors bend
+FLAT_LEVELS = (0.1, 0.8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The frames that were kept and those that were not."""
+
+    kept: tuple[Frame, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+
+def reject(frame: Frame, reason: str) -> Rejected:
+    """Say why a frame was left out of calibration."""
+    return Rejected(name=frame.path.name, stage=Stage.CALIBRATE.value, reason=reason, unit=frame.unit)
+
+
+def comparable(frames: Sequence[Frame]) -> Selection:
+    """Keep the calibration frames that were taken as the lights were: gain setting, binning, shape, temperature.
+
+    The commonest setting of the lights counts, or of all frames where there are no lights; the temperature is the
+    median over the frames of that setting.
+    """
+    lights = [frame for frame in frames if frame.type is FrameType.LIGHT]
+    calibrations = [frame for frame in frames if frame.type is not FrameType.LIGHT]
+    if not calibrations:
+        return Selection(kept=())
+    setting = Counter(_setting(frame) for frame in lights or calibrations).most_common(1)[0][0]
+    same = [frame for frame in lights or calibrations if _setting(frame) == setting]
+    temperatures = [frame.temperature_c for frame in same if frame.temperature_c is not None]
+    centre = median(temperatures) if temperatures else None
+    reasons = {frame: _difference(frame, setting, centre) for frame in calibrations}
+    return _split(reasons)
+
+
+def level(frames: Sequence[Frame], levels_adu: Sequence[float], *, kind: str, signal_adu: float = 0.0) -> Selection:
+    """Keep the frames whose level is that of their set; see ``calibration.outliers``."""
+    off = calibration.outliers(levels_adu, signal_adu=signal_adu)
+    centre = median(levels_adu) if levels_adu else 0.0
+    return _split(
+        {
+            frame: f"level {adu:.1f} ADU is off the {centre:.1f} ADU of the {kind} frames" if far else ""
+            for frame, adu, far in zip(frames, levels_adu, off, strict=True)
+        }
+    )
+
+
+def exposed(frames: Sequence[Frame], signals_adu: Sequence[float], *, saturation_adu: float) -> Selection:
+    """Keep the flats with a signal between a tenth and four fifths of saturation, both above bias."""
+    low, high = (part * saturation_adu for part in FLAT_LEVELS)
+    return _split(
+        {
+            frame: "" if low <= adu <= high else f"flat signal {adu:.0f} ADU (allowed: {low:.0f} to {high:.0f})"
+            for frame, adu in zip(frames, signals_adu, strict=True)
+        }
+    )
+
+
+def enough(frames: Sequence[Frame], *, minimum: int, kind: str) -> Selection:
+    """Keep all frames, or none where there are too few for a master."""
+    few = f"only {len(frames)} usable {kind} frames (at least {minimum} make a master)"
+    return _split({frame: few if len(frames) < minimum else "" for frame in frames})
+
+
+def misfit(light: Frame, *, shape: tuple[int, int], gain_setting: object) -> str:
+    """Return why masters of this shape and gain setting (any card's value) cannot calibrate a light, or nothing."""
+    if light.shape != shape:
+        return f"has {light.shape[1]} x {light.shape[0]} pixels, its masters {shape[1]} x {shape[0]}"
+    known = isinstance(gain_setting, int) and light.gain_setting is not None
+    if known and gain_setting != light.gain_setting:
+        return f"was taken at gain setting {light.gain_setting}, its masters at {gain_setting}"
+    return ""
+
+
+def missing_flat(light: Frame, filters: Collection[str]) -> str:
+    """Return in words that there is no flat of a light's filter, or nothing."""
+    if light.filter in filters:
+        return ""
+    return f"there is no {light.filter} flat (there are: {', '.join(sorted(filters)) or 'none'})"
+
+
+def grouped(frames: Sequence[Frame], key: Callable[[Frame], Any]) -> list[tuple[Any, list[Frame]]]:
+    """Return frames in groups of equal ``key``, in its order; within a group the order stays."""
+    groups: dict[Any, list[Frame]] = {}
+    for frame in frames:
+        groups.setdefault(key(frame), []).append(frame)
+    return sorted(groups.items(), key=lambda item: item[0])
+
+
+def gain(frames: Sequence[Frame]) -> float:
+    """Return the commonest EGAIN of the frames, e-/ADU; raise ``UnusableData`` where none tells it."""
+    gains = Counter(frame.egain for frame in frames if frame.egain is not None)
+    if not gains:
+        raise UnusableData("no frame of the night tells its gain (EGAIN, e-/ADU), so no noise can be known")
+    return gains.most_common(1)[0][0]
+
+
+def _setting(frame: Frame) -> tuple[Any, ...]:
+    return frame.gain_setting, frame.binning, frame.shape
+
+
+def _difference(frame: Frame, setting: tuple[Any, ...], temperature_c: float | None) -> str:
+    for word, got, wanted in zip(("gain setting", "binning", "shape"), _setting(frame), setting, strict=True):
+        if got != wanted:
+            return f"{word} {got} is not that of the night ({wanted})"
+    if temperature_c is None or frame.temperature_c is None:
+        return ""
+    if abs(frame.temperature_c - temperature_c) > TEMPERATURE_RANGE_C:
+        return (
+            f"sensor at {frame.temperature_c:.1f} C (allowed: within {TEMPERATURE_RANGE_C:g} C of {temperature_c:.1f})"
+        )
+    return ""
+
+
+def _split(reasons: dict[Frame, str]) -> Selection:
+    kept = tuple(frame for frame, reason in reasons.items() if not reason)
+    return Selection(kept=kept, rejected=tuple(reject(frame, why) for frame, why in reasons.items() if why))
