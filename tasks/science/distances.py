@@ -1,0 +1,125 @@
+"""Distances of sky maps: p(r | pixel) ∝ Normal(r; mu, sigma) · r² for r > 0 along each pixel's line of sight.
+
+Singer et al. 2016, ApJL 829, L15. With x = mu/sigma, phi and Phi the normal density and distribution, the integrals
+I_k = ∫ r^k Normal(r; mu, sigma) dr over r > 0 obey I_k = mu I_(k-1) + (k-1) sigma² I_(k-2) for k > 1, starting with
+I_0 = Phi(x) and I_1 = mu I_0 + sigma phi(x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from tasks.records import SkyMap
+from tasks.science import healpix
+
+Floats = npt.NDArray[np.float64]
+
+FAR_TAIL = -20.0
+"""mu/sigma below which p(r) is as good as r² exp(-r |mu|/sigma²), and below which the recursion would cancel."""
+
+NEGLECTED = 1e-3
+"""Most probability that quantiles leave out, in the faintest pixels."""
+
+QUANTILES = (0.05, 0.5, 0.95)
+STEPS_LIMIT = 60
+LAST_STEP = 2e-3
+"""Newton's method ends with a step smaller than this fraction; what is left is about its square."""
+
+ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """The distance of an event over the whole sky, in Mpc: mean, standard deviation and quantiles."""
+
+    mean_mpc: float
+    std_mpc: float
+    median_mpc: float
+    p05_mpc: float
+    p95_mpc: float
+
+    def with_mean(self, mean_mpc: float, std_mpc: float) -> Distance:
+        """Return the same quantiles with another mean and standard deviation."""
+        return replace(self, mean_mpc=mean_mpc, std_mpc=std_mpc)
+
+
+def moments(mu: Floats, sigma: Floats) -> tuple[Floats, Floats]:
+    """Return the mean of r and of r² of each pixel's distance, in Mpc and Mpc²; mu finite, sigma positive."""
+    mu, sigma = _tamed(mu, sigma)
+    integrals = _integrals(mu / sigma, 4)
+    return integrals[3] / integrals[2] * sigma, integrals[4] / integrals[2] * sigma**2
+
+
+def marginal(skymap: SkyMap) -> Distance | None:
+    """Return the distance over the whole sky, each pixel with its probability; None where no pixel has a distance."""
+    if skymap.distmu is None or skymap.distsigma is None:
+        return None
+    weight = skymap.density * healpix.PIXEL_SR[skymap.order]
+    known = np.flatnonzero(np.isfinite(skymap.distmu) & (weight > 0))
+    if not known.size:
+        return None
+    weight = weight[known] / weight[known].sum()
+    mu, sigma = _tamed(skymap.distmu[known], skymap.distsigma[known])
+    mean, second = (float((weight * moment).sum()) for moment in moments(mu, sigma))
+    std = float(np.sqrt(max(second - mean**2, 0.0)))
+    bright = np.flatnonzero(weight > NEGLECTED / weight.size)
+    p05, median, p95 = _quantiles(mu[bright], sigma[bright], weight[bright], mean=mean, std=std)
+    return Distance(mean_mpc=mean, std_mpc=std, median_mpc=float(median), p05_mpc=float(p05), p95_mpc=float(p95))
+
+
+def _tamed(mu: Floats, sigma: Floats) -> tuple[Floats, Floats]:
+    """Replace pixels far in the tail by others with the same sigma²/|mu|, all that p(r) depends on there."""
+    far = mu < FAR_TAIL * sigma
+    if not far.any():
+        return mu, sigma
+    scale = sigma**2 / np.where(far, -mu, 1.0)
+    return np.where(far, -(FAR_TAIL**2) * scale, mu), np.where(far, -FAR_TAIL * scale, sigma)
+
+
+def _integrals(x: Floats, highest: int) -> list[Floats]:
+    """Return I_0 to I_highest for sigma = 1, over phi(x) where x is negative, lest they underflow."""
+    negative = np.minimum(x, 0.0)
+    tail = x < 0
+    first = np.where(tail, special.erfcx(-negative / np.sqrt(2)) * (ROOT_TWO_PI / 2), special.ndtr(x))
+    integrals = [first, x * first + np.where(tail, 1.0, np.exp(-0.5 * x**2) / ROOT_TWO_PI)]
+    for power in range(2, highest + 1):
+        integrals.append(x * integrals[-1] + (power - 1) * integrals[-2])
+    return integrals
+
+
+def _quantiles(mu: Floats, sigma: Floats, weight: Floats, *, mean: float, std: float) -> Floats:
+    """Solve for the three quantiles by Newton's method, by halving wherever that would leave the bracket."""
+    target = (1 - np.array(QUANTILES)) * weight.sum()
+    low, high = np.zeros(3), np.full(3, mean + 10 * std + 1e-3)
+    r = np.clip(mean + std * special.ndtri(QUANTILES), 0.1 * mean, high)
+    x = mu / sigma
+    norm = weight / _survival_at_zero(x)
+    for _ in range(STEPS_LIMIT):
+        survival, density = _survival(r, mu=mu, sigma=sigma, x=x, norm=norm)
+        low, high = np.where(survival > target, r, low), np.where(survival > target, high, r)
+        newton = r + (survival - target) / np.maximum(density, np.finfo(float).tiny)
+        step = np.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
+        done = bool(np.all(np.abs(step - r) <= LAST_STEP * r))
+        r = step
+        if done:
+            break
+    return r
+
+
+def _survival_at_zero(x: Floats) -> Floats:
+    """Return I_2 for sigma = 1."""
+    return np.asarray((x**2 + 1) * special.ndtr(x) + x * np.exp(-0.5 * x**2) / ROOT_TWO_PI)
+
+
+def _survival(r: Floats, *, mu: Floats, sigma: Floats, x: Floats, norm: Floats) -> tuple[Floats, Floats]:
+    """Return P(distance > r) over the sky, and its density, at each of a few r."""
+    t = (r[:, None] - mu) / sigma
+    phi = np.exp(-0.5 * t**2) / ROOT_TWO_PI
+    # sums rather than matrix products: on so few numbers BLAS only waits for its threads
+    survival = ((x**2 + 1) * special.ndtr(-t) + (2 * x + t) * phi) * norm
+    density = phi / sigma**3 * norm
+    return np.asarray(survival.sum(axis=1)), np.asarray(density.sum(axis=1) * r**2)
