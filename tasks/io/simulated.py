@@ -35,12 +35,15 @@ def claim(out: Path, kind: str) -> None:
         raise UnusableData(f"{out} is a file: a folder is wanted")
     if out.is_dir() and any(out.iterdir()):
         _clear(out, kind)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / MARK).write_text(json.dumps({"kind": kind, "entries": []}) + "\n")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / MARK).write_text(json.dumps({"kind": kind}) + "\n")
+    except OSError as error:
+        raise UnusableData(f"folder {out} cannot be made: {error.strerror}") from error
 
 
 def _clear(out: Path, kind: str) -> None:
-    """Remove what an earlier simulation made, as its mark lists it, and nothing else."""
+    """Remove what an earlier simulation made, as its mark says, and nothing else."""
     try:
         mark = json.loads((out / MARK).read_bytes())
     except (OSError, ValueError):

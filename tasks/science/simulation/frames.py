@@ -227,11 +227,14 @@ def check_points(wcs: WCS, shape: tuple[int, int]) -> NDArray[np.float64]:
 def horizontal(ra_deg: float, dec_deg: float, moment: datetime) -> tuple[float, float]:
     """Return altitude and azimuth (north over east) in degrees, to about an arcminute, without Earth rotation tables.
 
-    Greenwich mean sidereal time after Meeus, Astronomical Algorithms, equation 12.4.
+    Greenwich mean sidereal time after Meeus, Astronomical Algorithms, equation 12.4; precession of m = 46.1" and
+    n = 20.04" a year; nutation, aberration and refraction are left out.
     """
     days = Time(moment).jd - 2451545.0
-    hour_angle = np.radians(280.46061837 + 360.98564736629 * days + SITE_LONGITUDE_DEG - ra_deg)
-    dec, latitude = np.radians(dec_deg), np.radians(SITE_LATITUDE_DEG)
+    years, ra, dec = days / 365.25, np.radians(ra_deg), np.radians(dec_deg)
+    turned = (46.1 + 20.04 * np.sin(ra) * np.tan(dec)) * years / 3600
+    hour_angle = np.radians(280.46061837 + 360.98564736629 * days + SITE_LONGITUDE_DEG - ra_deg - turned)
+    dec, latitude = dec + np.radians(20.04 * np.cos(ra) * years / 3600), np.radians(SITE_LATITUDE_DEG)
     sine = np.sin(dec) * np.sin(latitude) + np.cos(dec) * np.cos(latitude) * np.cos(hour_angle)
     west = np.cos(dec) * np.sin(hour_angle)
     north = np.sin(dec) * np.cos(latitude) - np.cos(dec) * np.sin(latitude) * np.cos(hour_angle)
