@@ -1,0 +1,136 @@
+"""Rectangular fields on the sky and the probability that a sky map puts inside them, alone or together.
+
+A field is a rectangle of the tangent plane at its centre, sides along east and north. It is turned into HEALPix
+pixels whose centres lie inside (NESTED), small beside the field, and those into ranges of the pixel number at order
+29. A sky map becomes its cumulative probability along that number, so that the probability of any union of
+ranges is a sum of differences: exact for the pixels, whatever the orders in the map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import healpy
+import numpy as np
+import numpy.typing as npt
+
+from tasks.records import FieldOfView, SkyMap
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+DEEPEST_ORDER = 29
+SPHERE_DEG2 = 360.0**2 / np.pi
+PIXELS_29 = 12 * 4**DEEPEST_ORDER
+# pixels across the shorter side of a field: area and probability are then good to about 0.1 %
+PIXELS_ACROSS = 64
+ROOT_PIXEL_DEG = float(np.degrees(np.sqrt(np.pi / 3)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curve:
+    """The cumulative probability of a sky map along the NESTED pixel number at order 29.
+
+    ``edges`` (2n) are the pixels' first and last-plus-one numbers, ascending; ``cumulative`` (2n) the probability
+    before each.
+    """
+
+    edges: Floats
+    cumulative: Floats
+
+    def probability(self, ranges: Integers) -> Floats:
+        """Return the probability inside each of ``ranges`` (n, 2)."""
+        at = np.interp(ranges.astype(float), self.edges, self.cumulative)
+        return np.asarray(at[:, 1] - at[:, 0])
+
+
+def pixel_ranges(order: Integers, pixel: Integers) -> Integers:
+    """Return the ranges (n, 2) at order 29 that NESTED pixels of ``order`` cover."""
+    shift = 2 * (DEEPEST_ORDER - order)
+    return np.stack([pixel << shift, (pixel + 1) << shift], axis=1)
+
+
+def curve(sky_map: SkyMap) -> Curve:
+    """Return a sky map's cumulative probability along the pixel number; it ends at the map's own total."""
+    pixel = sky_map.uniq - (np.int64(4) << (2 * sky_map.order))
+    ranges = pixel_ranges(sky_map.order, pixel)
+    sorting = np.argsort(ranges[:, 0])
+    ranges = ranges[sorting]
+    inside = (sky_map.density * pixel_areas_sr(sky_map.order))[sorting]
+    total = np.cumsum(inside)
+    return Curve(edges=ranges.ravel().astype(float), cumulative=np.stack([total - inside, total], axis=1).ravel())
+
+
+def pixel_areas_sr(order: Integers) -> Floats:
+    """Return the solid angle of a pixel at each of ``order``."""
+    return np.asarray(np.pi / 3 / 4.0**order)
+
+
+def order_for(size_deg: float) -> int:
+    """Return the lowest order whose pixels are not larger than ``size_deg`` on a side."""
+    return int(np.clip(np.ceil(np.log2(ROOT_PIXEL_DEG / size_deg)), 0, DEEPEST_ORDER))
+
+
+def directions(ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> Floats:
+    """Return unit vectors (n, 3)."""
+    ra, dec = np.radians(np.atleast_1d(ra_deg)), np.radians(np.atleast_1d(dec_deg))
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
+def inside(points: Floats, ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike, view: FieldOfView) -> npt.NDArray[np.bool_]:
+    """Tell which unit vectors (n, 3) lie in the field centred at the position, one for all or one each."""
+    ra, dec = np.radians(np.atleast_1d(ra_deg)), np.radians(np.atleast_1d(dec_deg))
+    east = np.stack([-np.sin(ra), np.cos(ra), np.zeros_like(ra)], axis=-1)
+    north = np.stack([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)], axis=-1)
+    axis = np.einsum("ij,ij->i", points, np.broadcast_to(directions(ra_deg, dec_deg), points.shape))
+    x = np.einsum("ij,ij->i", points, np.broadcast_to(east, points.shape))
+    y = np.einsum("ij,ij->i", points, np.broadcast_to(north, points.shape))
+    half_x, half_y = np.tan(np.radians(view.width_deg) / 2), np.tan(np.radians(view.height_deg) / 2)
+    return np.asarray((axis > 0) & (np.abs(x) <= half_x * axis) & (np.abs(y) <= half_y * axis))
+
+
+def corners(ra_deg: float, dec_deg: float, view: FieldOfView, *, per_side: int = 1) -> Floats:
+    """Return the outline (4·per_side, 2) of a field as right ascension and declination in degrees."""
+    steps = np.linspace(-1, 1, per_side, endpoint=False) if per_side > 1 else np.array([-1.0])
+    ones = np.ones_like(steps)
+    x = np.concatenate([steps, ones, -steps, -ones]) * np.tan(np.radians(view.width_deg) / 2)
+    y = np.concatenate([-ones, steps, ones, -steps]) * np.tan(np.radians(view.height_deg) / 2)
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    east = np.array([-np.sin(ra), np.cos(ra), 0.0])
+    north = np.array([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)])
+    points = directions(ra_deg, dec_deg) + x[:, None] * east + y[:, None] * north
+    points /= np.linalg.norm(points, axis=1)[:, None]
+    return np.stack([np.degrees(np.arctan2(points[:, 1], points[:, 0])) % 360, np.degrees(np.arcsin(points[:, 2]))], 1)
+
+
+def field_ranges(ra_deg: float, dec_deg: float, view: FieldOfView) -> Integers:
+    """Return the disjoint ranges (n, 2) at order 29 of the pixels whose centres lie in one field."""
+    order = order_for(view.smaller_deg / PIXELS_ACROSS)
+    nside = 2**order
+    centre = directions(ra_deg, dec_deg)[0]
+    pixel = healpy.query_disc(nside, centre, np.radians(view.radius_deg * 1.01), nest=True)
+    points = np.stack(healpy.pix2vec(nside, pixel, nest=True), axis=1)
+    pixel = np.sort(pixel[inside(points, ra_deg, dec_deg, view)]).astype(np.int64)
+    return pixel_ranges(np.full(pixel.shape, order, dtype=np.int64), pixel)
+
+
+def union(ranges: Integers) -> Integers:
+    """Return the disjoint, sorted ranges that cover what ``ranges`` (n, 2) cover together."""
+    if len(ranges) == 0:
+        return ranges
+    ranges = ranges[np.argsort(ranges[:, 0])]
+    reach = np.maximum.accumulate(ranges[:, 1])
+    fresh = np.concatenate([[True], ranges[1:, 0] > reach[:-1]])
+    first = np.flatnonzero(fresh)
+    last = np.append(first[1:] - 1, len(ranges) - 1)
+    return np.stack([ranges[first, 0], reach[last]], axis=1)
+
+
+def area_deg2(ranges: Integers) -> float:
+    """Return the area of disjoint ranges."""
+    return float(np.sum((ranges[:, 1] - ranges[:, 0]).astype(float)) / PIXELS_29 * SPHERE_DEG2)
+
+
+def probability(ranges: Integers, along: Curve) -> float:
+    """Return the probability inside disjoint ranges, between 0 and 1."""
+    return float(np.clip(np.sum(along.probability(ranges)), 0.0, 1.0))

@@ -1,0 +1,197 @@
+"""What each telescope could observe of a sky map within a window, and why it could not observe the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from tasks.options import PlanOptions
+from tasks.records import FieldOfView, Limits, SkyMap, Telescope
+from tasks.science import footprints, tiling, visibility
+
+Floats = npt.NDArray[np.float64]
+
+STEP_S = 300.0
+# for the hundred thousands of tiles of a small field
+COARSE_STEP_S = 1800.0
+# tiles whose visibility is computed at once: a hundred million flags would not fit
+CHUNK = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """From when to when is planned, UTC."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prospect:
+    """The tiles that one telescope can observe at some time of the window.
+
+    ``sharing`` (tiles, targets) is 1 where a target lies in a tile; the targets, with their ``Targets.weight``, are
+    common to all telescopes. ``last_start_s`` (tiles,) is about the last time at which a tile can be begun. ``left_out``
+    counts tiles by the reason for which they are not here; ``reason`` is a
+    sentence where none is left.
+    """
+
+    telescope: Telescope
+    tiles: tiling.Tiles
+    points: Floats
+    nights: tuple[tuple[float, float], ...]
+    sharing: sparse.csr_matrix
+    left_out: dict[str, int]
+    last_start_s: Floats
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Targets:
+    """What the telescopes compete for: directions (n, 3) with a weight each (n,)."""
+
+    points: Floats
+    weight: Floats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Survey:
+    """What all telescopes could observe, and of what: the map's pixels, fine near the tiles, as targets."""
+
+    prospects: tuple[Prospect, ...]
+    targets: Targets
+    cells: tiling.Cells
+    along: footprints.Curve
+
+
+def survey(sky_map: SkyMap, telescopes: Sequence[Telescope], window: Window, options: PlanOptions) -> Survey:
+    """Find, for each telescope, the tiles of its grid that meet the region and can be observed in the window."""
+    along = footprints.curve(sky_map)
+    cells = tiling.region(sky_map, options.region)
+    seen = [_visible(telescope, _meeting(telescope, cells), window) for telescope in telescopes]
+    found = [_strongest(each, along) for each in seen]
+    for each in found:
+        cells = tiling.fitted(cells, each.tiles, _view(each))
+    targets = Targets(points=cells.points(), weight=cells.probability)
+    shared = tuple(_shared(each, targets, f"{100 * options.region:g} % region") for each in found)
+    return Survey(prospects=shared, targets=targets, cells=cells, along=along)
+
+
+def around(
+    fields: tiling.Tiles, targets: Targets, telescopes: Sequence[Telescope], window: Window, *, called: str
+) -> tuple[Prospect, ...]:
+    """Find, for each telescope, which of given fields it can observe; ``called`` names the targets in reasons."""
+    return tuple(_shared(_visible(telescope, fields, window), targets, called) for telescope in telescopes)
+
+
+def _view(prospect: Prospect) -> FieldOfView:
+    return prospect.telescope.field_of_view
+
+
+def _meeting(telescope: Telescope, cells: tiling.Cells) -> tiling.Tiles:
+    return tiling.near(tiling.rings(telescope), cells, telescope.field_of_view)
+
+
+def _strongest(prospect: Prospect, along: footprints.Curve) -> Prospect:
+    """Leave out all but the tiles with most probability, so that comparing them stays quick."""
+    rows = tiling.strongest(prospect.tiles, along, _view(prospect))
+    return _keep(prospect, rows, f"probability: not among the {tiling.MOST_COMPARED} strongest tiles")
+
+
+def _visible(telescope: Telescope, tiles: tiling.Tiles, window: Window) -> Prospect:
+    """Leave out, one reason after the other, what cannot be observed."""
+    limits = telescope.limits
+    prospect = Prospect(
+        telescope=telescope,
+        tiles=tiles,
+        points=footprints.directions(tiles.ra_deg, tiles.dec_deg),
+        nights=visibility.nights(telescope.site, window.start, window.end, limits.sun_altitude_deg),
+        sharing=sparse.csr_matrix((len(tiles), 0)),
+        left_out={},
+        last_start_s=np.full(len(tiles), np.inf),
+        reason="" if len(tiles) else "region: no tile of the grid meets it",
+    )
+    lowest, highest = limits.declination_deg
+    words = f"declination: outside {lowest:g} to {highest:g} deg, the telescope's limits"
+    prospect = _keep(prospect, visibility.within_declination(tiles.dec_deg, limits), words)
+    if prospect.reason:
+        return prospect
+    step_s = STEP_S if len(prospect.tiles) <= CHUNK else COARSE_STEP_S
+    times = _openings(prospect, step_s)
+    if len(times) == 0:
+        return _keep(prospect, np.zeros(len(prospect.tiles), dtype=bool), _no_opening(prospect, window))
+    return _watched(prospect, times, step_s)
+
+
+def _openings(prospect: Prospect, step_s: float) -> Floats:
+    """Return the times, ``step_s`` apart, at which a tile could be begun and ended in the dark."""
+    block = prospect.telescope.block_s
+    spans = [np.arange(first, last - block, step_s) for first, last in prospect.nights]
+    return np.concatenate([*spans, np.empty(0)])
+
+
+def _no_opening(prospect: Prospect, window: Window) -> str:
+    span = f"{window.start:%Y-%m-%dT%H:%M} to {window.end:%Y-%m-%dT%H:%M} UTC"
+    if prospect.nights:
+        return f"window: {span} has no darkness as long as one tile, {prospect.telescope.block_s:g} s"
+    return f"Sun: not below {prospect.telescope.limits.sun_altitude_deg:g} deg from {span}"
+
+
+def _watched(prospect: Prospect, times: Floats, step_s: float) -> Prospect:
+    """Leave out what is too low, too close to the Moon or observable for too short a time."""
+    telescope, limits = prospect.telescope, prospect.telescope.limits
+    skies = visibility.over(telescope.site, times), visibility.over(telescope.site, times + telescope.block_s)
+    chunks = [slice(first, first + CHUNK) for first in range(0, len(prospect.tiles), CHUNK)]
+    seen = [_sight(prospect.points[rows], skies, limits) for rows in chunks]
+    height, steps, last = (np.concatenate(part) for part in zip(*seen, strict=True))
+    prospect = replace(prospect, last_start_s=last + step_s)
+    high, free = np.isfinite(height), steps > 0
+    low = f"altitude: below {limits.minimum_altitude_deg:g} deg while it is dark"
+    moon = f"Moon: closer than {limits.moon_distance_deg:g} deg while high enough"
+    short = f"window: observable for less than {limits.minimum_observable_h:g} h"
+    prospect = _keep(prospect, high, low + ("" if high.any() else _best_height(prospect, skies[0])))
+    prospect = _keep(prospect, free[high], moon)
+    return _keep(prospect, steps[free] * step_s / 3600 >= limits.minimum_observable_h, short)
+
+
+def _sight(points: Floats, skies: tuple[visibility.Sky, visibility.Sky], limits: Limits) -> tuple[Floats, ...]:
+    """Return, for some tiles, 0 or NaN (never high enough), steps at which they are observable, the last of them."""
+    begin, end = skies
+    high = visibility.high_enough(begin, points, limits) & visibility.high_enough(end, points, limits)
+    free = high & visibility.clear_of_moon(begin, points, limits) & visibility.clear_of_moon(end, points, limits)
+    last = np.where(free, begin.unix_s, -np.inf).max(axis=1)
+    return np.where(high.any(axis=1), 0.0, np.nan), free.sum(axis=1).astype(float), last
+
+
+def _best_height(prospect: Prospect, sky: visibility.Sky) -> str:
+    best = float(visibility.altitudes(sky, prospect.points[:CHUNK]).max())
+    return f" (the best reaches {best:.0f} deg)"
+
+
+def _keep(prospect: Prospect, rows: npt.NDArray[np.bool_], words: str) -> Prospect:
+    """Keep some tiles and count the others under ``words``; they are the reason if none is left."""
+    lost = int(np.count_nonzero(~rows))
+    if lost == 0:
+        return prospect
+    return replace(
+        prospect,
+        tiles=prospect.tiles.take(rows),
+        points=prospect.points[rows],
+        last_start_s=prospect.last_start_s[rows],
+        left_out={**prospect.left_out, words: lost},
+        reason=prospect.reason or ("" if rows.any() else words),
+    )
+
+
+def _shared(prospect: Prospect, targets: Targets, called: str) -> Prospect:
+    """Work out which targets lie in which tiles; leave out the tiles without any."""
+    sharing = tiling.membership(prospect.tiles, targets.points, _view(prospect))
+    rows = np.asarray(sharing @ targets.weight).ravel() > 0
+    kept = _keep(prospect, rows, f"region: no observable tile meets the {called}")
+    # tiles that only come close to the region were never candidates: no use counting them
+    return replace(kept, sharing=sharing[rows], left_out=prospect.left_out)

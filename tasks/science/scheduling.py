@@ -1,0 +1,278 @@
+"""The engine ``siren``: which tile when, greedy by the probability that no telescope has yet covered.
+
+The telescope that is free first chooses next, so the order in which telescopes are named does not matter; of two that
+are free at once the one with the larger field does. It takes the tile with the most probability not yet covered
+by any telescope among those that are dark, high and clear of the Moon from the first to the last exposure,
+after slew or readout, whichever is longer, and settling. A telescope for which nothing uncovered is left goes on with
+what others cover but itself does not.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.records import Plan, Telescope, Tile
+from tasks.science import footprints, tiling, visibility
+from tasks.science.prospects import STEP_S, Prospect, Targets, Window
+
+Floats = npt.NDArray[np.float64]
+
+# a tile must bring at least this part of what the telescope's best tile holds
+WORTH = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """A tile that another engine chose, by its row, and the time before which it shall not begin."""
+
+    row: int
+    not_before_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A tile, by its row, and when its first exposure begins, in seconds since 1970."""
+
+    row: int
+    start_s: float
+
+
+@dataclass(kw_only=True, eq=False)
+class _Progress:
+    """How far one telescope's timeline has got."""
+
+    prospect: Prospect
+    wanted: int
+    worth: float
+    free_s: float
+    wishes: list[Wish]
+    own: Floats
+    slots: list[Slot] = field(default_factory=list)
+    open: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
+
+    @property
+    def done(self) -> bool:
+        return len(self.slots) >= self.wanted or not self.open.any() or self.free_s >= self.end_s
+
+    @property
+    def end_s(self) -> float:
+        return self.prospect.nights[-1][1]
+
+    @property
+    def pointing(self) -> Floats | None:
+        return self.prospect.points[self.slots[-1].row] if self.slots else None
+
+
+def schedule(
+    prospects: Sequence[Prospect],
+    targets: Targets,
+    wanted: int,
+    wishes: Mapping[str, Sequence[Wish]] | None = None,
+) -> tuple[tuple[Slot, ...], ...]:
+    """Give each telescope its tiles and times.
+
+    Parameters
+    ----------
+    prospects
+        What each telescope can observe.
+    targets
+        What the tiles hold in common.
+    wanted
+        Most tiles per telescope.
+    wishes
+        By telescope, what another engine chose: taken in its order where the timeline allows, before anything else.
+
+    Returns
+    -------
+    tuple
+        For each prospect its slots in time order; no tile twice.
+    """
+    residual = targets.weight.copy()
+    lanes = [
+        _begin(prospect, residual, wanted, (wishes or {}).get(prospect.telescope.name, ())) for prospect in prospects
+    ]
+    queue = [(lane.free_s, _rank(lane), index) for index, lane in enumerate(lanes) if not lane.done]
+    heapq.heapify(queue)
+    while queue:
+        _, rank, index = heapq.heappop(queue)
+        lane = lanes[index]
+        _advance(lane, residual)
+        if not lane.done:
+            heapq.heappush(queue, (lane.free_s, rank, index))
+    return tuple(tuple(lane.slots) for lane in lanes)
+
+
+def _begin(prospect: Prospect, residual: Floats, wanted: int, wishes: Sequence[Wish]) -> _Progress:
+    held = np.asarray(prospect.sharing @ residual).ravel()
+    return _Progress(
+        prospect=prospect,
+        wanted=wanted,
+        worth=WORTH * float(held.max(initial=0.0)),
+        free_s=prospect.nights[0][0] if prospect.nights else np.inf,
+        wishes=list(wishes),
+        own=residual.copy(),
+        open=np.ones(len(prospect.tiles), dtype=bool) if prospect.nights else np.zeros(0, dtype=bool),
+    )
+
+
+def _rank(lane: _Progress) -> tuple[float, str]:
+    telescope = lane.prospect.telescope
+    return -telescope.field_of_view.area_deg2, telescope.name
+
+
+def _advance(lane: _Progress, residual: Floats) -> None:
+    """Take one tile, or let time pass; what a tile holds is covered from then on for everyone."""
+    dusk, dawn = next(night for night in lane.prospect.nights if lane.free_s < night[1])
+    lane.free_s = max(lane.free_s, dusk)
+    slot = _granted(lane, dawn) if lane.wishes else _best(lane, residual, dawn)
+    if slot is not None:
+        lane.slots.append(slot)
+        lane.open[slot.row] = False
+        lane.free_s = slot.start_s + lane.prospect.telescope.block_s
+        covered = lane.prospect.sharing[slot.row].indices
+        residual[covered] = lane.own[covered] = 0.0
+    elif not lane.wishes:
+        lane.free_s = min(dawn, lane.free_s + STEP_S)
+
+
+def _granted(lane: _Progress, dawn: float) -> Slot | None:
+    """Take the next wish if its time allows, else drop it."""
+    wish = lane.wishes.pop(0)
+    start = max(lane.free_s + float(_waits(lane)[wish.row]), wish.not_before_s)
+    if start >= dawn:
+        nights = [night for night in lane.prospect.nights if night[0] <= start < night[1]]
+        dawn = nights[0][1] if nights else -np.inf
+    rows = np.zeros(len(lane.open), dtype=bool)
+    rows[wish.row] = lane.open[wish.row]
+    starts = np.full(len(lane.open), start)
+    return Slot(row=wish.row, start_s=start) if _possible(lane, starts, rows, dawn)[wish.row] else None
+
+
+def _best(lane: _Progress, residual: Floats, dawn: float) -> Slot | None:
+    """Return the tile with the most uncovered probability that can be begun now, or None."""
+    own_gain = np.asarray(lane.prospect.sharing @ lane.own).ravel()
+    lane.open &= (own_gain > lane.worth) & (lane.prospect.last_start_s >= lane.free_s)
+    gain = np.asarray(lane.prospect.sharing @ residual).ravel()
+    fresh = lane.open & (gain > lane.worth)
+    rows, gain = (fresh, gain) if fresh.any() else (lane.open, own_gain)
+    starts = lane.free_s + _waits(lane)
+    possible = _possible(lane, starts, rows, dawn)
+    if not possible.any():
+        return None
+    row = int(np.argmax(np.where(possible, gain, -1.0)))
+    return Slot(row=row, start_s=float(starts[row]))
+
+
+def _waits(lane: _Progress) -> Floats:
+    """Return the seconds from the last exposure's end to the first on each tile: readout or slew, and settling."""
+    telescope = lane.prospect.telescope
+    if lane.pointing is None:
+        return np.zeros(len(lane.prospect.points))
+    slew = separations_deg(lane.prospect.points, lane.pointing) / telescope.mount.slew_deg_per_s
+    return np.asarray(np.maximum(slew, telescope.camera.readout_s) + telescope.mount.settle_s)
+
+
+def separations_deg(points: Floats, other: Floats) -> Floats:
+    """Return the angles between unit vectors (n, 3) and another (3,)."""
+    return np.asarray(2 * np.degrees(np.arcsin(np.clip(np.linalg.norm(points - other, axis=1) / 2, 0, 1))))
+
+
+def _possible(lane: _Progress, starts: Floats, rows: npt.NDArray[np.bool_], dawn: float) -> npt.NDArray[np.bool_]:
+    """Tell which of ``rows`` are observable from their start to their end, both before dawn."""
+    telescope = lane.prospect.telescope
+    result = rows & (starts + telescope.block_s <= dawn)
+    if not result.any():
+        return result
+    some = np.flatnonzero(result)
+    ends = (float(starts[some].min()), float(starts[some].max()) + telescope.block_s)
+    sky = visibility.over(telescope.site, ends)
+    high = visibility.high_enough(sky, lane.prospect.points[some], telescope.limits)
+    clear = visibility.clear_of_moon(sky, lane.prospect.points[some], telescope.limits)
+    result[some] = (high & clear).all(axis=1)
+    return result
+
+
+def plans(
+    prospects: Sequence[Prospect],
+    slots: Sequence[Sequence[Slot]],
+    along: footprints.Curve,
+    window: Window,
+    *,
+    event_id: str,
+    engine: str,
+) -> tuple[Plan, ...]:
+    """Write every telescope's timeline as a plan; probabilities and areas are of the union of its footprints."""
+    pairs = zip(prospects, slots, strict=True)
+    return tuple(_plan(prospect, taken, along, window, event_id, engine) for prospect, taken in pairs)
+
+
+def _plan(
+    prospect: Prospect,
+    slots: Sequence[Slot],
+    along: footprints.Curve,
+    window: Window,
+    event_id: str,
+    engine: str,
+) -> Plan:
+    telescope, rows = prospect.telescope, np.array([slot.row for slot in slots], dtype=int)
+    chosen = prospect.tiles.take(rows)
+    probability = tiling.probabilities(chosen, along, telescope.field_of_view)
+    tiles = tuple(_tile(prospect, slot, float(value)) for slot, value in zip(slots, probability, strict=True))
+    covered = covered_ranges(tiles, telescope)
+    ends = (tiles[0].start, _end(slots[-1], telescope)) if tiles else (window.start, window.end)
+    left = len(prospect.tiles) - len(tiles)
+    return Plan(
+        event_id=event_id,
+        telescope=telescope.name,
+        engine=engine,
+        tiles=tiles,
+        probability=footprints.probability(covered, along),
+        area_deg2=footprints.area_deg2(covered),
+        reason="" if tiles else prospect.reason or _overtaken(prospect),
+        start=ends[0],
+        end=ends[1],
+        not_taken={**prospect.left_out, **({"observable, but not chosen": left} if left else {})},
+    )
+
+
+def _overtaken(prospect: Prospect) -> str:
+    return f"window: none of the {len(prospect.tiles)} observable tiles fits between its neighbours' exposures"
+
+
+def _tile(prospect: Prospect, slot: Slot, probability: float) -> Tile:
+    telescope, tiles = prospect.telescope, prospect.tiles
+    sky = visibility.over(telescope.site, slot.start_s)
+    altitude = visibility.altitudes(sky, prospect.points[[slot.row]])
+    return Tile(
+        id=tiles.name(slot.row, telescope),
+        ra_deg=float(tiles.ra_deg[slot.row]),
+        dec_deg=float(tiles.dec_deg[slot.row]),
+        start=visibility.moment(slot.start_s),
+        exposure_s=telescope.exposure.total_s,
+        filter=telescope.exposure.filter,
+        probability=probability,
+        airmass=float(visibility.airmass(altitude)[0, 0]),
+    )
+
+
+def _end(slot: Slot, telescope: Telescope) -> datetime:
+    return visibility.moment(slot.start_s + telescope.block_s)
+
+
+def covered_ranges(tiles: Sequence[Tile], telescope: Telescope) -> npt.NDArray[np.int64]:
+    """Return the union of the footprints of a telescope's tiles, as disjoint pixel ranges."""
+    each = [footprints.field_ranges(tile.ra_deg, tile.dec_deg, telescope.field_of_view) for tile in tiles]
+    return footprints.union(np.concatenate([*each, np.empty((0, 2), dtype=np.int64)]))
+
+
+def joint(made: Sequence[Plan], telescopes: Mapping[str, Telescope], along: footprints.Curve) -> tuple[float, float]:
+    """Return probability and area in deg² of the union of all plans' footprints."""
+    each = [covered_ranges(plan.tiles, telescopes[plan.telescope]) for plan in made]
+    covered = footprints.union(np.concatenate([*each, np.empty((0, 2), dtype=np.int64)]))
+    return footprints.probability(covered, along), footprints.area_deg2(covered)

@@ -1,0 +1,141 @@
+"""When a site can see what: darkness, altitude, airmass, distance from the Moon.
+
+The Earth's orientation is the IAU 2006/2000A precession-nutation and sidereal time at UT1 = UTC and without
+polar motion: within 0.005 deg of the complete model, and no table has to be fetched. Directions are those of the
+catalogue (no aberration, no refraction). Sun and Moon are ERFA's ``epv00`` and ``moon98``; the Moon is seen
+from the site, whose parallax is up to 1 deg.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import erfa  # type: ignore[import-untyped]  # pyerfa carries no types
+import numpy as np
+import numpy.typing as npt
+
+from tasks.records import Limits, Site
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+AU_KM = 149597870.7
+EARTH_RADIUS_KM = 6378.137
+WGS84_FLATTENING = 1 / 298.257223563
+UNIX_EPOCH_JD = 2440587.5
+DAY_S = 86400.0
+NIGHT_STEP_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sky:
+    """What stands over a site at times (n,): rows are ready to be multiplied with ICRS directions.
+
+    ``zenith`` (n, 3) and ``moon`` (n, 3) are ICRS unit vectors, ``sun_altitude_deg`` and ``moon_altitude_deg`` (n,).
+    """
+
+    unix_s: Floats
+    zenith: Floats
+    moon: Floats
+    sun_altitude_deg: Floats
+    moon_altitude_deg: Floats
+
+
+def unix(moment: datetime) -> float:
+    """Return seconds since 1970 UTC."""
+    return moment.timestamp()
+
+
+def moment(unix_s: float) -> datetime:
+    """Return the UTC time of seconds since 1970, to the millisecond."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=round(unix_s * 1000))
+
+
+def over(site: Site, unix_s: npt.ArrayLike) -> Sky:
+    """Return what stands over ``site`` at times in seconds since 1970 UTC, shape (n,)."""
+    seconds = np.atleast_1d(np.asarray(unix_s, dtype=float))
+    day, fraction = UNIX_EPOCH_JD + np.floor(seconds / DAY_S), (seconds % DAY_S) / DAY_S
+    tt = erfa.taitt(*erfa.utctai(day, fraction))
+    to_date = erfa.pnm06a(*tt)
+    sidereal = erfa.gst06a(day, fraction, *tt) + np.radians(site.longitude_deg)
+    latitude = np.radians(site.latitude_deg)
+    zenith = _back(to_date, sidereal, np.cos(latitude), np.sin(latitude))
+    moon = erfa.moon98(*tt)["p"] * AU_KM - _observer_km(site, to_date, sidereal)
+    moon /= np.linalg.norm(moon, axis=1)[:, None]
+    sun = -erfa.epv00(*tt)[0]["p"]
+    sun /= np.linalg.norm(sun, axis=1)[:, None]
+    return Sky(
+        unix_s=seconds,
+        zenith=zenith,
+        moon=moon,
+        sun_altitude_deg=_elevation(np.einsum("ij,ij->i", zenith, sun)),
+        moon_altitude_deg=_elevation(np.einsum("ij,ij->i", zenith, moon)),
+    )
+
+
+def _back(to_date: Floats, sidereal: Floats, along: float, up: float) -> Floats:
+    """Turn a vector of the meridian (towards the equator, towards the pole) from the date's axes to ICRS."""
+    of_date = np.stack([along * np.cos(sidereal), along * np.sin(sidereal), np.full_like(sidereal, up)], axis=1)
+    return np.asarray(np.einsum("nji,nj->ni", to_date, of_date))
+
+
+def _observer_km(site: Site, to_date: Floats, sidereal: Floats) -> Floats:
+    latitude, height = np.radians(site.latitude_deg), site.elevation_m / 1000
+    eccentricity2 = WGS84_FLATTENING * (2 - WGS84_FLATTENING)
+    normal = EARTH_RADIUS_KM / np.sqrt(1 - eccentricity2 * np.sin(latitude) ** 2)
+    along = (normal + height) * np.cos(latitude)
+    up = (normal * (1 - eccentricity2) + height) * np.sin(latitude)
+    return _back(to_date, sidereal, float(along), float(up))
+
+
+def _elevation(sine: Floats) -> Floats:
+    return np.asarray(np.degrees(np.arcsin(np.clip(sine, -1, 1))))
+
+
+def altitudes(sky: Sky, points: Floats) -> Floats:
+    """Return the altitude in degrees of ICRS directions (m, 3) at the sky's times: (m, n)."""
+    return _elevation(points @ sky.zenith.T)
+
+
+def moon_distances(sky: Sky, points: Floats) -> Floats:
+    """Return the distance in degrees from the Moon of ICRS directions (m, 3): (m, n)."""
+    return 90 - _elevation(points @ sky.moon.T)
+
+
+def airmass(altitude_deg: npt.ArrayLike) -> Floats:
+    """Return the airmass by Pickering (2002), NaN below the horizon."""
+    altitude = np.asarray(altitude_deg, dtype=float)
+    up = np.where(altitude >= 0, altitude, np.nan)
+    return np.asarray(1 / np.sin(np.radians(up + 244 / (165 + 47 * up**1.1))))
+
+
+def nights(site: Site, start: datetime, end: datetime, sun_altitude_deg: float) -> tuple[tuple[float, float], ...]:
+    """Return the intervals (seconds since 1970) within a window in which the Sun is below an altitude."""
+    first, last = unix(start), unix(end)
+    times = np.append(np.arange(first, last, NIGHT_STEP_S), last)
+    height = over(site, times).sun_altitude_deg - sun_altitude_deg
+    dark = height < 0
+    change = np.flatnonzero(dark[1:] != dark[:-1])
+    slope = (height[change + 1] - height[change]) / (times[change + 1] - times[change])
+    crossings = times[change] - height[change] / slope
+    bounds = [*([first] if dark[0] else []), *crossings.tolist(), *([last] if dark[-1] else [])]
+    return tuple(zip(bounds[::2], bounds[1::2], strict=True))
+
+
+def high_enough(sky: Sky, points: Floats, limits: Limits) -> Flags:
+    """Tell at which times (m, n) directions stand high enough."""
+    return np.asarray(points @ sky.zenith.T >= np.sin(np.radians(limits.minimum_altitude_deg)))
+
+
+def clear_of_moon(sky: Sky, points: Floats, limits: Limits) -> Flags:
+    """Tell at which times (m, n) directions are far enough from the Moon; one below the horizon does not matter."""
+    return np.asarray(
+        (points @ sky.moon.T <= np.cos(np.radians(limits.moon_distance_deg))) | (sky.moon_altitude_deg < 0)
+    )
+
+
+def within_declination(dec_deg: Floats, limits: Limits) -> Flags:
+    """Tell which declinations a telescope can reach."""
+    lowest, highest = limits.declination_deg
+    return np.asarray((dec_deg >= lowest) & (dec_deg <= highest))
