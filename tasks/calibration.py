@@ -316,14 +316,14 @@ class _Bench:
 
     def _run(self, jobs: Sequence[_Job]) -> Iterator[Calibrated | Rejected]:
         """Work through the jobs, reading one ahead and writing one behind."""
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-            coming = [reader.submit(images.read_image, job.frame.path) for job in jobs[:1]]
+        with ThreadPoolExecutor(2) as threads:
+            coming = [threads.submit(images.read_image, job.frame.path) for job in jobs[:1]]
             writing: list[Future[Calibrated]] = []
             for job, following in itertools.zip_longest(jobs, jobs[1:]):
                 started = time.monotonic()
                 raw = coming.pop()
                 if following is not None:
-                    coming.append(reader.submit(images.read_image, following.frame.path))
+                    coming.append(threads.submit(images.read_image, following.frame.path))
                 try:
                     counts, header = raw.result()
                     planes, cards = self._planes(job, counts, header)
@@ -331,7 +331,7 @@ class _Bench:
                     yield selection.reject(job.frame, str(error))
                     continue
                 yield from (future.result() for future in writing)
-                writing = [writer.submit(_write_light, job, planes, cards, started)]
+                writing = [threads.submit(_write_light, job, planes, cards, started)]
             yield from (future.result() for future in writing)
 
     def _planes(self, job: _Job, counts: Any, header: images.Header) -> tuple[Planes, images.Header]:
