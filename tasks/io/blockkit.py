@@ -1,0 +1,88 @@
+"""Slack's blocks, made within Slack's limits, and text made safe for its markup."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# https://api.slack.com/reference/block-kit/blocks
+HEADER_LENGTH = 150
+SECTION_LENGTH = 3000
+FIELD_LENGTH = 2000
+FIELDS = 10
+CONTEXT_ELEMENTS = 10
+BLOCKS = 50
+# the text beside blocks, for notifications: Slack advises 4000
+FALLBACK_LENGTH = 4000
+
+Block = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """A message as Slack takes it: fallback text and blocks as JSON."""
+
+    text: str
+    blocks: str
+
+
+def rendered(text: str, blocks: Sequence[Block]) -> Rendered:
+    """Put a message together; blocks beyond the limit give way to a line that says so."""
+    kept = list(blocks)
+    if len(kept) > BLOCKS:
+        left = len(kept) - BLOCKS + 1
+        kept = [*kept[: BLOCKS - 1], context([f"… and {left} more blocks: see the event page"])]
+    return Rendered(text=cut(escape(text), FALLBACK_LENGTH), blocks=json.dumps(kept, ensure_ascii=True))
+
+
+def header(text: str) -> Block:
+    """Make a headline; plain text, so nothing in it is markup."""
+    return {"type": "header", "text": {"type": "plain_text", "text": cut(text, HEADER_LENGTH) or "·", "emoji": True}}
+
+
+def section(text: str) -> Block:
+    """Make a paragraph of Slack's markup."""
+    return {"type": "section", "text": _markup(text, SECTION_LENGTH)}
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> list[Block]:
+    """Make label-and-value fields, ten to a block; pairs without value are left out."""
+    made = [_markup(f"*{escape(label)}*\n{value}", FIELD_LENGTH) for label, value in pairs if value]
+    return [{"type": "section", "fields": made[start : start + FIELDS]} for start in range(0, len(made), FIELDS)]
+
+
+def context(lines: Sequence[str]) -> Block:
+    """Make small print."""
+    kept = list(lines)
+    if len(kept) > CONTEXT_ELEMENTS:
+        kept = [*kept[: CONTEXT_ELEMENTS - 1], "\n".join(kept[CONTEXT_ELEMENTS - 1 :])]
+    return {"type": "context", "elements": [_markup(line, FIELD_LENGTH) for line in kept]}
+
+
+def divider() -> Block:
+    """Make a line."""
+    return {"type": "divider"}
+
+
+def link(url: str, text: str) -> str:
+    """Write a link; anything but http(s) becomes plain text."""
+    if not url.startswith(("https://", "http://")) or any(sign in url for sign in "|<> \n"):
+        return escape(text)
+    return f"<{escape(url)}|{escape(text)}>"
+
+
+def escape(text: str) -> str:
+    """Take the power out of Slack's control characters: no mention, no link comes from outside."""
+    clean = text.encode("utf-8", "replace").decode().replace("\x00", "")
+    return clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def cut(text: str, length: int) -> str:
+    """Shorten a text to a length, with an ellipsis at its end."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _markup(text: str, length: int) -> Block:
+    return {"type": "mrkdwn", "text": cut(text, length) or "·"}

@@ -1,0 +1,114 @@
+"""What a notice changed of what was known, in sentences worth saying."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from tasks.io import wording
+from tasks.records import Alert, Decision, Kind, Notice, SkyMapSummary
+
+# smaller changes are noise to an observer
+AREA_FACTOR = 1.05
+DISTANCE_FACTOR = 1.03
+CLASS_STEP = 0.02
+RATE_FACTOR = 1.1
+
+
+def between(
+    previous: Alert | None,
+    alert: Alert,
+    previous_decision: Decision | None = None,
+    decision: Decision | None = None,
+) -> list[str]:
+    """Say what is new in ``alert``; nothing worth saying gives an empty list."""
+    if previous is None:
+        return []
+    facts = _gw(previous, alert) if alert.notice.kind is Kind.GW else _grb(previous.notice, alert.notice)
+    return [*facts, *_decisions(previous_decision, decision)]
+
+
+def _gw(previous: Alert, alert: Alert) -> Iterable[str]:
+    before, now = previous.notice, alert.notice
+    yield from _maps(previous.best_map, alert.best_map)
+    if alert.combined is not None and previous.combined is None:
+        yield "a combined sky map is there; areas and distance are now its"
+    yield from _classes(before, now)
+    yield from _rates(before.far_hz, now.far_hz)
+    if before.instruments != now.instruments:
+        yield f"instruments {wording.sites(before.instruments)} → {wording.sites(now.instruments)}"
+    if now.coincidence is not None and before.coincidence is None:
+        yield f"coincidence with {now.coincidence.observatory or 'another observatory'}"
+    if before.significant is False and now.significant:
+        yield "it is significant now"
+
+
+def _grb(before: Notice, now: Notice) -> Iterable[str]:
+    if now.retraction:
+        return
+    if now.ra_deg is not None and now.dec_deg is not None:
+        place = f"{wording.right_ascension(now.ra_deg)} {wording.declination(now.dec_deg)}"
+        yield f"{now.instrument or now.mission} position {place}, {wording.radius(now)}"
+    yield from _offset(before, now)
+    if now.magnitude is not None and now.magnitude != before.magnitude:
+        yield f"magnitude {now.magnitude:.2f}"
+    if now.slew_status and now.slew_status != before.slew_status:
+        yield f"slew: {now.slew_status}"
+    if added := [flag for flag in now.flags if flag not in before.flags]:
+        yield f"flagged {', '.join(added)}"
+
+
+def _offset(before: Notice, now: Notice) -> Iterable[str]:
+    apart = wording.separation_deg(before, now)
+    if apart is None:
+        return
+    words = f"{apart:.1f}°" if apart >= 1 else f"{apart * 60:.2f}{wording.ARCMIN}"
+    outside = before.error_deg is not None and apart > before.error_deg
+    yield f"{words} from the previous position" + (", outside its error: check before pointing" if outside else "")
+
+
+def _maps(before: SkyMapSummary | None, now: SkyMapSummary | None) -> Iterable[str]:
+    if now is None:
+        return
+    if before is None:
+        yield f"first sky map: {wording.area(now.area90_deg2)} (90 %), {wording.distance(now)}"
+        return
+    if _differs(before.area90_deg2, now.area90_deg2, AREA_FACTOR):
+        yield f"90 % area {wording.area(before.area90_deg2)} → {wording.area(now.area90_deg2)}"
+    if _differs(before.area50_deg2, now.area50_deg2, AREA_FACTOR):
+        yield f"50 % area {wording.area(before.area50_deg2)} → {wording.area(now.area50_deg2)}"
+    if _differs(before.distance_mpc, now.distance_mpc, DISTANCE_FACTOR):
+        yield f"distance {wording.distance(before)} → {wording.distance(now)}"
+
+
+def _classes(before: Notice, now: Notice) -> Iterable[str]:
+    old, new = before.classification or {}, now.classification or {}
+    for label in sorted({*old, *new}):
+        was, became = old.get(label), new.get(label)
+        if was is None or became is None or abs(was - became) >= CLASS_STEP:
+            yield f"{label} {wording.percent(was)} → {wording.percent(became)}"
+
+
+def _rates(before: float | None, now: float | None) -> Iterable[str]:
+    if _differs(before, now, RATE_FACTOR):
+        yield f"false-alarm rate {wording.rate(before)} → {wording.rate(now)}"
+
+
+def _decisions(before: Decision | None, now: Decision | None) -> Iterable[str]:
+    if before is None or now is None:
+        return
+    if before.action != now.action or before.score != now.score:
+        yield f"decision {_verdict(before)} → {_verdict(now)}"
+
+
+def _verdict(decision: Decision) -> str:
+    return decision.action if decision.score is None else f"{decision.action} ({decision.score})"
+
+
+def _differs(before: float | None, now: float | None, factor: float) -> bool:
+    """Tell whether two positive numbers differ by more than a factor; one appearing or vanishing counts."""
+    if before is None or now is None:
+        return before is not now
+    if min(before, now) <= 0 or not (math.isfinite(before) and math.isfinite(now)):
+        return before != now
+    return max(before, now) / min(before, now) > factor

@@ -1,0 +1,350 @@
+"""What is said about an event: alerts, decisions and plans to Slack's blocks and a sentence for notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tasks.io import blockkit, changes, wording
+from tasks.io.blockkit import Block, Rendered, escape
+from tasks.records import Alert, Decision, Kind, Notice, Plan, Reason, SkyMapSummary
+from tasks.records.effects import EventState, PlanEntry, PlanState, Registered, Standing
+
+REASONS_SHOWN = 24
+SIGMA = "\u03c3"
+TILES_SHOWN = 12
+PLAN_WORDS = {
+    PlanState.RUNNING: "⏳ running",
+    PlanState.DONE: "✅ ready",
+    PlanState.EMPTY: "🌫️ nothing observable",
+    PlanState.FAILED: "⚠️ failed",
+    PlanState.CANCELLED: "🚫 cancelled",
+    PlanState.SUPERSEDED: "♻️ superseded",
+}
+STANDING_WORDS = {
+    Standing.PROMOTED: "now significant",
+    Standing.CORRECTION: "correction",
+    Standing.LATE: "late",
+    Standing.REINSTATED: "after retraction",
+}
+GO_SYMBOLS = {True: "🚀", False: "🔭"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """All that a top message may show: the newest alert and what became of it.
+
+    ``position`` is the best position of all notices of a burst, ``first`` its first notice, ``instruments`` are those
+    that have reported; ``mention`` wakes the whole channel.
+    """
+
+    alert: Alert
+    state: EventState = EventState.OPEN
+    decision: Decision | None = None
+    position: Notice | None = None
+    first: Notice | None = None
+    instruments: tuple[str, ...] = ()
+    plans: tuple[PlanEntry, ...] = ()
+    notices: int = 1
+    mention: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+def top(known: Knowledge) -> Rendered:
+    """Write the message that opens an event's thread and is rewritten as knowledge grows."""
+    notice = known.alert.notice
+    facts = _gw_facts(known) if notice.kind is Kind.GW else _grb_facts(known)
+    blocks = [
+        blockkit.header(headline(known)),
+        *([blockkit.section("<!channel>")] if known.mention else []),
+        *_standing_line(known),
+        *facts,
+        *_coincidence(known.alert),
+        *_decision(known.decision),
+        *_plan_lines(known.plans),
+        *_links(notice, known.links),
+        blockkit.context([_small_print(known)]),
+    ]
+    action = known.decision.action if known.decision else ""
+    text = wording.sentence(known.alert, action)
+    return blockkit.rendered(f"RETRACTED: {text}" if _retracted(known) else text, blocks)
+
+
+def update(alert: Alert, registered: Registered, decision: Decision | None) -> Rendered:
+    """Write what a later notice changed, for the thread; one line when it changed nothing worth saying."""
+    word = STANDING_WORDS.get(registered.standing, "")
+    title = f"{_symbol(alert.notice)} {alert.notice.alert_type} · notice {registered.number}"
+    lines = changes.between(registered.previous, alert, registered.previous_decision, decision)
+    text = f"{wording.sentence(alert, decision.action if decision else '')} {'; '.join(lines) or 'Nothing new.'}"
+    head = f"*{escape(title)}*{f' · _{word}_' if word else ''}"
+    if not lines:
+        return blockkit.rendered(text, [blockkit.section(f"{head} · nothing new worth saying")])
+    body = "\n".join(f"• {escape(line)}" for line in lines)
+    return blockkit.rendered(text, [blockkit.section(head), blockkit.section(body), *_decision(decision)])
+
+
+def late(alert: Alert) -> Rendered:
+    """Write one line about a notice that is older than what is known."""
+    words = (
+        f"A late {alert.notice.alert_type}, created {wording.moment(alert.notice.time_created)}: stored, not acted on."
+    )
+    return blockkit.rendered(words, [blockkit.section(f"_{escape(words)}_")])
+
+
+def retraction(alert: Alert, *, known: bool) -> Rendered:
+    """Write a retraction: of an event that was announced, or of one that was never seen."""
+    who = wording.name(alert.notice)
+    words = f"{who} was retracted." if known else f"{who} was retracted; it was never announced here."
+    consequence = "Running plans are cancelled and queued tiles withdrawn." if known else "Nothing to do."
+    blocks = [blockkit.header(f"❌ {who} retracted"), blockkit.section(f"{escape(words)} {consequence}")]
+    return blockkit.rendered(f"{words} {consequence}", blocks)
+
+
+def why(decision: Decision) -> Rendered:
+    """Write every condition that was tried, with its value and verdict."""
+    shown = decision.reasons[:REASONS_SHOWN]
+    left = len(decision.reasons) - len(shown)
+    lines = [_reason(reason) for reason in shown] + ([f"… and {left} more"] if left else [])
+    body = blockkit.section("\n".join(lines)) if lines else blockkit.section("No condition was tried.")
+    head = blockkit.section(f"*Why {escape(decision.action)}* · policy {escape(decision.policy)}")
+    return blockkit.rendered(f"Why {decision.action}: {decision.summary or decision.rule}", [head, body])
+
+
+def plan_started(event: str, telescopes: Sequence[str], *, engine: str, asked_by: str = "") -> Rendered:
+    """Say that planning has begun."""
+    who = f", asked for by {asked_by}" if asked_by else ""
+    words = f"Planning {event} for {', '.join(telescopes)} with {engine}{who}."
+    return blockkit.rendered(words, [blockkit.section(f"⏳ {escape(words)}")])
+
+
+def plan_finished(event: str, plans: Sequence[Plan], *, links: Mapping[str, str] | None = None) -> Rendered:
+    """Write the plans of one run: a table of tiles for each telescope, or the reason why there is none."""
+    tiles = sum(len(plan.tiles) for plan in plans)
+    words = [f"{plan.telescope} {_plan_numbers(plan)}" for plan in plans]
+    symbol, title = ("✅", f"{event}: {tiles} tiles planned") if tiles else ("🌫️", f"{event}: nothing observable")
+    blocks = [blockkit.header(f"{symbol} {title}")]
+    for plan in plans:
+        blocks.extend(_plan_blocks(plan))
+    if links:
+        blocks.append(blockkit.section(" · ".join(blockkit.link(url, label) for label, url in links.items())))
+    return blockkit.rendered(f"{title}. {'; '.join(words)}.", blocks)
+
+
+def plan_failed(event: str, telescopes: Sequence[str], *, reason: str) -> Rendered:
+    """Say that a plan failed or was cancelled, and why."""
+    words = f"The plan of {event} for {', '.join(telescopes)} failed: {reason}"
+    return blockkit.rendered(
+        words, [blockkit.section(f"⚠️ {escape(words)}"), blockkit.context(["It can be run again."])]
+    )
+
+
+def unreadable(sha256: str, *, topic: str | None, reason: str) -> Rendered:
+    """Tell the operators of a notice that could not be understood."""
+    words = f"A notice on {topic or 'no topic'} cannot be understood: {reason}"
+    return blockkit.rendered(
+        words, [blockkit.section(f"📭 {escape(words)}"), blockkit.context([f"dead letter `{sha256}`"])]
+    )
+
+
+def headline(known: Knowledge) -> str:
+    """Write an event's headline: symbol, name, kind of notice, marks."""
+    notice = known.alert.notice
+    marks = ["🧪 TEST"] if notice.test else []
+    if _retracted(known):
+        marks.append("❌ RETRACTED")
+    kind = notice.alert_type if notice.kind is Kind.GW else (notice.instrument or notice.alert_type)
+    return " · ".join([f"{_symbol(notice)} {wording.name(notice)}", kind, *marks])
+
+
+def _standing_line(known: Knowledge) -> list[Block]:
+    if _retracted(known):
+        return [blockkit.section("*This event was retracted.* What stands below was said before.")]
+    if known.state is EventState.REINSTATED:
+        return [blockkit.section("_This event was retracted once and is reinstated._")]
+    if known.alert.notice.alert_type == "EARLYWARNING":
+        return [blockkit.section("_Early warning: sent before or at the merger; areas shrink with the next notice._")]
+    return []
+
+
+def _gw_facts(known: Knowledge) -> list[Block]:
+    notice, best = known.alert.notice, known.alert.best_map
+    pairs = [
+        ("Event time", _time(notice)),
+        ("Class", _classes(notice)),
+        ("Source", _percentages(notice.properties)),
+        ("Instruments", escape(wording.sites(notice.instruments))),
+        ("False-alarm rate", wording.rate(notice.far_hz)),
+        ("Area 90 % / 50 %", _areas(best)),
+        ("Distance", _distance(best)),
+        ("Search", escape(_search(notice))),
+        ("Burst", _burst(notice)),
+    ]
+    return blockkit.fields(pairs)
+
+
+def _grb_facts(known: Knowledge) -> list[Block]:
+    notice, place = known.alert.notice, known.position
+    first = known.first or notice
+    pairs = [
+        ("Trigger time", _time(first)),
+        ("Position", _position(place) if place else "none yet"),
+        ("Error", _error(place) if place else ""),
+        ("Galactic latitude", _latitude(place)),
+        ("Significance", _significance(first)),
+        ("Duration of trigger", f"{first.duration_trigger_s:g} s" if first.duration_trigger_s else ""),
+        ("Magnitude", f"{place.magnitude:.2f}" if place and place.magnitude is not None else ""),
+        ("Slew", escape(notice.slew_status or "")),
+        ("Heard from", escape(", ".join(known.instruments))),
+        ("Flags", escape(", ".join(notice.flags))),
+    ]
+    return blockkit.fields(pairs)
+
+
+def _coincidence(alert: Alert) -> list[Block]:
+    found = alert.notice.coincidence
+    if found is None:
+        return []
+    who = " ".join(word for word in (found.observatory, found.search) if word) or "another observatory"
+    apart = "" if found.time_difference_s is None else f", {abs(found.time_difference_s):.2f} s apart"
+    rates = [f"time alone {wording.rate(found.time_coincidence_far_hz)}"]
+    if found.time_sky_coincidence_far_hz is not None:
+        rates.append(f"time and place {wording.rate(found.time_sky_coincidence_far_hz)}")
+    maps = [
+        f"{label}: {wording.area(summary.area90_deg2)} (90 %), {wording.distance(summary)}"
+        for label, summary in (("gravitational waves alone", alert.sky_map), ("combined", alert.combined))
+        if summary is not None
+    ]
+    return [blockkit.section(f"*🤝 Coincidence with {escape(who)}*{apart}\n" + "\n".join([", ".join(rates), *maps]))]
+
+
+def _decision(decision: Decision | None) -> list[Block]:
+    if decision is None:
+        return []
+    score = "" if decision.score is None else f" · score {decision.score}"
+    rule = f"rule {escape(decision.rule)} of policy {escape(decision.policy)}"
+    summary = f"\n{escape(decision.summary)}" if decision.summary else ""
+    symbol = GO_SYMBOLS[decision.action.upper().startswith("GO")]
+    return [blockkit.section(f"*{symbol} {escape(decision.action)}*{score} · {rule}{summary}")]
+
+
+def _plan_lines(plans: Sequence[PlanEntry]) -> list[Block]:
+    lines = []
+    for entry in plans:
+        if entry.state is PlanState.SUPERSEDED:
+            continue
+        numbers = "; ".join(f"{plan.telescope} {_plan_numbers(plan)}" for plan in entry.plans)
+        words = numbers or ", ".join(entry.telescopes) + (f": {entry.reason}" if entry.reason else "")
+        lines.append(f"{PLAN_WORDS[entry.state]} · {escape(words)}")
+    return [blockkit.section("*Plans*\n" + "\n".join(lines))] if lines else []
+
+
+def _plan_blocks(plan: Plan) -> list[Block]:
+    head = blockkit.section(f"*{escape(plan.telescope)}* · {escape(_plan_numbers(plan))} · {escape(plan.engine)}")
+    if not plan.tiles:
+        return [head]
+    rows = [f"{'tile':<12} {'RA':>9} {'Dec':>9} {'start UTC':>12} {'filter':>6} {'P %':>6}"]
+    for tile in plan.tiles[:TILES_SHOWN]:
+        start = f"{tile.start:%d %H:%M:%S}" if tile.start else "-"
+        place = f"{tile.ra_deg:9.4f} {tile.dec_deg:+9.4f}"
+        rows.append(f"{tile.id[:12]:<12} {place} {start:>12} {tile.filter[:6]:>6} {100 * tile.probability:6.2f}")
+    left = len(plan.tiles) - TILES_SHOWN
+    more = [f"… and {left} more"] if left > 0 else []
+    return [head, blockkit.section("```" + escape("\n".join([*rows, *more])).replace("```", "'''") + "```")]
+
+
+def _plan_numbers(plan: Plan) -> str:
+    if not plan.tiles:
+        return f"no tiles: {plan.reason or 'no reason given'}"
+    return f"{len(plan.tiles)} tiles, {100 * plan.probability:.1f} % over {wording.area(plan.area_deg2)}"
+
+
+def _links(notice: Notice, links: Mapping[str, str]) -> list[Block]:
+    known = {**{label: url for label, url in notice.urls.items() if label != "skymap"}, **links}
+    words = [blockkit.link(url, label) for label, url in known.items()]
+    return [blockkit.section(" · ".join(words))] if words else []
+
+
+def _small_print(known: Knowledge) -> str:
+    notice = known.alert.notice
+    after = wording.delay(notice.time_created, notice.time)
+    made = f"created {wording.moment(notice.time_created)}{f', {after}' if after else ''}"
+    remarks = " · ".join(notice.remarks)
+    return escape(f"notice {known.notices} · {made} · {known.alert.sha256[:12]}{f' · {remarks}' if remarks else ''}")
+
+
+def _reason(reason: Reason) -> str:
+    verdict = "✓" if reason.passed else "✗"
+    return f"{verdict} {escape(reason.rule)}: {escape(reason.condition)} · got {escape(reason.value)}"
+
+
+def _symbol(notice: Notice) -> str:
+    if notice.kind is Kind.GRB and not notice.retraction:
+        return "💥"
+    return wording.TYPE_SYMBOLS.get(notice.alert_type, "❓")
+
+
+def _retracted(known: Knowledge) -> bool:
+    return known.state is EventState.RETRACTED
+
+
+def _time(notice: Notice) -> str:
+    if notice.time is None:
+        return wording.ABSENT
+    after = wording.delay(notice.time_created, notice.time)
+    return f"{wording.moment(notice.time)}{f'{chr(10)}notice {after}' if after else ''}"
+
+
+def _classes(notice: Notice) -> str:
+    found = wording.ranked(notice.classification)
+    if not found:
+        return wording.ABSENT
+    first, chance = found[0]
+    symbol = wording.CLASS_SYMBOLS.get(first, "")
+    others = " · ".join(f"{escape(label)} {wording.percent(value)}" for label, value in found[1:])
+    return f"*{escape(first)} {wording.percent(chance)}* {symbol}".strip() + (f"\n{others}" if others else "")
+
+
+def _percentages(values: Mapping[str, float] | None) -> str:
+    return escape(" · ".join(f"{label} {wording.percent(value)}" for label, value in (values or {}).items()))
+
+
+def _areas(best: SkyMapSummary | None) -> str:
+    return f"{wording.area(best.area90_deg2)} / {wording.area(best.area50_deg2)}" if best else "no map yet"
+
+
+def _distance(best: SkyMapSummary | None) -> str:
+    words, span = wording.distance(best), wording.interval(best)
+    return f"{words}\n{span}" if span else words
+
+
+def _search(notice: Notice) -> str:
+    return " · ".join(word for word in (notice.group, notice.pipeline, notice.search) if word)
+
+
+def _burst(notice: Notice) -> str:
+    parts = []
+    if notice.duration_s is not None:
+        parts.append(f"{notice.duration_s:g} s")
+    if notice.central_frequency_hz is not None:
+        parts.append(f"{notice.central_frequency_hz:.0f} Hz")
+    return " · ".join(parts)
+
+
+def _position(place: Notice) -> str:
+    ra, dec = place.ra_deg or 0.0, place.dec_deg or 0.0
+    return f"{wording.right_ascension(ra)} {wording.declination(dec)}\n{wording.degrees(ra, dec)}"
+
+
+def _error(place: Notice) -> str:
+    return escape(f"{wording.radius(place)}{f' ({place.instrument})' if place.instrument else ''}")
+
+
+def _latitude(place: Notice | None) -> str:
+    if place is None or place.ra_deg is None or place.dec_deg is None:
+        return ""
+    return f"{wording.galactic_latitude_deg(place.ra_deg, place.dec_deg):+.1f}°".replace("-", wording.MINUS)
+
+
+def _significance(notice: Notice) -> str:
+    pairs = (("rate", notice.rate_snr), ("image", notice.image_snr))
+    return " · ".join(f"{label} {value:.1f} {SIGMA}" for label, value in pairs if value is not None)

@@ -1,0 +1,63 @@
+"""Messages without Slack: the same blocks as files that a person can read, one folder per audience."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+from tasks.io.slack import Sent, attachment_name, fingerprint
+from tasks.records.effects import Claimed
+
+log = logging.getLogger(__name__)
+
+RULE = "─" * 72
+
+
+class FolderSender:
+    """Writes each message as ``<audience>/<number>-<kind>.md``, with its blocks in a ``.json`` beside.
+
+    Writing a message twice writes the same file.
+    """
+
+    pace_s = 0.0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def send(self, claimed: Claimed) -> Sent:
+        """Write one message; its timestamp is made from its key, as Slack's is from its clock."""
+        message = claimed.message
+        place = self.folder / message.audience.value
+        place.mkdir(parents=True, exist_ok=True)
+        stem = place / f"{claimed.id:06d}-{message.kind}"
+        stem.with_suffix(".json").write_text(json.dumps(json.loads(message.blocks), indent=1) + "\n")
+        stem.with_suffix(".md").write_text(as_text(claimed), encoding="utf-8")
+        if message.attachment is not None and message.attachment.is_file():
+            shutil.copyfile(message.attachment, place / attachment_name(message, message.attachment))
+        log.info("%s: %s", message.audience.value, message.text)
+        ts = None if message.mode in ("edit", "file") else f"folder.{claimed.id}.{fingerprint(message)[:8]}"
+        return Sent(channel=message.audience.value, ts=ts)
+
+
+def as_text(claimed: Claimed) -> str:
+    """Write a message as a person would read it in Slack."""
+    message = claimed.message
+    where = {"top": "", "reply": "(in the thread)", "edit": "(rewrites the top message)", "file": "(picture)"}
+    head = f"{message.subject} · {message.kind} {where.get(message.mode, '')}".strip()
+    parts = [head, RULE, message.text, RULE]
+    parts += [_block_text(block) for block in json.loads(message.blocks)]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _block_text(block: dict[str, object]) -> str:
+    texts = [block.get("text"), *_listed(block.get("fields")), *_listed(block.get("elements"))]
+    lines = [str(text["text"]) for text in texts if isinstance(text, dict)]
+    body = "\n".join(lines) or RULE
+    mark = "# " if block.get("type") == "header" else ""
+    return f"{mark}{body}".replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _listed(value: object) -> list[object]:
+    return list(value) if isinstance(value, list) else []

@@ -1,0 +1,214 @@
+"""Slack: one message out for one message in, whatever Slack answers.
+
+Slack has no key against sending twice. So every message carries ours in its metadata, and a sender that cannot know
+whether an earlier attempt got through reads the channel or the thread for it first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError
+
+from tasks.errors import AlgorithmError, Unavailable, UnusableData
+from tasks.records import Audience
+from tasks.records.effects import Claimed, Outgoing
+
+log = logging.getLogger(__name__)
+
+METADATA_TYPE = "brightsiren_message"
+LOOK_BACK = 200
+DEFAULT_WAIT_S = 30.0
+# answers with status 200 that mean: later (https://api.slack.com/methods/chat.postMessage#errors)
+LATER = {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
+THROTTLED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
+
+
+class Throttled(Unavailable):
+    """Slack asks for quiet: nothing was sent, and nothing may be for ``wait_s`` seconds."""
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message, wait_s)
+        self.wait_s = wait_s
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """Where a message is now; ``ts`` is None for one that rewrote another."""
+
+    channel: str
+    ts: str | None
+
+
+class SlackSender:
+    """Sends what the outbox hands out.
+
+    Parameters
+    ----------
+    client
+        A client without retry handlers: a retry that nobody knows of may send twice.
+    channels
+        Channel of each audience, by id or name.
+    """
+
+    # Slack allows about one message a second and channel
+    pace_s = 1.0
+
+    def __init__(self, client: WebClient, channels: Mapping[Audience, str]) -> None:
+        self.client = client
+        self.channels = channels
+
+    def send(self, claimed: Claimed) -> Sent:
+        """Send one message.
+
+        Raises
+        ------
+        Throttled
+            When Slack asks for quiet.
+        Unavailable
+            When Slack does not answer or has trouble; the message may have got through all the same.
+        AlgorithmError
+            When Slack refuses the message: trying again will not help until something is mended.
+        UnusableData
+            When no channel is configured for the audience.
+        """
+        message = claimed.message
+        if message.mode == "edit":
+            return self._edit(claimed)
+        if message.mode == "file":
+            return self._upload(claimed)
+        channel = claimed.channel or self._channel(message.audience)
+        if claimed.uncertain and (found := self._find(claimed, channel)) is not None:
+            log.info("%s of %s was sent already", message.kind, message.subject)
+            return found
+        return self._post(claimed, channel)
+
+    def _post(self, claimed: Claimed, channel: str) -> Sent:
+        message = claimed.message
+        extra: dict[str, Any] = {}
+        if claimed.thread is not None:
+            extra = {"thread_ts": claimed.thread, "reply_broadcast": message.broadcast}
+        with _translated("chat.postMessage"):
+            answer = self.client.chat_postMessage(
+                channel=channel,
+                text=message.text,
+                blocks=json.loads(message.blocks),
+                metadata={"event_type": METADATA_TYPE, "event_payload": {"key": fingerprint(message)}},
+                unfurl_links=False,
+                **extra,
+            )
+        return Sent(channel=str(answer["channel"]), ts=str(answer["ts"]))
+
+    def _edit(self, claimed: Claimed) -> Sent:
+        if claimed.thread is None or claimed.channel is None:
+            raise AlgorithmError(f"{claimed.message.subject} has no top message to rewrite: it was given up")
+        with _translated("chat.update"):
+            self.client.chat_update(
+                channel=claimed.channel,
+                ts=claimed.thread,
+                text=claimed.message.text,
+                blocks=json.loads(claimed.message.blocks),
+            )
+        return Sent(channel=claimed.channel, ts=None)
+
+    def _upload(self, claimed: Claimed) -> Sent:
+        """Put a picture into the thread; its name carries our key, since files have no metadata."""
+        message, path = claimed.message, claimed.message.attachment
+        if claimed.thread is None or claimed.channel is None:
+            raise AlgorithmError(f"{message.subject} has no thread for {path}: its top message was given up")
+        if path is None or not path.is_file():
+            raise AlgorithmError(f"the picture {path} of {message.subject} is not there any more")
+        name = attachment_name(message, path)
+        if not (claimed.uncertain and self._file_is_there(claimed, name)):
+            with _translated("files.upload"):
+                self.client.files_upload_v2(
+                    channel=claimed.channel,
+                    thread_ts=claimed.thread,
+                    content=path.read_bytes(),
+                    filename=name,
+                    title=message.text,
+                )
+        return Sent(channel=claimed.channel, ts=None)
+
+    def _find(self, claimed: Claimed, channel: str) -> Sent | None:
+        """Look for a message that an earlier attempt may have sent."""
+        key = fingerprint(claimed.message)
+        for message in self._recent(claimed, channel):
+            if (message.get("metadata") or {}).get("event_payload", {}).get("key") == key:
+                return Sent(channel=channel, ts=str(message["ts"]))
+        return None
+
+    def _file_is_there(self, claimed: Claimed, name: str) -> bool:
+        messages = self._recent(claimed, claimed.channel or "")
+        return any(file.get("name") == name for message in messages for file in message.get("files", []))
+
+    def _recent(self, claimed: Claimed, channel: str) -> list[dict[str, Any]]:
+        with _translated("conversations"):
+            if claimed.thread is None:
+                answer = self.client.conversations_history(channel=channel, limit=LOOK_BACK, include_all_metadata=True)
+            else:
+                answer = self.client.conversations_replies(
+                    channel=channel, ts=claimed.thread, limit=LOOK_BACK, include_all_metadata=True
+                )
+        return list(answer.get("messages") or [])
+
+    def _channel(self, audience: Audience) -> str:
+        channel = self.channels.get(audience, "")
+        if not channel:
+            raise UnusableData(f"no Slack channel is configured for the audience {audience.value!r}")
+        return channel
+
+
+def fingerprint(message: Outgoing) -> str:
+    """Name a message for ever: its subject, kind and key, hashed."""
+    return hashlib.sha256(f"{message.subject}\n{message.kind}\n{message.key}".encode()).hexdigest()
+
+
+def attachment_name(message: Outgoing, path: Path) -> str:
+    """Name a picture in Slack so that it can be found again."""
+    return f"{path.stem}-{fingerprint(message)[:8]}{path.suffix}"
+
+
+@contextlib.contextmanager
+def _translated(method: str) -> Iterator[None]:
+    """Say Slack's errors by what must happen next."""
+    try:
+        yield
+    except SlackApiError as error:
+        raise _meaning(method, error) from error
+    except (OSError, http.client.HTTPException) as error:
+        # URLError is an OSError, and so is a time-out
+        raise Unavailable(f"Slack does not answer {method}: {error}") from error
+
+
+def _meaning(method: str, error: SlackApiError) -> Exception:
+    response = error.response
+    status = int(getattr(response, "status_code", 200))
+    code = str(response.get("error", "")) if hasattr(response, "get") else ""
+    if status == http.HTTPStatus.TOO_MANY_REQUESTS or code in THROTTLED:
+        wait_s = _retry_after(getattr(response, "headers", {}))
+        return Throttled(f"Slack asks for {wait_s:g} s of quiet", wait_s)
+    if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR or code in LATER:
+        return Unavailable(f"Slack has trouble with {method}: status {status}, {code[:200]}")
+    return AlgorithmError(f"Slack refuses {method}: {code[:200] or f'status {status}'}")
+
+
+def _retry_after(headers: Mapping[str, Any]) -> float:
+    for name, value in headers.items():
+        if name.lower() == "retry-after":
+            text = value[0] if isinstance(value, list) else value
+            with contextlib.suppress(TypeError, ValueError):
+                return max(1.0, float(text))
+    return DEFAULT_WAIT_S

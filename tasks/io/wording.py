@@ -1,0 +1,214 @@
+"""Numbers in an observer's words, for messages and pages alike; what is missing is said to be missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from tasks.records import Alert, Kind, Notice, SkyMapSummary
+
+HOUR_S, DAY_S, YEAR_S = 3600.0, 86400.0, 365.25 * 86400.0
+ABSENT = "not given"
+THIN_SPACE = "\u202f"
+MINUS = "\u2212"
+ARCMIN, ARCSEC = "\u2032", "\u2033"
+
+# north Galactic pole in ICRS: Hipparcos catalogue, vol. 1, sect. 1.5.3
+POLE_RA_DEG, POLE_DEC_DEG = 192.85948, 27.12825
+
+CLASS_SYMBOLS = {"BBH": "⚫⚫", "NSBH": "🌟⚫", "BNS": "🌟🌟", "Terrestrial": "🌍"}
+TYPE_SYMBOLS = {"EARLYWARNING": "⏰", "PRELIMINARY": "🟡", "INITIAL": "🟢", "UPDATE": "🔄", "RETRACTION": "❌"}
+SITES = {"H1": "Hanford", "L1": "Livingston", "V1": "Virgo", "K1": "KAGRA"}
+
+
+def rate(far_hz: float | None) -> str:
+    """Say a false-alarm rate as one event per so much time."""
+    if far_hz is None or not math.isfinite(far_hz) or far_hz < 0:
+        return ABSENT
+    if far_hz == 0:
+        return "practically never"
+    seconds = 1 / far_hz
+    if seconds < HOUR_S:
+        return f"one per {seconds / 60:.1f} minutes"
+    if seconds < DAY_S:
+        return f"one per {seconds / HOUR_S:.1f} hours"
+    if seconds < YEAR_S:
+        return f"one per {seconds / DAY_S:.1f} days"
+    years = seconds / YEAR_S
+    if years < 10:
+        return f"one per {years:.1f} years"
+    return f"one per {grouped(years)} years" if years < 1e9 else f"one per {years:.0e} years"
+
+
+def grouped(number: float) -> str:
+    """Write a whole number in thin groups of three; four digits stay together."""
+    digits = f"{number:.0f}"
+    return digits if len(digits) <= 4 else f"{float(digits):,.0f}".replace(",", THIN_SPACE)
+
+
+def area(deg2: float | None) -> str:
+    """Write an area with about three digits."""
+    if deg2 is None or not math.isfinite(deg2):
+        return ABSENT
+    if deg2 >= 100:
+        return f"{grouped(deg2)} deg²"
+    return f"{deg2:.1f} deg²" if deg2 >= 1 else f"{deg2:.2g} deg²"
+
+
+def distance(summary: SkyMapSummary | None) -> str:
+    """Write a map's distance with its spread."""
+    if summary is None:
+        return "no map yet"
+    if summary.distance_mpc is None or not math.isfinite(summary.distance_mpc):
+        return "no distance"
+    spread = "" if summary.distance_std_mpc is None else f" ± {grouped(summary.distance_std_mpc)}"
+    return f"{grouped(summary.distance_mpc)}{spread} Mpc"
+
+
+def interval(summary: SkyMapSummary | None) -> str:
+    """Write the central 90 % of a map's distance, or nothing."""
+    if summary is None or summary.distance_p05_mpc is None or summary.distance_p95_mpc is None:
+        return ""
+    return f"{grouped(summary.distance_p05_mpc)}-{grouped(summary.distance_p95_mpc)} Mpc (90 %)"
+
+
+def percent(probability: float | None) -> str:
+    """Write a probability: whole percents, but never 0 or 100 for what is neither."""
+    if probability is None or not math.isfinite(probability):
+        return ABSENT
+    if 0 < probability < 0.005:
+        return "< 1 %"
+    if 0.995 < probability < 1:
+        return "> 99 %"
+    return f"{100 * probability:.0f} %"
+
+
+def ranked(classes: Mapping[str, float] | None) -> list[tuple[str, float]]:
+    """Return classes by falling probability."""
+    return sorted((classes or {}).items(), key=lambda item: (-item[1], item[0]))
+
+
+def top_class(notice: Notice) -> str:
+    """Say the most probable class with its probability."""
+    found = ranked(notice.classification)
+    return f"{found[0][0]} {percent(found[0][1])}" if found else f"class {ABSENT}"
+
+
+def sites(instruments: tuple[str, ...] | None) -> str:
+    """Name detectors with their places; an unknown code stands as it is."""
+    if not instruments:
+        return ABSENT
+    return ", ".join(f"{code} {SITES[code]}" if code in SITES else code for code in instruments)
+
+
+def moment(time: datetime | None) -> str:
+    """Write a time in UTC to the millisecond, without a fraction of zero."""
+    if time is None:
+        return ABSENT
+    utc = time.astimezone(UTC) + timedelta(microseconds=500)
+    fraction = f".{utc.microsecond // 1000:03d}" if utc.microsecond >= 1000 else ""
+    return f"{utc:%Y-%m-%d %H:%M:%S}{fraction} UTC"
+
+
+def duration(seconds: float) -> str:
+    """Write a span of time in its two largest units."""
+    total = abs(seconds)
+    if total < 60:
+        return f"{total:.0f} s" if total >= 10 else f"{total:.1f} s"
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    rest = round(total)
+    words: list[str] = []
+    for name, size in units:
+        count, rest = divmod(rest, size)
+        if count or words:
+            words.append(f"{count} {name}")
+    return " ".join(words[:2])
+
+
+def delay(time: datetime | None, since: datetime | None) -> str:
+    """Say how long after T0 something happened; before T0 is possible, for an early warning."""
+    if time is None or since is None:
+        return ""
+    seconds = (time - since).total_seconds()
+    return f"{duration(seconds)} {'before' if seconds < 0 else 'after'} T0"
+
+
+def right_ascension(ra_deg: float) -> str:
+    """Write a right ascension to 0.01 s."""
+    hundredths = round(ra_deg / 15 * 360_000) % (24 * 360_000)
+    return f"{hundredths // 360_000:02d}:{hundredths // 6000 % 60:02d}:{hundredths % 6000 / 100:05.2f}"
+
+
+def declination(dec_deg: float) -> str:
+    """Write a declination to 0.1 arcsec, with a true minus sign."""
+    tenths = round(abs(dec_deg) * 36_000)
+    sign = MINUS if dec_deg < 0 and tenths else "+"
+    return f"{sign}{tenths // 36_000:02d}:{tenths // 600 % 60:02d}:{tenths % 600 / 10:04.1f}"
+
+
+def degrees(ra_deg: float, dec_deg: float) -> str:
+    """Write a position in degrees, to 0.04 arcsec."""
+    return f"{ra_deg:.5f}°, {dec_deg:+.5f}°".replace("-", MINUS)
+
+
+def radius(notice: Notice) -> str:
+    """Write a position's error in the unit that reads best, with its containment where it was given."""
+    error = notice.error_deg
+    if error is None or not math.isfinite(error) or error < 0:
+        return f"error {ABSENT}"
+    if error >= 1:
+        words = f"{error:.1f}°"
+    elif error >= 1 / 60:
+        words = f"{error * 60:.1f}{ARCMIN}"
+    else:
+        words = f"{error * 3600:.1f}{ARCSEC}"
+    return words if notice.containment is None else f"{words} ({percent(notice.containment)})"
+
+
+def galactic_latitude_deg(ra_deg: float, dec_deg: float) -> float:
+    """Return the Galactic latitude of an ICRS position, in degrees."""
+    dec, pole = math.radians(dec_deg), math.radians(POLE_DEC_DEG)
+    hour = math.radians(ra_deg - POLE_RA_DEG)
+    sine = math.sin(dec) * math.sin(pole) + math.cos(dec) * math.cos(pole) * math.cos(hour)
+    return math.degrees(math.asin(max(-1.0, min(1.0, sine))))
+
+
+def separation_deg(one: Notice, other: Notice) -> float | None:
+    """Return the angle between the positions of two notices, in degrees, or None where one has none."""
+    if None in (one.ra_deg, one.dec_deg, other.ra_deg, other.dec_deg):
+        return None
+    a, b = math.radians(one.dec_deg or 0.0), math.radians(other.dec_deg or 0.0)
+    across = math.radians((one.ra_deg or 0.0) - (other.ra_deg or 0.0))
+    # haversine: exact for the small angles that matter here
+    square = math.sin((a - b) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(across / 2) ** 2
+    return math.degrees(2 * math.asin(min(1.0, math.sqrt(square))))
+
+
+def name(notice: Notice) -> str:
+    """Name an event as observers do."""
+    return notice.event_id if notice.kind is Kind.GW else f"{notice.mission} {notice.event_id}"
+
+
+def sentence(alert: Alert, action: str = "") -> str:
+    """Say an alert in one real sentence: event, kind, class, area, distance, rate, what was decided."""
+    notice = alert.notice
+    test = "TEST " if notice.test else ""
+    if notice.retraction:
+        return f"{test}{name(notice)} was retracted."
+    facts = _gw_facts(alert) if notice.kind is Kind.GW else _grb_facts(notice)
+    decided = f"; {action}" if action else ""
+    return f"{test}{name(notice)} {notice.alert_type}: {', '.join(facts)}{decided}."
+
+
+def _gw_facts(alert: Alert) -> list[str]:
+    best = alert.best_map
+    where = f"{area(best.area90_deg2)} (90 %), {distance(best)}" if best else "no map yet"
+    return [top_class(alert.notice), where, rate(alert.notice.far_hz)]
+
+
+def _grb_facts(notice: Notice) -> list[str]:
+    if notice.ra_deg is None or notice.dec_deg is None:
+        return [notice.instrument or notice.mission, "no position"]
+    place = f"{right_ascension(notice.ra_deg)} {declination(notice.dec_deg)} ± {radius(notice)}"
+    return [notice.instrument or notice.mission, place.replace(f"± error {ABSENT}", f"(error {ABSENT})")]

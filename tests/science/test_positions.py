@@ -1,0 +1,26 @@
+"""Which of an event's positions is believed."""
+
+from __future__ import annotations
+
+import itertools
+
+from support import alerts
+
+from tasks.science import positions
+
+
+def test_the_smallest_error_wins_whatever_the_order() -> None:
+    bat, xrt = alerts.grb("BAT"), alerts.grb("XRT", seconds=80, error_deg=0.0014)
+    uvot = alerts.grb("UVOT", seconds=120, error_deg=None)
+    for order in itertools.permutations((bat, xrt, uvot)):
+        assert positions.best(order) == uvot.notice
+    assert positions.best((bat, xrt)) == xrt.notice
+
+
+def test_within_an_instrument_the_latest_wins_even_when_it_is_larger() -> None:
+    first, second = alerts.grb("XRT", error_deg=0.001), alerts.grb("XRT", seconds=90, error_deg=0.002, ra_deg=330.3)
+    assert positions.best((second, first)) == second.notice
+
+
+def test_a_notice_without_position_is_no_position() -> None:
+    assert positions.best((alerts.grb("GBM", ra_deg=None, dec_deg=None),)) is None
