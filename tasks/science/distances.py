@@ -95,14 +95,14 @@ def _quantiles(mu: Floats, sigma: Floats, weight: Floats, *, mean: float, std: f
     """Solve for the three quantiles by Newton's method, by halving wherever that would leave the bracket."""
     target = (1 - np.array(QUANTILES)) * weight.sum()
     low, high = np.zeros(3), np.full(3, mean + 10 * std + 1e-3)
-    r = np.clip(mean + std * special.ndtri(QUANTILES), 0.1 * mean, high)
+    r: Floats = np.clip(mean + std * special.ndtri(QUANTILES), 0.1 * mean, high)
     x = mu / sigma
     norm = weight / _survival_at_zero(x)
     for _ in range(STEPS_LIMIT):
         survival, density = _survival(r, mu=mu, sigma=sigma, x=x, norm=norm)
         low, high = np.where(survival > target, r, low), np.where(survival > target, high, r)
         newton = r + (survival - target) / np.maximum(density, np.finfo(float).tiny)
-        step = np.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
+        step: Floats = np.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
         done = bool(np.all(np.abs(step - r) <= LAST_STEP * r))
         r = step
         if done:
