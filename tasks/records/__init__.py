@@ -20,6 +20,7 @@ from tasks.records.alerts import (
     SkyMapSummary,
     Tile,
 )
+from tasks.records.galaxies import Galaxies
 from tasks.records.nights import (
     Astrometry,
     Calibrated,
@@ -81,6 +82,7 @@ __all__ = [
     "FieldOfView",
     "Frame",
     "FrameType",
+    "Galaxies",
     "Inventory",
     "Kind",
     "Limits",

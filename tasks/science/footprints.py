@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import FieldOfView, SkyMap
+from tasks.science import healpix
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-DEEPEST_ORDER = 29
 SPHERE_DEG2 = 360.0**2 / np.pi
-PIXELS_29 = 12 * 4**DEEPEST_ORDER
 # pixels across the shorter side of a field: area and probability are then good to about 0.1 %
 PIXELS_ACROSS = 64
 ROOT_PIXEL_DEG = float(np.degrees(np.sqrt(np.pi / 3)))
@@ -44,31 +43,19 @@ class Curve:
         return np.asarray(at[:, 1] - at[:, 0])
 
 
-def pixel_ranges(order: Integers, pixel: Integers) -> Integers:
-    """Return the ranges (n, 2) at order 29 that NESTED pixels of ``order`` cover."""
-    shift = 2 * (DEEPEST_ORDER - order)
-    return np.stack([pixel << shift, (pixel + 1) << shift], axis=1)
-
-
 def curve(sky_map: SkyMap) -> Curve:
     """Return a sky map's cumulative probability along the pixel number; it ends at the map's own total."""
-    pixel = sky_map.uniq - (np.int64(4) << (2 * sky_map.order))
-    ranges = pixel_ranges(sky_map.order, pixel)
+    ranges = healpix.ranges_of(healpix.pixel_of(sky_map.uniq, sky_map.order), sky_map.order)
     sorting = np.argsort(ranges[:, 0])
     ranges = ranges[sorting]
-    inside = (sky_map.density * pixel_areas_sr(sky_map.order))[sorting]
+    inside = (sky_map.density * healpix.PIXEL_SR[sky_map.order])[sorting]
     total = np.cumsum(inside)
     return Curve(edges=ranges.ravel().astype(float), cumulative=np.stack([total - inside, total], axis=1).ravel())
 
 
-def pixel_areas_sr(order: Integers) -> Floats:
-    """Return the solid angle of a pixel at each of ``order``."""
-    return np.asarray(np.pi / 3 / 4.0**order)
-
-
 def order_for(size_deg: float) -> int:
     """Return the lowest order whose pixels are not larger than ``size_deg`` on a side."""
-    return int(np.clip(np.ceil(np.log2(ROOT_PIXEL_DEG / size_deg)), 0, DEEPEST_ORDER))
+    return int(np.clip(np.ceil(np.log2(ROOT_PIXEL_DEG / size_deg)), 0, healpix.FINEST_ORDER))
 
 
 def directions(ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> Floats:
@@ -111,24 +98,7 @@ def field_ranges(ra_deg: float, dec_deg: float, view: FieldOfView) -> Integers:
     pixel = healpy.query_disc(nside, centre, np.radians(view.radius_deg * 1.01), nest=True)
     points = np.stack(healpy.pix2vec(nside, pixel, nest=True), axis=1)
     pixel = np.sort(pixel[inside(points, ra_deg, dec_deg, view)]).astype(np.int64)
-    return pixel_ranges(np.full(pixel.shape, order, dtype=np.int64), pixel)
-
-
-def union(ranges: Integers) -> Integers:
-    """Return the disjoint, sorted ranges that cover what ``ranges`` (n, 2) cover together."""
-    if len(ranges) == 0:
-        return ranges
-    ranges = ranges[np.argsort(ranges[:, 0])]
-    reach = np.maximum.accumulate(ranges[:, 1])
-    fresh = np.concatenate([[True], ranges[1:, 0] > reach[:-1]])
-    first = np.flatnonzero(fresh)
-    last = np.append(first[1:] - 1, len(ranges) - 1)
-    return np.stack([ranges[first, 0], reach[last]], axis=1)
-
-
-def area_deg2(ranges: Integers) -> float:
-    """Return the area of disjoint ranges."""
-    return float(np.sum((ranges[:, 1] - ranges[:, 0]).astype(float)) / PIXELS_29 * SPHERE_DEG2)
+    return healpix.ranges_of(pixel, order)
 
 
 def probability(ranges: Integers, along: Curve) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import Plan, Telescope, Tile
-from tasks.science import footprints, tiling, visibility
+from tasks.science import footprints, healpix, tiling, visibility
 from tasks.science.prospects import STEP_S, Prospect, Targets, Window
 
 Floats = npt.NDArray[np.float64]
@@ -233,7 +233,7 @@ def _plan(
         engine=engine,
         tiles=tiles,
         probability=footprints.probability(covered, along),
-        area_deg2=footprints.area_deg2(covered),
+        area_deg2=healpix.area_deg2(covered),
         reason="" if tiles else prospect.reason or _overtaken(prospect),
         start=ends[0],
         end=ends[1],
@@ -268,11 +268,11 @@ def _end(slot: Slot, telescope: Telescope) -> datetime:
 def covered_ranges(tiles: Sequence[Tile], telescope: Telescope) -> npt.NDArray[np.int64]:
     """Return the union of the footprints of a telescope's tiles, as disjoint pixel ranges."""
     each = [footprints.field_ranges(tile.ra_deg, tile.dec_deg, telescope.field_of_view) for tile in tiles]
-    return footprints.union(np.concatenate([*each, np.empty((0, 2), dtype=np.int64)]))
+    return healpix.union(np.concatenate([*each, np.empty((0, 2), dtype=np.int64)]))
 
 
 def joint(made: Sequence[Plan], telescopes: Mapping[str, Telescope], along: footprints.Curve) -> tuple[float, float]:
     """Return probability and area in deg² of the union of all plans' footprints."""
     each = [covered_ranges(plan.tiles, telescopes[plan.telescope]) for plan in made]
-    covered = footprints.union(np.concatenate([*each, np.empty((0, 2), dtype=np.int64)]))
-    return footprints.probability(covered, along), footprints.area_deg2(covered)
+    covered = healpix.union(np.concatenate([*each, np.empty((0, 2), dtype=np.int64)]))
+    return footprints.probability(covered, along), healpix.area_deg2(covered)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import sparse, spatial
 
 from tasks.records import FieldOfView, SkyMap, Telescope
-from tasks.science import footprints
+from tasks.science import footprints, healpix
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -84,13 +84,13 @@ def rings(telescope: Telescope) -> Tiles:
 def region(sky_map: SkyMap, level: float) -> Cells:
     """Return the smallest region that contains ``level`` of the probability, with the pixel that crosses it."""
     density = np.asarray(sky_map.density, dtype=float)
-    probability = density * footprints.pixel_areas_sr(sky_map.order)
+    probability = density * healpix.PIXEL_SR[sky_map.order]
     falling = np.argsort(-density, kind="stable")
     below = np.cumsum(probability[falling]) < level * probability.sum()
     kept = falling[: int(np.count_nonzero(below)) + 1]
     kept = kept[probability[kept] > 0]
     order = sky_map.order[kept].astype(np.int64)
-    pixel = sky_map.uniq[kept] - (np.int64(4) << (2 * order))
+    pixel = healpix.pixel_of(sky_map.uniq[kept], order)
     return Cells(order=order, pixel=pixel, probability=probability[kept])
 
 
@@ -158,7 +158,7 @@ def _density(along: footprints.Curve, ra_deg: Floats, dec_deg: Floats) -> Floats
     """Return the map at positions, in probability per sphere."""
     order = 20
     pixel = healpy.ang2pix(2**order, ra_deg, dec_deg, nest=True, lonlat=True)
-    ranges = footprints.pixel_ranges(np.full(len(pixel), order, dtype=np.int64), pixel.astype(np.int64))
+    ranges = healpix.ranges_of(pixel.astype(np.int64), order)
     return along.probability(ranges) * 12 * 4.0**order
 
 
