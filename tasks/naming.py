@@ -107,6 +107,47 @@ def mask_of(image: Path) -> Path:
     return image.with_name(image.name.removesuffix(".fits") + ".mask.fits")
 
 
+def psf_of(image: Path) -> Path:
+    """Return the PSF beside an image."""
+    return image.with_name(image.name.removesuffix(".fits") + ".psf.fits")
+
+
+def difference_of(image: Path) -> Path:
+    """Return the difference image beside an image."""
+    return image.with_name(image.name.removesuffix(".fits") + ".subt.fits")
+
+
+def transients_of(difference: Path) -> Path:
+    """Return the catalogue of detections beside a difference image."""
+    return difference.with_name(difference.name.removesuffix(".fits") + ".transient.cat")
+
+
+def reference_pattern(object_name: str, filter_: str) -> re.Pattern[str]:
+    """Return what the names of references of an object and filter look like: ``ref_<source>_<OBJ>_<date>_..``."""
+    object_, band = re.escape(slug(object_name)), re.escape(filter_name(filter_))
+    return re.compile(rf"ref_[A-Za-z0-9]+_{object_}_\d{{8}}_\d{{6}}_{band}_[0-9.]*\d\.fits")
+
+
+def reference_date(name: str) -> date:
+    """Return the date in a reference's name."""
+    match = re.search(r"_(\d{8})_\d{6}_", name)
+    try:
+        return datetime.strptime(match[1] if match else "", "%Y%m%d").date()  # noqa: DTZ007 - a date has no zone
+    except ValueError as error:
+        raise UnusableData(f"reference {name!r} has no date: expected ref_<source>_<OBJ>_<YYYYMMDD>_..") from error
+
+
+def convolved_name(reference: Path, date_obs: datetime) -> str:
+    """Name the convolved reference: the reference's name with the science image's date and time."""
+    moment = date_obs.strftime("_%Y%m%d_%H%M%S_")
+    return re.sub(r"_\d{8}_\d{6}_", moment, reference.name.removesuffix(".fits")) + ".conv.fits"
+
+
+def photometry_of(image: Path) -> Path:
+    """Return the photometric catalogue of an image, in the folder ``phot`` beside it."""
+    return image.parent / "phot" / (image.name.removesuffix(".fits") + ".phot.cat")
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlertTree:
     """Where the alert river keeps its files, under one root."""

@@ -1,0 +1,133 @@
+"""LDAC catalogues and external headers: how the AstrOmatic programs exchange tables and solutions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from tasks.errors import UnusableData
+
+HEADER_TABLE, TABLE = "LDAC_IMHEAD", "LDAC_OBJECTS"
+CARD = 80
+# columns of a reference catalogue: format, unit
+REFERENCE_COLUMNS = {
+    "X_WORLD": ("1D", "deg"),
+    "Y_WORLD": ("1D", "deg"),
+    "ERRA_WORLD": ("1E", "deg"),
+    "ERRB_WORLD": ("1E", "deg"),
+    "ERRTHETA_WORLD": ("1E", "deg"),
+    "MAG": ("1E", "mag"),
+    "MAGERR": ("1E", "mag"),
+    "OBSDATE": ("1D", "yr"),
+}
+
+
+def read(path: Path) -> Table:
+    """Return the objects of an LDAC catalogue.
+
+    Raises
+    ------
+    UnusableData
+        Where the file cannot be read, or has no table LDAC_OBJECTS.
+    """
+    try:
+        with fits.open(path, memmap=False) as units:
+            if TABLE not in units:
+                raise UnusableData(f"{path.name} has no table {TABLE}: it is no LDAC catalogue")
+            data = units[TABLE].data
+            # native byte order and no link to the file: what pandas, SciPy and threads expect
+            columns = {name: _native(data[name]) for name in data.names}
+    except (OSError, TypeError, ValueError, KeyError) as error:
+        raise UnusableData(f"{path.name} cannot be read as an LDAC catalogue: {error}") from error
+    return Table(columns)
+
+
+def read_reference(path: Path) -> Table:
+    """Return a reference catalogue: X_WORLD, Y_WORLD [deg] at OBSDATE [yr], MAG, and pmRA, pmDE [mas/yr], 0 if unsaid."""
+    table = read(path)
+    missing = {"X_WORLD", "Y_WORLD", "MAG"} - set(table.colnames)
+    if missing:
+        raise UnusableData(f"{path.name} lacks the columns {', '.join(sorted(missing))} of a reference catalogue")
+    for name, value in {"OBSDATE": 2016.0, "pmRA": 0.0, "pmDE": 0.0, "MAGERR": 0.01}.items():
+        if name not in table.colnames:
+            table[name] = np.full(len(table), value)
+    for name in ("ERRA_WORLD", "ERRB_WORLD"):
+        if name not in table.colnames:
+            table[name] = np.full(len(table), 1e-3 / 3600)
+    return table
+
+
+def write_reference(path: Path, table: Table) -> None:
+    """Write a reference catalogue for SCAMP: an LDAC_IMHEAD with an empty header, and LDAC_OBJECTS."""
+    rows = len(table)
+    columns = [
+        fits.Column(
+            name, format_, unit=unit, array=np.asarray(table[name] if name in table.colnames else np.zeros(rows))
+        )
+        for name, (format_, unit) in REFERENCE_COLUMNS.items()
+    ]
+    objects = fits.BinTableHDU.from_columns(columns, name=TABLE)
+    fits.HDUList([fits.PrimaryHDU(), _header_table(fits.Header()), objects]).writeto(path, overwrite=True)
+
+
+def write_positions(path: Path, x: Any, y: Any) -> None:
+    """Write 1-based pixel positions, brightest first, for solve-field."""
+    columns = [fits.Column("X", "1D", array=np.asarray(x)), fits.Column("Y", "1D", array=np.asarray(y))]
+    fits.BinTableHDU.from_columns(columns).writeto(path, overwrite=True)
+
+
+def read_header(path: Path) -> fits.Header:
+    """Return the cards of an external header (``.head``, ``.ahead``).
+
+    SCAMP writes accents in its comments, which FITS forbids and Astropy refuses: the file is read as Latin-1, and
+    comments are left out.
+
+    Raises
+    ------
+    UnusableData
+        Where there is no such file, it has no card, or a card is broken.
+    """
+    try:
+        lines = path.read_text(encoding="latin-1").splitlines()
+    except OSError as error:
+        raise UnusableData(f"{path.name} cannot be read: {error}") from error
+    header = fits.Header()
+    for line in lines:
+        if line.rstrip() == "END":
+            break
+        if line[8:10] == "= ":
+            try:
+                card = fits.Card.fromstring(line.encode("ascii", "replace").decode("ascii").ljust(CARD)[:CARD])
+                header[card.keyword] = card.value
+            except (ValueError, fits.VerifyError) as error:
+                raise UnusableData(f"{path.name} has a broken card {line[:30]!r}") from error
+    if "CRVAL1" not in header:
+        raise UnusableData(f"{path.name} holds no solution: CRVAL1 is missing")
+    return header
+
+
+def _header_table(header: fits.Header) -> fits.BinTableHDU:
+    cards = [card.image for card in fits.PrimaryHDU(header=header).header.cards]
+    text = "".join([*cards, "END".ljust(CARD)])
+    unit = fits.BinTableHDU.from_columns(
+        [fits.Column("Field Header Card", f"{len(text)}A", array=np.array([text]))], name=HEADER_TABLE
+    )
+    unit.header["TDIM1"] = f"({CARD}, {len(text) // CARD})"
+    return unit
+
+
+def _native(values: Any) -> Any:
+    array = np.array(values)
+    return array.astype(array.dtype.newbyteorder("=")) if array.dtype.kind in "iuf" else array
+
+
+def read_cards(path: Path) -> fits.Header:
+    """Return the header of a FITS file without data, as solve-field writes its solutions."""
+    try:
+        return fits.getheader(path)
+    except (OSError, fits.VerifyError) as error:
+        raise UnusableData(f"{path.name} cannot be read as a FITS header: {error}") from error

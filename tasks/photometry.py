@@ -1,0 +1,154 @@
+"""Lights with a WCS to reduced images: seeing, zero points, depth, catalogue, and all of it in the header."""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from astropy.table import Table
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import naming, products
+from tasks.errors import SirenError
+from tasks.io import frames, ldac, photcat
+from tasks.options import ReduceOptions
+from tasks.programs import outputs, source_extractor
+from tasks.records import Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
+from tasks.science import headers, matching, photometry
+from tasks.science.headers import Header
+
+log = logging.getLogger(__name__)
+
+MJD_ZERO_JD = 2400000.5
+# cards of an image that are not true of its variance and mask
+OF_THE_IMAGE = ("BUNIT", "SATURATE")
+
+
+@task(name="measure", cache_policy=NO_CACHE, persist_result=False)
+def measure(
+    solved: SolvedBatch | tuple[Solved, ...], catalogue: Path, root: Path, options: ReduceOptions
+) -> ReducedBatch:
+    """Measure lights and write them, complete, into the science tree; what cannot be measured is rejected."""
+    lights = solved.solved if isinstance(solved, SolvedBatch) else solved
+    reference = photcat.read_reference(catalogue) if lights else Table()
+    with ThreadPoolExecutor(max_workers=options.slots) as pool:
+        futures = [pool.submit(_reduce, light, catalogue, reference, root, options) for light in lights]
+    outcomes = [future.result() for future in futures]
+    return ReducedBatch(
+        reduced=tuple(item for item in outcomes if isinstance(item, Reduced)),
+        rejected=tuple(item for item in outcomes if isinstance(item, Rejected)),
+    )
+
+
+def _reduce(light: Solved, catalogue: Path, reference: Table, root: Path, options: ReduceOptions) -> Reduced | Rejected:
+    """Measure one light, or look up what an earlier run made of it."""
+    frame = light.frame
+    try:
+        image = _place(light, root)
+        recipe = products.Recipe(
+            stage="measure", inputs=(light.image, light.variance, light.mask, catalogue), options=options
+        )
+        return products.recall(recipe, image, Reduced) or _measure(light, reference, recipe, image, options)
+    except (SirenError, OSError) as error:
+        log.warning("%s %s: no photometry: %s", frame.unit, frame.path.name, error)
+        return Rejected(name=frame.path.name, stage=Stage.REDUCE, reason=str(error), unit=frame.unit)
+
+
+def _place(light: Solved, root: Path) -> Path:
+    frame = light.frame
+    stem = naming.image_stem(frame.object, frame.unit, frame.filter, frame.date_obs, frame.exposure_s)
+    return naming.NightTree(root=root).science(frame.object, frame.unit, frame.filter) / f"{stem}.fits"
+
+
+def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Path, options: ReduceOptions) -> Reduced:
+    started = time.monotonic()
+    frame = light.frame
+    text = naming.photometry_of(image)
+    field = photometry.Field(
+        filter=frame.filter,
+        shape=frames.open_image(light.image).shape,
+        epoch=matching.julian_year(frame.date_obs),
+        scale_arcsec=photometry.NOMINAL_SCALE_ARCSEC * max(1, frame.binning),
+    )
+    with outputs.scratch(light.image.parent, "measure") as folder:
+        extract = _extractor(light, folder, options)
+        found = photometry.measure(extract, reference, field, catalogue=text, options=options)
+    _write(light, found, image, text)
+    reduced = Reduced(
+        frame=frame,
+        image=image,
+        variance=naming.variance_of(image),
+        mask=naming.mask_of(image),
+        astrometry=light.astrometry,
+        photometry=found.photometry,
+    )
+    seconds = light.seconds + time.monotonic() - started
+    products.remember(recipe, [image, reduced.variance, reduced.mask, text], replace(reduced, seconds=seconds))
+    _tell(reduced)
+    return replace(reduced, seconds=seconds)
+
+
+def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> photometry.Extract:
+    """Return the measuring of one image by Source Extractor, each pass in a folder of its own."""
+
+    def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...]) -> photometry.Extracted:
+        wanted = source_extractor.Options(
+            detect_threshold=options.detect_threshold,
+            diameters_px=diameters_px,
+            seeing_arcsec=seeing_arcsec,
+            flags=light.mask,
+            timeout_s=options.program_timeout_s,
+        )
+        result = source_extractor.extract(light.image, folder / f"pass-{seeing_arcsec:.4f}", wanted)
+        table = ldac.read(result.catalogue)
+        return photometry.Extracted(table=table, sky_adu=result.sky_adu, sky_sigma_adu=result.sky_sigma_adu)
+
+    return extract
+
+
+def _write(light: Solved, found: photometry.Measured, image: Path, text: Path) -> None:
+    """Write image, variance, mask and catalogue; the planes get the same WCS."""
+    data, header = frames.read_image(light.image)
+    julian = headers.julian_date(light.frame.date_obs)
+    cards: Header = {**header, **found.cards, "JD": julian, "MJD": julian - MJD_ZERO_JD}
+    cards["SATLV"] = header.get("SATURATE", 0.0)
+    with products.staged(image) as temporary:
+        frames.write_image(temporary, data, cards)
+    plane = {key: value for key, value in cards.items() if key not in OF_THE_IMAGE}
+    for source, place in ((light.variance, naming.variance_of(image)), (light.mask, naming.mask_of(image))):
+        values, own = frames.read_image(source)
+        unit = {"BUNIT": own["BUNIT"]} if "BUNIT" in own else {}
+        with products.staged(place) as temporary:
+            frames.write_image(temporary, values, {**plane, **unit})
+    with products.staged(text) as temporary:
+        photcat.write(temporary, found.table, _meta(light, julian))
+
+
+def _meta(light: Solved, julian: float) -> dict[str, object]:
+    frame = light.frame
+    return {
+        "obs": frame.unit,
+        "object": frame.object,
+        "filter": frame.filter,
+        "date-obs": frame.date_obs.replace(tzinfo=None).isoformat(timespec="milliseconds"),
+        "jd": f"{julian:.8f}",
+        "mjd": f"{julian - MJD_ZERO_JD:.8f}",
+    }
+
+
+def _tell(reduced: Reduced) -> None:
+    found = reduced.photometry
+    log.info(
+        '%s %s: %d stars, seeing %.2f", ZP %.3f +- %.3f mag, depth %.2f mag (5 sigma)',
+        reduced.frame.unit,
+        reduced.image.name,
+        found.stars,
+        found.seeing_arcsec,
+        found.zero_point_mag["AUTO"],
+        found.error_mag["AUTO"],
+        found.depth5_mag["1"],
+    )

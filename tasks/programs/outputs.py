@@ -1,0 +1,120 @@
+"""What a program left behind: is it there, whole, and of the right size? And the folder it left it in."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.errors import ProgramError
+
+BLOCK = 2880
+CARD = 80
+# headers of our programs have a few hundred cards; a file without END is not read to its end
+LARGEST_HEADER = 400 * BLOCK
+
+
+@contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Path]:
+    """Give a new folder under ``parent``; remove it on success, keep its small text files on failure."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
+    try:
+        yield folder
+    except Exception:
+        _keep_text(folder)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def link(source: Path, name: Path) -> Path:
+    """Make ``name`` a symbolic link to ``source``, so that a program finds its companions beside it."""
+    name.symlink_to(Path(os.path.abspath(source)))  # noqa: PTH100 - resolve() would follow links of the product tree
+    return name
+
+
+def settings(values: Mapping[str, object]) -> str:
+    """Write a configuration file of the AstrOmatic programs: one ``KEY value`` a line, sequences with commas."""
+    return "".join(f"{key:<24}{_word(value)}\n" for key, value in values.items())
+
+
+def require_image(path: Path, *, program: str, shape: tuple[int, int] | None = None, log_tail: str = "") -> None:
+    """Raise ``ProgramError`` unless ``path`` is a whole FITS image, of ``shape`` (ny, nx) where that is given."""
+    header = _headers(path, program, log_tail)[0]
+    found = (int(header.get("NAXIS2", "0")), int(header.get("NAXIS1", "0")))
+    if 0 in found or (shape is not None and found != shape):
+        expected = "an image" if shape is None else f"{shape[1]} x {shape[0]} px"
+        raise ProgramError(f"{program} wrote {found[1]} x {found[0]} px, expected {expected}", log_tail=log_tail)
+
+
+def require_table(path: Path, name: str, *, program: str, log_tail: str = "") -> int:
+    """Return the number of rows of a table in a whole FITS file; raise ``ProgramError`` where there is no such table."""
+    for header in _headers(path, program, log_tail)[1:]:
+        if header.get("EXTNAME", "").strip("' ") == name:
+            return int(header.get("NAXIS2", "0"))
+    raise ProgramError(f"{program} wrote {path.name} without a table {name}", log_tail=log_tail)
+
+
+def _headers(path: Path, program: str, log_tail: str) -> list[dict[str, str]]:
+    """Return the headers of all HDUs, checked against the file's length; nothing of the data is read."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise ProgramError(f"{program} ended without writing {path.name}", log_tail=log_tail) from error
+    headers: list[dict[str, str]] = []
+    position = 0
+    with path.open("rb") as file:
+        while position < size:
+            file.seek(position)
+            header, length = _header(file.read(min(LARGEST_HEADER, size - position)))
+            position += length + _data_length(header)
+            if not length or position > size:
+                raise ProgramError(
+                    f"{program} wrote {path.name} truncated or not FITS ({size} bytes)", log_tail=log_tail
+                )
+            headers.append(header)
+    if not headers:
+        raise ProgramError(f"{program} wrote {path.name} empty", log_tail=log_tail)
+    return headers
+
+
+def _header(content: bytes) -> tuple[dict[str, str], int]:
+    """Return the value cards at the start of ``content`` and the header's length, 0 where it is none."""
+    if not content.startswith((b"SIMPLE  =", b"XTENSION=")):
+        return {}, 0
+    cards: dict[str, str] = {}
+    for start in range(0, len(content) - CARD + 1, CARD):
+        card = content[start : start + CARD].decode("latin-1")
+        if card.rstrip() == "END":
+            return cards, math.ceil((start + CARD) / BLOCK) * BLOCK
+        if card[8:10] == "= ":
+            cards.setdefault(card[:8].strip(), card[10:].split("/")[0].strip())
+    return {}, 0
+
+
+def _data_length(header: Mapping[str, str]) -> int:
+    try:
+        axes = [int(header[f"NAXIS{axis}"]) for axis in range(1, int(header.get("NAXIS", "0")) + 1)]
+        bits = abs(int(header.get("BITPIX", "8"))) * int(header.get("GCOUNT", "1"))
+        elements = (int(header.get("PCOUNT", "0")) + math.prod(axes)) if axes else 0
+    except (KeyError, ValueError):
+        return BLOCK**3  # lies about its axes: longer than any file
+    return math.ceil(bits * elements / 8 / BLOCK) * BLOCK
+
+
+def _keep_text(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.suffix not in {".log", ".conf"}:
+            path.unlink(missing_ok=True) if not path.is_dir() else shutil.rmtree(path, ignore_errors=True)
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "Y" if value else "N"
+    if isinstance(value, tuple | list):
+        return ",".join(_word(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,73 @@
+"""solve-field of Astrometry.net: a blind solution, the last resort where it and its index files are installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.errors import AlgorithmError
+from tasks.programs.run import find, run
+
+NAMES = ("solve-field",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Where to search: within ``radius_deg`` of the header's position, at a scale good to ``scale_error``."""
+
+    index_folder: Path
+    scale_arcsec: float = 0.505
+    scale_error: float = 0.05
+    radius_deg: float = 3.0
+    cpu_limit_s: float = 30.0
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A FITS header with the solution."""
+
+    wcs: Path
+    seconds: float
+
+
+def installed(index_folder: Path) -> bool:
+    """Tell whether there are index files to solve with."""
+    return any(index_folder.glob("index-*.fits"))
+
+
+def command(
+    positions: Path, folder: Path, *, shape: tuple[int, int], ra_deg: float, dec_deg: float, options: Options
+) -> list[str]:
+    """Return the command line for a FITS table of X, Y (1-based, brightest first) of an image of ``shape`` (ny, nx)."""
+    low, high = (options.scale_arcsec * factor for factor in (1 - options.scale_error, 1 + options.scale_error))
+    words = [str(find(NAMES)), str(positions), "--config", str(folder / "solve.conf"), "--dir", str(folder)]
+    words += ["--width", str(shape[1]), "--height", str(shape[0]), "--x-column", "X", "--y-column", "Y"]
+    words += ["--scale-units", "arcsecperpix", "--scale-low", f"{low:.5f}", "--scale-high", f"{high:.5f}"]
+    words += ["--ra", f"{ra_deg:.6f}", "--dec", f"{dec_deg:.6f}", "--radius", f"{options.radius_deg:g}"]
+    words += ["--cpulimit", f"{options.cpu_limit_s:g}", "--no-plots", "--overwrite", "--crpix-center"]
+    return [*words, "--tweak-order", "0", "--wcs", str(folder / "solved.wcs")]
+
+
+def solve(
+    positions: Path, folder: Path, *, shape: tuple[int, int], ra_deg: float, dec_deg: float, options: Options
+) -> Result:
+    """Solve a list of positions.
+
+    Raises
+    ------
+    AlgorithmError
+        Where no solution is found.
+    ProgramError
+        Where it crashes or hangs.
+    """
+    (folder / "solve.conf").write_text(
+        f"cpulimit {options.cpu_limit_s:g}\nadd_path {options.index_folder}\nautoindex\n", encoding="utf-8"
+    )
+    words = command(positions, folder, shape=shape, ra_deg=ra_deg, dec_deg=dec_deg, options=options)
+    finished = run(words, folder=folder, timeout_s=options.timeout_s)
+    if not (folder / "solved.wcs").exists():
+        raise AlgorithmError(
+            f"solve-field found no solution within {options.radius_deg:g} deg of the header's position"
+        )
+    return Result(wcs=folder / "solved.wcs", seconds=finished.seconds)

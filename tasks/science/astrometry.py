@@ -1,0 +1,245 @@
+"""Is a WCS right? Residuals against the reference, a verdict with reasons, and the header cards of a solution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from tasks.records import Astrometry
+from tasks.science import matching
+from tasks.science.arrays import MAD_TO_SIGMA
+from tasks.science.headers import Header
+from tasks.science.matching import Floats
+
+MATCH_ARCSEC = 2.0
+CLIP_SIGMA = 4.0
+# enough stars for any frame; fewer are enough where this part of what could match did
+ENOUGH_MATCHES = 100
+MATCHED_PART = 0.3
+LARGEST_OFFSET_ARCSEC = 0.10
+SCALE_TOLERANCE = 0.015
+LARGEST_POINTING_DEG = 1.0
+CELLS = 4
+CELL_STARS = 5
+LARGEST_CELL_ARCSEC = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a solution must keep; ``scale_arcsec`` is the camera's, ``centre`` where the header points."""
+
+    rms_arcsec: float
+    matches: int
+    scale_arcsec: float
+    centre: tuple[float, float]
+    pointing_deg: float = LARGEST_POINTING_DEG
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residuals:
+    """Detection minus reference, in arcsec (RA times cos Dec), at pixels ``x``, ``y``; ``expected`` could match."""
+
+    ra_arcsec: Floats
+    dec_arcsec: Floats
+    x: Floats
+    y: Floats
+    expected: int
+
+
+def residuals(
+    wcs: WCS,
+    pixels: Floats,
+    sky: tuple[Floats, Floats],
+    *,
+    shape: tuple[int, int],
+    radius_arcsec: float = MATCH_ARCSEC,
+) -> Residuals:
+    """Match detections with the reference through a WCS.
+
+    Parameters
+    ----------
+    wcs
+        Solution under test.
+    pixels
+        0-based x, y of the detections, shape (n, 2).
+    sky
+        RA and Dec in degrees of the reference stars at the time of the frame.
+    shape
+        Of the frame, (ny, nx).
+    """
+    ra, dec = wcs.all_pix2world(pixels[:, 0], pixels[:, 1], 0) if len(pixels) else (np.zeros(0), np.zeros(0))
+    usable = np.isfinite(ra) & np.isfinite(dec)
+    inside = in_footprint(wcs, sky, shape=shape)
+    near = (sky[0][inside], sky[1][inside])
+    pairs = matching.nearest((ra[usable], dec[usable]), near, radius_arcsec=radius_arcsec)
+    x, y = pixels[usable][pairs.first].T
+    d_ra = (ra[usable][pairs.first] - near[0][pairs.second] + 180) % 360 - 180
+    d_dec = dec[usable][pairs.first] - near[1][pairs.second]
+    cosine = np.cos(np.radians(near[1][pairs.second]))
+    return Residuals(
+        ra_arcsec=3600 * d_ra * cosine,
+        dec_arcsec=3600 * d_dec,
+        x=x,
+        y=y,
+        expected=int(min(usable.sum(), inside.sum())),
+    )
+
+
+def in_footprint(wcs: WCS, sky: tuple[Floats, Floats], *, shape: tuple[int, int]) -> Floats:
+    """Tell which positions fall on the frame; those far away are never projected."""
+    centre = frame_centre(wcs, shape)
+    radius = float(np.hypot(*shape)) / 2 * scale_arcsec(wcs) / 3600 * 1.1
+    near = matching.within(*sky, centre=centre, radius_deg=radius)
+    inside = np.zeros(len(near), dtype=bool)
+    x, y = linear(wcs).wcs_world2pix(sky[0][near], sky[1][near], 0)
+    inside[near] = (x > -0.5) & (x < shape[1] - 0.5) & (y > -0.5) & (y < shape[0] - 0.5)
+    return inside
+
+
+def linear(wcs: WCS) -> WCS:
+    """Return the WCS without its distortion: quick both ways, and right to the few arcsec of the distortion."""
+    plain = WCS(naxis=2)
+    plain.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    plain.wcs.crval, plain.wcs.crpix = wcs.wcs.crval, wcs.wcs.crpix
+    plain.wcs.cd = wcs.pixel_scale_matrix
+    return plain
+
+
+def measure(found: Residuals, wcs: WCS, shape: tuple[int, int]) -> Astrometry:
+    """Reduce residuals to numbers; outliers beyond 4 sigma (of the MAD) do not count."""
+    ra, dec = found.ra_arcsec, found.dec_arcsec
+    keep = _close(ra) & _close(dec)
+    centre = frame_centre(wcs, shape)
+    enough = bool(keep.any())
+    return Astrometry(
+        matched=int(keep.sum()),
+        rms_ra_arcsec=float(np.sqrt(np.mean(ra[keep] ** 2))) if enough else float("inf"),
+        rms_dec_arcsec=float(np.sqrt(np.mean(dec[keep] ** 2))) if enough else float("inf"),
+        offset_arcsec=float(np.hypot(np.median(ra[keep]), np.median(dec[keep]))) if enough else float("inf"),
+        scale_arcsec=scale_arcsec(wcs),
+        ra_deg=centre[0],
+        dec_deg=centre[1],
+    )
+
+
+def faults(result: Astrometry, found: Residuals, limits: Limits, *, shape: tuple[int, int]) -> tuple[str, ...]:
+    """Return what is wrong with a solution, in words; nothing where it may be used."""
+    needed = max(limits.matches, min(ENOUGH_MATCHES, round(MATCHED_PART * found.expected)))
+    pointing = _separation_deg((result.ra_deg, result.dec_deg), limits.centre)
+    scale_error = abs(result.scale_arcsec / limits.scale_arcsec - 1)
+    worst = worst_cell(found, shape)
+    tests = (
+        (result.matched < needed, f"{result.matched} of {found.expected} stars matched (needed: {needed})"),
+        (result.rms_ra_arcsec > limits.rms_arcsec, f'rms in RA {result.rms_ra_arcsec:.3f}"'),
+        (result.rms_dec_arcsec > limits.rms_arcsec, f'rms in Dec {result.rms_dec_arcsec:.3f}"'),
+        (result.offset_arcsec > LARGEST_OFFSET_ARCSEC, f'median offset {result.offset_arcsec:.3f}"'),
+        (scale_error > SCALE_TOLERANCE, f'scale {result.scale_arcsec:.4f}"/px, not {limits.scale_arcsec:.4f}'),
+        (pointing > limits.pointing_deg, f"{pointing:.2f} deg from where the header points"),
+        (worst > LARGEST_CELL_ARCSEC, f'a part of the frame is off by {worst:.2f}"'),
+    )
+    return tuple(words for failed, words in tests if failed)
+
+
+def worst_cell(found: Residuals, shape: tuple[int, int]) -> float:
+    """Return the largest median residual of the 4 x 4 parts of a frame that have five stars or more, in arcsec."""
+    column = np.clip((found.x * CELLS / shape[1]).astype(int), 0, CELLS - 1)
+    row = np.clip((found.y * CELLS / shape[0]).astype(int), 0, CELLS - 1)
+    worst = 0.0
+    for cell in range(CELLS * CELLS):
+        here = row * CELLS + column == cell
+        if here.sum() >= CELL_STARS:
+            size = float(np.hypot(np.median(found.ra_arcsec[here]), np.median(found.dec_arcsec[here])))
+            worst = max(worst, size)
+    return worst
+
+
+def frame_centre(wcs: WCS, shape: tuple[int, int]) -> tuple[float, float]:
+    """Return RA and Dec of a frame's centre in degrees."""
+    ra, dec = wcs.all_pix2world((shape[1] - 1) / 2, (shape[0] - 1) / 2, 0)
+    return float(ra) % 360, float(dec)
+
+
+def footprint(wcs: WCS, shape: tuple[int, int]) -> tuple[tuple[float, float], ...]:
+    """Return RA and Dec of the four corner pixels in ring order: they draw the frame, not a bow tie."""
+    ny, nx = shape
+    corners = np.array([(0, 0), (nx - 1, 0), (nx - 1, ny - 1), (0, ny - 1)], dtype=float)
+    ra, dec = wcs.all_pix2world(corners[:, 0], corners[:, 1], 0)
+    return tuple((float(a) % 360, float(d)) for a, d in zip(ra, dec, strict=True))
+
+
+def scale_arcsec(wcs: WCS) -> float:
+    """Return the pixel scale: the root of the pixel's area, in arcsec."""
+    return float(np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix)))) * 3600
+
+
+def solution_cards(solution: fits.Header) -> Header:
+    """Return a SCAMP header as cards, its projection TPV and its frame ICRS."""
+    cards: Header = {key: value for key, value in solution.items() if key not in {"HISTORY", "COMMENT", ""}}
+    return {**cards, "CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "RADESYS": "ICRS"}
+
+
+def wcs_of(cards: Mapping[str, Any]) -> WCS:
+    """Return the WCS of cards."""
+    header = fits.Header()
+    for key, value in cards.items():
+        header[key] = value
+    return WCS(header, naxis=2)
+
+
+def cards_of(wcs: WCS) -> Header:
+    """Return an undistorted WCS as the cards of an a-priori header."""
+    (cd11, cd12), (cd21, cd22) = wcs.pixel_scale_matrix.tolist()
+    cards: Header = {"EQUINOX": 2000.0, "RADESYS": "ICRS", "CUNIT1": "deg", "CUNIT2": "deg"}
+    for axis in (0, 1):
+        cards |= {
+            f"CTYPE{axis + 1}": wcs.wcs.ctype[axis],
+            f"CRVAL{axis + 1}": float(wcs.wcs.crval[axis]),
+            f"CRPIX{axis + 1}": float(wcs.wcs.crpix[axis]),
+        }
+    return {**cards, "CD1_1": cd11, "CD1_2": cd12, "CD2_1": cd21, "CD2_2": cd22}
+
+
+def quality_cards(result: Astrometry, wcs: WCS, shape: tuple[int, int]) -> Header:
+    """Return centre, footprint, rotation and quality of a solution as header cards (degrees, arcsec)."""
+    cards: Header = {"RACENT": result.ra_deg, "DECCENT": result.dec_deg}
+    for index, (ra, dec) in enumerate(footprint(wcs, shape)):
+        cards |= {f"RAPOLY{index}": ra, f"DEPOLY{index}": dec}
+    (cd11, cd12), (cd21, cd22) = wcs.pixel_scale_matrix
+    # arctan2 with both signs: defined for every orientation, equal to arctan of the ratio for an upright camera
+    cards |= {
+        "ROTANG1": float(np.degrees(np.arctan2(cd12 * np.sign(cd11), abs(cd11)))),
+        "ROTANG2": float(np.degrees(np.arctan2(cd21 * np.sign(cd22), abs(cd22)))),
+        "ASTNMAT": result.matched,
+        "ASTRMSX": result.rms_ra_arcsec,
+        "ASTRMSY": result.rms_dec_arcsec,
+        "ASTOFF": result.offset_arcsec,
+        "PIXSCALE": result.scale_arcsec,
+    }
+    return cards
+
+
+def head_text(cards: Header) -> str:
+    """Write cards as an external header: one card of 80 ASCII characters a line, END at last."""
+    header = fits.Header()
+    for key, value in cards.items():
+        header[key] = value
+    return "\n".join([*(card.image for card in header.cards), "END".ljust(80), ""])
+
+
+def _close(values: Floats) -> Floats:
+    if not len(values):
+        return np.zeros(0, dtype=bool)
+    centre = np.median(values)
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(values - centre)))
+    close: Floats = np.abs(values - centre) <= CLIP_SIGMA * max(sigma, 1e-3)
+    return close
+
+
+def _separation_deg(a: tuple[float, float], b: tuple[float, float]) -> float:
+    first, second = (matching.unit_vectors(np.asarray(p[0]), np.asarray(p[1])) for p in (a, b))
+    return float(np.degrees(2 * np.arcsin(min(1.0, float(np.linalg.norm(first - second)) / 2))))

@@ -1,0 +1,204 @@
+"""Where does a frame really point? A vote of all pairs of detections and reference stars.
+
+For each orientation tried, the difference of every detection and every reference star is one vote for a pointing
+error; true pairs vote for the same cell, false ones for random cells. The winner is refined to an affine solution and
+must then match many more stars than chance would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.wcs import WCS
+from scipy.spatial import cKDTree
+
+from tasks.errors import AlgorithmError
+from tasks.science.matching import Floats
+
+CELL_ARCSEC = 10.0
+BRIGHTEST = 120
+# reference stars per detection and field: the two lists never have the same depth
+REFERENCE_EXCESS = 1.5
+MOST_REFERENCES = 20000
+ANGLE_RANGE_DEG = 5.0
+# radii of the matches, in cells, from the vote to the final affine solution
+REFINEMENT = (1.5, 0.8, 0.4, 0.3)
+SMALLEST_MATCH = 8
+# part of the detections that must have a partner, and how much more likely than by chance
+MATCHED_PART = 0.3
+CHANCE_RATIO = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pointing:
+    """An a-priori solution: the sky position of the frame's centre, and pixel to tangent plane in arcsec, (2, 2)."""
+
+    ra_deg: float
+    dec_deg: float
+    matrix: tuple[tuple[float, float], tuple[float, float]]
+    matched: int = 0
+
+    def linear(self) -> Floats:
+        """Return the matrix as an array."""
+        return np.array(self.matrix)
+
+    def wcs(self, shape: tuple[int, int]) -> WCS:
+        """Return the gnomonic WCS of a frame of ``shape`` (ny, nx)."""
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+        wcs.wcs.crval = [self.ra_deg, self.dec_deg]
+        wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
+        wcs.wcs.cd = self.linear() / 3600
+        wcs.array_shape = shape
+        return wcs
+
+
+def matrix(scale_arcsec: float, *, angle_deg: float, mirrored: bool) -> Floats:
+    """Return pixel to (xi, eta) in arcsec; ``mirrored`` frames have east to the right when north is up."""
+    angle = np.radians(angle_deg)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    result: Floats = scale_arcsec * rotation @ np.diag([1.0 if mirrored else -1.0, 1.0])
+    return result
+
+
+def orientations(scale_arcsec: float) -> tuple[Floats, ...]:
+    """Return the four orientations that a camera on a German mount has: either handedness, either side of the pier."""
+    return tuple(
+        matrix(scale_arcsec, angle_deg=angle, mirrored=mirrored) for mirrored in (True, False) for angle in (0.0, 180.0)
+    )
+
+
+def project(ra_deg: Floats, dec_deg: Floats, *, centre: tuple[float, float]) -> Floats:
+    """Return gnomonic coordinates (xi, eta) about ``centre`` in arcsec, shape (n, 2)."""
+    ra, dec = np.radians(ra_deg - centre[0]), np.radians(dec_deg)
+    dec0 = np.radians(centre[1])
+    depth = np.sin(dec0) * np.sin(dec) + np.cos(dec0) * np.cos(dec) * np.cos(ra)
+    xi = np.cos(dec) * np.sin(ra) / depth
+    eta = (np.cos(dec0) * np.sin(dec) - np.sin(dec0) * np.cos(dec) * np.cos(ra)) / depth
+    return np.degrees(np.stack([xi, eta], axis=-1)) * 3600
+
+
+def deproject(xi_arcsec: float, eta_arcsec: float, *, centre: tuple[float, float]) -> tuple[float, float]:
+    """Return RA and Dec in degrees of a point on the tangent plane."""
+    xi, eta = np.radians(xi_arcsec / 3600), np.radians(eta_arcsec / 3600)
+    ra0, dec0 = np.radians(centre)
+    depth = np.cos(dec0) - eta * np.sin(dec0)
+    ra = ra0 + np.arctan2(xi, depth)
+    dec = np.arctan2(np.sin(dec0) + eta * np.cos(dec0), np.hypot(xi, depth))
+    return float(np.degrees(ra) % 360), float(np.degrees(dec))
+
+
+def find(
+    pixels: Floats,
+    sky: tuple[Floats, Floats],
+    *,
+    shape: tuple[int, int],
+    centre: tuple[float, float],
+    radius_arcmin: float,
+    candidates: Sequence[Floats],
+    angle_range_deg: float = ANGLE_RANGE_DEG,
+) -> Pointing:
+    """Find the pointing of a frame.
+
+    Parameters
+    ----------
+    pixels
+        0-based x, y of detections, brightest first, shape (n, 2).
+    sky
+        RA and Dec in degrees of reference stars, brightest first.
+    shape
+        Of the frame, (ny, nx).
+    centre
+        Where the header says that the frame's centre is: RA, Dec in degrees.
+    radius_arcmin
+        Largest pointing error.
+    candidates
+        Orientations to try, see ``orientations``; each is turned by up to ``angle_range_deg``.
+
+    Raises
+    ------
+    AlgorithmError
+        Where no pointing within the radius matches many more stars than chance.
+    """
+    half = np.array([shape[1] - 1, shape[0] - 1]) / 2
+    stars = pixels[:BRIGHTEST] - half
+    scale = float(np.sqrt(abs(np.linalg.det(candidates[0]))))
+    half_diagonal = float(np.hypot(*half)) * scale
+    plane = _field(sky, centre, reach=radius_arcmin * 60 + half_diagonal, per_area=_density(stars, shape, scale))
+    if len(stars) < SMALLEST_MATCH or len(plane) < SMALLEST_MATCH:
+        raise AlgorithmError(f"{len(stars)} detections and {len(plane)} reference stars are too few for a pointing")
+    votes = [
+        (*_vote(stars @ turned.T, plane, radius_arcmin * 60), turned)
+        for candidate in candidates
+        for turned in _turned(candidate, half_diagonal, angle_range_deg)
+    ]
+    _, shift, turned = max(votes, key=lambda vote: vote[0])
+    return _refine(stars, plane, shift, turned, centre=centre)
+
+
+def _density(stars: Floats, shape: tuple[int, int], scale_arcsec: float) -> float:
+    return REFERENCE_EXCESS * len(stars) / (shape[0] * shape[1] * scale_arcsec**2)
+
+
+def _field(sky: tuple[Floats, Floats], centre: tuple[float, float], *, reach: float, per_area: float) -> Floats:
+    """Return the tangent-plane positions of the brightest reference stars within ``reach`` arcsec."""
+    cosine = np.cos(np.radians(sky[1] - centre[1]))
+    plane = project(*sky, centre=centre)
+    near = (cosine > 0.5) & (np.hypot(plane[:, 0], plane[:, 1]) < reach)
+    near &= np.cos(np.radians(sky[0] - centre[0])) > 0
+    number = int(min(MOST_REFERENCES, max(BRIGHTEST, per_area * np.pi * reach**2)))
+    return plane[near][:number]
+
+
+def _turned(candidate: Floats, half_diagonal: float, range_deg: float) -> Iterator[Floats]:
+    """Yield a candidate turned in steps that move the corners by one cell."""
+    step = np.degrees(CELL_ARCSEC / half_diagonal)
+    for index in range(-int(np.ceil(range_deg / step)), int(np.ceil(range_deg / step)) + 1):
+        yield matrix(1.0, angle_deg=index * step, mirrored=True) @ candidate
+
+
+def _vote(stars: Floats, plane: Floats, radius: float) -> tuple[int, Floats]:
+    """Return the votes of the best cell (2 x 2 cells summed, so that no border divides a peak) and its centre."""
+    size = int(np.ceil(2 * radius / CELL_ARCSEC)) + 1
+    offset = ((plane[:, None, :] - stars[None, :, :] + radius) / CELL_ARCSEC).reshape(-1, 2)
+    cell = np.floor(offset).astype(np.int64)
+    inside = np.all((cell >= 0) & (cell < size), axis=1)
+    count = np.bincount(cell[inside, 1] * size + cell[inside, 0], minlength=size * size).reshape(size, size)
+    summed = count[:-1, :-1] + count[1:, :-1] + count[:-1, 1:] + count[1:, 1:]
+    row, column = np.unravel_index(int(np.argmax(summed)), summed.shape)
+    return int(summed[row, column]), (np.array([column, row]) + 1) * CELL_ARCSEC - radius
+
+
+def _refine(stars: Floats, plane: Floats, shift: Floats, linear: Floats, *, centre: tuple[float, float]) -> Pointing:
+    tree = cKDTree(plane)
+    matched = np.zeros(len(stars), dtype=bool)
+    for cells in REFINEMENT:
+        distance, index = tree.query(stars @ linear.T + shift, distance_upper_bound=cells * CELL_ARCSEC)
+        matched = np.isfinite(distance)
+        if matched.sum() < SMALLEST_MATCH:
+            break
+        design = np.column_stack([stars[matched], np.ones(matched.sum())])
+        solution, *_ = np.linalg.lstsq(design, plane[index[matched]], rcond=None)
+        linear, shift = solution[:2].T, solution[2]
+    number = int(matched.sum())
+    area = np.pi * (REFINEMENT[-1] * CELL_ARCSEC) ** 2
+    chance = len(stars) * min(1.0, area * len(plane) / float(np.prod(np.ptp(plane, axis=0))))
+    needed = max(SMALLEST_MATCH, MATCHED_PART * len(stars), CHANCE_RATIO * chance)
+    if number < needed:
+        raise AlgorithmError(f"the best pointing matches {number} of {len(stars)} stars (needed: {needed:.0f})")
+    ra, dec = deproject(*map(float, shift), centre=centre)
+    return Pointing(ra_deg=ra, dec_deg=dec, matrix=rows(linear), matched=number)
+
+
+def rows(linear: Floats) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return a 2 x 2 array as plain numbers."""
+    (a, b), (c, d) = np.asarray(linear, dtype=float).tolist()
+    return (a, b), (c, d)
+
+
+def of_wcs(wcs: WCS, shape: tuple[int, int]) -> Pointing:
+    """Return the pointing that a solution tells."""
+    ra, dec = wcs.all_pix2world((shape[1] - 1) / 2, (shape[0] - 1) / 2, 0)
+    return Pointing(ra_deg=float(ra), dec_deg=float(dec), matrix=rows(wcs.pixel_scale_matrix * 3600))

@@ -1,0 +1,245 @@
+"""Which frames become one stack, on which flux scale, and what its header says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from tasks.errors import UnusableData
+from tasks.records import Reduced, Rejected, Stage
+from tasks.science import headers
+from tasks.science.arrays import Array, array_namespace
+from tasks.science.headers import Header
+
+ZERO_POINT_TOLERANCE_MAG = 0.5
+SEEING_TOLERANCE = 1.5
+# stars this close to saturation are no longer linear after resampling
+SATURATION_MARGIN = 0.08
+# mask bits: a pixel with one of these has no value; a saturated one (2) has, and keeps its bit in the stack
+SATURATED, NO_DATA = 2, 16
+VALUELESS = 1 | 4 | 8 | NO_DATA
+MJD_ZERO_JD = 2400000.5
+COPIED = (
+    "IMAGETYP", "XBINNING", "YBINNING", "GAIN", "XPIXSZ", "YPIXSZ", "INSTRUME", "SET-TEMP", "CCD-TEMP", "TELESCOP",
+    "FOCALLEN", "FOCRATIO", "RA", "DEC", "PIERSIDE", "SITEELEV", "SITELAT", "SITELONG", "FWHEEL", "FILTER", "OBJECT",
+    "OBJCTRA", "OBJCTDEC", "OBJCTROT", "FOCNAME", "FOCPOS", "FOCUSPOS", "FOCUSSZ", "ROWORDER", "SWCREATE", "OBS", "RDNOISE",
+    "BIASNAME", "DARKNAME", "FLATNAME", "BPMNAME",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One frame of a stack: its flux is multiplied by ``scale``, its pixels weigh ``weight`` (their sum is 1)."""
+
+    frame: Reduced
+    scale: float
+    weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combination:
+    """The frames of a stack, the best of them whose flux scale it has, and those left out."""
+
+    members: tuple[Member, ...]
+    reference: Reduced
+    rejected: tuple[Rejected, ...]
+
+    @property
+    def exposure_s(self) -> float:
+        """Sum of the exposure times."""
+        return sum(member.frame.frame.exposure_s for member in self.members)
+
+    @property
+    def date_obs(self) -> datetime:
+        """Mean of the starts."""
+        return mean_time([member.frame.frame.date_obs for member in self.members])
+
+
+def group_by_gap(reduced: Sequence[Reduced], gap_s: float) -> tuple[tuple[Reduced, ...], ...]:
+    """Group frames of one object, unit and filter; a new group begins where two starts are more than ``gap_s`` apart."""
+    ordered = sorted(reduced, key=lambda item: (*_key(item), item.frame.date_obs))
+    groups: list[tuple[Reduced, ...]] = []
+    for _, same in groupby(ordered, key=_key):
+        run: list[Reduced] = []
+        for item in same:
+            if run and (item.frame.date_obs - run[-1].frame.date_obs).total_seconds() > gap_s:
+                groups.append(tuple(run))
+                run = []
+            run.append(item)
+        groups.append(tuple(run))
+    return tuple(groups)
+
+
+def choose(group: Sequence[Reduced]) -> Combination:
+    """Leave out cloudy and blurred frames and put the others on the flux scale of the best.
+
+    A frame is cloudy where its zero point is more than 0.5 mag off the median, blurred where its seeing is more than
+    1.5 times the median; the best is the deepest. f_i = 10^(0.4 (ZP_ref - ZP_i)); weights are 1 / (f_i sigma_i)^2.
+
+    Raises
+    ------
+    UnusableData
+        Where the group is empty or of more than one object or filter.
+    """
+    if len({(item.frame.object, item.frame.filter) for item in group}) != 1:
+        raise UnusableData(f"a stack has frames of one object and filter, got {len(group)} frames of others")
+    reasons = {item.image: _objection(item, group) for item in group}
+    kept = [item for item in group if not reasons[item.image]]
+    reference = max(kept, key=lambda item: (item.photometry.depth5_mag["1"], item.image.name))
+    scales = [10 ** (0.4 * (_zero_point(reference) - _zero_point(item))) for item in kept]
+    weights = np.array([(s * item.photometry.sky_sigma_adu) ** -2.0 for s, item in zip(scales, kept, strict=True)])
+    weights /= weights.sum()
+    return Combination(
+        members=tuple(
+            Member(frame=item, scale=scale, weight=float(weight))
+            for item, scale, weight in zip(kept, scales, weights, strict=True)
+        ),
+        reference=reference,
+        rejected=tuple(
+            Rejected(name=item.image.name, stage=Stage.STACK, reason=reasons[item.image], unit=item.frame.unit)
+            for item in group
+            if reasons[item.image]
+        ),
+    )
+
+
+def effective_gain(gains: Sequence[float], members: Sequence[Member]) -> float:
+    """Return the gain in e-/ADU that gives the photon noise of the weighted mean; N g / f for N alike frames.
+
+    The variance of the stack's flux S from photons is S sum(w_i^2 f_i / g_i) for weights of sum 1.
+    """
+    noise = sum(m.weight**2 * m.scale / gain for m, gain in zip(members, gains, strict=True))
+    return 1 / noise
+
+
+def saturation_adu(levels: Sequence[float], members: Sequence[Member]) -> float:
+    """Return the level of the stack, its sky subtracted, from which a pixel may be saturated in one of the frames."""
+    above = [m.scale * (level - m.frame.photometry.sky_adu) for m, level in zip(members, levels, strict=True)]
+    return (1 - SATURATION_MARGIN) * min(above)
+
+
+def header(combination: Combination, inputs: Sequence[Mapping[str, Any]]) -> Header:
+    """Return the header of a stack from those of its members, in their order."""
+    members = combination.members
+    first = inputs[[member.frame for member in members].index(combination.reference)]
+    exposures = [member.frame.frame.exposure_s for member in members]
+    cards: Header = {key: first[key] for key in COPIED if key in first}
+    gains = [_number(each, "EGAIN", 1.0) for each in inputs]
+    cards |= {
+        "EXPTIME": combination.exposure_s,
+        "EXPOSURE": combination.exposure_s,
+        "EGAIN": effective_gain(gains, members),
+        "SATURATE": saturation_adu([_number(each, "SATURATE", 60000.0) for each in inputs], members),
+        "BUNIT": "adu",
+        "NCOMBINE": len(members),
+        "NREJECT": len(combination.rejected),
+        "ZPREF": _zero_point(combination.reference),
+        **_times(combination),
+        **_means(inputs, exposures),
+    }
+    for index, member in enumerate(members, start=1):
+        cards |= {f"IMCMB{index:03d}": member.frame.image.name[:68]}
+        cards |= {f"IMSCL{index:03d}": member.scale, f"IMWGT{index:03d}": member.weight}
+    return cards
+
+
+def centre(cards: Mapping[str, Any], fallback: tuple[float, float]) -> tuple[float, float]:
+    """Return the field's centre in degrees: OBJCTRA and OBJCTDEC, the same for all epochs, else ``fallback``."""
+    hours, degrees = (headers.sexagesimal(str(cards.get(key, ""))) for key in ("OBJCTRA", "OBJCTDEC"))
+    return fallback if hours is None or degrees is None else (15 * hours, degrees)
+
+
+def mean_time(times: Sequence[datetime], weights: Sequence[float] | None = None) -> datetime:
+    """Return the (weighted) mean of aware times."""
+    offsets = [(moment - times[0]).total_seconds() for moment in times]
+    return times[0] + timedelta(seconds=float(np.average(offsets, weights=weights)))
+
+
+def mean_angle_deg(angles_deg: Sequence[float], weights: Sequence[float]) -> float:
+    """Return the weighted mean of directions: that of 350 and 10 degrees is 0."""
+    total = np.sum(np.exp(1j * np.radians(angles_deg)) * np.asarray(weights))
+    return float(np.degrees(np.angle(total)) % 360)
+
+
+def weights_of(variance: Array, mask: Array) -> Array:
+    """Return the inverse variance, 0 where the mask says that a pixel has no value (saturated pixels have one)."""
+    xp = array_namespace(variance)
+    usable = ((mask & VALUELESS) == 0) & xp.isfinite(variance) & (variance > 0)
+    return xp.where(usable, 1 / xp.where(usable, variance, 1), 0).astype(xp.float32)
+
+
+def planes(weight: Array, saturated: Array) -> tuple[Array, Array]:
+    """Return variance and mask bits of a stack from its weight and where an input was saturated.
+
+    Pixels without data get the median variance, which is harmless to convolution and division; the mask tells them.
+    """
+    xp = array_namespace(weight)
+    empty = ~(xp.isfinite(weight) & (weight > 0))
+    if bool(empty.all()):
+        raise UnusableData("no pixel of the stack has data: the frames do not reach the grid")
+    variance = 1 / xp.where(empty, xp.median(weight[~empty]), weight)
+    mask = xp.where(empty, NO_DATA, 0) | xp.where(saturated, SATURATED, 0)
+    return variance.astype(xp.float32), mask.astype(xp.uint8)
+
+
+def _key(item: Reduced) -> tuple[str, str, str]:
+    return item.frame.object, item.frame.unit, item.frame.filter
+
+
+def _zero_point(item: Reduced) -> float:
+    return item.photometry.zero_point_mag["AUTO"]
+
+
+def _objection(item: Reduced, group: Sequence[Reduced]) -> str:
+    """Say why a frame does not belong into its group's stack; nothing where it does."""
+    zero_point = float(np.median([_zero_point(each) for each in group]))
+    seeing = float(np.median([each.photometry.seeing_arcsec for each in group]))
+    if abs(_zero_point(item) - zero_point) > ZERO_POINT_TOLERANCE_MAG:
+        return f"zero point {_zero_point(item):.2f} mag, that of the group is {zero_point:.2f}: clouds"
+    if item.photometry.seeing_arcsec > SEEING_TOLERANCE * seeing:
+        return f'seeing {item.photometry.seeing_arcsec:.2f}", that of the group is {seeing:.2f}"'
+    return ""
+
+
+def _times(combination: Combination) -> Header:
+    starts = [member.frame.frame.date_obs for member in combination.members]
+    exposures = [member.frame.frame.exposure_s for member in combination.members]
+    middles = [start + timedelta(seconds=each / 2) for start, each in zip(starts, exposures, strict=True)]
+    ends = [start + timedelta(seconds=each) for start, each in zip(starts, exposures, strict=True)]
+    average = mean_time(middles, exposures)
+    julian = headers.julian_date(combination.date_obs)
+    return {
+        "DATE-OBS": _iso(combination.date_obs),
+        "DATE-BEG": _iso(min(starts)),
+        "DATE-END": _iso(max(ends)),
+        "DATE-AVG": _iso(average),
+        "JD": julian,
+        "MJD": julian - MJD_ZERO_JD,
+        "MJD-AVG": headers.julian_date(average) - MJD_ZERO_JD,
+    }
+
+
+def _means(inputs: Sequence[Mapping[str, Any]], exposures: Sequence[float]) -> Header:
+    """Return airmass, altitude and azimuth weighted by exposure, where every input has them."""
+    means: Header = {}
+    for key in ("AIRMASS", "CENTALT", "CENTAZ"):
+        values = [headers.number(each.get(key)) for each in inputs]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            mean = mean_angle_deg(known, exposures) if key == "CENTAZ" else float(np.average(known, weights=exposures))
+            means[key] = mean
+    return means
+
+
+def _number(cards: Mapping[str, Any], key: str, default: float) -> float:
+    value = headers.number(cards.get(key))
+    return default if value is None else value
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
