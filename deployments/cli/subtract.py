@@ -1,0 +1,148 @@
+"""``siren subtract``: a science image minus a reference, and what is left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deployments.cli import output
+from tasks.errors import UnusableData
+
+if TYPE_CHECKING:
+    from tasks.discovery import Findings
+    from tasks.io.images import Planes
+    from tasks.subtraction import Result
+
+SHOWN = 20
+
+
+@click.command(name="subtract", help="Subtract REFERENCE from SCIENCE and detect what is left.")
+@click.argument("science", type=click.Path(path_type=Path))
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the products.")
+@click.option(
+    "--engine",
+    type=click.Choice(["siren", "hotpants", "sfft"]),
+    default=None,
+    help="Use this engine alone  [default: siren, then the others]",
+)
+@click.option(
+    "--align",
+    type=click.Choice(["auto", "wcs", "stars", "none"]),
+    default="auto",
+    show_default=True,
+    help="How the reference is brought onto the science image's pixels.",
+)
+@click.option("--threshold", type=click.FloatRange(min=3), default=5.0, show_default=True, help="S/N of a detection.")
+@click.option("--saturation", type=click.FloatRange(min=1), default=None, help="In ADU  [default: the header's]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    science: Path,
+    reference: Path,
+    out: Path,
+    engine: str | None,
+    align: str,
+    threshold: float,
+    saturation: float | None,
+    as_json: bool,
+) -> None:
+    """Subtract, detect, write, show."""
+    import time  # slow start-up: what follows brings astropy, scipy, matplotlib and Prefect
+
+    from tasks import discovery, subtraction
+    from tasks.io import images
+    from tasks.options import SearchOptions
+
+    started = time.monotonic()
+    pair = [images.read(path, saturation=saturation) for path in (science, reference)]
+    options = SearchOptions(engine=_engine(engine), align=_align(align), detect_sigma=threshold)
+    result = subtraction.difference(pair[0], pair[1], options, only=engine is not None)
+    findings = discovery.find(subtraction.searchable(result), pair[0].wcs, options)
+    files = _write(out, pair[0], reference, result, findings)
+    answer = _answer(result, findings, files, seconds=time.monotonic() - started)
+    output.show(answer, _text(answer), as_json=as_json)
+
+
+def _engine(name: str | None) -> Any:
+    return name or "siren"
+
+
+def _align(name: str) -> Any:
+    return name
+
+
+def _write(out: Path, science: Planes, reference: Path, result: Result, findings: Findings) -> dict[str, Path]:
+    """Write the products under ``out``; return them by name."""
+    from tasks import discovery, naming, products, subtraction  # slow start-up
+    from tasks.science import stamps
+
+    if out.exists() and not out.is_dir():
+        raise UnusableData(f"--out {out} is a file, not a folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableData(f"--out {out} cannot be made: {error}") from error
+    difference = naming.difference_of(out / science.path.name.removesuffix(".gz"))
+    convolved = difference.with_name(difference.name.replace(".subt.fits", ".conv.fits"))
+    subtraction.write_planes(difference, convolved, result, science.header, science=science, reference=reference.name)
+    table = naming.transients_of(difference)
+    discovery.write_table(table, discovery.table_of(findings))
+    products.write_text(table.with_suffix(".reg"), discovery.region_text(findings))
+    picture = difference.with_suffix(".png")
+    products.write_bytes(picture, stamps.overview(findings.planes, findings.found, title=science.path.name))
+    return {
+        "difference": difference,
+        "variance": naming.variance_of(difference),
+        "mask": naming.mask_of(difference),
+        "convolved_image": convolved,
+        "psf": naming.psf_of(difference),
+        "table": table,
+        "picture": picture,
+    }
+
+
+def _answer(result: Result, findings: Findings, files: dict[str, Path], *, seconds: float) -> dict[str, Any]:
+    made, found = result.subtraction, findings.found
+    ra, dec = findings.sky()
+    detections = [
+        {
+            "x": float(found.x[i]),
+            "y": float(found.y[i]),
+            "ra_deg": float(ra[i]),
+            "dec_deg": float(dec[i]),
+            "snr": float(found.snr[i]),
+            "flux": float(found.flux[i]),
+            "flags": list(findings.reasons(i)),
+        }
+        for i in range(len(found))
+    ]
+    return {
+        "convolved": made.direction,
+        "detections": detections,
+        "seconds": seconds,
+        "engine": made.engine,
+        "failures": list(result.failures),
+        "kernel_sum": made.kernel_sum,
+        "chi2": made.chi2,
+        "substamps": made.substamps,
+        "fwhm_px": {"science": made.fwhm_science_px, "reference": made.fwhm_reference_px},
+        "files": {name: str(path) for name, path in files.items()},
+    }
+
+
+def _text(answer: dict[str, Any]) -> str:
+    """Write the answer for a person: one line on the subtraction, one for each detection without flags first."""
+    detections = answer["detections"]
+    good = [each for each in detections if not each["flags"]]
+    kernel = f"{answer['convolved']} convolved by {answer['engine']}: kernel sum {answer['kernel_sum']:.3f}"
+    quality = f"chi2 {answer['chi2']:.2f} on {answer['substamps']} stamps, {answer['seconds']:.1f} s"
+    lines = [f"{kernel}, {quality}", f"{len(detections)} detections, {len(good)} without a flag"]
+    for each in detections[:SHOWN]:
+        reasons = ", ".join(each["flags"]) or "-"
+        lines.append(
+            f"  ({each['x']:8.2f}, {each['y']:8.2f})  S/N {each['snr']:8.1f}  {each['flux']:12.1f} ADU  {reasons}"
+        )
+    lines.append(f"written: {answer['files']['difference']}")
+    return "\n".join(lines)

@@ -1,0 +1,119 @@
+"""An image with the planes beside it and the few cards that a subtraction needs, from any telescope."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning
+
+from tasks import naming
+from tasks.errors import UnusableData
+from tasks.io import frames
+from tasks.io.frames import Header, Image
+
+log = logging.getLogger(__name__)
+
+# GAIN may be a camera's setting (0, 2750) instead of e-/ADU
+LARGEST_GAIN = 100.0
+# highest value of a 16-bit camera that is still linear, where the header does not tell
+SATURATION_16_BIT = 60000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planes:
+    """An image (float32, ny x nx), its mask bits (uint8), its variance where a file had it, its header and WCS.
+
+    ``gain`` is in e-/ADU, ``saturation`` in the image's unit (infinity: unknown).
+    """
+
+    path: Path
+    image: Image
+    bits: Image
+    variance: Image | None
+    header: Header
+    wcs: WCS | None
+    gain: float
+    saturation: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+def read(path: Path, *, saturation: float | None = None) -> Planes:
+    """Read an image and, where they lie beside it, its variance and mask.
+
+    Raises
+    ------
+    UnusableData
+        If the file is not there, is no image, or a plane beside it has another shape.
+    """
+    if not path.is_file():
+        raise UnusableData(f"{path} is not a file")
+    data, header = frames.read_image(path)
+    image = np.ascontiguousarray(data, dtype=np.float32)
+    if not np.isfinite(image).any():
+        raise UnusableData(f"{path.name} holds no finite pixel")
+    limit = saturation or number(header, "SATURATE") or (SATURATION_16_BIT if data.dtype == np.uint16 else math.inf)
+    bits = _beside(naming.mask_of(path), image.shape)
+    variance = _beside(naming.variance_of(path), image.shape)
+    return Planes(
+        path=path,
+        image=image,
+        bits=np.zeros(image.shape, dtype=np.uint8) if bits is None else bits.astype(np.uint8),
+        variance=variance,
+        header=header,
+        wcs=celestial(header),
+        gain=_gain(header),
+        saturation=limit,
+    )
+
+
+def number(header: Header, key: str) -> float | None:
+    """Return a card's value where it is a finite number above zero, else None."""
+    value = header.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value) if value > 0 else None
+
+
+def celestial(header: Header) -> WCS | None:
+    """Return a header's celestial WCS, or None where it has none that can be used."""
+    if "CTYPE1" not in header or "CTYPE2" not in header:
+        return None
+    cards = fits.Header(
+        [(key, value) for key, value in header.items() if not isinstance(value, str) or value.isascii()]
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            wcs = WCS(cards)
+            usable = wcs.has_celestial and np.isfinite(wcs.all_pix2world(0.0, 0.0, 0)).all()
+    except (ValueError, TypeError, KeyError, IndexError) as error:  # wcslib's errors are ValueErrors
+        log.warning("a WCS that cannot be used: %s", str(error).strip().splitlines()[-1:])
+        return None
+    return wcs if usable else None
+
+
+def _gain(header: Header) -> float:
+    """Return e-/ADU from EGAIN, else from a GAIN that can be one, else 1."""
+    if (egain := number(header, "EGAIN")) is not None:
+        return egain
+    gain = number(header, "GAIN")
+    return gain if gain is not None and gain < LARGEST_GAIN else 1.0
+
+
+def _beside(path: Path, shape: tuple[int, ...]) -> Image | None:
+    if not path.is_file():
+        return None
+    plane, _ = frames.read_image(path)
+    if plane.shape != shape:
+        raise UnusableData(f"{path.name} has {plane.shape} pixels (ny, nx), its image {shape}")
+    return plane

@@ -1,0 +1,212 @@
+"""Fourteen reasons to doubt a detection, and a fifteenth of our own; each a pure function of numbers.
+
+Every function takes one value or an array of them and returns True where the reason applies. The numbering is that of
+the catalogue's columns ``flag_0`` to ``flag_13``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tasks.science import arrays, detection
+from tasks.science.detection import Detections, Planes
+from tasks.science.stars import Floats, Stars
+
+NAMES = (
+    "minor-planet",
+    "opposite-sign",
+    "dark-reference",
+    "edge",
+    "faint",
+    "elongated",
+    "extraction",
+    "width",
+    "background",
+    "concentration",
+    "dipole",
+    "fill",
+    "outside-reference",
+    "masked",
+    "star-residual",
+)
+STARS = 200
+MINOR_PLANET_ARCSEC = 5.0
+OPPOSITE_RATIO = 0.3
+DARK_SIGMA = 5.0
+EDGE = 0.005
+FAINT_SIGMA = 5.0
+ELLIPTICITY_RATIO = 5.0
+# an image of perfectly round stars would make every source too long
+ROUND = 0.1
+EXTRACTION_BITS = 4
+WIDEST, NARROWEST = 3.0, 0.5
+BACKGROUND_SIGMA = 5.0
+CONCENTRATION_MAD = 10.0
+# stars can agree better than a faint source can be measured
+SMALLEST_MAD_MAG = 0.03
+LARGEST_CHI2 = 5.0
+DIPOLE_PART = 0.3
+MASKED_WEIGHT = 0.1
+STAR_RATIO = 0.03
+
+
+def minor_planet(separation_arcsec: Any) -> Any:
+    """Return True within 5" of a minor planet at mid-exposure; NaN (none known) is no reason."""
+    return np.asarray(separation_arcsec) < MINOR_PLANET_ARCSEC
+
+
+def opposite_sign(ratio: Any, *, detected: Any) -> Any:
+    """Return True beside a detection of the opposite sign with more than 0.3 of the flux."""
+    return (np.asarray(ratio) > OPPOSITE_RATIO) & np.asarray(detected)
+
+
+def dark_reference(darkness_sigma: Any) -> Any:
+    """Return True where the reference has a hole, 5 sigma below its sky: filling it looks like a new source."""
+    return np.asarray(darkness_sigma) > DARK_SIGMA
+
+
+def edge(x: Any, y: Any, shape: tuple[int, int]) -> Any:
+    """Return True within 0.5 % of the image's size of its border, in x or in y."""
+    ny, nx = shape
+    x, y = np.asarray(x), np.asarray(y)
+    near_x = (x < EDGE * nx) | (x > nx - 1 - EDGE * nx)
+    return near_x | (y < EDGE * ny) | (y > ny - 1 - EDGE * ny)
+
+
+def faint(snr: Any) -> Any:
+    """Return True below 5 sigma of the variance plane."""
+    return np.abs(np.asarray(snr)) < FAINT_SIGMA
+
+
+def elongated(ellipticity: Any, typical: float) -> Any:
+    """Return True where the ellipticity is more than five times that of the image's stars."""
+    return np.asarray(ellipticity) / max(typical, ROUND) > ELLIPTICITY_RATIO
+
+
+def extraction(bits: Any) -> Any:
+    """Return True where the extraction's bits exceed 4: cut by the border, or aperture incomplete."""
+    return np.asarray(bits) > EXTRACTION_BITS
+
+
+def width(ratio: Any) -> Any:
+    """Return True where the FWHM is more than 3 or less than 0.5 times the seeing."""
+    return (np.asarray(ratio) > WIDEST) | (np.asarray(ratio) < NARROWEST)
+
+
+def background(level: Any, error: Any) -> Any:
+    """Return True where the local background is off zero by more than 5 of its own errors."""
+    return np.abs(np.asarray(level)) > BACKGROUND_SIGMA * np.asarray(error)
+
+
+def concentration(delta_mag: Any, error_mag: Any, stars_delta_mag: Floats, *, chi2: Any) -> Any:
+    """Return True where the light is not spread like a star's.
+
+    Either the magnitude between two apertures is beyond 10 MAD (and 5 of its errors) of that of the image's stars, or
+    the fit of the PSF has a reduced chi² above 5.
+    """
+    known = np.asarray(stars_delta_mag)[np.isfinite(stars_delta_mag)]
+    centre = float(np.median(known)) if known.size else 0.0
+    mad = max(float(arrays.nmad(known)) / arrays.MAD_TO_SIGMA if known.size else 0.0, SMALLEST_MAD_MAG)
+    limit = np.maximum(CONCENTRATION_MAD * mad, 5 * np.asarray(error_mag))
+    off = ~(np.abs(np.asarray(delta_mag) - centre) <= limit)
+    return off | (np.asarray(chi2) > LARGEST_CHI2)
+
+
+def dipole(part_below: Any) -> Any:
+    """Return True where more than 30 % of the box of one seeing is below background minus sky sigma."""
+    return np.asarray(part_below) > DIPOLE_PART
+
+
+def fill(touched: Any) -> Any:
+    """Return True where a pixel in that box holds the engine's fill instead of a difference."""
+    return np.asarray(touched, dtype=bool)
+
+
+def outside_reference(uncovered: Any) -> Any:
+    """Return True where the reference has no data."""
+    return np.asarray(uncovered, dtype=bool)
+
+
+def masked(core: Any, weight: Any) -> Any:
+    """Return True where a pixel of the PSF's core is bad, or a tenth of the PSF's weight falls on bad pixels."""
+    return np.asarray(core, dtype=bool) | (np.asarray(weight) > MASKED_WEIGHT)
+
+
+def star_residual(ratio: Any) -> Any:
+    """Return True where the flux is less than 3 % of a star's that both images show: no PSF is known better."""
+    return np.asarray(ratio) < STAR_RATIO
+
+
+def judge(found: Detections, planes: Planes, stars: Stars, *, minor_planet_arcsec: Any = np.nan) -> dict[str, Any]:
+    """Return all reasons for all detections: name -> booleans.
+
+    Parameters
+    ----------
+    stars
+        Of the science image: they tell how much one star's shape differs from another's.
+    minor_planet_arcsec
+        Distance to the nearest minor planet; NaN where none is known.
+    """
+    width_px = stars.typical_fwhm
+    round_ones = stars.where(stars.clean & (np.abs(stars.fwhm - width_px) < 0.3 * width_px))
+    round_ones = round_ones.where(np.arange(len(round_ones)) < STARS)
+    flat = planes.science - detection.mesh(planes.science, planes.mask)
+    delta = detection.concentration(flat, round_ones.x, round_ones.y, fwhm_px=planes.fwhm_px)
+    # the difference has its own PSF: the stars give the scatter, the PSF the value
+    delta = delta - np.nanmedian(delta) + detection.concentration_of_psf(planes) if np.isfinite(delta).any() else delta
+    return table(
+        found,
+        planes.mask.shape,
+        stars_delta_mag=delta,
+        ellipticity=float(np.median(round_ones.ellipticity)) if len(round_ones) else 0.0,
+        minor_planet_arcsec=minor_planet_arcsec,
+    )
+
+
+def table(
+    found: Detections,
+    shape: tuple[int, int],
+    *,
+    stars_delta_mag: Floats,
+    ellipticity: float,
+    minor_planet_arcsec: Any = np.nan,
+) -> dict[str, Any]:
+    """Return all reasons for all detections: name -> booleans.
+
+    Parameters
+    ----------
+    shape
+        Of the image, (ny, nx).
+    stars_delta_mag
+        Of the science image's stars, as ``detection.concentration`` measures it.
+    ellipticity
+        Typical of the science image's stars.
+    minor_planet_arcsec
+        Distance to the nearest minor planet; NaN where none is known.
+    """
+    error_mag = 1.0857 * found.aperture_error / np.maximum(np.abs(found.aperture_flux), 1e-30)
+    answers = (
+        minor_planet(np.broadcast_to(minor_planet_arcsec, found.x.shape)),
+        opposite_sign(found.opposite_ratio, detected=found.opposite),
+        dark_reference(found.dark),
+        edge(found.x, found.y, shape),
+        faint(found.snr),
+        elongated(found.ellipticity, ellipticity),
+        extraction(found.extraction),
+        width(found.width),
+        background(found.background, found.background_error),
+        concentration(found.delta_mag, error_mag, stars_delta_mag, chi2=found.chi2),
+        dipole(found.below),
+        fill(found.filled),
+        outside_reference(found.uncovered),
+        masked(found.masked_core, found.masked_weight),
+        star_residual(found.star_ratio),
+    )
+    return dict(zip(NAMES, answers, strict=True))
+
+
+def names(flags: dict[str, Any], index: int) -> tuple[str, ...]:
+    """Return the reasons against one detection."""
+    return tuple(name for name, answers in flags.items() if bool(answers[index]))

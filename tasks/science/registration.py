@@ -1,0 +1,365 @@
+"""Bring one image onto another's pixels: by their WCS, or by matching their stars when there is none.
+
+A ``PixelMap`` gives, for a position on the science image, the position of the same sky on the reference: the
+direction in which pixels are looked up when the reference is resampled.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+from astropy.wcs import WCS
+from scipy import ndimage, spatial
+
+from tasks.errors import UnusableData
+from tasks.science import arrays
+from tasks.science.arrays import Array
+from tasks.science.stars import Floats, Stars
+
+VOTERS = 120  # brightest stars of each image that vote for the shift
+VOTE_BIN_PX = 3.0
+TURNS_DEG = (0.0, 180.0)  # a German mount turns the field by half a turn
+LARGEST_TURN_DEG = 3.0
+SCALES = (0.99, 1.0, 1.01)
+CLIP_SIGMA = 3.0
+MINIMUM_MATCHES = 6
+FINAL_TOLERANCE_PX = 1.5
+# a WCS is believed when bright stars agree with it this well
+CHECK_STARS = 500
+LARGEST_RMS_PX = 0.3
+LARGEST_OFFSET_PX = 0.1
+LANCZOS = 3
+BAND_ROWS = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelMap:
+    """A polynomial from science pixels to reference pixels, and how well stars obey it (px; 0 matched: not fitted)."""
+
+    degree: int
+    centre: tuple[float, float]
+    scale: float
+    x: Floats
+    y: Floats
+    matched: int = 0
+    rms_px: float = 0.0
+    offset_px: float = 0.0
+
+    def __call__(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Return the reference position of science position ``x, y`` (0-based, px)."""
+        xp = arrays.array_namespace(x)
+        u, v = (x - self.centre[0]) / self.scale, (y - self.centre[1]) / self.scale
+        terms = [u**i * v**j for i, j in exponents(self.degree)]
+        return (
+            sum((float(c) * t for c, t in zip(self.x, terms, strict=True)), xp.zeros_like(u)),
+            sum((float(c) * t for c, t in zip(self.y, terms, strict=True)), xp.zeros_like(u)),
+        )
+
+    @property
+    def shift_px(self) -> tuple[float, float]:
+        """Where the science image's centre lies on the reference, minus where it lies on the science image."""
+        return float(self.x[0]) - self.centre[0], float(self.y[0]) - self.centre[1]
+
+    def is_identity(self, shape: tuple[int, int], *, within_px: float = 1e-3) -> bool:
+        """Tell whether no position of an image of ``shape`` moves by more than ``within_px``."""
+        ny, nx = shape
+        x, y = np.meshgrid(np.linspace(0, nx - 1, 5), np.linspace(0, ny - 1, 5))
+        there_x, there_y = self(x, y)
+        return bool(np.hypot(there_x - x, there_y - y).max() <= within_px)
+
+
+def exponents(degree: int) -> list[tuple[int, int]]:
+    """Return the powers (of x, of y) of a polynomial of total ``degree``, the constant first."""
+    return [(n - j, j) for n in range(degree + 1) for j in range(n + 1)]
+
+
+def identity(shape: tuple[int, int]) -> PixelMap:
+    """Return the map of an image that already lies on the science pixels."""
+    return _linear(shape, np.eye(2), np.zeros(2))
+
+
+def choose(
+    mode: Literal["auto", "wcs", "stars", "none"],
+    *,
+    wcs: tuple[WCS | None, WCS | None],
+    found: tuple[Stars, Stars],
+    shapes: tuple[tuple[int, int], tuple[int, int]],
+) -> PixelMap:
+    """Return the map from science image to reference, in the way that ``mode`` names.
+
+    ``auto`` takes the WCS of both, checks it with stars and mends it where they disagree; without WCS it matches stars.
+    Pairs are (science, reference); shapes (ny, nx).
+
+    Raises
+    ------
+    UnusableData
+        If the images cannot be aligned in that way.
+    """
+    if mode == "none":
+        if shapes[0] != shapes[1]:
+            raise UnusableData(f"images of {shapes[0]} and {shapes[1]} pixels (ny, nx) cannot be subtracted unaligned")
+        return identity(shapes[0])
+    if mode == "stars" or (mode == "auto" and None in wcs):
+        return by_stars(*found, shapes[0])
+    if wcs[0] is None or wcs[1] is None:
+        raise UnusableData("alignment by WCS needs a celestial WCS in both headers; use auto or stars")
+    mapping = by_wcs(wcs[0], wcs[1], shapes[0])
+    return mapping if mode == "wcs" else _mended(mapping, found, shapes[0])
+
+
+def _mended(mapping: PixelMap, found: tuple[Stars, Stars], shape: tuple[int, int]) -> PixelMap:
+    """Refit a map to bright stars where they disagree with it; keep it where they do not, or are too few to tell."""
+    science, reference = (stars.where(stars.clean) for stars in found)
+    science, reference = (stars.where(np.arange(len(stars)) < CHECK_STARS) for stars in (science, reference))
+    matched, scatter, offset = check(mapping, science, reference)
+    if matched < MINIMUM_MATCHES or (scatter <= LARGEST_RMS_PX and offset <= LARGEST_OFFSET_PX):
+        return mapping
+    degree = 2 if matched >= 100 else 1
+    return refine(mapping, science, reference, shape, degree=degree, tolerance_px=3.0)
+
+
+def by_wcs(science: WCS, reference: WCS, shape: tuple[int, int]) -> PixelMap:
+    """Return the map that two celestial WCS imply, to better than 0.01 px.
+
+    Raises
+    ------
+    UnusableData
+        If the reference's WCS does not reach the science image.
+    """
+    ny, nx = shape
+    x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(0, nx - 1, 25), np.linspace(0, ny - 1, 25)))
+    there = np.array(reference.all_world2pix(*science.all_pix2world(x, y, 0), 0, quiet=True))
+    if not np.isfinite(there).all():
+        raise UnusableData("the reference's WCS does not reach the science image: is it another field?")
+    for degree in (1, 3, 5):
+        mapping = _fit(x, y, there[0], there[1], shape=shape, degree=degree)
+        if max(mapping.rms_px, mapping.offset_px) < 0.002:
+            break
+    return mapping
+
+
+def by_stars(science: Stars, reference: Stars, shape: tuple[int, int]) -> PixelMap:
+    """Find the map from nothing but the two lists of stars (brightest first).
+
+    Stars vote for the shift between the images; the winner is refined to an affine map, and to a quadratic one where
+    many stars agree.
+
+    Raises
+    ------
+    UnusableData
+        If fewer than six stars agree, or no shift stands out.
+    """
+    guess, votes = _vote(science, reference, shape)
+    if votes < MINIMUM_MATCHES:
+        raise UnusableData(f"the images cannot be aligned: at best {votes} stars agree, {MINIMUM_MATCHES} are needed")
+    mapping = guess
+    for tolerance in (2 * VOTE_BIN_PX, VOTE_BIN_PX, FINAL_TOLERANCE_PX, FINAL_TOLERANCE_PX):
+        mapping = refine(mapping, science, reference, shape, degree=1, tolerance_px=tolerance)
+    if mapping.matched >= 100:
+        mapping = refine(mapping, science, reference, shape, degree=2, tolerance_px=FINAL_TOLERANCE_PX)
+    _check_chance(mapping, science, reference, shape)
+    return mapping
+
+
+def refine(
+    mapping: PixelMap, science: Stars, reference: Stars, shape: tuple[int, int], *, degree: int, tolerance_px: float
+) -> PixelMap:
+    """Fit a map of ``degree`` to the stars that ``mapping`` brings within ``tolerance_px`` of each other."""
+    index, there = _pairs(mapping, science, reference, tolerance_px)
+    if len(index) < max(MINIMUM_MATCHES, len(exponents(degree)) + 1):
+        raise UnusableData(f"{len(index)} stars in common, at least {MINIMUM_MATCHES} are needed to align the images")
+    x, y, u, v = science.x[index], science.y[index], reference.x[there], reference.y[there]
+    keep = np.ones(len(x), dtype=bool)
+    for _ in range(5):
+        fitted = _fit(x[keep], y[keep], u[keep], v[keep], shape=shape, degree=degree)
+        fit_x, fit_y = fitted(x, y)
+        distance = np.hypot(fit_x - u, fit_y - v)
+        agreed = distance <= max(CLIP_SIGMA * fitted.rms_px, 0.05)
+        if agreed.sum() < max(MINIMUM_MATCHES, len(exponents(degree)) + 1) or (agreed == keep).all():
+            break
+        keep = agreed
+    return fitted
+
+
+def check(
+    mapping: PixelMap, science: Stars, reference: Stars, *, tolerance_px: float = 3.0
+) -> tuple[int, float, float]:
+    """Return how many stars a map brings together, the rms of their distances and the length of their median, in px."""
+    index, there = _pairs(mapping, science, reference, tolerance_px)
+    if len(index) == 0:
+        return 0, float("inf"), float("inf")
+    x, y = mapping(science.x[index], science.y[index])
+    dx, dy = x - reference.x[there], y - reference.y[there]
+    scatter = np.hypot(arrays.nmad(dx), arrays.nmad(dy))
+    return len(index), float(scatter), float(np.hypot(np.median(dx), np.median(dy)))
+
+
+def _linear(shape: tuple[int, int], matrix: Floats, shift: Floats) -> PixelMap:
+    """Return the map ``matrix @ (p - centre) + centre + shift``."""
+    ny, nx = shape
+    centre, scale = ((nx - 1) / 2, (ny - 1) / 2), max(nx, ny) / 2
+    return PixelMap(
+        degree=1,
+        centre=centre,
+        scale=scale,
+        x=np.array([centre[0] + shift[0], matrix[0, 0] * scale, matrix[0, 1] * scale]),
+        y=np.array([centre[1] + shift[1], matrix[1, 0] * scale, matrix[1, 1] * scale]),
+    )
+
+
+def _fit(x: Floats, y: Floats, u: Floats, v: Floats, *, shape: tuple[int, int], degree: int) -> PixelMap:
+    """Fit the polynomial map (x, y) -> (u, v) by least squares."""
+    start = _linear(shape, np.eye(2), np.zeros(2))
+    p, q = (x - start.centre[0]) / start.scale, (y - start.centre[1]) / start.scale
+    design = np.stack([p**i * q**j for i, j in exponents(degree)], axis=1)
+    (fit_u, fit_v) = (np.linalg.lstsq(design, target, rcond=None)[0] for target in (u, v))
+    du, dv = u - design @ fit_u, v - design @ fit_v
+    return PixelMap(
+        degree=degree,
+        centre=start.centre,
+        scale=start.scale,
+        x=fit_u,
+        y=fit_v,
+        matched=len(x),
+        rms_px=float(np.sqrt(np.mean(du**2 + dv**2))),
+        offset_px=float(np.hypot(np.median(du), np.median(dv))),
+    )
+
+
+def _pairs(mapping: PixelMap, science: Stars, reference: Stars, tolerance_px: float) -> tuple[Any, Any]:
+    """Pair stars that are each other's nearest within the tolerance."""
+    moved = np.stack(mapping(science.x, science.y), axis=1)
+    fixed = np.stack([reference.x, reference.y], axis=1)
+    distance, there = spatial.cKDTree(fixed).query(moved, distance_upper_bound=tolerance_px)
+    _, back = spatial.cKDTree(moved).query(fixed, distance_upper_bound=tolerance_px)
+    index = np.flatnonzero(np.isfinite(distance))
+    index = index[back[there[index]] == index]
+    return index, there[index]
+
+
+def _vote(science: Stars, reference: Stars, shape: tuple[int, int]) -> tuple[PixelMap, int]:
+    """Return the best of a few turns and scales, and its votes; upright at true scale is tried first."""
+    best, votes = _vote_shift(science, reference, shape, np.eye(2))
+    if votes >= 0.3 * min(len(science), len(reference), VOTERS):
+        return best, votes
+    step = np.degrees(2 * VOTE_BIN_PX / max(shape))
+    turns = np.arange(-LARGEST_TURN_DEG, LARGEST_TURN_DEG + step, step)
+    for half_turn, turn, scale in product(TURNS_DEG, turns, SCALES):
+        angle = np.radians(half_turn + turn)
+        matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        candidate, count = _vote_shift(science, reference, shape, matrix)
+        if count > votes:
+            best, votes = candidate, count
+    return best, votes
+
+
+def _vote_shift(science: Stars, reference: Stars, shape: tuple[int, int], matrix: Floats) -> tuple[PixelMap, int]:
+    """Histogram the offsets of all pairs of bright stars; the peak is the shift."""
+    upright = _linear(shape, matrix, np.zeros(2))
+    x, y = upright(science.x[:VOTERS], science.y[:VOTERS])
+    dx = (reference.x[None, :VOTERS] - x[:, None]).ravel()
+    dy = (reference.y[None, :VOTERS] - y[:, None]).ravel()
+    reach = 1.5 * max(shape)
+    edges = np.arange(-reach, reach + VOTE_BIN_PX, VOTE_BIN_PX)
+    counts, _, _ = np.histogram2d(dx, dy, bins=(edges, edges))
+    # a shift on the border of two bins must not lose half its votes
+    smooth = ndimage.uniform_filter(counts, size=2, mode="constant", origin=-1) * 4
+    row, column = np.unravel_index(np.argmax(smooth), smooth.shape)
+    shift = np.array([edges[row + 1], edges[column + 1]])
+    return _linear(shape, matrix, shift), round(float(smooth[row, column]))
+
+
+def _check_chance(mapping: PixelMap, science: Stars, reference: Stars, shape: tuple[int, int]) -> None:
+    """Refuse a match no better than stars strewn at random would give."""
+    x, y = mapping(science.x, science.y)
+    ny, nx = shape
+    inside = ((x >= 0) & (x < nx) & (y >= 0) & (y < ny)).sum()
+    chance = inside * len(reference) * np.pi * FINAL_TOLERANCE_PX**2 / (nx * ny)
+    needed = max(MINIMUM_MATCHES, chance + 5 * np.sqrt(chance))
+    if mapping.matched < needed:
+        raise UnusableData(
+            f"the images cannot be aligned: {mapping.matched} stars agree where chance alone would give {chance:.0f}"
+        )
+
+
+def resample(image: Array, mapping: PixelMap, shape: tuple[int, int]) -> Array:
+    """Return ``image`` on the science pixels by Lanczos-3 interpolation; beyond its border the result is NaN.
+
+    References
+    ----------
+    Duchon 1979, J. Appl. Meteorol. 18, 1016.
+    """
+    return _in_bands(image, mapping, shape, _lanczos)
+
+
+def resample_smooth(image: Array, mapping: PixelMap, shape: tuple[int, int]) -> Array:
+    """Return ``image`` on the science pixels by bilinear interpolation: for variances, which must stay positive.
+
+    The variance of a resampled pixel alone would be smaller; but resampled neighbours are correlated, and what
+    counts is the noise over a PSF, which interpolation leaves as it was.
+    """
+    return _in_bands(image, mapping, shape, _bilinear)
+
+
+def resample_mask(mask: Array, mapping: PixelMap, shape: tuple[int, int]) -> Array:
+    """Return ``mask`` on the science pixels: True where a bad pixel touches, or beyond the border."""
+    xp = arrays.array_namespace(mask)
+    there = _in_bands(mask.astype(xp.float32), mapping, shape, _bilinear)
+    return ~(there < 0.05)  # NaN beyond the border is bad too
+
+
+def _in_bands(image: Array, mapping: PixelMap, shape: tuple[int, int], method: Any) -> Array:
+    """Resample band by band, in threads on the CPU: memory stays bounded and both cores work."""
+    xp = arrays.array_namespace(image)
+    out = xp.empty(shape, dtype=xp.float32)
+
+    def band(start: int) -> None:
+        stop = min(start + BAND_ROWS, shape[0])
+        y, x = xp.mgrid[start:stop, 0 : shape[1]].astype(xp.float64)
+        out[start:stop] = method(image, *mapping(x, y))
+
+    arrays_of_rows = range(0, shape[0], BAND_ROWS)
+    with ThreadPoolExecutor(max_workers=2 if xp is np else 1) as pool:
+        list(pool.map(band, arrays_of_rows))
+    return out
+
+
+def _weights(offset: Array) -> Array:
+    """Return the six Lanczos-3 weights, normalised, for a position ``offset`` (0 to 1) beyond a pixel's centre."""
+    xp = arrays.array_namespace(offset)
+    taps = xp.arange(1 - LANCZOS, LANCZOS + 1).reshape((-1,) + (1,) * offset.ndim)
+    distance = offset[None] - taps
+    weights = xp.sinc(distance) * xp.sinc(distance / LANCZOS)
+    return (weights / weights.sum(axis=0)).astype(xp.float32)
+
+
+def _gather(image: Array, x: Array, y: Array, weights: tuple[Array, Array], first: int) -> Array:
+    """Sum the neighbours of floor(x), floor(y) with separable weights; NaN beyond the border."""
+    xp = arrays.array_namespace(image)
+    ny, nx = image.shape
+    column, row = xp.floor(x).astype(xp.int64), xp.floor(y).astype(xp.int64)
+    total = xp.zeros(x.shape, dtype=xp.float32)
+    for j, weight_y in enumerate(weights[1]):
+        line = xp.zeros(x.shape, dtype=xp.float32)
+        base = xp.clip(row + first + j, 0, ny - 1) * nx
+        for i, weight_x in enumerate(weights[0]):
+            line += weight_x * image.ravel()[base + xp.clip(column + first + i, 0, nx - 1)]
+        total += weight_y * line
+    inside = (x >= -0.5) & (x <= nx - 0.5) & (y >= -0.5) & (y <= ny - 0.5)
+    return xp.where(inside, total, xp.float32("nan"))
+
+
+def _lanczos(image: Array, x: Array, y: Array) -> Array:
+    xp = arrays.array_namespace(image)
+    weights = _weights(x - xp.floor(x)), _weights(y - xp.floor(y))
+    return _gather(image, x, y, weights, 1 - LANCZOS)
+
+
+def _bilinear(image: Array, x: Array, y: Array) -> Array:
+    xp = arrays.array_namespace(image)
+    fx, fy = x - xp.floor(x), y - xp.floor(y)
+    return _gather(image, x, y, (xp.stack([1 - fx, fx]), xp.stack([1 - fy, fy])), 0)

@@ -1,0 +1,15 @@
+"""The engine ``sfft``, which is not part of brightsiren's own dependencies."""
+
+from __future__ import annotations
+
+from importlib import util
+from typing import NoReturn
+
+from tasks.errors import MissingPart
+
+
+def subtract() -> NoReturn:
+    """Raise ``MissingPart``, telling what is missing."""
+    if util.find_spec("sfft") is None:
+        raise MissingPart("the engine sfft needs the package sfft, which is not installed; use siren or hotpants")
+    raise MissingPart("the engine sfft is not connected to this version; use siren or hotpants")

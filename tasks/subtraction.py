@@ -1,0 +1,337 @@
+"""Subtraction: a stack minus the reference that suits it best, by the first engine that succeeds."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import naming, products
+from tasks.errors import AlgorithmError, MissingPart, ProgramError, SirenError, UnusableData
+from tasks.io import frames, images
+from tasks.io.images import Planes
+from tasks.options import SearchOptions
+from tasks.programs import hotpants
+from tasks.records import Difference, Stack
+from tasks.science import arrays, detection, exposures, registration, sfft_engine, stars, subtraction
+from tasks.science.exposures import Exposure
+from tasks.science.stars import Stars
+from tasks.science.subtraction import Subtraction
+
+log = logging.getLogger(__name__)
+
+TOOLS = {"numpy": np.__version__}
+SATURATED_PART = 0.95  # HOTPANTS sees stars up to this part of saturation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Science image and reference on the same pixels, with the stars of both (on those pixels)."""
+
+    science: Exposure
+    reference: Exposure
+    found: tuple[Stars, Stars]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A subtraction, its mask as bits, the science image, and the failures of the engines tried before."""
+
+    subtraction: Subtraction
+    bits: Any
+    science: Any
+    failures: tuple[str, ...] = ()
+
+
+@task(task_run_name="subtract-{stack.object}-{stack.filter}", tags={"gpu"}, cache_policy=NO_CACHE)
+def subtract(stack: Stack, references: Path, root: Path, options: SearchOptions) -> Difference:
+    """Subtract the best reference under ``references`` from a stack.
+
+    Raises
+    ------
+    UnusableData
+        If there is no reference of the same object and filter, or the two cannot be aligned.
+    """
+    started = time.monotonic()
+    folder = naming.NightTree(root=root).science(stack.object, stack.unit, stack.filter) / "transient"
+    reference = choose(stack, references)
+    output = naming.difference_of(folder / stack.image.name)
+    recipe = products.Recipe(stage="subtract", inputs=_inputs(stack, reference), options=options, tools=TOOLS)
+    if (known := products.recall(recipe, output, Difference)) is not None:
+        return known
+    science = images.read(stack.image)
+    result = difference(science, images.read(reference), options)
+    made = _write(stack, reference, science, result, output, seconds=time.monotonic() - started)
+    products.remember(recipe, [made.image, made.variance, made.mask, made.convolved, naming.psf_of(made.image)], made)
+    return made
+
+
+def choose(stack: Stack, references: Path) -> Path:
+    """Return the best reference: same object and filter, other data; ours before a survey's, the farthest in time.
+
+    Raises
+    ------
+    UnusableData
+        If there is none.
+    """
+    pattern = naming.reference_pattern(stack.object, stack.filter)
+    known = [path for path in sorted(references.rglob("ref_*.fits")) if pattern.fullmatch(path.name)]
+    used = {path.resolve() for path in (stack.image, *stack.inputs)}
+    moment = stack.date_obs.strftime("%Y%m%d_%H%M%S")
+    other = [path for path in known if path.resolve() not in used and f"_{moment}_" not in path.name]
+    if not other:
+        raise UnusableData(
+            f"no reference of {stack.object} in {stack.filter} under {references}"
+            + (f": the {len(known)} there hold the stack's own data" if known else "")
+        )
+    day = stack.date_obs.toordinal()
+    return max(other, key=lambda path: (path.name.startswith("ref_7DT_"), abs(_day(path) - day), path.name))
+
+
+def difference(science: Planes, reference: Planes, options: SearchOptions, *, only: bool = False) -> Result:
+    """Align and subtract two images on the device of this process.
+
+    Parameters
+    ----------
+    only
+        Try the configured engine alone; else the others follow when it fails.
+
+    Raises
+    ------
+    UnusableData
+        If the images cannot be aligned or hold too few stars.
+    AlgorithmError, ProgramError, MissingPart
+        What the last engine said, when all failed.
+    """
+    pair = align(science, reference, options)
+    errors: list[SirenError] = []
+    names = [options.engine] if only else [options.engine, *(name for name in ENGINES if name != options.engine)]
+    for name in names:
+        try:
+            result = ENGINES[name](pair, science, reference, options)
+        except (AlgorithmError, ProgramError, MissingPart, UnusableData) as error:
+            errors.append(error)
+            log.warning("%s: engine %s failed: %s", science.path.name, name, error)
+            continue
+        bits = subtraction.bits(result, pair.science, pair.reference)
+        return Result(subtraction=result, bits=bits, science=pair.science.image, failures=tuple(map(str, errors)))
+    raise _all_failed(errors)
+
+
+def searchable(result: Result) -> detection.Planes:
+    """Return what a search needs of a subtraction that is still in memory."""
+    made = result.subtraction
+    return detection.planes(
+        made.difference,
+        made.convolved,
+        made.variance,
+        result.bits,
+        result.science,
+        direction=made.direction,
+        kernel_sum=made.kernel_sum,
+        psf=made.psf,
+        fwhm_px=max(made.fwhm_science_px, made.fwhm_reference_px),
+    )
+
+
+def align(science: Planes, reference: Planes, options: SearchOptions) -> Pair:
+    """Bring the reference onto the science image's pixels."""
+    there, original = exposure(science), exposure(reference)
+    found = stars.find(there.image, there.mask), stars.find(original.image, original.mask)
+    shapes = science.shape, reference.shape
+    mapping = registration.choose(options.align, wcs=(science.wcs, reference.wcs), found=found, shapes=shapes)
+    log.info(
+        "%s: reference moved by %.2f, %.2f px, %d stars within %.2f px",
+        science.path.name, *mapping.shift_px, mapping.matched, mapping.rms_px,
+    )  # fmt: skip
+    moved = exposures.aligned(original, mapping, science.shape)
+    if moved is not original:
+        found = found[0], stars.find(moved.image, moved.mask)
+    return Pair(science=there, reference=moved, found=found)
+
+
+def exposure(planes: Planes) -> Exposure:
+    """Put an image and its planes on the device."""
+    xp = arrays.device()
+    variance = None if planes.variance is None else xp.asarray(planes.variance)
+    return exposures.from_planes(
+        xp.asarray(planes.image),
+        xp.asarray(planes.bits),
+        variance,
+        gain=planes.gain,
+        saturation=planes.saturation,
+    )
+
+
+def _siren(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+    del science, reference, options
+    return subtraction.subtract(pair.science, pair.reference, found=pair.found)
+
+
+def _sfft(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+    del pair, science, reference, options
+    return sfft_engine.subtract()
+
+
+def _hotpants(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+    """Write the pair to a scratch folder, run HOTPANTS there and read what it made."""
+    widths = pair.found[0].typical_fwhm, pair.found[1].typical_fwhm
+    low = [_lowest(each) for each in (pair.science, pair.reference)]
+    settings = hotpants.Options(
+        fwhm_science_px=widths[0],
+        fwhm_reference_px=widths[1],
+        lowest_science_adu=low[0],
+        highest_science_adu=_highest(pair.science, science.saturation),
+        lowest_reference_adu=low[1],
+        highest_reference_adu=_highest(pair.reference, reference.saturation),
+        stars=int(pair.found[0].clean.sum()),
+        timeout_s=options.program_timeout_s,
+    )
+    with tempfile.TemporaryDirectory(prefix="hotpants-") as name:
+        folder = Path(name)
+        files = [_plain(folder, each, label) for each, label in ((pair.science, "sci"), (pair.reference, "ref"))]
+        inputs = hotpants.Inputs(
+            science=files[0][0], science_noise=files[0][1], science_mask=files[0][2],
+            reference=files[1][0], reference_noise=files[1][1], reference_mask=files[1][2],
+        )  # fmt: skip
+        made = hotpants.subtract(inputs, folder, settings, shape=science.shape)
+        return _read_hotpants(made, pair, widths)
+
+
+ENGINES: dict[str, Callable[[Pair, Planes, Planes, SearchOptions], Subtraction]] = {
+    "siren": _siren,
+    "hotpants": _hotpants,
+    "sfft": _sfft,
+}
+
+
+def _lowest(each: Exposure) -> float:
+    """Return the sky minus ten sigma."""
+    xp = arrays.array_namespace(each.image)
+    good = ~each.mask
+    return float(xp.median(each.image[good]) - 10 * xp.sqrt(xp.median(each.variance[good])))
+
+
+def _highest(each: Exposure, saturation: float) -> float:
+    return SATURATED_PART * saturation if np.isfinite(saturation) else float(each.image[~each.mask].max())
+
+
+def _plain(folder: Path, each: Exposure, label: str) -> tuple[Path, Path, Path]:
+    """Write image, noise and mask as HOTPANTS reads them."""
+    bad = arrays.to_host(each.mask | each.saturated)
+    planes: dict[str, Any] = {
+        "image": np.where(bad, 0, arrays.to_host(each.image)).astype(np.float32),
+        "noise": np.sqrt(np.where(bad, 1e10, arrays.to_host(each.variance))).astype(np.float32),
+        "mask": bad.astype(np.uint8),
+    }
+    paths = tuple(folder / f"{label}-{name}.fits" for name in planes)
+    for path, plane in zip(paths, planes.values(), strict=True):
+        frames.write_image(path, plane, {})
+    return paths[0], paths[1], paths[2]
+
+
+def _read_hotpants(made: hotpants.Result, pair: Pair, widths: tuple[float, float]) -> Subtraction:
+    planes = [frames.read_image(path)[0] for path in (made.difference, made.convolved, made.noise, made.mask)]
+    xp = arrays.array_namespace(pair.science.image)
+    bad = (planes[3] != 0) | (np.abs(planes[0] - hotpants.FILL) < hotpants.FILL) | ~np.isfinite(planes[0])
+    return subtraction.from_engine(
+        pair.science,
+        pair.reference,
+        difference=xp.asarray(np.where(bad, 0, planes[0]).astype(np.float32)),
+        convolved=xp.asarray(planes[1].astype(np.float32)),
+        variance=xp.asarray(np.square(planes[2], dtype=np.float32)),
+        mask=xp.asarray(bad),
+        direction=made.direction,
+        engine="hotpants",
+        kernel_sum=made.kernel_sum,
+        substamps=made.substamps,
+        found=pair.found,
+        widths=widths,
+    )
+
+
+def _all_failed(errors: list[SirenError]) -> SirenError:
+    """Keep the kind of the first failure; tell them all."""
+    if len(errors) == 1 or isinstance(errors[0], ProgramError):
+        return errors[0]
+    return type(errors[0])("; ".join(map(str, errors)))
+
+
+def _inputs(stack: Stack, reference: Path) -> list[Path]:
+    planes = (naming.variance_of(reference), naming.mask_of(reference))
+    return [stack.image, stack.variance, stack.mask, reference, *(path for path in planes if path.is_file())]
+
+
+def _day(path: Path) -> int:
+    return naming.reference_date(path.name).toordinal()
+
+
+def write_planes(
+    output: Path, convolved: Path, result: Result, header: dict[str, Any], *, science: Planes, reference: str
+) -> None:
+    """Write difference, variance, mask, convolved image and PSF; their headers say how they came about."""
+    made = result.subtraction
+    cards = {
+        **header,
+        "SUBENG": made.engine,
+        "SUBCONV": made.direction,
+        "KERSUM": made.kernel_sum,
+        "SUBCHI2": made.chi2,
+        "SUBNSTMP": made.substamps,
+        "FWHMSCI": made.fwhm_science_px,
+        "FWHMREF": made.fwhm_reference_px,
+        "REFNAME": reference[:68],
+        "SCINAME": science.path.name[:68],
+    }
+    planes = {
+        output: made.difference,
+        naming.variance_of(output): made.variance,
+        naming.mask_of(output): result.bits,
+        convolved: made.convolved,
+        naming.psf_of(output): made.psf.astype(np.float32),
+    }
+    for path, plane in planes.items():
+        own = cards if path != naming.psf_of(output) else {}
+        with products.staged(path) as temporary:
+            frames.write_image(temporary, arrays.to_host(plane), own)
+
+
+def _write(
+    stack: Stack, reference: Path, science: Planes, result: Result, output: Path, *, seconds: float
+) -> Difference:
+    """Write the products of one subtraction and the record of them."""
+    made = result.subtraction
+    convolved = output.with_name(naming.convolved_name(reference, stack.date_obs))
+    write_planes(output, convolved, result, dict(science.header), science=science, reference=reference.name)
+    products.write_text(output.with_name(output.name.replace(".subt.fits", ".ssf.txt")), _positions(made))
+    log.info(
+        "%s: %s, %s convolved, kernel sum %.3f, chi2 %.2f on %d stamps, %.1f s",
+        output.name, made.engine, made.direction, made.kernel_sum, made.chi2, made.substamps, seconds,
+    )  # fmt: skip
+    return Difference(
+        stack=stack,
+        reference=reference,
+        image=output,
+        convolved=convolved,
+        variance=naming.variance_of(output),
+        mask=naming.mask_of(output),
+        direction=made.direction,
+        engine=made.engine,
+        kernel_sum=made.kernel_sum,
+        chi2=made.chi2,
+        substamps=made.substamps,
+        seconds=seconds,
+    )
+
+
+def _positions(made: Subtraction) -> str:
+    """Return the substamps' positions as HOTPANTS lists them: 1-based."""
+    return "".join(f"{x + 1:.2f} {y + 1:.2f}\n" for x, y in zip(made.x, made.y, strict=True))
