@@ -53,13 +53,15 @@ class Setup:
     missing: tuple[str, ...]
 
 
-def bootstrap(*, prefect_file: Path = PREFECT_FILE, wait_s: float = WAIT_S) -> Setup:
+def bootstrap(*, prefect_file: Path = PREFECT_FILE, home: Path | None = None, wait_s: float = WAIT_S) -> Setup:
     """Set up the server that ``PREFECT_API_URL`` names.
 
     Parameters
     ----------
     prefect_file
         Deployments to apply.
+    home
+        Folder of the places that a new block names where the environment says nothing.
     wait_s
         How long the server may take to answer.
 
@@ -76,7 +78,7 @@ def bootstrap(*, prefect_file: Path = PREFECT_FILE, wait_s: float = WAIT_S) -> S
         raise MissingPart(f"{prefect_file} is not there: run in a checkout, or name the file with --file")
     with get_client(sync_client=True) as client:
         server = wait_for_health(client, wait_s=wait_s)
-        planted = seeds.plant()
+        planted = seeds.plant(defaults=seeds.local_defaults(home) if home else {})
         make_pools(client)
         make_limits(client)
         schedules = schedules_of(client)

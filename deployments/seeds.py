@@ -10,6 +10,7 @@ import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from prefect.blocks.core import Block
@@ -20,6 +21,7 @@ import blocks
 from tasks.errors import UnusableData
 
 OPERATORS_WEBHOOK = "SIREN_OPERATORS_WEBHOOK"
+PLACES = ("raw_root", "product_root", "alert_root", "references", "astrometric_catalogue", "photometric_catalogue")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,15 @@ class Planted:
     missing: tuple[str, ...]
 
 
-def plant(environment: Mapping[str, str] | None = None) -> Planted:
+def plant(environment: Mapping[str, str] | None = None, *, defaults: Mapping[str, str] | None = None) -> Planted:
     """Register our block types and save the blocks that the environment or the defaults describe.
+
+    Parameters
+    ----------
+    environment
+        Variables; none means those of this process.
+    defaults
+        Values for a block that does not exist yet, where the environment says nothing.
 
     Raises
     ------
@@ -43,7 +52,7 @@ def plant(environment: Mapping[str, str] | None = None) -> Planted:
     for kind in block_types():
         kind.register_type_and_schema()
         name = document_name(kind)
-        if plant_one(kind, environment):
+        if plant_one(kind, environment, defaults or {}):
             saved.append(f"{kind.get_block_type_slug()}/{name}")
         else:
             missing.append(f"{kind.get_block_type_slug()}/{name}: {', '.join(_required(kind))}")
@@ -70,21 +79,29 @@ def variable(kind: type[Block], field: str) -> str:
     return f"SIREN_{document_name(kind)}_{field}".replace("-", "_").upper()
 
 
-def plant_one(kind: type[Block], environment: Mapping[str, str]) -> bool:
+def plant_one(kind: type[Block], environment: Mapping[str, str], defaults: Mapping[str, str]) -> bool:
     """Save one block where something is known of it; return whether it exists now."""
     name = document_name(kind)
-    values = {
-        field: environment[variable(kind, field)]
-        for field in _own_fields(kind)
-        if environment.get(variable(kind, field))
-    }
-    known = exists(kind, name)
-    if known and not values:
+    values = _values(kind, environment)
+    if exists(kind, name):
+        if values:
+            _build(kind, {**_saved_values(kind, name), **values}).save(name, overwrite=True)
         return True
-    if any(variable(kind, field) not in environment for field in _required_fields(kind)) and not known:
+    values = {**_values(kind, defaults), **values}
+    if not set(_required_fields(kind)) <= values.keys():
         return False
-    _build(kind, {**(_saved_values(kind, name) if known else {}), **values}).save(name, overwrite=True)
+    _build(kind, values).save(name)
     return True
+
+
+def local_defaults(home: Path) -> dict[str, str]:
+    """Return the values of a machine's first set-up: every place under one folder, a CPU slot for each core.
+
+    A worker runs flows in a folder of its own, so a place must be an absolute path.
+    """
+    fields = blocks.Observatory.model_fields
+    places = {variable(blocks.Observatory, place): str(home / fields[place].default) for place in PLACES}
+    return places | {variable(blocks.Cluster, "cpu_slots"): str(os.cpu_count() or 1)}
 
 
 def plant_webhook(environment: Mapping[str, str]) -> bool:
@@ -107,6 +124,11 @@ def exists(kind: type[Block], name: str) -> bool:
 def _saved_values(kind: type[Block], name: str) -> dict[str, Any]:
     saved = kind.load(name, validate=False)
     return {field: getattr(saved, field) for field in _own_fields(kind) if hasattr(saved, field)}
+
+
+def _values(kind: type[Block], variables: Mapping[str, str]) -> dict[str, str]:
+    named = {field: variables.get(variable(kind, field)) for field in _own_fields(kind)}
+    return {field: value for field, value in named.items() if value}
 
 
 def _build(kind: type[Block], values: Mapping[str, Any]) -> Block:

@@ -1,0 +1,40 @@
+"""``siren bootstrap``: set up the Prefect server; twice makes no more than once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deployments import house
+from deployments.cli import output
+
+
+@click.command("bootstrap")
+@click.option(
+    "--file", "prefect_file", type=click.Path(path_type=Path), help="Deployments; the checkout's prefect.yaml if none."
+)
+@click.option("--home", type=click.Path(path_type=Path), help="Folder of the places that new blocks name.")
+@click.option("--wait", "wait_s", default=60.0, show_default=True, help="How long the server may take to answer, in s.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(prefect_file: Path | None, home: Path | None, wait_s: float, *, as_json: bool) -> None:
+    """Make the blocks, pools, limits, deployments and automations of the server that PREFECT_API_URL names.
+
+    Blocks take their fields from variables such as SIREN_GCN_CLIENT_ID; those that are missing are named.
+    """
+    from dataclasses import asdict
+
+    from deployments import bootstrap  # slow start-up: Prefect
+
+    file = bootstrap.PREFECT_FILE if prefect_file is None else prefect_file
+    setup = bootstrap.bootstrap(prefect_file=file, home=(home or house.home()).resolve(), wait_s=wait_s)
+    output.show(asdict(setup), _text(asdict(setup)), as_json=as_json)
+
+
+def _text(setup: dict[str, object]) -> str:
+    lines = [f"server       {setup['server']}"]
+    for key in ("blocks", "pools", "limits", "deployments", "automations", "missing"):
+        names = setup[key]
+        listed = [str(name) for name in names] if isinstance(names, tuple) else []
+        lines += [f"{key if number == 0 else '':<12} {name}" for number, name in enumerate(listed)]
+    return "\n".join(lines)

@@ -1,0 +1,141 @@
+"""`siren serve` as a person starts it, and flows run by its workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import prefect_server
+
+from deployments import serve
+from tasks.errors import UnusableData
+
+FLOWS = """
+import logging
+from datetime import date
+from prefect import flow, task
+from tasks import runtime
+
+@task(tags={"gpu"})
+def where(number: int) -> str:
+    import distributed
+    logging.getLogger("tasks.where").info("task %d speaks", number)
+    return str(distributed.get_worker().name)
+
+@flow(task_runner=runtime.LateDaskRunner())
+def night(night: date, count: int = 2) -> list[str]:
+    logging.getLogger("tasks.night").info("the flow speaks of %s", night)
+    names, failures = runtime.gather(where.map(range(count)))
+    assert not failures and set(names) == {"gpu-0"}
+    return list(names)
+
+@flow
+def reconcile() -> None: "Mend."
+"""
+DEPLOYMENTS = """
+name: brightsiren
+pull: []
+deployments:
+  - name: prod
+    entrypoint: served_flows.night
+    work_pool: {name: nights}
+    triggers:
+      - name: siren-reduce-settled-night
+        type: event
+        enabled: true
+        match: {prefect.resource.id: "siren.night.*"}
+        expect: [night.settled]
+        parameters: {night: "{{ event.payload.night }}"}
+  - name: prod
+    entrypoint: served_flows.reconcile
+    work_pool: {name: alerts}
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "served_flows.py").write_text(FLOWS)
+    (folder / "prefect.yaml").write_text(DEPLOYMENTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[prefect_server.Server]:
+    with prefect_server.running(
+        tmp_path_factory.mktemp("home"),
+        prefect_file=checkout / "prefect.yaml",
+        variables={"PYTHONPATH": str(checkout)},
+    ) as running:
+        yield running
+
+
+@pytest.mark.server
+def test_a_deployment_runs_on_dask_workers_and_its_page_has_our_lines(server: prefect_server.Server) -> None:
+    run = server.run("night/prod", {"night": "2026-01-15", "count": 3})
+    lines = server.logs(run)
+    assert run.state is not None
+    assert run.state.is_completed(), lines
+    assert "the flow speaks of 2026-01-15" in lines
+    assert "task 2 speaks" in lines
+
+
+@pytest.mark.server
+def test_a_parameter_that_does_not_fit_is_refused_before_the_run(server: prefect_server.Server) -> None:
+    with pytest.raises(AssertionError, match="count"):
+        server.command("deployment", "run", "night/prod", "-p", "night=2026-01-15", "-p", "count=many")
+
+
+@pytest.mark.server
+def test_siren_serve_starts_everything_and_stops_it(checkout: Path, tmp_path: Path) -> None:
+    port = serve.free_port()
+    words = ["serve", "--home", str(tmp_path), "--port", str(port), "--file", str(checkout / "prefect.yaml"), "--json"]
+    command = [sys.executable, "-c", "from deployments.cli import main; main()", *words]
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as siren:
+        try:
+            line = siren.stdout.readline() if siren.stdout else ""
+            told = json.loads(line or "{}")
+            assert told.get("ui") == f"http://127.0.0.1:{port}", siren.stderr.read() if siren.stderr else ""
+            assert ask(f"{told['api']}/health") is True
+            assert {each["name"] for each in ask(f"{told['api']}/deployments/filter", {})} == {"prod"}
+            for pool in ("alerts", "nights"):
+                workers = ask(f"{told['api']}/work_pools/{pool}/workers/filter", {})
+                assert [each["status"] for each in workers] == ["ONLINE"]
+            with urllib.request.urlopen(f"{told['ui']}/ui-settings", timeout=10) as settings:
+                assert json.load(settings)["api_url"] == told["api"]
+        finally:
+            siren.send_signal(signal.SIGINT)
+        assert siren.wait(40) == 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert {path.name for path in (tmp_path / "logs").iterdir()} == {
+        "server.log",
+        "worker-alerts.log",
+        "worker-nights.log",
+    }
+
+
+def test_a_port_that_is_taken_is_bad_input(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UnusableData, match=f"port {port} cannot be used"), serve.serving(home=tmp_path, port=port):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def ask(url: str, body: object | None = None) -> object:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)

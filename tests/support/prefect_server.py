@@ -1,0 +1,96 @@
+"""A real Prefect server with workers, as processes on a free port, with all state in a scratch folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+
+from deployments import bootstrap, serve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server that runs; inside its block this process's Prefect settings name it."""
+
+    house: serve.House
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment for a program that shall use the server, such as ``prefect``."""
+        return dict(self.house.environment)
+
+    def command(self, *words: str, timeout_s: float = 120) -> str:
+        """Run ``prefect WORDS`` as a person would; return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, deployment: str, parameters: Mapping[str, Any], *, timeout_s: float = 300) -> FlowRun:
+        """Start ``flow/deployment`` with ``prefect deployment run`` and wait until its run has ended."""
+        words = [word for key, value in parameters.items() for word in ("-p", f"{key}={json.dumps(value)}")]
+        before = {each.id for each in self._runs()}
+        self.command("deployment", "run", deployment, *words)
+        [started] = [each for each in self._runs() if each.id not in before and each.deployment_id is not None]
+        return self.wait(started, timeout_s=timeout_s)
+
+    def wait(self, run: FlowRun, *, timeout_s: float = 300) -> FlowRun:
+        """Wait until a run has ended."""
+        deadline = time.monotonic() + timeout_s
+        with get_client(sync_client=True) as client:
+            while not ((now := client.read_flow_run(run.id)).state and now.state.is_final()):
+                self.house.check_runs()
+                assert time.monotonic() < deadline, f"{now.name} is still {now.state}"
+                time.sleep(0.5)
+        return now
+
+    def logs(self, run: FlowRun) -> list[str]:
+        """Return the lines on the run's page."""
+        from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+
+        with get_client(sync_client=True) as client:
+            found = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
+        return [each.message for each in found]
+
+    def _runs(self) -> list[FlowRun]:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_runs()
+
+
+@contextmanager
+def running(
+    home: Path,
+    *,
+    prefect_file: Path = bootstrap.PREFECT_FILE,
+    pools: Sequence[str] = ("nights",),
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """Run server and workers for the length of a block.
+
+    ``variables`` are set before the bootstrap: ``SIREN_OBSERVATORY_RAW_ROOT`` and the like fill blocks.
+    """
+    before = dict(os.environ)
+    os.environ.update(variables or {})
+    try:
+        with serve.serving(home=home, port=serve.free_port(), prefect_file=prefect_file, pools=pools) as house:
+            yield Server(house=house)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
