@@ -55,8 +55,8 @@ def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
     tense = (document.text("alert_tense") or "current").lower()
     alert_type = (document.text("alert_type") or "initial").upper()
     ra_deg, dec_deg = _position(document)
-    error_deg = _error(document)
-    maps = {MapRole.HEALPIX: content} if (content := document.sky_map("healpix_file")) else {}
+    error_deg, containment = _error(document)
+    sky_map = document.sky_map("healpix_file")
     notice = Notice(
         kind=Kind.GRB,
         mission=_mission(document, topic=topic),
@@ -69,9 +69,7 @@ def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
         retraction=alert_type == "RETRACTION",
         topic=topic,
         classification=document.probabilities("classification"),
-        properties=document.probabilities("properties")
-        if isinstance(document.content.get("properties"), dict)
-        else None,
+        properties=document.probabilities("properties"),
         far_hz=document.number("far", low=0),
         instrument=", ".join(document.texts("instrument")) or None,
         record_number=document.integer("record_number"),
@@ -80,7 +78,7 @@ def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
         ra_deg=ra_deg,
         dec_deg=dec_deg,
         error_deg=error_deg,
-        containment=_containment(document) if error_deg is not None else None,
+        containment=containment,
         rate_snr=document.number("rate_snr"),
         image_snr=document.number("image_snr"),
         duration_trigger_s=_first(document, "rate_duration", "image_duration"),
@@ -91,7 +89,7 @@ def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
         details=_details(document),
         remarks=tuple(document.remarks),
     )
-    return ParsedNotice(notice=notice, maps=maps)
+    return ParsedNotice(notice=notice, maps={} if sky_map is None else {MapRole.HEALPIX: sky_map})
 
 
 def _mission(document: Fields, *, topic: str | None) -> str:
@@ -125,16 +123,12 @@ def _position(document: Fields) -> tuple[float | None, float | None]:
     return ra_deg % 360, dec_deg
 
 
-def _error(document: Fields) -> float | None:
-    """Return the error radius: of an ellipse (semi-major, semi-minor, angle) the semi-major axis."""
+def _error(document: Fields) -> tuple[float | None, float | None]:
+    """Return error radius and the probability in it; of an ellipse (two axes and an angle) the longer axis."""
     numbers = document.numbers("ra_dec_error")
     if not numbers or numbers[0] <= 0:
-        return None
-    return max(numbers[:2])
-
-
-def _containment(document: Fields) -> float:
-    return document.number("containment_probability", low=0, high=1) or DEFAULT_CONTAINMENT
+        return None, None
+    return max(numbers[:2]), document.number("containment_probability", low=0, high=1) or DEFAULT_CONTAINMENT
 
 
 def _first(document: Fields, *keys: str) -> float | None:

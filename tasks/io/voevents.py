@@ -80,28 +80,26 @@ DETAILS = {
 def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
     """Understand a VOEvent; raises ``UnusableData`` where it is none, or names no event."""
     event = voevent_document.read(payload)
-    packet_type = event.top.integer("Packet_Type")
-    packet = PACKETS.get(packet_type or 0, UNKNOWN_PACKET)
+    packet = PACKETS.get(event.top.integer("Packet_Type") or 0, UNKNOWN_PACKET)
     name, suffix = _ivorn_parts(event.ivorn)
     instrument = event.params.text("Instrument") or packet.instrument or name
     ra_deg, dec_deg, error_deg = _position(event)
+    rate_snr, image_snr = _significance(event.params)
     retraction = "retraction" in event.attribute("cite", "Citations", "EventIVORN")
     flags = event.true_params(but=GROUND_FLAGS)
-    event_id = _event_id(event)
-    snr = _significance(event.params)
     notice = Notice(
         kind=Kind.GRB,
         mission=_mission(event.ivorn, topic=topic),
-        event_id=event_id,
-        ids=(event_id,),
+        event_id=_event_id(event),
+        ids=(_event_id(event),),
         alert_type="RETRACTION" if retraction else packet.alert_type,
         time_created=event.fields_at("Who").moment("Date"),
         time=_trigger_time(event),
-        test=event.role == "test" or packet.test or "Test_Submission" in flags or fields.is_test_topic(topic),
+        test=packet.test or event.role == "test" or "Test_Submission" in flags or fields.is_test_topic(topic),
         retraction=retraction,
         topic=topic,
         instrument=instrument,
-        packet_type=packet_type,
+        packet_type=event.top.integer("Packet_Type"),
         record_number=event.top.integer("Pkt_Ser_Num"),
         subtype=packet.subtype or suffix,
         role=event.role,
@@ -110,8 +108,8 @@ def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
         dec_deg=dec_deg,
         error_deg=error_deg,
         containment=CONTAINMENTS.get(instrument or "") if error_deg is not None else None,
-        rate_snr=snr[0],
-        image_snr=snr[1],
+        rate_snr=rate_snr,
+        image_snr=image_snr,
         duration_trigger_s=_first(event.params, "Timescale", "Integ_Time", "Data_Timescale", "Trig_Timescale"),
         energy_kev=_energies(event.params),
         magnitude=_magnitude(event.params),
