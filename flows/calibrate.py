@@ -40,12 +40,12 @@ def calibrate(
 
     masters = {each: calibration.make_masters.submit(each, places.product_root, options) for each in inventories}
     lights = [
-        calibration.calibrate_lights.submit(batch, made, night, places.product_root, options)
-        for each, made in masters.items()
+        calibration.calibrate_lights.submit(batch, own, night, places.product_root, options)
+        for each, own in masters.items()
         for batch in each.batches(options.batch)
     ]
     batches, no_batch = runtime.gather(lights, stage=Stage.CALIBRATE)
-    _, no_masters = runtime.gather(masters.values(), stage=Stage.CALIBRATE)
+    made, no_masters = runtime.gather(masters.values(), stage=Stage.CALIBRATE)
 
     failures = (*no_inventory, *no_masters, *no_batch)
-    return reporting.conclude_calibration(night, places.product_root, inventories, batches, failures)
+    return reporting.conclude_calibration(night, places.product_root, inventories, made, batches, failures)

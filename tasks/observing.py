@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 @task(cache_policy=NO_CACHE, task_run_name="places-{observatory}")
 def places(observatory: str) -> Places:
     """Read an observatory's places from its block."""
-    block = Observatory.load(observatory)
+    block = cast("Observatory", Observatory.load(observatory))
     return Places(
         raw_root=Path(block.raw_root),
         product_root=Path(block.product_root),
@@ -36,7 +37,7 @@ def places(observatory: str) -> Places:
 @task(cache_policy=NO_CACHE, task_run_name="slots-{cluster}")
 def slots(cluster: str) -> ClusterSpec:
     """Read from its block which cluster to join or to start."""
-    block = Cluster.load(cluster)
+    block = cast("Cluster", Cluster.load(cluster))
     return ClusterSpec(address=block.address, cpu_slots=block.cpu_slots, gpu_slots=block.gpu_slots)
 
 

@@ -22,6 +22,7 @@ from tasks.records import (
     CandidateBatch,
     Difference,
     Inventory,
+    Masters,
     NightFolder,
     NightReport,
     Places,
@@ -41,13 +42,18 @@ Failures = tuple[Rejected, ...]
 
 @task(cache_policy=NO_CACHE, task_run_name="conclude-calibrate-{night}")
 def conclude_calibration(
-    night: date, root: Path, inventories: Sequence[Inventory], batches: Sequence[CalibratedBatch], failures: Failures
+    night: date,
+    root: Path,
+    inventories: Sequence[Inventory],
+    masters: Sequence[Masters],
+    batches: Sequence[CalibratedBatch],
+    failures: Failures,
 ) -> tuple[StageResult, ...]:
     """Write each unit's ledger of calibration; every light is in it, calibrated or rejected."""
     results = []
     for inventory in inventories:
         made = tuple(each for batch in batches for each in batch.calibrated if each.frame.unit == inventory.unit)
-        own = (*inventory.rejected, *_of_unit(inventory.unit, (batch.rejected for batch in batches)))
+        own = (*inventory.rejected, *_of_unit(inventory.unit, (each.rejected for each in (*masters, *batches))))
         lost = accounting.unaccounted(
             [frame.path.name for batch in inventory.batches(1) for frame in batch],
             [each.frame.path.name for each in made],
