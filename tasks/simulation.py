@@ -39,7 +39,7 @@ def make_night(out: Path, request: Request) -> Path:
     UnusableData
         Where the request makes no sense, or ``out`` holds anything but an earlier simulated night.
     """
-    plan.checked(request)
+    frames.check_observable(plan.checked(request))
     filters = [bands.band(name) for name in request.filters]
     simulated.claim(out, "night")
     field = frames.draw_field(request)

@@ -36,6 +36,14 @@ def test_an_alert_is_made_and_its_truth_named(capsys, tmp_path):
     assert (truth["ra_deg"], truth["dec_deg"]) == (110, -30)
 
 
+def test_a_hostile_object_name_stays_inside_the_folder(capsys, tmp_path):
+    words = ["--ra", 70.0, "--object", "../NGC 7/x", "--json"]
+    code, out = siren(capsys, "night", "--out", tmp_path / "night", *QUICK, *words)
+    assert code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["night"]
+    assert json.loads(Path(json.loads(out)["truth"]).read_bytes())["object"] == "../NGC 7/x"
+
+
 def test_without_json_the_paths_are_printed(capsys, tmp_path):
     code, out = siren(capsys, "alert", "--out", tmp_path / "alert")
     assert code == 0
@@ -80,6 +88,10 @@ def test_an_alert_does_not_replace_a_night(capsys, tmp_path):
         ["night", "--seed", "-1"],
         ["night", "--ra", "nan"],
         ["night", "--dec", "95"],
+        ["night", "--ra", "290"],
+        ["night", "--dec", "80"],
+        ["night", "--object", "naïve"],
+        ["night", "--object", ""],
         ["alert", "--type", "PARTY"],
         ["alert", "--time", "yesterday"],
         ["alert", "--seed", "-1"],

@@ -300,6 +300,14 @@ def test_star_counts_and_colours_are_those_of_a_field_at_low_latitude(rng):
     assert np.interp(0.82, *np.sort([stars.bp_rp, r - i], axis=1)) == pytest.approx(0.12, abs=0.06)
 
 
+def test_a_field_on_the_zero_meridian_is_like_any_other():
+    at_zero, elsewhere = (
+        frames.draw_field(plan.Request(scale="small", ra_deg=ra_deg, seed=4)).transients for ra_deg in (0.0, 110.0)
+    )
+    np.testing.assert_allclose((at_zero.ra_deg + 180) % 360 - 180, elsewhere.ra_deg - 110, atol=1e-9)
+    assert np.count_nonzero(at_zero.host >= 0) >= 2
+
+
 def test_a_medium_band_between_two_broad_ones_has_a_magnitude_between_theirs():
     g_mag, colour = np.full(3, 15.0), np.array([0.5, 1.0, 2.0])
     r, between, i = (bands.star_mags(g_mag, colour, name) for name in ("r", "m675", "i"))

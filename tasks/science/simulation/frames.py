@@ -11,6 +11,7 @@ from astropy.time import Time
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from tasks.errors import UnusableData
 from tasks.records import FrameType
 from tasks.science.simulation import bands, camera, optics, plan, sky
 from tasks.science.simulation.camera import Camera, Rays
@@ -28,6 +29,7 @@ HEADER_ERROR_ARCMIN = (2.0, 3.0)
 FLAT_ADU = (24000.0, 36000.0)
 UNIT_SPREAD_MAG, FRAME_SPREAD_MAG = 0.04, 0.02
 CHECK_POINTS = 5
+LOWEST_ALTITUDE_DEG = 15.0
 STACK_FRAMES = 6
 IMAGE_TYPES = {FrameType.BIAS: "BIAS", FrameType.DARK: "DARK", FrameType.FLAT: "FLAT", FrameType.LIGHT: "LIGHT"}
 
@@ -78,6 +80,18 @@ class Exposed:
     raw: NDArray[np.uint16]
     rays: Rays
     conditions: Conditions | None = None
+
+
+def check_observable(request: Request) -> None:
+    """Raise ``UnusableData`` where the field is lower than 15 deg during the night's lights."""
+    shots = [shot for shot in plan.shots(request, request.units[0]) if shot.type is FrameType.LIGHT]
+    for shot in (shots[0], shots[-1]):
+        altitude, _ = horizontal(request.ra_deg, request.dec_deg, shot.start)
+        if altitude < LOWEST_ALTITUDE_DEG:
+            raise UnusableData(
+                f"the field at {request.ra_deg:g}, {request.dec_deg:g} stands at {altitude:.0f} deg at "
+                f"{shot.start:%Y-%m-%d %H:%M} UTC: at least {LOWEST_ALTITUDE_DEG:g} deg are wanted"
+            )
 
 
 def draw_field(request: Request) -> Field:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tasks.records import FrameType
 GAIN_SETTING = 2750
 SCALE_ARCSEC = 0.505
 OVERHEAD_S = 15.0
+OBJECT_NAME = re.compile(r"[!-~](?:[ -~]{0,38}[!-~])?")
 FLAT_EXPOSURES_S = (3.0, 3.5, 4.0, 4.5, 5.0)
 # the clock in hours after 0 h UTC of the evening's date; a night's label is the date of UTC - 15 h
 CALIBRATIONS_AT_H, FLATS_AT_H = 21.0, 24.1
@@ -110,6 +112,8 @@ def _check_names(request: Request) -> None:
             raise UnusableData(f"a {word} is named twice: {', '.join(names)}")
     for unit in request.units:
         naming.unit(unit)
+    if not OBJECT_NAME.fullmatch(request.object):
+        raise UnusableData(f"object {request.object!r} is not 1 to 40 printable ASCII characters")
 
 
 def shots(request: Request, unit: str) -> tuple[Shot, ...]:

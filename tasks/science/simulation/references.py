@@ -8,6 +8,7 @@ import numpy as np
 from astropy.io.fits import Header
 from numpy.typing import NDArray
 
+from tasks import naming
 from tasks.science import projection
 from tasks.science.simulation import bands, camera, frames, optics, plan
 from tasks.science.simulation.frames import Field
@@ -68,7 +69,7 @@ def make_reference(request: Request, field: Field, filter_: str) -> Reference:
     moment = DATE_OBS.replace("-", "").replace(":", "").replace("T", "_")
     exposure = f"{FRAMES * EXPOSURE_S:g}"
     return Reference(
-        name=f"ref_7DT_{request.object}_{moment}_{filter_}_{exposure}.fits",
+        name=f"ref_7DT_{naming.slug(request.object)}_{moment}_{filter_}_{exposure}.fits",
         header=header,
         image=np.minimum(image, np.float32(SATURATION_ADU)),
         variance=variance,

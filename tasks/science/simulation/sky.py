@@ -158,7 +158,7 @@ def _candidates(
     half_x, half_y = half_size_deg
     ra, dec = from_tangent(rng.uniform(-half_x, half_x, n), rng.uniform(-half_y, half_y, n), centre)
     host = np.full(n, -1, dtype=np.int64)
-    xi = (galaxies.ra_deg - centre[0]) * np.cos(np.radians(centre[1]))
+    xi = _turn(galaxies.ra_deg - centre[0]) * np.cos(np.radians(centre[1]))
     inside = np.flatnonzero((np.abs(xi) < 0.97 * half_x) & (np.abs(galaxies.dec_deg - centre[1]) < 0.97 * half_y))
     places = np.arange(0, n, 3)[: len(inside)]
     hosts = inside[: len(places)]
@@ -175,17 +175,22 @@ def _clear_of_bright_stars(ra: Floats, dec: Floats, stars: Stars) -> NDArray[np.
     clear = np.ones(len(ra), dtype=bool)
     for limit_mag, distance_arcsec in ((13.0, 25.0), (16.0, 8.0), (19.0, 4.0)):
         bright = stars.g_mag < limit_mag
-        dx = (ra[:, None] - stars.ra_deg[bright]) * np.cos(np.radians(dec))[:, None]
+        dx = _turn(ra[:, None] - stars.ra_deg[bright]) * np.cos(np.radians(dec))[:, None]
         dy = dec[:, None] - stars.dec_deg[bright]
         clear &= ~np.any(np.hypot(dx, dy) * 3600 < distance_arcsec, axis=1)
     return clear
+
+
+def _turn(difference_deg: Floats) -> Floats:
+    """Bring differences of right ascension between -180 and 180 deg."""
+    return (difference_deg + 180) % 360 - 180
 
 
 def _spread(ra: Floats, dec: Floats, host: NDArray[np.int64], number: int) -> list[int]:
     """Choose the first places that lie 20" from one another and do not share a host."""
     chosen: list[int] = []
     for i in range(len(ra)):
-        near = np.hypot((ra[chosen] - ra[i]) * np.cos(np.radians(dec[i])), dec[chosen] - dec[i]) * 3600 < 20
+        near = np.hypot(_turn(ra[chosen] - ra[i]) * np.cos(np.radians(dec[i])), dec[chosen] - dec[i]) * 3600 < 20
         if not near.any() and (host[i] < 0 or host[i] not in host[chosen]):
             chosen.append(i)
         if len(chosen) == number:
