@@ -225,7 +225,10 @@ class ReducedBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """Frames of one object and filter, combined. ``image`` has ``variance`` and ``mask`` beside it."""
+    """Frames of one object and filter, combined. ``image`` has ``variance`` and ``mask`` beside it.
+
+    ``rejected`` are frames of the group that were left out, for clouds or seeing.
+    """
 
     object: str
     unit: str
@@ -239,6 +242,7 @@ class Stack:
     photometry: Photometry
     astrometry: Astrometry | None = None
     seconds: float = 0.0
+    rejected: tuple[Rejected, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ SATURATION_MARGIN = 0.08
 # mask bits: a pixel with one of these has no value; a saturated one (2) has, and keeps its bit in the stack
 SATURATED, NO_DATA = 2, 16
 VALUELESS = 1 | 4 | 8 | NO_DATA
+FEW_FRAMES, FEW_WEIGHT = 3, 0.3
 MJD_ZERO_JD = 2400000.5
 COPIED = (
     "IMAGETYP", "XBINNING", "YBINNING", "GAIN", "XPIXSZ", "YPIXSZ", "INSTRUME", "SET-TEMP", "CCD-TEMP", "TELESCOP",
@@ -173,18 +174,50 @@ def weights_of(variance: Array, mask: Array) -> Array:
     return xp.where(usable, 1 / xp.where(usable, variance, 1), 0).astype(xp.float32)
 
 
-def planes(weight: Array, saturated: Array) -> tuple[Array, Array]:
-    """Return variance and mask bits of a stack from its weight and where an input was saturated.
+def planes(weight: Array, saturated: Array, *, frames: int) -> tuple[Array, Array]:
+    """Return variance and mask bits of a stack.
 
-    Pixels without data get the median variance, which is harmless to convolution and division; the mask tells them.
+    Parameters
+    ----------
+    weight
+        Inverse variance, 0 where there are no data.
+    saturated
+        True where a frame was saturated.
+    frames
+        How many there are: where less than 0.3 of the usual weight of three or more is left, nothing outvotes an
+        outlier, and the pixel counts as one without data.
+
+    Raises
+    ------
+    UnusableData
+        Where no pixel has data.
+
+    Notes
+    -----
+    Pixels without weight get the median variance, which is harmless to convolution and division; the mask tells them.
     """
     xp = array_namespace(weight)
     empty = ~(xp.isfinite(weight) & (weight > 0))
     if bool(empty.all()):
         raise UnusableData("no pixel of the stack has data: the frames do not reach the grid")
-    variance = 1 / xp.where(empty, xp.median(weight[~empty]), weight)
-    mask = xp.where(empty, NO_DATA, 0) | xp.where(saturated, SATURATED, 0)
+    usual = xp.median(weight[~empty])
+    few = empty | (weight < FEW_WEIGHT * usual) if frames >= FEW_FRAMES else empty
+    variance = 1 / xp.where(empty, usual, weight)
+    mask = xp.where(few, NO_DATA, 0) | xp.where(saturated, SATURATED, 0)
     return variance.astype(xp.float32), mask.astype(xp.uint8)
+
+
+def mark(image: Array, x: Array, y: Array, *, reach: int = 1) -> None:
+    """Set the pixels at 0-based positions x, y and those within ``reach`` of them; positions outside count for none.
+
+    This is the one function that changes its argument: a plane is marked once for each frame of a stack.
+    """
+    ny, nx = image.shape
+    column, row = np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
+    for dx in range(-reach, reach + 1):
+        for dy in range(-reach, reach + 1):
+            inside = (column + dx >= 0) & (column + dx < nx) & (row + dy >= 0) & (row + dy < ny)
+            image[row[inside] + dy, column[inside] + dx] = True
 
 
 def _key(item: Reduced) -> tuple[str, str, str]:
