@@ -91,13 +91,8 @@ def serving(
     check_free(port)
     home = home.resolve()
     environment = house_environment(home, port)
-    write_logging(home / "prefect")
     with ExitStack() as stack:
-        stack.enter_context(
-            temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"], PREFECT_HOME: home / "prefect"})
-        )
-        server = stack.enter_context(_service(home, "server", server_command(port), environment))
-        _await_server(server)
+        prefect_server = stack.enter_context(server(home, port, environment))
         setup = bootstrap.bootstrap(prefect_file=prefect_file, home=home)
         workers = [
             stack.enter_context(
@@ -113,9 +108,19 @@ def serving(
             ui_url=f"http://{HOST}:{port}",
             api_url=environment["PREFECT_API_URL"],
             environment=environment,
-            services=(server, *workers, *listeners),
+            services=(prefect_server, *workers, *listeners),
             setup=setup,
         )
+
+
+@contextmanager
+def server(home: Path, port: int, environment: Mapping[str, str]) -> Iterator[run.Service]:
+    """Run a Prefect server for the length of a block, and use it for whatever this process does meanwhile."""
+    write_logging(home / "prefect")
+    settings = {PREFECT_API_URL: environment["PREFECT_API_URL"], PREFECT_HOME: home / "prefect"}
+    with temporary_settings(settings), _service(home, "server", server_command(port), environment) as started:
+        _await_server(started)
+        yield started
 
 
 def watch(house: House, stop: threading.Event) -> None:

@@ -11,7 +11,7 @@ from tasks.options import CalibrateOptions
 from tasks.records import Stage, StageResult
 
 
-@flow(name="calibrate", flow_run_name="calibrate-{night}", task_runner=runtime.LateDaskRunner())
+@flow(name="calibrate", flow_run_name="calibrate-{night}", task_runner=runtime.alone())
 def calibrate(
     night: date,
     units: tuple[str, ...] = (),
@@ -40,7 +40,8 @@ def calibrate(
 
     masters = {each: calibration.make_masters.submit(each, places.product_root, options) for each in inventories}
     lights = [
-        calibration.calibrate_lights.submit(batch, own, night, places.product_root, options)
+        # Prefect hands the task what the future becomes; its types do not say so
+        calibration.calibrate_lights.submit(batch, own, night, places.product_root, options)  # type: ignore[call-overload]
         for each, own in masters.items()
         for batch in each.batches(options.batch)
     ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
 
 from flows.calibrate import calibrate
 from flows.reduce import reduce
@@ -57,7 +58,7 @@ def night(
         return known
     reporting.forget(night, places.product_root, folders, force)
 
-    stages = {
+    stages: dict[Stage, tuple[Flow[..., tuple[StageResult, ...]], Any]] = {
         Stage.CALIBRATE: (calibrate, calibration),
         Stage.REDUCE: (reduce, reduction),
         Stage.STACK: (stack, stacking),

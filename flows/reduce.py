@@ -11,7 +11,7 @@ from tasks.options import ReduceOptions
 from tasks.records import Stage, StageResult
 
 
-@flow(name="reduce", flow_run_name="reduce-{night}", task_runner=runtime.LateDaskRunner())
+@flow(name="reduce", flow_run_name="reduce-{night}", task_runner=runtime.alone())
 def reduce(
     night: date,
     units: tuple[str, ...] = (),
@@ -35,14 +35,20 @@ def reduce(
     places = observing.places(observatory)
     calibrated = reporting.read_stage(places.product_root, night, units, Stage.CALIBRATE)
 
-    solved = [
-        astrometry.solve.submit(batch, places.astrometric_catalogue, places.product_root, options)
-        for unit in calibrated
-        for batch in unit.fields()
-    ]
-    measured = [
-        photometry.measure.submit(batch, places.photometric_catalogue, places.product_root, options) for batch in solved
-    ]
+    solved, measured = [], []
+    for batch in [batch for unit in calibrated for batch in unit.fields()]:
+        label = reporting.label(batch[0].frame)
+        solution = astrometry.solve.with_options(task_run_name=f"solve-{label}").submit(
+            batch, places.astrometric_catalogue, places.product_root, options
+        )
+        measurement = photometry.measure.with_options(task_run_name=f"measure-{label}").submit(
+            solution,  # type: ignore[arg-type]  # Prefect hands the task what the future becomes
+            places.photometric_catalogue,
+            places.product_root,
+            options,
+        )
+        solved.append(solution)
+        measured.append(measurement)
     solutions, no_solution = runtime.gather(solved, stage=Stage.REDUCE)
     batches, no_photometry = runtime.gather(measured, stage=Stage.REDUCE)
 

@@ -11,7 +11,7 @@ from tasks.options import SearchOptions
 from tasks.records import Stage, StageResult
 
 
-@flow(name="search", flow_run_name="search-{night}", task_runner=runtime.LateDaskRunner())
+@flow(name="search", flow_run_name="search-{night}", task_runner=runtime.alone())
 def search(
     night: date,
     units: tuple[str, ...] = (),
@@ -35,12 +35,19 @@ def search(
     places = observing.places(observatory)
     stacked = reporting.read_stage(places.product_root, night, units, Stage.STACK)
 
-    differences = [
-        subtraction.subtract.submit(each, places.references, places.product_root, options)
-        for unit in stacked
-        for each in unit.stacks
-    ]
-    searched = [discovery.search.submit(each, places.product_root, options) for each in differences]
+    differences, searched = [], []
+    for each in [stack for unit in stacked for stack in unit.stacks]:
+        label = reporting.label(each)
+        difference = subtraction.subtract.with_options(task_run_name=f"subtract-{label}").submit(
+            each, places.references, places.product_root, options
+        )
+        found = discovery.search.with_options(task_run_name=f"search-{label}").submit(
+            difference,  # type: ignore[arg-type]  # Prefect hands the task what the future becomes
+            places.product_root,
+            options,
+        )
+        differences.append(difference)
+        searched.append(found)
     subtracted, no_difference = runtime.gather(differences, stage=Stage.SEARCH)
     batches, no_search = runtime.gather(searched, stage=Stage.SEARCH)
 

@@ -11,7 +11,7 @@ from tasks.options import StackOptions
 from tasks.records import Stage, StageResult
 
 
-@flow(name="stack", flow_run_name="stack-{night}", task_runner=runtime.LateDaskRunner())
+@flow(name="stack", flow_run_name="stack-{night}", task_runner=runtime.alone())
 def stack(
     night: date,
     units: tuple[str, ...] = (),
@@ -37,7 +37,10 @@ def stack(
     groups = stacking.group(reduced, options)
 
     stacked = [
-        stacking.combine.submit(group, places.photometric_catalogue, places.product_root, options) for group in groups
+        stacking.combine.with_options(task_run_name=f"stack-{reporting.label(group[0].frame)}").submit(
+            group, places.photometric_catalogue, places.product_root, options
+        )
+        for group in groups
     ]
     stacks, failures = runtime.gather(stacked, stage=Stage.STACK)
 

@@ -18,14 +18,17 @@ from tasks.errors import UnusableData
 from tasks.io import ledgers, night_pages
 from tasks.options import NightOptions
 from tasks.records import (
+    Calibrated,
     CalibratedBatch,
     CandidateBatch,
     Difference,
+    Frame,
     Inventory,
     Masters,
     NightFolder,
     NightReport,
     Places,
+    Reduced,
     ReducedBatch,
     Rejected,
     SolvedBatch,
@@ -38,6 +41,11 @@ from tasks.science import accounting
 log = logging.getLogger(__name__)
 
 Failures = tuple[Rejected, ...]
+
+
+def label(each: Frame | Stack) -> str:
+    """Return the words that tell one batch of a night from another in the names of its runs."""
+    return f"{each.unit}-{naming.slug(each.object)}-{each.filter}"
 
 
 @task(cache_policy=NO_CACHE, task_run_name="conclude-calibrate-{night}")
@@ -53,7 +61,8 @@ def conclude_calibration(
     results = []
     for inventory in inventories:
         made = tuple(each for batch in batches for each in batch.calibrated if each.frame.unit == inventory.unit)
-        own = (*inventory.rejected, *_of_unit(inventory.unit, (each.rejected for each in (*masters, *batches))))
+        left_out = [*(each.rejected for each in masters), *(each.rejected for each in batches)]
+        own = (*inventory.rejected, *_of_unit(inventory.unit, left_out))
         lost = accounting.unaccounted(
             [frame.path.name for batch in inventory.batches(1) for frame in batch],
             [each.frame.path.name for each in made],
@@ -90,7 +99,8 @@ def conclude_reduction(
     results = []
     for before in calibrated:
         made = tuple(each for batch in batches for each in batch.reduced if each.frame.unit == before.unit)
-        own = _of_unit(before.unit, (batch.rejected for batch in (*solutions, *batches)))
+        left_out = [*(each.rejected for each in solutions), *(each.rejected for each in batches)]
+        own = _of_unit(before.unit, left_out)
         lost = accounting.unaccounted(
             [each.frame.path.name for each in before.calibrated],
             [each.frame.path.name for each in made],
@@ -240,14 +250,15 @@ def _report_file(places: Places, night: date, folders: Sequence[NightFolder]) ->
 
 def _files(result: StageResult) -> list[Path]:
     """Return the products that a stage's result names."""
-    planes = [
+    planes: list[Calibrated | Reduced | Stack | Difference] = [
         *result.calibrated,
         *result.reduced,
         *result.stacks,
         *result.differences,
     ]
     files = [path for each in planes for path in (each.image, each.variance, each.mask)]
-    files += [each.photometry.catalogue for each in (*result.reduced, *result.stacks)]
+    files += [each.photometry.catalogue for each in result.reduced]
+    files += [each.photometry.catalogue for each in result.stacks]
     files += [each.convolved for each in result.differences]
     files += [each.stamp for each in result.candidates if each.stamp is not None]
     return [*files, *result.tables]

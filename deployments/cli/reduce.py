@@ -1,0 +1,41 @@
+"""``siren reduce``: a night or part of it, on this machine, without a deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deployments.cli import output
+
+STAGES = ("calibrate", "reduce", "stack", "search")
+
+
+@click.command(name="reduce", help="Reduce a night folder or part of it, without a deployment.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the products.")
+@click.option("--units", default="", help="Units, with commas; all that are there where none is named.")
+@click.option("--until", type=click.Choice(STAGES), default="search", show_default=True, help="Last stage to run.")
+@click.option("--force", multiple=True, type=click.Choice(STAGES), help="Stage to run anew; may be repeated.")
+@click.option("--night", default=None, help="Evening's date, where FOLDER holds several nights.")
+@click.option("--catalogues", type=click.Path(path_type=Path), default=None, help="Folder of reference catalogues.")
+@click.option("--references", type=click.Path(path_type=Path), default=None, help="Folder of reference images.")
+@click.option("--cpu-slots", type=click.IntRange(1, 256), default=2, show_default=True, help="CPU tasks at a time.")
+@click.option("--gpu-slots", type=click.IntRange(1, 64), default=1, show_default=True, help="GPU tasks at a time.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_json: bool, **choices: Any) -> None:
+    """Reduce FOLDER: an observatory's folder, the folder of its raw frames, or one unit's night."""
+    from deployments import reduction  # slow start-up: Prefect, Dask and the scientific libraries
+
+    place = reduction.locate(
+        folder,
+        out=out,
+        night=choices["night"],
+        units=choices["units"],
+        catalogues=choices["catalogues"],
+        references=choices["references"],
+    )
+    slots = (choices["cpu_slots"], choices["gpu_slots"])
+    report = reduction.reduce(place, out=out, until=until, force=force, slots=slots)
+    output.show(reduction.facts(report), reduction.words(report), as_json=as_json)

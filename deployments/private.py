@@ -1,0 +1,48 @@
+"""A Prefect server of one command's own: for verbs that run flows on a machine where nobody serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.settings import (
+    PREFECT_LOGGING_EXTRA_LOGGERS,
+    PREFECT_LOGGING_LEVEL,
+    temporary_settings,
+)
+
+from blocks import Cluster, Observatory
+from deployments import serve
+from tasks.records import Places
+
+
+@contextmanager
+def prefect(home: Path) -> Iterator[str]:
+    """Run a server whose state lies in ``home`` for the length of a block; give its address.
+
+    Raises
+    ------
+    ProgramError
+        Where the server does not start, with the tail of its log.
+    """
+    home = home.resolve()
+    port = serve.free_port()
+    environment = serve.house_environment(home, port)
+    quiet = {PREFECT_LOGGING_LEVEL: "WARNING", PREFECT_LOGGING_EXTRA_LOGGERS: "tasks"}
+    with temporary_settings(quiet), serve.server(home, port, environment):
+        yield f"http://{serve.HOST}:{port}"
+
+
+def place(places: Places, *, cpu_slots: int, gpu_slots: int) -> None:
+    """Save the blocks ``observatory`` and ``cluster`` for the folders of one command."""
+    Observatory(
+        raw_root=str(places.raw_root),
+        product_root=str(places.product_root),
+        alert_root=str(places.alert_root),
+        references=str(places.references),
+        astrometric_catalogue=str(places.astrometric_catalogue),
+        photometric_catalogue=str(places.photometric_catalogue),
+        telescope=places.telescope,
+    ).save("observatory", overwrite=True)
+    Cluster(cpu_slots=cpu_slots, gpu_slots=gpu_slots).save("cluster", overwrite=True)

@@ -1,0 +1,146 @@
+"""Reduce a night on this machine: find its folders, run the flow ``night`` on a server and a cluster of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from deployments import private
+from flows.night import night as night_flow
+from tasks import naming
+from tasks.errors import UnusableData
+from tasks.io import night_pages
+from tasks.records import NightReport, Places, Stage
+
+STATE = ".siren"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightPlace:
+    """A night to reduce: its date, its units, and where everything is."""
+
+    night: date
+    units: tuple[str, ...]
+    places: Places
+
+
+def locate(
+    folder: Path,
+    *,
+    out: Path,
+    night: str | None = None,
+    units: str = "",
+    catalogues: Path | None = None,
+    references: Path | None = None,
+) -> NightPlace:
+    """Find the night that ``folder`` means.
+
+    Parameters
+    ----------
+    folder
+        An observatory's folder (with ``obsdata``), the folder of its raw frames (with one folder per unit), a unit's
+        folder, or one night's folder.
+    out
+        Folder for the products.
+    night
+        Date of the evening; the only night there, where it is not named.
+    units
+        Units with commas; all that have frames of the night, where none is named.
+    catalogues, references
+        Folders of the reference catalogues and images; beside ``obsdata`` where not named.
+
+    Raises
+    ------
+    UnusableData
+        If there is no such night, or catalogues are missing; the message tells what was found.
+    """
+    raw_root, named_units, named_night = _raw_root(folder)
+    wanted = tuple(naming.unit(name.strip()) for name in units.split(",") if name.strip()) or named_units
+    chosen = _date(night) if night else named_night or _only_night(raw_root, wanted)
+    base = raw_root.parent
+    catalogues = catalogues or base / "catalogues"
+    places = Places(
+        raw_root=raw_root,
+        product_root=out,
+        alert_root=out / "alerts",
+        references=references or base / "references",
+        astrometric_catalogue=_existing(catalogues / "astrometric.ldac.fits"),
+        photometric_catalogue=_existing(catalogues / "photometric.fits"),
+    )
+    return NightPlace(night=chosen, units=wanted, places=places)
+
+
+def reduce(
+    place: NightPlace, *, out: Path, until: str = Stage.SEARCH, force: tuple[str, ...] = (), slots: tuple[int, int]
+) -> NightReport:
+    """Run the flow ``night`` and return its report."""
+    with private.prefect(out / STATE):
+        private.place(place.places, cpu_slots=slots[0], gpu_slots=slots[1])
+        stages = tuple(Stage(name) for name in force)
+        return night_flow(place.night, place.units, until=Stage(until), force=stages)
+
+
+def facts(report: NightReport) -> dict[str, Any]:
+    """Return the report's facts for a program."""
+    return {
+        "night": report.night,
+        "units": report.units,
+        "frames": {"ok": report.frames_ok, "rejected": len(report.rejected)},
+        "rejected": [{"name": each.name, "stage": each.stage, "reason": each.reason} for each in report.rejected],
+        "stacks": night_pages.stack_rows(report),
+        "candidates": night_pages.candidate_rows(report),
+        "seconds": round(report.seconds, 2),
+        "page": report.page,
+    }
+
+
+def words(report: NightReport) -> str:
+    """Return the report for a person."""
+    lines = [
+        (
+            f"night {report.night}: {report.frames_ok} frames reduced, {len(report.rejected)} rejected, "
+            f"{len(report.stacks)} stacks, {len(night_pages.survivors(report))} candidates in {report.seconds:.0f} s"
+        ),
+        *(f"  left out: {each.name} ({each.stage}): {each.reason}" for each in report.rejected),
+        f"page: {report.page}",
+    ]
+    return "\n".join(lines)
+
+
+def _raw_root(folder: Path) -> tuple[Path, tuple[str, ...], date | None]:
+    """Return the folder of raw frames, and the units and night that ``folder`` itself names."""
+    if not folder.is_dir():
+        raise UnusableData(f"{folder} is not a folder; give one night's folder, or one with a folder per unit")
+    folder = folder.resolve()
+    if naming.NIGHT_FOLDER.fullmatch(folder.name) and naming.UNIT_NAME.fullmatch(folder.parent.name):
+        return folder.parent.parent, (folder.parent.name,), naming.parse_night_folder(folder.name)[0]
+    if naming.UNIT_NAME.fullmatch(folder.name):
+        return folder.parent, (folder.name,), None
+    return (folder / "obsdata" if (folder / "obsdata").is_dir() else folder), (), None
+
+
+def _only_night(raw_root: Path, units: tuple[str, ...]) -> date:
+    names = units or tuple(path.name for path in raw_root.iterdir() if naming.UNIT_NAME.fullmatch(path.name))
+    folders = [path.name for name in names if (raw_root / name).is_dir() for path in (raw_root / name).iterdir()]
+    nights = sorted({naming.parse_night_folder(name)[0] for name in folders if naming.NIGHT_FOLDER.fullmatch(name)})
+    if len(nights) != 1:
+        found = ", ".join(map(str, nights)) or "none"
+        raise UnusableData(
+            f"{raw_root} holds nights: {found}; expected <UNIT>/YYYY-MM-DD_gainN folders, and --night where several"
+        )
+    return nights[0]
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UnusableData(f"night {text!r} is not a date of the form 2026-01-15") from error
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UnusableData(f"the catalogue {path} is not there; name its folder with --catalogues")
+    return path
