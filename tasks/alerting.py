@@ -11,7 +11,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, policies, products
-from tasks.errors import UnusableData
 from tasks.io import notices, skymaps
 from tasks.records import Alert, Decision, ParsedNotice, SkyMapSummary
 from tasks.science import alerts, decisions
@@ -28,7 +27,7 @@ def understand(path: Path, topic: str | None, root: Path) -> Alert:
     UnusableData
         If the file is no notice; a broken sky map alone is a remark.
     """
-    payload = _read(path)
+    payload = notices.read(path)
     parsed = notices.parse(payload, topic=topic)
     alert = alerts.assemble(parsed, sha256=hashlib.sha256(payload).hexdigest(), read=skymaps.read)
     kept = _keep_maps(alert, parsed, naming.AlertTree(root=root))
@@ -42,15 +41,6 @@ def decide(alert: Alert, policy: str, thresholds: str = "", previous: Decision |
     decision = decisions.decide(alert, policies.load(policy, thresholds=thresholds), previous=previous)
     log.info("%s: score %s, %s", alert.notice.event_id, decision.score, decision.summary)
     return decision
-
-
-def _read(path: Path) -> bytes:
-    """Read a notice, or one byte more than a notice may have."""
-    try:
-        with path.open("rb") as file:
-            return file.read(notices.SIZE_LIMIT + 1)
-    except OSError as error:
-        raise UnusableData(f"the notice {path} cannot be read: {error.strerror}") from error
 
 
 def _keep_maps(alert: Alert, parsed: ParsedNotice, tree: naming.AlertTree) -> Alert:

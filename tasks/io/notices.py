@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tasks.errors import UnusableData
@@ -24,6 +25,15 @@ EXPONENT_LIMIT = 1023
 """Largest power of two of a float: a longer integer is not a finite number."""
 
 GCN_KEYS = frozenset({"$schema", "mission", "instrument", "id", "event_name", "trigger_time", "alert_datetime"})
+
+
+def read(path: Path) -> bytes:
+    """Read a notice's bytes, never more than one over the limit; raises ``UnusableData`` where there are none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise UnusableData(f"the notice {path} cannot be read: {error.strerror}") from error
 
 
 def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:

@@ -1,0 +1,137 @@
+"""What a list of pointings covered of a sky map: the union of their footprints, each place counted once.
+
+A footprint is one polygon or several (a mosaic's chips) in the tangent plane of its centre: ``x`` to the east, ``y`` to
+the north, as angles in degrees from the centre along each axis. It becomes HEALPix pixels whose centres lie inside,
+small beside its polygons; the union of many is a union of ranges (:mod:`tasks.science.healpix`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import healpy
+import numpy as np
+import numpy.typing as npt
+
+from tasks.errors import UnusableData
+from tasks.records import SkyMap
+from tasks.science import footprints, healpix, skymaps
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Polygon = npt.NDArray[np.float64]
+"""Corners x, y in degrees: shape (n, 2)."""
+
+PIXELS_ACROSS = 64
+"""Pixels across the shortest side of a footprint: its area is then good to about 0.1 %."""
+
+HIGHEST_ORDER = 20
+REACH_LIMIT_DEG = 60.0
+"""Largest angle from the centre to a corner, along either axis: the tangent plane ends at 90 degrees."""
+
+BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """What pointings covered together: area in deg², probability of the map (0 to 1), distinct pointings."""
+
+    area_deg2: float
+    probability: float
+    fields: int
+
+
+def rectangle(width_deg: float, height_deg: float) -> tuple[Polygon, ...]:
+    """Return the footprint of a rectangular field, its sides along right ascension and declination."""
+    x, y = width_deg / 2, height_deg / 2
+    return (np.array([[-x, -y], [x, -y], [x, y], [-x, y]]),)
+
+
+def covered(skymap: SkyMap, ra_deg: Floats, dec_deg: Floats, *, footprint: tuple[Polygon, ...]) -> Coverage:
+    """Return what pointings with one footprint cover of a sky map.
+
+    Parameters
+    ----------
+    skymap
+        The sky map.
+    ra_deg, dec_deg
+        Centres in degrees, shape (n,); a centre that comes twice counts once.
+    footprint
+        Polygons in the tangent plane of each centre.
+
+    Raises
+    ------
+    UnusableData
+        If a polygon has no area or reaches too far from the centre.
+    """
+    _check(footprint)
+    centres = np.unique(np.stack([np.mod(ra_deg, 360.0), dec_deg], axis=-1), axis=0)
+    ranges = union(centres, footprint)
+    return Coverage(
+        area_deg2=healpix.area_deg2(ranges),
+        probability=min(skymaps.probability_in(skymap, ranges), 1.0),
+        fields=len(centres),
+    )
+
+
+def union(centres: Floats, footprint: tuple[Polygon, ...]) -> Integers:
+    """Return the union of a footprint at many centres (n, 2) as sorted ranges; a batch at a time, to bound memory."""
+    total = np.empty((0, 2), np.int64)
+    for start in range(0, len(centres), BATCH):
+        batch = [ranges for centre in centres[start : start + BATCH] for ranges in _ranges(centre, footprint)]
+        total = healpix.union(np.concatenate([total, *batch]))
+    return total
+
+
+def _ranges(centre: Floats, footprint: tuple[Polygon, ...]) -> Iterator[Integers]:
+    """Yield the ranges of each polygon at one centre."""
+    for polygon in footprint:
+        order = _order(polygon)
+        corners = np.tan(np.radians(polygon))
+        pixels = healpy.query_disc(
+            2**order, footprints.directions(*centre)[0], _reach(corners), inclusive=False, nest=True
+        )
+        points = np.stack(healpy.pix2vec(2**order, pixels, nest=True), axis=1)
+        inside = pixels[_inside(_project(points, centre), corners)].astype(np.int64)
+        yield healpix.ranges_of(inside, order)
+
+
+def _check(footprint: tuple[Polygon, ...]) -> None:
+    for polygon in footprint:
+        sides = np.ptp(polygon, axis=0) if len(polygon) >= 3 else np.zeros(2)
+        if not np.all(sides > 0) or not np.all(np.abs(polygon) <= REACH_LIMIT_DEG):
+            raise UnusableData(
+                f"a footprint of {sides} deg, expected sides above 0 and corners within {REACH_LIMIT_DEG:g}"
+            )
+
+
+def _order(polygon: Polygon) -> int:
+    """Return the order whose pixels are small beside a polygon."""
+    wanted_deg = float(np.ptp(polygon, axis=0).min()) / PIXELS_ACROSS
+    return min(footprints.order_for(wanted_deg), HIGHEST_ORDER)
+
+
+def _reach(corners: Floats) -> float:
+    """Return the radius in radians of a circle about the centre that holds the polygon, with some room."""
+    return float(np.arctan(np.hypot(*corners.T).max())) * 1.01
+
+
+def _project(points: Floats, centre: Floats) -> Floats:
+    """Project unit vectors (n, 3), less than 90 degrees away, onto the tangent plane of a centre: shape (n, 2)."""
+    ra, dec = np.radians(centre)
+    east = np.array([-np.sin(ra), np.cos(ra), 0.0])
+    north = np.array([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)])
+    depth = points @ footprints.directions(*centre)[0]
+    return np.stack([points @ east / depth, points @ north / depth], axis=-1)
+
+
+def _inside(points: Floats, corners: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which points (n, 2) lie in a polygon: a ray from each crosses its sides an odd number of times."""
+    x, y = points.T
+    inside = np.zeros(len(points), bool)
+    for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y1 != y2:
+            crosses = (y1 > y) != (y2 > y)
+            inside ^= crosses & (x < x1 + (y - y1) * (x2 - x1) / (y2 - y1))
+    return inside
