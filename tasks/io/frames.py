@@ -227,8 +227,10 @@ def _scaled(data: Image, header: Header) -> Image:
         # adding 32768 to a signed number is flipping its highest bit
         return data.astype(np.int16).view(np.uint16) ^ np.uint16(0x8000)
     if (zero, scale) == (0.0, 1.0):
-        return data.astype(np.uint8 if data.itemsize == 1 else np.float32)
-    return (data.astype(np.float64) * scale + zero).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return data.astype(np.uint8 if data.itemsize == 1 else np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # a hostile scale gives infinities, which are no values
+        return (data.astype(np.float64) * scale + zero).astype(np.float32)
 
 
 def _big_endian(rows: Image) -> bytes:
