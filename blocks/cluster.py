@@ -1,22 +1,30 @@
-"""The Dask cluster that a night runs on."""
+"""Where heavy tasks run."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from prefect.blocks.core import Block
 from pydantic import Field
 
 
 class Cluster(Block):
-    """A Dask cluster to join, or the slots of one to start on the machine of the flow."""
+    """A Dask scheduler's address, or the slots of a cluster on this machine."""
 
-    _block_type_name: ClassVar[str] = "Siren cluster"
-    _block_type_slug: ClassVar[str] = "cluster"
-    _description: ClassVar[str] = "A Dask cluster to join, or the slots of one to start."
+    _block_type_name: ClassVar[str | None] = "Cluster"
+    _block_type_slug: ClassVar[str | None] = "cluster"
+    _description: ClassVar[str | None] = "A Dask scheduler, or slots on this machine."
 
-    address: str | None = Field(
-        default=None, description="Address of a Dask scheduler, such as tcp://host:8786; none starts a cluster."
-    )
-    cpu_slots: int = Field(default=2, ge=1, description="CPU slots of a cluster that is started here.")
-    gpu_slots: int = Field(default=1, ge=1, description="GPU slots of a cluster that is started here.")
+    address: str = Field(default="", description="tcp://host:8786 of a running scheduler. Empty: a local cluster.")
+    cpus: int = Field(default=0, ge=0, le=1024, description="CPU slots of a local cluster. 0: one per core.")
+    gpus: int = Field(default=0, ge=0, le=64, description="GPU slots of a local cluster: one worker each.")
+    memory_gib: float = Field(default=0.0, ge=0.0, description="Memory of a local worker, in GiB. 0: an equal share.")
+
+    def specification(self) -> dict[str, Any]:
+        """Return the fields as plain values, for whoever starts or joins the cluster."""
+        return {
+            "address": self.address or None,
+            "cpus": self.cpus or None,
+            "gpus": self.gpus,
+            "memory_gib": self.memory_gib or None,
+        }

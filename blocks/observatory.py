@@ -1,28 +1,42 @@
-"""An observatory's places: where frames arrive, where products go, which catalogues and references it uses."""
+"""Where an observatory keeps its files."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
+import platformdirs
 from prefect.blocks.core import Block
 from pydantic import Field
 
 
 class Observatory(Block):
-    """Where an observatory keeps its frames, products, catalogues and references."""
+    """Folders, catalogues and the name of the telescope."""
 
-    _block_type_name: ClassVar[str] = "Siren observatory"
-    _block_type_slug: ClassVar[str] = "observatory"
-    _description: ClassVar[str] = "Where an observatory keeps its frames, products, catalogues and references."
+    _block_type_name: ClassVar[str | None] = "Observatory"
+    _block_type_slug: ClassVar[str | None] = "observatory"
+    _description: ClassVar[str | None] = "Folders of raw frames, products, alerts; catalogues and references."
 
-    raw_root: str = Field(default="obsdata", description="Folder with one folder of raw nights per unit.")
-    product_root: str = Field(default="products", description="Folder of the night river's products.")
-    alert_root: str = Field(default="alerts", description="Folder of notices, sky maps, plans and event pages.")
-    references: str = Field(default="references", description="Folder of reference images, one folder per filter.")
-    astrometric_catalogue: str = Field(
-        default="catalogues/astrometric.ldac.fits", description="LDAC file of stars that SCAMP solves against."
-    )
-    photometric_catalogue: str = Field(
-        default="catalogues/photometric.fits", description="Table of stars with magnitudes, for the zero points."
-    )
-    telescope: str = Field(default="7DT", description="Name of the telescope, as in its file.")
+    telescope: str = Field(default="7DT", description="Name of the telescope's description.")
+    raw_root: str = Field(default="", description="Folder of raw frames: <unit>/<night>_gain<setting>/.")
+    product_root: str = Field(default="", description="Folder of reduced images, stacks, candidates, night pages.")
+    alert_root: str = Field(default="", description="Folder of notices, sky maps, plans, event pages.")
+    astrometric_catalogue: str = Field(default="", description="LDAC file of reference positions.")
+    photometric_catalogue: str = Field(default="", description="FITS table of reference magnitudes.")
+    references: str = Field(default="", description="Folder of reference images: <filter>/ref_….fits.")
+
+    def paths(self) -> dict[str, Path]:
+        """Return every place by its field's name; one that is not set lies under this user's data folder."""
+        home = platformdirs.user_data_path("brightsiren")
+        defaults = {
+            "raw_root": home / "raw",
+            "product_root": home / "products",
+            "alert_root": home / "alerts",
+            "astrometric_catalogue": home / "catalogues" / "astrometric.ldac.fits",
+            "photometric_catalogue": home / "catalogues" / "photometric.fits",
+            "references": home / "references",
+        }
+        return {
+            name: Path(str(getattr(self, name))).expanduser() if getattr(self, name) else default
+            for name, default in defaults.items()
+        }

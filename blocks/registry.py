@@ -1,0 +1,27 @@
+"""Where the registry lives."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import platformdirs
+from prefect.blocks.core import Block
+from pydantic import Field, SecretStr
+
+
+class RegistryDatabase(Block):
+    """The database of notices, decisions, plans and the outbox."""
+
+    _block_type_name: ClassVar[str | None] = "Registry database"
+    _block_type_slug: ClassVar[str | None] = "registry"
+    _description: ClassVar[str | None] = "SQLite by default, PostgreSQL by address."
+
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="sqlite:////path/to/file or postgresql://user:password@host/name. Empty: a file of this user.",
+    )
+
+    def address(self) -> str:
+        """Return the database's address; it may hold a password, so keep it out of logs and parameters."""
+        given = self.url.get_secret_value()
+        return given or f"sqlite:///{platformdirs.user_data_path('brightsiren') / 'registry.sqlite'}"

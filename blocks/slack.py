@@ -1,0 +1,52 @@
+"""The Slack workspace that messages go to."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from prefect.blocks.core import Block
+from pydantic import Field, SecretStr
+from slack_sdk import WebClient
+
+TIMEOUT_S = 15
+
+
+class SlackWorkspace(Block):
+    """A bot's token and its channels; without a token messages are rendered to files."""
+
+    _block_type_name: ClassVar[str | None] = "Slack workspace"
+    _block_type_slug: ClassVar[str | None] = "slack"
+    _description: ClassVar[str | None] = "Where messages about events, nights and troubles are posted."
+
+    token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Bot token (xoxb-…) with chat:write, files:write and channels:history. Empty: messages become files.",
+    )
+    channel_gw: str = Field(default="", description="Channel id of significant gravitational-wave events.")
+    channel_grb: str = Field(default="", description="Channel id of bursts and transients. Empty: that of events.")
+    channel_low_significance: str = Field(default="", description="Channel id of what is not significant. Empty: test.")
+    channel_test: str = Field(default="", description="Channel id of tests and mock events. Empty: operators.")
+    channel_operators: str = Field(default="", description="Channel id of what only operators must know.")
+    url: str = Field(default="https://slack.com/api/", description="Address of Slack's interface.")
+
+    def client(self) -> WebClient | None:
+        """Return a ready client, or None without a token.
+
+        It has no retry handlers: a retry that the outbox does not know of may send a message twice.
+        """
+        token = self.token.get_secret_value()
+        if not token:
+            return None
+        return WebClient(token=token, base_url=self.url, timeout=TIMEOUT_S, retry_handlers=[])
+
+    def channels(self) -> dict[str, str]:
+        """Return the channel of each audience that has one; tests never fall back to the channel of real events."""
+        test = self.channel_test or self.channel_operators
+        chosen = {
+            "gw": self.channel_gw,
+            "grb": self.channel_grb or self.channel_gw,
+            "low-significance": self.channel_low_significance or test,
+            "test": test,
+            "operators": self.channel_operators or test,
+        }
+        return {audience: channel for audience, channel in chosen.items() if channel}
