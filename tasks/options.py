@@ -161,5 +161,8 @@ class PlanOptions:
     region: Annotated[float, Field(gt=0, lt=1)] = 0.99
     """Credible region whose tiles are considered."""
 
+    second_look: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """What probability is worth to a telescope when another one has covered it already, against 1 when none has."""
+
     program_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Deadline of the planner, in s."""

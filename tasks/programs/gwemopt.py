@@ -21,6 +21,7 @@ from astropy.io import fits
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.errors import ProgramError
+from tasks.options import PlanOptions
 from tasks.programs import run
 from tasks.records import Telescope
 
@@ -82,28 +83,31 @@ def plan(
     sky_map: Map,
     *,
     start: datetime,
-    hours: float,
-    tiles: int,
+    options: PlanOptions,
     folder: Path,
-    timeout_s: float,
     cancel_folder: Path | None = None,
 ) -> dict[str, tuple[Choice, ...]]:
     """Run gwemopt once for all ``jobs`` and return what it chose, by telescope, in time order.
 
-    ``tiles`` is the most per telescope; ``folder`` is a scratch folder, made the process's home. Later jobs plan on
-    what the earlier ones left of the map.
+    ``folder`` is a scratch folder, made the process's home. To later jobs what the earlier ones cover counts only as
+    much as a second look.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_map(sky_map, folder / "cells.fits")
     for job in jobs:
         _write_telescope(job, folder)
-    request = {"start": start.replace(tzinfo=None).isoformat(), "hours": hours, "tiles": tiles}
+    request = {
+        "start": start.replace(tzinfo=None).isoformat(),
+        "hours": options.hours,
+        "tiles": options.tiles,
+        "second_look": options.second_look,
+    }
     request_file = folder.resolve() / "request.json"
     request_file.write_text(json.dumps({**request, "jobs": [_described(job.telescope) for job in jobs]}))
     finished = run.run(
         command(request_file),
         folder=folder,
-        timeout_s=timeout_s,
+        timeout_s=options.program_timeout_s,
         environment={"HOME": str(folder.resolve()), "PYTHONWARNINGS": "ignore"},
         cancel_folder=cancel_folder,
     )

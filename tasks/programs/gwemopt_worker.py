@@ -34,12 +34,14 @@ def main(request_file: Path) -> None:
     gwemopt.params.TESSELATION_DIR = folder
     request = json.loads(request_file.read_bytes())
     sky_map = Table.read(folder / "cells.fits")
+    first = np.ones(len(sky_map), dtype=bool)
     schedule = {}
     for job in request["jobs"]:
         schedule[job["telescope"]], footprint = plan(job, request, sky_map)
         if footprint is not None:
             seen = footprint.contains_lonlat(sky_map["RA"] * u.deg, sky_map["DEC"] * u.deg)
-            sky_map["PROBDENSITY"][seen] = 0.0
+            sky_map["PROBDENSITY"][seen & first] *= request["second_look"]
+            first &= ~seen
     (folder / "schedule.json").write_text(json.dumps({"telescopes": schedule}))
 
 

@@ -42,6 +42,7 @@ from tasks.records.nights import (
     Stack,
     Stage,
 )
+from tasks.records.pictures import Outlines, SkyPicture, Zoom
 from tasks.records.policies import Comparison, Condition, Policy, Rule
 from tasks.records.reports import (
     NightFolder,
@@ -93,6 +94,7 @@ __all__ = [
     "NightFolder",
     "NightReport",
     "Notice",
+    "Outlines",
     "ParsedNotice",
     "Photometry",
     "Places",
@@ -107,6 +109,7 @@ __all__ = [
     "Site",
     "SkyMap",
     "SkyMapSummary",
+    "SkyPicture",
     "Solved",
     "SolvedBatch",
     "Stack",
@@ -118,4 +121,5 @@ __all__ = [
     "Tile",
     "Tiling",
     "Unit",
+    "Zoom",
 ]

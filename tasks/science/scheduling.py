@@ -3,8 +3,8 @@
 The telescope that is free first chooses next, so the order in which telescopes are named does not matter; of two that
 are free at once the one with the larger field does. It takes the tile with the most probability not yet covered
 by any telescope among those that are dark, high and clear of the Moon from the first to the last exposure,
-after slew or readout, whichever is longer, and settling. A telescope for which nothing uncovered is left goes on with
-what others cover but itself does not.
+after slew or readout, whichever is longer, and settling. What others have covered, but the telescope itself has not,
+still counts a little: a second look at the heart of the region is worth more than a first one at its scraps.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from tasks.options import PlanOptions
 from tasks.records import Plan, Telescope, Tile
 from tasks.science import footprints, healpix, tiling, visibility
 from tasks.science.prospects import STEP_S, Prospect, Targets, Window
@@ -24,7 +25,7 @@ from tasks.science.prospects import STEP_S, Prospect, Targets, Window
 Floats = npt.NDArray[np.float64]
 
 # a tile must bring at least this part of what the telescope's best tile holds
-WORTH = 1e-3
+WORTH = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class _Progress:
 
     prospect: Prospect
     wanted: int
+    second_look: float
     worth: float
     free_s: float
     wishes: list[Wish]
@@ -72,7 +74,7 @@ class _Progress:
 def schedule(
     prospects: Sequence[Prospect],
     targets: Targets,
-    wanted: int,
+    options: PlanOptions,
     wishes: Mapping[str, Sequence[Wish]] | None = None,
 ) -> tuple[tuple[Slot, ...], ...]:
     """Give each telescope its tiles and times.
@@ -83,8 +85,8 @@ def schedule(
         What each telescope can observe.
     targets
         What the tiles hold in common.
-    wanted
-        Most tiles per telescope.
+    options
+        Of which count the most tiles per telescope and the worth of a second look.
     wishes
         By telescope, what another engine chose: taken in its order where the timeline allows, before anything else.
 
@@ -94,9 +96,8 @@ def schedule(
         For each prospect its slots in time order; no tile twice.
     """
     residual = targets.weight.copy()
-    lanes = [
-        _begin(prospect, residual, wanted, (wishes or {}).get(prospect.telescope.name, ())) for prospect in prospects
-    ]
+    asked = wishes or {}
+    lanes = [_begin(each, residual, options, asked.get(each.telescope.name, ())) for each in prospects]
     queue = [(lane.free_s, _rank(lane), index) for index, lane in enumerate(lanes) if not lane.done]
     heapq.heapify(queue)
     while queue:
@@ -108,11 +109,12 @@ def schedule(
     return tuple(tuple(lane.slots) for lane in lanes)
 
 
-def _begin(prospect: Prospect, residual: Floats, wanted: int, wishes: Sequence[Wish]) -> _Progress:
+def _begin(prospect: Prospect, residual: Floats, options: PlanOptions, wishes: Sequence[Wish]) -> _Progress:
     held = np.asarray(prospect.sharing @ residual).ravel()
     return _Progress(
         prospect=prospect,
-        wanted=wanted,
+        wanted=options.tiles,
+        second_look=options.second_look,
         worth=WORTH * float(held.max(initial=0.0)),
         free_s=prospect.nights[0][0] if prospect.nights else np.inf,
         wishes=list(wishes),
@@ -155,14 +157,12 @@ def _granted(lane: _Progress, dawn: float) -> Slot | None:
 
 
 def _best(lane: _Progress, residual: Floats, dawn: float) -> Slot | None:
-    """Return the tile with the most uncovered probability that can be begun now, or None."""
-    own_gain = np.asarray(lane.prospect.sharing @ lane.own).ravel()
-    lane.open &= (own_gain > lane.worth) & (lane.prospect.last_start_s >= lane.free_s)
-    gain = np.asarray(lane.prospect.sharing @ residual).ravel()
-    fresh = lane.open & (gain > lane.worth)
-    rows, gain = (fresh, gain) if fresh.any() else (lane.open, own_gain)
+    """Return the tile that brings most of those that can be begun now, or None."""
+    worth = lane.second_look * lane.own + (1 - lane.second_look) * residual
+    gain = np.asarray(lane.prospect.sharing @ worth).ravel()
+    lane.open &= (gain > lane.worth) & (lane.prospect.last_start_s >= lane.free_s)
     starts = lane.free_s + _waits(lane)
-    possible = _possible(lane, starts, rows, dawn)
+    possible = _possible(lane, starts, lane.open, dawn)
     if not possible.any():
         return None
     row = int(np.argmax(np.where(possible, gain, -1.0)))

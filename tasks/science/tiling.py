@@ -59,6 +59,11 @@ class Cells:
             result[rows] = np.stack(healpy.pix2vec(2**order, self.pixel[rows], nest=True), axis=1)
         return result
 
+    def centres(self) -> tuple[Floats, Floats]:
+        """Return the centres' right ascension and declination in degrees."""
+        x, y, z = self.points().T
+        return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arcsin(z))
+
 
 def rings(telescope: Telescope) -> Tiles:
     """Return a telescope's whole grid, numbered from 0 at the south pole, ring by ring, eastwards from RA 0.

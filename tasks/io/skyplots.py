@@ -1,0 +1,158 @@
+"""Pictures of sky maps and of what plans cover of them: the whole sky in Mollweide projection, and a zoom."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.wcs import WCS
+from matplotlib import patheffects
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Polygon
+
+from tasks.records import Outlines, SkyPicture, Zoom
+
+INK = "#1d2433"
+FAINT = "#8a93a6"
+PAPER = "#ffffff"
+GLOW = LinearSegmentedColormap.from_list(
+    "glow", ["#ffffff", "#fff0d0", "#fdc878", "#f58b4c", "#d24a45", "#7c1d4f", "#3a0f3d"]
+)
+# Okabe and Ito's colours, apart for the colour-blind too, without those that drown in the map
+COLOURS = ("#0072b2", "#009e73", "#56b4e9", "#332288", "#117733", "#44aa99", "#000000", "#6a3d9a", "#1f78b4", "#33a02c")
+LEVELS = (0.5, 0.9)
+LINES: tuple[Any, ...] = ("solid", (0, (4, 2)))
+
+
+def coverage(picture: SkyPicture, *, dpi: int = 160) -> bytes:
+    """Draw the whole sky and the zoom, with the fields of every telescope, as a PNG."""
+    figure = Figure(figsize=(12.6, 6.1), facecolor=PAPER)
+    _sky(figure, (0.035, 0.16, 0.53, 0.70), picture)
+    _zoomed(figure, (0.645, 0.17, 0.335, 0.69), picture)
+    _words(figure, picture)
+    _legend(figure, picture.fields)
+    return _png(figure, dpi)
+
+
+def sky_map(picture: SkyPicture, *, dpi: int = 110) -> bytes:
+    """Draw the whole sky alone, small, as a PNG."""
+    figure = Figure(figsize=(7.2, 4.3), facecolor=PAPER)
+    _sky(figure, (0.05, 0.07, 0.90, 0.76), picture)
+    figure.text(0.05, 0.93, picture.title, fontsize=14, fontweight="bold", color=INK, va="center")
+    figure.text(0.05, 0.865, picture.subtitle, fontsize=9.5, color=INK, va="center")
+    return _png(figure, dpi)
+
+
+def _png(figure: Figure, dpi: int) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor=PAPER, metadata={"Software": "brightsiren"})
+    return buffer.getvalue()
+
+
+def _words(figure: Figure, picture: SkyPicture) -> None:
+    figure.text(0.035, 0.955, picture.title, fontsize=16, fontweight="bold", color=INK, va="center")
+    figure.text(0.035, 0.907, picture.subtitle, fontsize=10, color=INK, va="center")
+
+
+def _legend(figure: Figure, fields: tuple[Outlines, ...]) -> None:
+    handles: list[Any] = [
+        Line2D([], [], color=INK, linestyle=style, linewidth=1.1, label=f"{100 * level:.0f} % region")
+        for level, style in zip(LEVELS, LINES, strict=True)
+    ]
+    for index, each in enumerate(fields):
+        colour = _colour(index)
+        handles.append(Patch(edgecolor=colour, facecolor=to_rgba(colour, 0.25), linewidth=1.4, label=each.label))
+    figure.legend(handles=handles, loc="lower center", ncols=min(4, len(handles)), frameon=False, fontsize=9)
+
+
+def _colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def _shades(density: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return densities as 0 to 1 of the largest, by square root, so that faint parts show."""
+    return np.asarray(np.sqrt(density / max(float(density.max()), 1e-300)))
+
+
+def _sky(figure: Figure, place: tuple[float, float, float, float], picture: SkyPicture) -> None:
+    """Draw the whole sky, RA 12h in the middle and growing to the left."""
+    axes: Any = figure.add_axes(place, projection="mollweide")
+    ny, nx = picture.density.shape
+    x = np.radians(180 - (np.arange(nx) + 0.5) * 360 / nx)[::-1]
+    y = np.radians((np.arange(ny) + 0.5) * 180 / ny - 90)
+    axes.pcolormesh(
+        x, y, _shades(picture.density)[:, ::-1], cmap=GLOW, vmin=0, vmax=1, shading="nearest", rasterized=True
+    )
+    axes.contour(x, y, picture.level[:, ::-1], levels=LEVELS, colors=INK, linewidths=0.7, linestyles=LINES)
+    for index, each in enumerate(picture.fields):
+        _fill(axes, _on_sky(each.corners_deg), _colour(index), width=0.6)
+    axes.grid(visible=True, color=FAINT, linewidth=0.35, alpha=0.7)
+    axes.set_longitude_grid(45)
+    axes.set_latitude_grid(30)
+    axes.set_xticklabels([f"{hours}h" for hours in (21, 18, 15, 12, 9, 6, 3)])
+    axes.tick_params(labelsize=8.5, colors=INK)
+    halo = [patheffects.withStroke(linewidth=2, foreground=PAPER)]
+    for label in axes.get_xticklabels():
+        label.set_path_effects(halo)
+    axes.spines["geo"].set_edgecolor(INK)
+    axes.spines["geo"].set_linewidth(0.9)
+
+
+def _on_sky(corners_deg: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Turn outlines into the projection's radians; those over the edge are drawn at both edges."""
+    x = np.radians(180 - np.mod(corners_deg[..., 0], 360))
+    x = x[:, :1] + (np.mod(x - x[:, :1] + np.pi, 2 * np.pi) - np.pi)
+    outlines = np.stack([x, np.radians(corners_deg[..., 1])], axis=-1)
+    over = np.abs(x).max(axis=1) > np.pi
+    shift = np.array([2 * np.pi, 0.0]) * np.sign(x[over].mean(axis=1))[:, None, None]
+    return np.concatenate([outlines, outlines[over] - shift])
+
+
+def _fill(axes: Any, outlines: npt.NDArray[np.float64], colour: str, *, width: float, **more: Any) -> None:
+    face = to_rgba(colour, 0.14)
+    axes.add_collection(PolyCollection(list(outlines), facecolors=face, edgecolors=colour, linewidths=width, **more))
+
+
+def _zoomed(figure: Figure, place: tuple[float, float, float, float], picture: SkyPicture) -> None:
+    """Draw the region in the tangent plane with its coordinates."""
+    wcs = _plane(picture.zoom)
+    axes: Any = figure.add_axes(place, projection=wcs)
+    zoom = picture.zoom
+    axes.imshow(_shades(zoom.density), cmap=GLOW, vmin=0, vmax=1, origin="lower", interpolation="nearest")
+    axes.contour(zoom.level, levels=LEVELS, colors=INK, linewidths=1.0, linestyles=LINES)
+    for index, each in enumerate(picture.fields):
+        for outline in each.corners_deg:
+            if (pixels := _in_plane(wcs, outline, zoom)) is not None:
+                colour = _colour(index)
+                axes.add_patch(Polygon(pixels, facecolor=to_rgba(colour, 0.12), edgecolor=colour, linewidth=1.2))
+    size = len(zoom.density)
+    axes.set_xlim(-0.5, size - 0.5)
+    axes.set_ylim(-0.5, size - 0.5)
+    axes.coords.grid(visible=True, color=FAINT, linewidth=0.4, alpha=0.8)
+    axes.coords[0].set_axislabel("right ascension", fontsize=9.5)
+    axes.coords[1].set_axislabel("declination", fontsize=9.5, minpad=0.6)
+    for coordinate in axes.coords:
+        coordinate.set_ticklabel(size=8.5, exclude_overlapping=True)
+
+
+def _plane(zoom: Zoom) -> WCS:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [zoom.ra_deg, zoom.dec_deg]
+    wcs.wcs.crpix = [(len(zoom.density) + 1) / 2] * 2
+    wcs.wcs.cdelt = [-zoom.scale_deg, zoom.scale_deg]
+    return wcs
+
+
+def _in_plane(wcs: WCS, outline: npt.NDArray[np.float64], zoom: Zoom) -> npt.NDArray[np.float64] | None:
+    """Return an outline in pixels, or None where it lies behind the plane."""
+    ra, dec = np.radians(outline[:, 0] - zoom.ra_deg), np.radians(outline[:, 1])
+    centre = np.radians(zoom.dec_deg)
+    if np.any(np.sin(centre) * np.sin(dec) + np.cos(centre) * np.cos(dec) * np.cos(ra) <= 0.1):
+        return None
+    return np.stack(wcs.world_to_pixel_values(outline[:, 0], outline[:, 1]), axis=1)

@@ -1,0 +1,242 @@
+"""Plans: which tile which telescope observes when, for a notice or a sky map, with tables and pictures."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import naming, products, telescopes
+from tasks.errors import MissingPart, ProgramError, UnusableData
+from tasks.io import galaxy_tables, notices, plan_tables, skymaps, skyplots
+from tasks.options import PlanOptions
+from tasks.programs import gwemopt
+from tasks.records import MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
+from tasks.science import error_circles, footprints, galaxies, healpix, pictures, prospects, scheduling, tiling
+
+log = logging.getLogger(__name__)
+
+FITS_MARKS = (b"SIMPLE  ", b"\x1f\x8b")
+# the more a map says, the better: a coincidence before the event alone, before what a burst monitor drew
+PREFERRED = (MapRole.COMBINED, MapRole.GW, MapRole.HEALPIX)
+# gwemopt gets this many tiles for each that is asked: it needs seconds for a thousand
+TILES_PER_WISH = 6
+TILES_AT_LEAST = 100
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Aim:
+    """What is planned for: a sky map, and for a good position the one field centred on it."""
+
+    sky_map: SkyMap
+    notice: Notice | None = None
+    centre_deg: tuple[float, float] | None = None
+
+
+@task(cache_policy=NO_CACHE, task_run_name="plan-{event_id}")
+def make_plans(
+    source: Path,
+    names: tuple[str, ...],
+    options: PlanOptions,
+    event_id: str,
+    start: datetime | None = None,
+    galaxy_file: Path | None = None,
+    cancel_folder: Path | None = None,
+) -> tuple[Plan, ...]:
+    """Plan telescopes for a notice or sky map; one process for all of them. A file ``CANCEL`` in a folder stops it."""
+    began = time.monotonic()
+    aim = read_aim(source)
+    known = tuple(telescopes.load(name) for name in dict.fromkeys(names))
+    window = window_from(start or datetime.now(UTC), options)
+    made = plan_aim(
+        aim, known, window, options, event_id=event_id, galaxy_file=galaxy_file, cancel_folder=cancel_folder
+    )
+    log.info("%s: planned %s in %.1f s", event_id, _counts(made), time.monotonic() - began)
+    return tuple(replace(plan, seconds=time.monotonic() - began) for plan in made)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="write-plans-{folder.name}")
+def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path) -> tuple[Path, ...]:
+    """Write plan.json, ALL.txt, each telescope's table and CSV, and the pictures; return the files."""
+    sky_map = read_aim(source).sky_map
+    known = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
+    probability, area = scheduling.joint(plans, known, footprints.curve(sky_map))
+    texts = {"plan.json": plan_tables.json_text(plans, probability=probability, area_deg2=area)}
+    texts |= {"ALL.txt": plan_tables.all_tables(plans)}
+    texts |= {f"tiles_{naming.slug(plan.telescope)}.txt": plan_tables.text_table(plan) for plan in plans}
+    texts |= {f"tiles_{naming.slug(plan.telescope)}.csv": plan_tables.csv_table(plan) for plan in plans}
+    for name, text in texts.items():
+        products.write_text(folder / name, text)
+    picture = _picture(sky_map, plans, known, probability, area)
+    products.write_bytes(folder / "coverage.png", skyplots.coverage(picture))
+    return (*(folder / name for name in texts), folder / "coverage.png")
+
+
+@task(cache_policy=NO_CACHE, task_run_name="picture-{target.name}")
+def draw_sky_map(source: Path, target: Path, title: str, subtitle: str = "") -> Path:
+    """Draw a notice's sky map, small, for messages; return the PNG."""
+    picture = pictures.picture(read_aim(source).sky_map, title=title, subtitle=subtitle)
+    products.write_bytes(target, skyplots.sky_map(picture))
+    return target
+
+
+def read_aim(source: Path) -> Aim:
+    """Read what to plan for from a sky map or a notice, whichever the file is.
+
+    Raises
+    ------
+    UnusableData
+        If the file is neither, or a notice with neither map nor position.
+    """
+    try:
+        payload = source.read_bytes()
+    except OSError as error:
+        raise UnusableData(f"{source.name} cannot be read: {error.strerror}") from error
+    if payload.startswith(FITS_MARKS):
+        return Aim(sky_map=skymaps.read(payload))
+    parsed = notices.parse(payload)
+    role = next((role for role in PREFERRED if role in parsed.maps), None)
+    if role is not None:
+        return Aim(sky_map=skymaps.read(parsed.maps[role]), notice=parsed.notice)
+    return _positioned(parsed.notice)
+
+
+def _positioned(notice: Notice) -> Aim:
+    if notice.ra_deg is None or notice.dec_deg is None or notice.retraction:
+        words = "is a retraction" if notice.retraction else "has neither a sky map nor a position"
+        raise UnusableData(f"notice {notice.event_id} {words}: there is nothing to plan")
+    error_deg = notice.error_deg or 0.0
+    containment = notice.containment if notice.containment and 0 < notice.containment < 1 else None
+    sky_map = error_circles.gaussian_map(
+        notice.ra_deg, notice.dec_deg, error_deg=error_deg, containment=containment or error_circles.USUAL_CONTAINMENT
+    )
+    small = error_deg < error_circles.ONE_FIELD_DEG
+    return Aim(sky_map=sky_map, notice=notice, centre_deg=(notice.ra_deg, notice.dec_deg) if small else None)
+
+
+def window_from(start: datetime, options: PlanOptions) -> prospects.Window:
+    """Return the window that begins at ``start`` (UTC where it does not say)."""
+    aware = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
+    return prospects.Window(start=aware, end=aware + timedelta(hours=options.hours))
+
+
+def plan_aim(
+    aim: Aim,
+    known: Sequence[Telescope],
+    window: prospects.Window,
+    options: PlanOptions,
+    *,
+    event_id: str,
+    galaxy_file: Path | None = None,
+    cancel_folder: Path | None = None,
+) -> tuple[Plan, ...]:
+    """Plan one field on a good position, the likely host galaxies where a catalogue is given, else tiles of the map."""
+    if aim.centre_deg is not None or galaxy_file is not None:
+        return _plan_fields(aim, known, window, options, event_id=event_id, galaxy_file=galaxy_file)
+    survey = prospects.survey(aim.sky_map, known, window, options)
+    wishes: Mapping[str, Sequence[scheduling.Wish]] = {}
+    engine: str = options.engine
+    remarks: tuple[str, ...] = ()
+    if engine == "gwemopt":
+        try:
+            wishes = _ask_gwemopt(survey, window, options, cancel_folder)
+        except (ProgramError, MissingPart) as error:
+            log.warning("%s: %s; planned without it", event_id, error)
+            engine, remarks = "siren", (f"planned by siren: {error}",)
+    slots = scheduling.schedule(survey.prospects, survey.targets, options, wishes)
+    made = scheduling.plans(survey.prospects, slots, survey.along, window, event_id=event_id, engine=engine)
+    return tuple(replace(plan, remarks=remarks) for plan in made)
+
+
+def _plan_fields(
+    aim: Aim,
+    known: Sequence[Telescope],
+    window: prospects.Window,
+    options: PlanOptions,
+    *,
+    event_id: str,
+    galaxy_file: Path | None,
+) -> tuple[Plan, ...]:
+    """Plan given fields with the native engine: there are few, and no grid to choose from."""
+    if aim.centre_deg is not None:
+        (fields, targets), called = error_circles.centred(*aim.centre_deg), "position"
+    else:
+        catalogue = galaxy_tables.read(galaxy_file or Path())
+        fields, targets = galaxies.fields(catalogue, galaxies.weights(catalogue, aim.sky_map))
+        called = "likely host galaxies"
+    seen = prospects.around(fields, targets, known, window, called=called)
+    slots = scheduling.schedule(seen, targets, options)
+    along = footprints.curve(aim.sky_map)
+    return scheduling.plans(seen, slots, along, window, event_id=event_id, engine="siren")
+
+
+def _ask_gwemopt(
+    survey: prospects.Survey, window: prospects.Window, options: PlanOptions, cancel_folder: Path | None
+) -> dict[str, tuple[scheduling.Wish, ...]]:
+    """Let gwemopt choose and order tiles for the telescopes that can observe any, larger fields first."""
+    able = [each for each in survey.prospects if len(each.tiles)]
+    able.sort(key=lambda each: (each.nights[0][0], -each.telescope.field_of_view.area_deg2, each.telescope.name))
+    if not able:
+        return {}
+    rows = {each.telescope.name: _promising(each, survey.targets, options) for each in able}
+    jobs = [_job(each, rows[each.telescope.name]) for each in able]
+    with tempfile.TemporaryDirectory(prefix="gwemopt-") as scratch:
+        chosen = gwemopt.plan(
+            jobs,
+            _small_map(survey.cells),
+            start=window.start,
+            options=options,
+            folder=Path(scratch),
+            cancel_folder=cancel_folder,
+        )
+    return {
+        name: tuple(
+            scheduling.Wish(row=int(rows[name][choice.row]), not_before_s=choice.start.timestamp())
+            for choice in choices
+        )
+        for name, choices in chosen.items()
+    }
+
+
+def _promising(prospect: prospects.Prospect, targets: prospects.Targets, options: PlanOptions) -> list[int]:
+    """Return the rows of the tiles with most probability, as many as are worth giving to gwemopt."""
+    held = np.asarray(prospect.sharing @ targets.weight).ravel()
+    most = TILES_PER_WISH * options.tiles + TILES_AT_LEAST
+    return sorted(np.argsort(-held, kind="stable")[:most].tolist())
+
+
+def _job(prospect: prospects.Prospect, rows: list[int]) -> gwemopt.Job:
+    tiles = prospect.tiles.take(np.array(rows))
+    return gwemopt.Job(telescope=prospect.telescope, centres_deg=np.stack([tiles.ra_deg, tiles.dec_deg], axis=1))
+
+
+def _small_map(cells: tiling.Cells) -> gwemopt.Map:
+    ra_deg, dec_deg = cells.centres()
+    return gwemopt.Map(
+        uniq=cells.pixel + (np.int64(4) << (2 * cells.order)),
+        density=cells.probability / healpix.PIXEL_SR[cells.order],
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
+    )
+
+
+def _picture(
+    sky_map: SkyMap, plans: Sequence[Plan], known: Mapping[str, Telescope], probability: float, area: float
+) -> SkyPicture:
+    event = plans[0].event_id if plans else "no plan"
+    begins = [plan.tiles[0].start for plan in plans if plan.tiles and plan.tiles[0].start]
+    first = f", first exposure {min(begins):%Y-%m-%d %H:%M} UTC" if begins else ""
+    words = f"{100 * probability:.1f} % of the probability in {area:.1f} deg²{first}"
+    return pictures.picture(sky_map, title=event, subtitle=words, plans=plans, telescopes=known)
+
+
+def _counts(made: Sequence[Plan]) -> str:
+    return ", ".join(f"{plan.telescope} {len(plan.tiles)} tiles ({100 * plan.probability:.1f} %)" for plan in made)
