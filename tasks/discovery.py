@@ -19,8 +19,9 @@ from tasks import naming, products
 from tasks.io import frames, images
 from tasks.options import SearchOptions
 from tasks.records import Candidate, CandidateBatch, Difference
-from tasks.science import arrays, detection, flags, stamps, stars
-from tasks.science.detection import Detections, Planes
+from tasks.science import arrays, detection, filtering, flags, stamps, stars
+from tasks.science.filtering import Planes
+from tasks.science.measurement import Detections
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def _planes(difference: Difference) -> Planes:
     convolved, variance, bits, science = (xp.asarray(frames.read_image(path)[0]) for path in others)
     psf, _ = frames.read_image(naming.psf_of(difference.image))
     widths = (images.number(header, key) or 1.0 for key in ("FWHMSCI", "FWHMREF"))
-    return detection.planes(
+    return filtering.planes(
         xp.asarray(image),
         convolved,
         variance,

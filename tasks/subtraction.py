@@ -21,7 +21,7 @@ from tasks.io.images import Planes
 from tasks.options import SearchOptions
 from tasks.programs import hotpants
 from tasks.records import Difference, Stack
-from tasks.science import arrays, detection, exposures, registration, sfft_engine, stars, subtraction
+from tasks.science import arrays, exposures, filtering, registration, sfft_engine, stars, subtraction
 from tasks.science.exposures import Exposure
 from tasks.science.stars import Stars
 from tasks.science.subtraction import Subtraction
@@ -126,10 +126,10 @@ def difference(science: Planes, reference: Planes, options: SearchOptions, *, on
     raise _all_failed(errors)
 
 
-def searchable(result: Result) -> detection.Planes:
+def searchable(result: Result) -> filtering.Planes:
     """Return what a search needs of a subtraction that is still in memory."""
     made = result.subtraction
-    return detection.planes(
+    return filtering.planes(
         made.difference,
         made.convolved,
         made.variance,

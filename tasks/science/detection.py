@@ -1,198 +1,20 @@
-"""Find what is left on a difference image, of either sign, and measure it.
-
-The PSF is the filter: at every pixel ``flux = sum(P D / V) / sum(P^2 / V)`` is the best estimate of a point source's
-flux there, and ``S/N = flux sqrt(sum(P^2 / V))``. Variance planes know nothing of the noise's correlation, so the S/N is
-divided by its own scatter where that is larger than one.
-
-References
-----------
-Zackay and Ofek 2017, ApJ 836, 187 (detection on images with a known PSF).
-"""
+"""Find what is left on a difference image, of either sign, and measure it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from tasks.errors import UnusableData
-from tasks.records import MaskBit
-from tasks.science import arrays, kernels
-from tasks.science.arrays import Array
+from tasks.science import arrays, filtering, measurement
+from tasks.science.filtering import Maps, Planes
+from tasks.science.measurement import Detections
 from tasks.science.stars import Floats
 
-Booleans = np.ndarray[Any, Any]
-
-MESH_PX = 128
-SMALLEST_MESH_PX = 16
-DIPOLE_REACH = 1.5  # FWHM: the lobes of a shifted star, filtered with the PSF, are 1.2 FWHM apart
-APERTURES_FWHM = (0.75, 1.5)  # radii of the inner and outer aperture
-RING_FWHM = (2.5, 4.0)
-PSF_ERROR = 0.1
-# wings of a bright source that reach the ring, as part of its peak
-WINGS = 0.002
-COVERED = 0.5  # part of the PSF's weight that must lie on good pixels for a detection
-
-
-@dataclass(frozen=True, kw_only=True)
-class Maps:
-    """What the matched filter says of every pixel, (ny, nx): S/N and flux in ADU; ``scatter`` of the raw S/N."""
-
-    snr: Array
-    flux: Array
-    scatter: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planes:
-    """A difference with what belongs to it: all (ny, nx), ``psf`` square of unit sum, masks True = bad.
-
-    ``science`` and ``reference`` are the two images that were subtracted, sky included; ``covered`` is True where the reference has data, ``filled`` where the engine wrote a value for want of data.
-    """
-
-    difference: Array
-    variance: Array
-    mask: Array
-    science: Array
-    reference: Array
-    covered: Array
-    filled: Array
-    saturated: Array
-    psf: Floats
-    fwhm_px: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Detections:
-    """Sources on a difference, the most significant first: one value each.
-
-    ``sign`` is +1 for light that is new, -1 for light that is gone; ``flux`` is signed. Lengths are in px, fluxes in ADU.
-    ``width`` and ``ellipticity`` are from windowed second moments, the former relative to the PSF's.
-    """
-
-    x: Floats
-    y: Floats
-    sign: Any
-    snr: Floats
-    flux: Floats
-    flux_error: Floats
-    aperture_flux: Floats
-    aperture_error: Floats
-    width: Floats
-    ellipticity: Floats
-    chi2: Floats
-    delta_mag: Floats
-    background: Floats
-    background_error: Floats
-    opposite_ratio: Floats
-    opposite: Any
-    dark: Floats
-    below: Floats
-    masked_core: Any
-    masked_weight: Floats
-    filled: Any
-    uncovered: Any
-    extraction: Any
-    star_ratio: Floats
-
-    def __len__(self) -> int:
-        """Return the number of detections."""
-        return len(self.x)
-
-    def where(self, keep: Any) -> Detections:
-        """Return those that ``keep`` (booleans or indices) selects."""
-        return Detections(**{name: getattr(self, name)[keep] for name in self.__dataclass_fields__})
-
-
-def planes(
-    difference: Array,
-    convolved: Array,
-    variance: Array,
-    bits: Array,
-    science: Array,
-    *,
-    direction: str,
-    kernel_sum: float,
-    psf: Floats,
-    fwhm_px: float,
-) -> Planes:
-    """Gather what a search needs from the products of a subtraction.
-
-    Parameters
-    ----------
-    bits
-        Mask bits (``MaskBit``) of the difference, uint8, (ny, nx).
-    direction, kernel_sum
-        As in ``Difference``: with ``science`` the reference is what the difference took from the convolved image.
-    """
-    forward = direction == "reference"
-    before = science if forward else convolved * kernel_sum
-    return Planes(
-        difference=difference,
-        variance=variance,
-        mask=bits != 0,
-        science=before,
-        reference=convolved if forward else before - difference,
-        covered=(bits & MaskBit.NO_DATA) == 0,
-        filled=(bits & MaskBit.INTERPOLATED) != 0,
-        saturated=(bits & MaskBit.SATURATED) != 0,
-        psf=psf,
-        fwhm_px=fwhm_px,
-    )
-
-
-def matched_filter(image: Array, variance: Array, mask: Array, psf: Floats) -> Maps:
-    """Return S/N and flux of a point source at each pixel; both are 0 where the PSF falls mostly on bad pixels."""
-    xp = arrays.array_namespace(image)
-    good = ~mask & (variance > 0) & xp.isfinite(image)
-    # one scale for all, so that single precision is enough whatever the unit
-    unit = float(xp.median(variance[good])) if bool(good.any()) else 1.0
-    weight = xp.where(good, unit / xp.where(good, variance, 1), 0).astype(xp.float32)
-    turned = psf[::-1, ::-1]
-    numerator = kernels.convolve(xp.where(good, image, 0) * weight, turned)
-    denominator = kernels.convolve(weight, turned**2)
-    share = kernels.convolve(good.astype(xp.float32), turned)
-    usable = (share > COVERED) & (denominator > 0)
-    denominator = xp.where(usable, denominator, 1)
-    flux = xp.where(usable, numerator / denominator, 0)
-    snr = flux * xp.sqrt(denominator / unit)
-    scatter = mesh(snr, mask | ~usable, spread=True)
-    return Maps(
-        snr=snr / xp.clip(scatter, 1, None),
-        flux=flux,
-        scatter=float(xp.median(scatter)),
-    )
-
-
-def mesh(image: Array, mask: Array, *, size: int = MESH_PX, spread: bool = False) -> Array:
-    """Return the median (or with ``spread`` the nMAD) of blocks of ``size`` px, interpolated to every pixel."""
-    xp = arrays.array_namespace(image)
-    ny, nx = image.shape
-    rows, columns = max(1, round(ny / size)), max(1, round(nx / size))
-    host, bad = arrays.to_host(image), arrays.to_host(mask)
-    overall = _statistic(host[~bad], spread=spread, fallback=1.0 if spread else 0.0)
-    blocks = np.full((rows, columns), overall)
-    for i, j in np.ndindex(rows, columns):
-        cut = np.s_[i * ny // rows : (i + 1) * ny // rows, j * nx // columns : (j + 1) * nx // columns]
-        values = host[cut][~bad[cut]]
-        if values.size >= SMALLEST_MESH_PX**2:
-            blocks[i, j] = _statistic(values, spread=spread, fallback=overall)
-    blocks = ndimage.median_filter(blocks, size=3, mode="nearest")
-    y, x = (np.arange(n) + 0.5 for n in (ny, nx))
-    grid_y, grid_x = y * rows / ny - 0.5, x * columns / nx - 0.5
-    along = np.stack([np.interp(grid_x, np.arange(columns), line) for line in blocks])
-    low = np.clip(np.floor(grid_y).astype(int), 0, rows - 1)
-    high = np.minimum(low + 1, rows - 1)
-    part = np.clip(grid_y - low, 0, 1)[:, None]
-    return xp.asarray((along[low] * (1 - part) + along[high] * part).astype(np.float32))
-
-
-def _statistic(values: Floats, *, spread: bool, fallback: float) -> float:
-    if values.size == 0:
-        return fallback
-    return float(arrays.nmad(values)) if spread else float(np.median(values))
+# a neighbour of the highest pixel is taken to be at least this high: noise can make it anything
+LOWEST_NEIGHBOUR = 0.2
 
 
 def detect(planes: Planes, *, threshold: float) -> tuple[Detections, Maps]:
@@ -205,238 +27,35 @@ def detect(planes: Planes, *, threshold: float) -> tuple[Detections, Maps]:
     """
     if bool(planes.mask.all()):
         raise UnusableData("no pixel of the difference is good: science image and reference share none")
-    level = mesh(planes.difference, planes.mask)
+    level = filtering.mesh(planes.difference, planes.mask)
     flat = planes.difference - level
-    maps = matched_filter(flat, planes.variance, planes.mask, planes.psf)
-    x, y, column, row = peaks(arrays.to_host(maps.snr), threshold=threshold, radius_px=planes.fwhm_px)
-    return _measure(planes, arrays.to_host(flat), maps, x, y, column, row), maps
+    maps = filtering.matched_filter(flat, planes.variance, planes.mask, planes.psf)
+    x, y, column, row, gain = peaks(arrays.to_host(maps.snr), threshold=threshold, radius_px=planes.fwhm_px)
+    found = measurement.measure(planes, arrays.to_host(flat), maps, x, y, column, row, gain)
+    return found.where(np.argsort(-np.abs(found.snr), kind="stable")), maps
 
 
-def peaks(snr: Floats, *, threshold: float, radius_px: float) -> tuple[Floats, Floats, Any, Any]:
-    """Return the extremes of |S/N|, one within ``radius_px``, most significant first: x, y and their pixels.
+def peaks(snr: Floats, *, threshold: float, radius_px: float) -> tuple[Floats, Floats, Any, Any, Floats]:
+    """Return the extremes of |S/N|, one within 0.7 of ``radius_px``: x, y, their pixels, height over the pixel's.
 
-    The position between pixels is the vertex of parabolas through the highest pixel and its neighbours.
+    The position between pixels is the top of Gaussians through the highest pixel and its neighbours.
     """
     height = np.abs(snr)
     reach = max(1, round(0.7 * radius_px))
     highest = ndimage.maximum_filter(height, size=2 * reach + 1, mode="constant")
     row, column = np.nonzero((height >= threshold) & (height == highest))
-    order = np.argsort(-height[row, column], kind="stable")
-    row, column = row[order], column[order]
     padded = np.pad(height, 1, mode="edge")
-    x = column + _vertex(*(padded[row + 1, column + 1 + step] for step in (-1, 0, 1)))
-    y = row + _vertex(*(padded[row + 1 + step, column + 1] for step in (-1, 0, 1)))
-    return x, y, column, row
+    along_x = [padded[row + 1, column + 1 + step] for step in (-1, 0, 1)]
+    along_y = [padded[row + 1 + step, column + 1] for step in (-1, 0, 1)]
+    (dx, up_x), (dy, up_y) = _top(*along_x), _top(*along_y)
+    return column + dx, row + dy, column, row, up_x * up_y
 
 
-def _vertex(left: Floats, middle: Floats, right: Floats) -> Floats:
-    curvature = 2 * middle - left - right
-    shift = np.where(curvature > 0, (right - left) / (2 * np.where(curvature > 0, curvature, 1)), 0)
-    return np.asarray(np.clip(shift, -0.5, 0.5))
-
-
-def _measure(planes: Planes, flat: Floats, maps: Maps, x: Floats, y: Floats, column: Any, row: Any) -> Detections:
-    """Measure each detection on the stamps around it."""
-    half = int(np.ceil(RING_FWHM[1] * planes.fwhm_px))
-    radius = np.hypot(*np.meshgrid(*[np.arange(-half, half + 1)] * 2)) / planes.fwhm_px
-    snr, flux = (arrays.to_host(plane)[row, column] for plane in (maps.snr, maps.flux))
-    sign = np.where(snr >= 0, 1, -1)
-    data = windows(flat, row, column, half, fill=0.0) * sign[:, None, None]
-    noise = windows(planes.variance, row, column, half, fill=np.inf)
-    bad = windows(planes.mask, row, column, half, fill=True).astype(bool)
-    psf = _fitted(planes.psf, half)
-    level, level_error = _ring(data, bad, radius)
-    shape = _moments(data, x - column, y - row, planes)
-    return Detections(
-        x=x,
-        y=y,
-        sign=sign,
-        snr=snr,
-        flux=flux,
-        flux_error=np.abs(flux) / np.maximum(np.abs(snr), 1e-9),
-        **_apertures(data, noise, bad, radius, sign),
-        **shape,
-        chi2=_chi2(data, noise, bad, psf, np.abs(flux), radius, x - column, y - row),
-        background=level * sign,
-        background_error=np.hypot(level_error, WINGS * np.abs(flux) * psf.max()),
-        **_opposite(maps, row, column, sign, planes.fwhm_px),
-        dark=_darkness(planes, row, column, sign),
-        below=_below(data, bad, level, radius, planes),
-        **_masks(planes, row, column, bad, psf, radius, half),
-        star_ratio=_star_ratio(planes, row, column, flux, psf, half, radius),
-    )
-
-
-def windows(image: Array, row: Any, column: Any, half: int, *, fill: float) -> Floats:
-    """Return the squares around pixels, (n, 2 half + 1, 2 half + 1), on the host; ``fill`` beyond the border."""
-    host = np.pad(arrays.to_host(image), half, constant_values=fill)
-    steps = np.arange(2 * half + 1)
-    return np.asarray(host[row[:, None, None] + steps[:, None], column[:, None, None] + steps[None, :]])
-
-
-def _fitted(psf: Floats, half: int) -> Floats:
-    """Return the PSF padded or cut to (2 half + 1) square."""
-    own = psf.shape[0] // 2
-    return np.pad(psf, half - own) if own <= half else psf[own - half : own + half + 1, own - half : own + half + 1]
-
-
-def _ring(data: Floats, bad: Booleans, radius: Floats) -> tuple[Floats, Floats]:
-    """Return the median of the ring around each detection and its error."""
-    values = _ring_values(data, bad, radius)
-    count = np.isfinite(values).sum(axis=1)
-    scatter = np.asarray(arrays.nmad(values, axis=1))
-    # of a median, sqrt(pi / 2) that of a mean
-    return np.nanmedian(values, axis=1), np.sqrt(np.pi / 2) * scatter / np.sqrt(np.maximum(count, 1))
-
-
-def _ring_values(data: Floats, bad: Booleans, radius: Floats) -> Floats:
-    """Return the good pixels of the ring, (n, pixels), NaN where bad; zero where all are."""
-    ring = (radius >= RING_FWHM[0]) & (radius <= RING_FWHM[1])
-    values = np.where(bad[:, ring], np.nan, data[:, ring])
-    values[np.isnan(values).all(axis=1)] = 0.0
-    return np.asarray(values)
-
-
-def _apertures(data: Floats, noise: Floats, bad: Booleans, radius: Floats, sign: Any) -> dict[str, Floats]:
-    """Sum the outer aperture, and compare it with the inner one in magnitudes."""
-    inner, outer = (radius <= limit for limit in APERTURES_FWHM)
-    clean = np.where(bad, 0, data)
-    small, large = clean[:, inner].sum(axis=1), clean[:, outer].sum(axis=1)
-    error = np.sqrt(np.where(bad | ~np.isfinite(noise), 0, noise)[:, outer].sum(axis=1))
-    ratio = np.where((small > 0) & (large > 0), small / np.where(large > 0, large, 1), np.nan)
-    return {
-        "aperture_flux": large * sign,
-        "aperture_error": error,
-        "delta_mag": -2.5 * np.log10(np.where(ratio > 0, ratio, np.nan)),
-    }
-
-
-def concentration(image: Array, x: Floats, y: Floats, *, fwhm_px: float) -> Floats:
-    """Return magnitude (inner aperture) minus magnitude (outer aperture) of stars on a sky-subtracted image."""
-    half = int(np.ceil(RING_FWHM[1] * fwhm_px))
-    radius = np.hypot(*np.meshgrid(*[np.arange(-half, half + 1)] * 2)) / fwhm_px
-    row, column = np.round(y).astype(int), np.round(x).astype(int)
-    data = windows(image, row, column, half, fill=0.0)
-    nothing = np.zeros(data.shape, dtype=bool)
-    level, _ = _ring(data, nothing, radius)
-    return _apertures(data - level[:, None, None], data, nothing, radius, np.ones(len(row)))["delta_mag"]
-
-
-def concentration_of_psf(planes: Planes) -> float:
-    """Return the same magnitude of the difference's PSF."""
-    centre = np.array([float(planes.psf.shape[0] // 2)])
-    return float(concentration(planes.psf, centre, centre, fwhm_px=planes.fwhm_px)[0])
-
-
-def _moments(data: Floats, dx: Floats, dy: Floats, planes: Planes) -> dict[str, Floats]:
-    """Return width over the PSF's and ellipticity, from moments under a Gaussian window as wide as the PSF."""
-    half = data.shape[-1] // 2
-    sigma = planes.fwhm_px / kernels.SIGMA_TO_FWHM
-    mine = _window_moments(data, dx, dy, sigma)
-    point = _window_moments(_fitted(planes.psf, half)[None], np.zeros(1), np.zeros(1), sigma)
-    size, size_psf = ((m[0] + m[1]) / 2 for m in (mine, point))
-    spread = np.hypot(mine[0] - mine[1], 2 * mine[2]) / 2
-    major, minor = np.clip(size + spread, 1e-6, None), np.clip(size - spread, 1e-6, None)
-    return {
-        "width": np.sqrt(np.clip(_unwindowed(size, sigma) / _unwindowed(size_psf, sigma), 0, None)),
-        "ellipticity": 1 - np.sqrt(minor / major),
-    }
-
-
-def _window_moments(data: Floats, dx: Floats, dy: Floats, sigma: float) -> tuple[Floats, Floats, Floats]:
-    half = data.shape[-1] // 2
-    steps = np.arange(-half, half + 1)
-    u = steps[None, None, :] - dx[:, None, None]
-    v = steps[None, :, None] - dy[:, None, None]
-    weighted = data * np.exp(-(u**2 + v**2) / (2 * sigma**2))
-    total = weighted.sum(axis=(1, 2))
-    total = np.where(total > 0, total, np.inf)
-    return tuple((weighted * term).sum(axis=(1, 2)) / total for term in (u * u, v * v, u * v))  # type: ignore[return-value]  # mypy sees a tuple of unknown length
-
-
-def _unwindowed(moment: Floats, sigma: float) -> Floats:
-    """Undo the window for a Gaussian: 1/moment = 1/variance + 1/sigma²; at most (4 sigma)²."""
-    inverse = 1 / np.clip(moment, 1e-3, None) - 1 / sigma**2
-    return np.asarray(1 / np.clip(inverse, 1 / (16 * sigma**2), None))
-
-
-def _chi2(
-    data: Floats, noise: Floats, bad: Booleans, psf: Floats, flux: Floats, radius: Floats, dx: Floats, dy: Floats
-) -> Floats:
-    """Return the reduced chi² of a point source at the detection's position, within the outer aperture.
-
-    The PSF itself is taken to be known to a tenth only, so that bright sources are not refused for it.
-    """
-    near = (radius <= APERTURES_FWHM[1])[None] & ~bad & np.isfinite(noise)
-    models = np.stack([ndimage.shift(psf, (v, u), order=3) for u, v in zip(dx, dy, strict=True)] or [psf])
-    models = models[: len(data)] * flux[:, None, None]
-    error2 = np.where(near, noise, 1) + (PSF_ERROR * models) ** 2
-    return np.asarray((np.where(near, (data - models) ** 2, 0) / error2).sum((1, 2)) / np.maximum(near.sum((1, 2)), 1))
-
-
-def _opposite(maps: Maps, row: Any, column: Any, sign: Any, fwhm: float) -> dict[str, Any]:
-    """Return how strong the opposite sign is within 1.5 FWHM, relative to the detection, and whether it is detected."""
-    half = max(2, int(np.ceil(DIPOLE_REACH * fwhm)))
-    near = np.hypot(*np.meshgrid(*[np.arange(-half, half + 1)] * 2)) <= DIPOLE_REACH * fwhm
-    snr = windows(maps.snr, row, column, half, fill=0.0) * sign[:, None, None]
-    flux = windows(maps.flux, row, column, half, fill=0.0) * sign[:, None, None]
-    lowest = np.where(near, snr, np.inf).min(axis=(1, 2)) if len(row) else np.zeros(0)
-    other = np.where(near, flux, np.inf).min(axis=(1, 2)) if len(row) else np.zeros(0)
-    own = flux[:, half, half]
-    return {
-        "opposite_ratio": np.clip(-other, 0, None) / np.where(own > 0, own, np.inf),
-        "opposite": lowest < -3.0,
-    }
-
-
-def _darkness(planes: Planes, row: Any, column: Any, sign: Any) -> Floats:
-    """Return how far, in sigma, the image that was there before falls below its sky within one FWHM."""
-    half = max(1, round(planes.fwhm_px))
-    lowest = []
-    for image in (planes.reference, planes.science):
-        flat = image - mesh(image, planes.mask, size=MESH_PX // 2)
-        score = matched_filter(flat, planes.variance, planes.mask, planes.psf).snr
-        lowest.append(windows(score, row, column, half, fill=0.0).min(axis=(1, 2), initial=0.0))
-    return -np.where(sign > 0, lowest[0], lowest[1])
-
-
-def _below(data: Floats, bad: Booleans, level: Floats, radius: Floats, planes: Planes) -> Floats:
-    """Return the part of the box of +-1 FWHM that is below the background by more than the sky's sigma."""
-    half = data.shape[-1] // 2
-    box = max(1, round(planes.fwhm_px))
-    cut = np.s_[:, half - box : half + box + 1, half - box : half + box + 1]
-    sky = np.asarray(arrays.nmad(_ring_values(data, bad, radius), axis=1))
-    low = (data[cut] < (level - sky)[:, None, None]) & ~bad[cut]
-    return np.asarray(low.mean(axis=(1, 2)))
-
-
-def _masks(
-    planes: Planes, row: Any, column: Any, bad: Booleans, psf: Floats, radius: Floats, half: int
-) -> dict[str, Any]:
-    """Return what the masks say of each detection."""
-    core, box = radius <= 0.5, radius <= 1.0
-    filled = windows(planes.filled, row, column, half, fill=True)
-    uncovered = windows(~planes.covered, row, column, half, fill=True)
-    saturated = windows(planes.saturated, row, column, half, fill=False)
-    # Source Extractor's bits: 4 saturated, 8 cut by the border, 16 aperture incomplete
-    outside = (row < half // 2) | (column < half // 2)
-    outside |= (row >= planes.mask.shape[0] - half // 2) | (column >= planes.mask.shape[1] - half // 2)
-    bits = (
-        4 * saturated[:, core].any(axis=1) + 8 * outside + 16 * (bad[:, radius <= APERTURES_FWHM[1]].mean(axis=1) > 0.1)
-    )
-    return {
-        "masked_core": bad[:, core].any(axis=1),
-        "masked_weight": (bad * psf).sum(axis=(1, 2)),
-        "filled": filled[:, box].any(axis=1),
-        "uncovered": uncovered[:, core].any(axis=1),
-        "extraction": bits,
-    }
-
-
-def _star_ratio(planes: Planes, row: Any, column: Any, flux: Floats, psf: Floats, half: int, radius: Floats) -> Floats:
-    """Return |flux| over that of the point source which both images show there (infinity without one)."""
-    common = np.minimum(arrays.to_host(planes.science), arrays.to_host(planes.reference))
-    data = windows(common, row, column, half, fill=0.0)
-    level, _ = _ring(data, np.zeros(data.shape, dtype=bool), radius)
-    star = ((data - level[:, None, None]) * psf).sum(axis=(1, 2)) / (psf**2).sum()
-    return np.asarray(np.abs(flux) / np.where(star > 0, star, 1e-30))
+def _top(left: Floats, middle: Floats, right: Floats) -> tuple[Floats, Floats]:
+    """Return where a Gaussian through three neighbours is highest, and how much higher than at the middle one."""
+    low = LOWEST_NEIGHBOUR * np.maximum(middle, 1e-30)
+    before, here, after = (np.log(np.maximum(value, low)) for value in (left, middle, right))
+    curvature = 2 * here - before - after
+    shift = np.where(curvature > 0, (after - before) / (2 * np.where(curvature > 0, curvature, 1)), 0)
+    shift = np.clip(shift, -0.5, 0.5)
+    return np.asarray(shift), np.exp((after - before) * shift / 4)

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks.science import arrays, detection
-from tasks.science.detection import Detections, Planes
+from tasks.science import arrays, filtering, measurement
+from tasks.science.filtering import Planes
+from tasks.science.measurement import Detections
 from tasks.science.stars import Floats, Stars
 
 NAMES = (
@@ -152,10 +153,12 @@ def judge(found: Detections, planes: Planes, stars: Stars, *, minor_planet_arcse
     width_px = stars.typical_fwhm
     round_ones = stars.where(stars.clean & (np.abs(stars.fwhm - width_px) < 0.3 * width_px))
     round_ones = round_ones.where(np.arange(len(round_ones)) < STARS)
-    flat = planes.science - detection.mesh(planes.science, planes.mask)
-    delta = detection.concentration(flat, round_ones.x, round_ones.y, fwhm_px=planes.fwhm_px)
+    flat = planes.science - filtering.mesh(planes.science, planes.mask)
+    delta = measurement.concentration(flat, round_ones.x, round_ones.y, fwhm_px=planes.fwhm_px)
     # the difference has its own PSF: the stars give the scatter, the PSF the value
-    delta = delta - np.nanmedian(delta) + detection.concentration_of_psf(planes) if np.isfinite(delta).any() else delta
+    delta = (
+        delta - np.nanmedian(delta) + measurement.concentration_of_psf(planes) if np.isfinite(delta).any() else delta
+    )
     return table(
         found,
         planes.mask.shape,
@@ -180,7 +183,7 @@ def table(
     shape
         Of the image, (ny, nx).
     stars_delta_mag
-        Of the science image's stars, as ``detection.concentration`` measures it.
+        Of the science image's stars, as ``measurement.concentration`` measures it.
     ellipticity
         Typical of the science image's stars.
     minor_planet_arcsec

@@ -12,7 +12,8 @@ from astropy.wcs import WCS
 from matplotlib.figure import Figure
 
 from tasks.science import arrays
-from tasks.science.detection import Detections, Planes
+from tasks.science.filtering import Planes
+from tasks.science.measurement import Detections
 from tasks.science.stars import Floats
 
 STAMP_PX = 63

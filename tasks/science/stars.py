@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -122,11 +123,8 @@ def psf(image: Array, mask: Array, stars: Stars, *, half_width_px: int) -> Float
     """
     data, bad = arrays.to_host(image), arrays.to_host(mask)
     chosen = _psf_stars(stars)
-    stamps = [
-        stamp
-        for x, y in zip(chosen.x, chosen.y, strict=True)
-        if (stamp := _normalised(data, bad, float(x), float(y), half_width_px)) is not None
-    ][:PSF_STARS]
+    tried = (_normalised(data, bad, x, y, half_width_px) for x, y in zip(chosen.x, chosen.y, strict=True))
+    stamps = list(islice((stamp for stamp in tried if stamp is not None), PSF_STARS))
     if len(stamps) < MINIMUM_PSF_STARS:
         raise UnusableData(f"{len(stamps)} stars for a PSF, at least {MINIMUM_PSF_STARS} are needed")
     combined = _combined(np.array(stamps), core=_disc(half_width_px, stars.typical_fwhm))
@@ -155,7 +153,7 @@ def _psf_stars(stars: Stars) -> Stars:
 
 def _normalised(data: Floats, bad: Array, x: float, y: float, half: int) -> Floats | None:
     """Cut a star out, centre it, subtract its ring's level and scale its flux to one; None near edges and bad pixels."""
-    column, row = round(x), round(y)
+    column, row = round(float(x)), round(float(y))
     margin = half + 2
     if not (margin <= column < data.shape[1] - margin and margin <= row < data.shape[0] - margin):
         return None

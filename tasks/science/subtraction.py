@@ -201,8 +201,9 @@ def _solve(sharp: Exposure, blurred: Exposure, picked: Stars, settings: Settings
     noise = stamps.noise + stamps.noise_other
     for _ in range(ROUNDS):
         coefficients, background, model = _least_squares(stamps, noise, used, degree, settings, sharp.shape)
-        scale = coefficients[0, 0] ** 2
-        noise = stamps.noise + scale * stamps.noise_other + (MODEL_ERROR * np.clip(model, 0, None)) ** 2
+        # at the field's centre all polynomials but the constant vanish
+        smoothing = float(np.sum(np.tensordot(coefficients[:, 0], basis, axes=1) ** 2))
+        noise = stamps.noise + smoothing * stamps.noise_other + (MODEL_ERROR * np.clip(model, 0, None)) ** 2
         chi2 = np.mean((stamps.data - model) ** 2 / noise, axis=1, where=stamps.noise < np.inf)
         limit = np.median(chi2) + CLIP_SIGMA * max(float(arrays.nmad(chi2)), 0.1 * float(np.median(chi2)))
         agreed = chi2 <= limit
