@@ -1,7 +1,7 @@
 """Policies: one TOML file each, read into a :class:`Policy`.
 
-A policy is a list of named ``[[rules]]``, of which the first that holds decides. A rule holds when all its conditions
-do; a rule without conditions always holds. A condition names an operand (``tasks/science/decisions.py`` lists them),
+A policy is a list of named ``[[rules]]``, of which the first that holds decides. A rule may be for one ``kind`` of
+events (gw or grb); it holds when all its conditions do, always when it has none. A condition names an operand (``tasks/science/decisions.py`` lists them),
 one comparison with its value, and what happens when the notice does not say::
 
     { operand = "area90_deg2", below = "area_limit", missing = "fails" }
@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 from tasks.errors import UnusableData
-from tasks.records import Audience, Comparison, Condition, PlanMode, Policy, Rule
+from tasks.records import Audience, Comparison, Condition, Kind, PlanMode, Policy, Rule
 
 FOLDER = Path(__file__).parent
 DEFAULT = "sevendt"
@@ -43,6 +43,7 @@ class _Strict(BaseModel):
 
 class _RuleFile(_Strict):
     name: Text
+    kind: Kind | None = None
     when: tuple[dict[str, Any], ...] = ()
     action: Text
     score: int | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tasks.records.alerts import Audience, PlanMode
+from tasks.records.alerts import Audience, Kind, PlanMode
 
 
 class Comparison(StrEnum):
@@ -42,11 +42,15 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """If every condition of ``when`` holds, this outcome. ``audience`` None means the channel of the notice's kind."""
+    """If every condition of ``when`` holds, this outcome.
+
+    ``kind`` None means that the rule is for all kinds of events, ``audience`` None the channel of the notice's kind.
+    """
 
     name: str
     when: tuple[Condition, ...]
     action: str
+    kind: Kind | None = None
     score: int | None = None
     plan: PlanMode = PlanMode.NO
     audience: Audience | None = None

@@ -65,7 +65,7 @@ def decide(alert: Alert, policy: Policy, *, previous: Decision | None = None, no
     situation = Situation(alert=alert, previous=previous, now=now)
     reasons: list[Reason] = []
     for rule in policy.rules:
-        if _holds(rule, situation, reasons):
+        if rule.kind in {None, alert.notice.kind} and _holds(rule, situation, reasons):
             return _decision(rule, policy, alert, reasons)
     return _decision(NO_RULE, policy, alert, reasons)
 
