@@ -21,6 +21,8 @@ BAD_SIGMA = 5.0
 BAD_FLAT = (0.5, 1.5)
 OUTLIER_NMAD = 5.0
 OUTLIER_SIGNAL = 0.02
+# of three frames the scatter says little: a tenth of the dark signal is more than a dark current drifts
+LARGEST_DRIFT = 0.1
 OUTLIER_ADU = 1.0
 BOX_PX = 64
 FILL_RADII_PX = (1, 2, 4)
@@ -71,13 +73,17 @@ def outliers(levels_adu: Sequence[float], *, signal_adu: float = 0.0) -> tuple[b
     levels_adu
         Median level of each frame. Of fewer than three, none is called an outlier.
     signal_adu
-        Dark signal in that level; 2 % of it are tolerated, as are 1 ADU and 5 times the set's scatter.
+        Dark signal in that level. Tolerated are 1 ADU, 2 % of the signal and 5 times the set's scatter, which counts
+        as a tenth of the signal at most.
     """
     levels = np.asarray(levels_adu, float)
     if levels.size < 3:
         return (False,) * levels.size
     distance = np.abs(levels - np.median(levels))
-    limit = max(OUTLIER_NMAD * float(nmad(levels)), OUTLIER_SIGNAL * signal_adu, OUTLIER_ADU)
+    scatter = OUTLIER_NMAD * float(nmad(levels))
+    if signal_adu > 0:
+        scatter = min(scatter, LARGEST_DRIFT * signal_adu)
+    limit = max(scatter, OUTLIER_SIGNAL * signal_adu, OUTLIER_ADU)
     return tuple(bool(far) for far in distance > limit)
 
 
@@ -128,7 +134,8 @@ def local_level(image: Array, *, box_px: int = BOX_PX) -> Array:
 def bad_pixels(bias: Master, dark: Master) -> Array:
     """Return a map of bad pixels, uint8: bit 1 where the dark stands out, bit 2 where the bias is noisy."""
     xp = array_namespace(bias.image)
-    deviation = dark.image - local_level(dark.image)
+    finite = xp.isfinite(dark.image)
+    deviation = dark.image - local_level(xp.where(finite, dark.image, xp.median(dark.image[finite])))
     sigma = max(float(nmad(deviation)), float(xp.sqrt(xp.median(dark.variance))))
     noise = xp.sqrt(bias.variance)
     noisy = noise - xp.median(noise) > BAD_SIGMA * nmad(noise)
