@@ -15,11 +15,11 @@ def home() -> Path:
 
 
 def alert_root() -> Path:
-    """Return the root of the alert river's files: ``SIREN_ALERT_ROOT``, or ``alerts`` in the home."""
-    chosen = os.environ.get("SIREN_ALERT_ROOT")
+    """Return the root of the alert river's files: ``SIREN_OBSERVATORY_ALERT_ROOT``, or ``alerts`` in the home."""
+    chosen = os.environ.get("SIREN_OBSERVATORY_ALERT_ROOT")
     return Path(chosen).expanduser().resolve() if chosen else home() / "alerts"
 
 
-def registry_url(root: Path) -> str:
-    """Return the registry's URL: ``SIREN_REGISTRY_URL``, or a file in the alert root."""
-    return os.environ.get("SIREN_REGISTRY_URL") or f"sqlite:///{root}/registry.sqlite"
+def registry_url() -> str:
+    """Return the registry's URL: ``SIREN_REGISTRY_URL``, or a file in the home."""
+    return os.environ.get("SIREN_REGISTRY_URL") or f"sqlite:///{home()}/registry.sqlite"

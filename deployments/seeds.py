@@ -11,17 +11,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
+import platformdirs
 from prefect.blocks.core import Block
 from prefect.blocks.notifications import SlackWebhook
 from pydantic import SecretStr, ValidationError
 
 import blocks
-from tasks.errors import UnusableData
+from tasks.errors import MissingPart, UnusableData
 
 OPERATORS_WEBHOOK = "SIREN_OPERATORS_WEBHOOK"
-PLACES = ("raw_root", "product_root", "alert_root", "references", "astrometric_catalogue", "photometric_catalogue")
+B = TypeVar("B", bound=Block)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +96,39 @@ def plant_one(kind: type[Block], environment: Mapping[str, str], defaults: Mappi
 
 
 def local_defaults(home: Path) -> dict[str, str]:
-    """Return the values of a machine's first set-up: every place under one folder, a CPU slot for each core.
+    """Return the values of a machine's first set-up: every place under one folder.
 
     A worker runs flows in a folder of its own, so a place must be an absolute path.
     """
-    fields = blocks.Observatory.model_fields
-    places = {variable(blocks.Observatory, place): str(home / fields[place].default) for place in PLACES}
-    return places | {variable(blocks.Cluster, "cpu_slots"): str(os.cpu_count() or 1)}
+    usual = platformdirs.user_data_path("brightsiren")
+    places = {
+        variable(blocks.Observatory, name): str(home / path.relative_to(usual))
+        for name, path in blocks.Observatory().paths().items()
+    }
+    return places | {
+        variable(blocks.RegistryDatabase, "url"): f"sqlite:///{home}/registry.sqlite",
+        variable(blocks.ProductStore, "root"): str(home / "store"),
+        # a task tagged gpu needs its slot also where NumPy does the work
+        variable(blocks.Cluster, "gpus"): "1",
+        variable(blocks.Cluster, "gpu_slots"): "1",
+    }
+
+
+def load(kind: type[B], environment: Mapping[str, str] | None = None) -> B:
+    """Return a block: from the environment where it says enough, else as it is saved on the server.
+
+    Raises
+    ------
+    MissingPart
+        Where neither is there, naming the variables.
+    """
+    values = _values(kind, os.environ if environment is None else environment)
+    if set(_required_fields(kind)) <= values.keys():
+        return cast("B", _build(kind, values))
+    try:
+        return cast("B", kind.load(document_name(kind)))
+    except (ValueError, RuntimeError) as error:
+        raise MissingPart(f"set {', '.join(_required(kind))}, or save the block {document_name(kind)}") from error
 
 
 def plant_webhook(environment: Mapping[str, str]) -> bool:

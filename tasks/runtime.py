@@ -128,6 +128,11 @@ def runner_for(address: str | None) -> TaskRunner[Any]:
     return TaggedDaskRunner(address=address) if address else ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)
 
 
+def own_runner() -> TaskRunner[Any]:
+    """Return the runner of a stage that is called alone: it starts a cluster of its own at the first task."""
+    return LateDaskRunner()
+
+
 @contextmanager
 def cluster(spec: ClusterSpec | None = None) -> Iterator[str]:
     """Give the address of a cluster with the slots of ``spec``; one that was started here ends with the block.

@@ -1,0 +1,33 @@
+"""``siren doctor``: what this machine has, what it lacks, how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from deployments.cli import output
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(*, as_json: bool) -> int:
+    """Check programs, GPU, server, database, blocks, workers, slots and catalogues; changes nothing, shows no secret.
+
+    Exit code 1 where a required part is missing; what is optional may be missing.
+    """
+    from dataclasses import asdict
+
+    from deployments import doctor  # slow start-up: Prefect, Dask
+
+    checks = doctor.examine()
+    fit, rows = doctor.is_fit(checks), [asdict(check) for check in checks]
+    output.show({"ok": fit, "checks": rows}, "\n".join(_line(row) for row in rows), as_json=as_json)
+    return output.DONE if fit else output.FAILED
+
+
+def _line(check: Mapping[str, Any]) -> str:
+    mark = "ok" if check["ok"] else "MISSING" if check["required"] else "-"
+    remedy = f"\n{'':<27}→ {check['remedy']}" if check["remedy"] else ""
+    return f"{mark:<8} {check['name']:<17} {check['detail']}{remedy}"

@@ -1,0 +1,90 @@
+"""``siren listen``: the daemon from Kafka to durable notices to flow runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deployments import house
+from deployments.cli import output, signals
+
+# both names of the LVK stream are in use; the same notice on both is one notice
+TOPICS = (
+    "igwn.gwalert",
+    "gcn.notices.igwn.gwalert",
+    "gcn.notices.swift.bat.guano",
+    "gcn.classic.voevent.FERMI_GBM_FLT_POS",
+    "gcn.classic.voevent.FERMI_GBM_GND_POS",
+    "gcn.classic.voevent.FERMI_GBM_FIN_POS",
+    "gcn.classic.voevent.SWIFT_BAT_GRB_POS_ACK",
+    "gcn.classic.voevent.SWIFT_BAT_QL_POS",
+    "gcn.classic.voevent.SWIFT_XRT_POSITION",
+    "gcn.classic.voevent.SWIFT_UVOT_POS",
+    "gcn.notices.svom.voevent.grm",
+    "gcn.notices.svom.voevent.eclairs",
+    "gcn.notices.svom.voevent.mxt",
+    "gcn.notices.einstein_probe.wxt.alert",
+    "gcn.notices.icecube.lvk_nu_track_search",
+    "gcn.heartbeat",
+)
+
+GROUP = "brightsiren"
+
+
+@click.command("listen")
+@click.option("--bootstrap", "servers", metavar="HOST:PORT", help="A broker without credentials.")
+@click.option(
+    "--gcn",
+    is_flag=True,
+    help="GCN, with the credentials of SIREN_GCN_CLIENT_ID and SIREN_GCN_CLIENT_SECRET or the block `gcn`.",
+)
+@click.option(
+    "--topic", "topics", multiple=True, help="Topic; may be repeated. GCN's gravitational waves and bursts if none."
+)
+@click.option(
+    "--group", default="brightsiren", show_default=True, help="Consumer group: who shares it shares the notices."
+)
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the alert river's files.")
+@click.option("--registry", "url", help="URL of the registry.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+def command(
+    servers: str | None,
+    topics: tuple[str, ...],
+    group: str | None,
+    root: Path | None,
+    url: str | None,
+    *,
+    gcn: bool,
+    as_json: bool,
+) -> None:
+    """Listen until told to stop: each notice becomes a file and a row, then its offset is committed, then a run is made.
+
+    Notices are kept while the Prefect server is away; their runs are made when it is back.
+    """
+    if bool(servers) == gcn:
+        raise click.UsageError("name one broker: --bootstrap HOST:PORT, or --gcn")
+    from deployments import daemon, listener  # slow start-up: Prefect
+    from tasks import registry
+
+    root = (root or house.alert_root()).resolve()
+    configuration = {
+        **({"bootstrap.servers": servers, "group.id": GROUP} if servers else _gcn()),
+        **({"group.id": group} if group else {}),
+    }
+    options = listener.ListenOptions(topics=topics or TOPICS, configuration=configuration)
+    book, stop = registry.open(url or house.registry_url()), threading.Event()
+    with signals.stopping(stop):
+        daemon.listen(options, root=root, registry=book, stop=stop)
+    waiting = len(book.undispatched())
+    output.show({"undispatched": waiting}, f"stopped; {waiting} notices wait for their run", as_json=as_json)
+
+
+def _gcn() -> Mapping[str, Any]:
+    from blocks import GcnCredentials  # slow start-up: Prefect
+    from deployments import seeds
+
+    return seeds.load(GcnCredentials).configuration()

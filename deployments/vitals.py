@@ -1,0 +1,172 @@
+"""What the doctor asks of the services: Prefect server, registry, Dask. Every question ends within seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar, cast
+
+import distributed
+import httpx
+import sqlalchemy as sa
+from prefect.blocks.core import Block
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
+from sqlalchemy.engine import make_url
+
+import blocks as ours
+from deployments import bootstrap, house, seeds, serve
+from tasks import runtime
+from tasks.errors import MissingPart, Unavailable
+
+B = TypeVar("B", bound=Block)
+
+ANSWER_S = 4.0
+
+
+@contextmanager
+def asking() -> Iterator[SyncPrefectClient]:
+    """Give a client of the server that is configured; never start one, never try twice.
+
+    Raises
+    ------
+    MissingPart
+        Where no server is configured.
+    Unavailable
+        Where it does not answer.
+    """
+    url = PREFECT_API_URL.value()
+    if not url:
+        raise MissingPart("PREFECT_API_URL is not set")
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: ANSWER_S}):
+        try:
+            # the client would wait for longer than its own limit where nothing listens
+            httpx.get(f"{url}/health", timeout=ANSWER_S).raise_for_status()
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{url} does not answer: {error}") from error
+        with get_client(sync_client=True) as client:
+            yield client
+
+
+def server() -> str:
+    """Say which server answers."""
+    with asking() as client:
+        version = httpx.get(f"{str(client.api_url).rstrip('/')}/admin/version", timeout=ANSWER_S).json()
+        return f"Prefect {version} at {client.api_url}"
+
+
+def database() -> str:
+    """Say where our registry is and how many tables it has; a file that is not there yet will be made."""
+    url = make_url(house.registry_url())
+    words = url.render_as_string(hide_password=True)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
+        return f"{words} (made at first use)"
+    limit = {"connect_timeout": int(ANSWER_S)} if url.get_backend_name() == "postgresql" else {"timeout": ANSWER_S}
+    driver = "postgresql+psycopg" if url.get_backend_name() == "postgresql" else url.drivername
+    engine = sa.create_engine(url.set(drivername=driver), connect_args=limit)
+    try:
+        with engine.connect() as connection:
+            tables = sa.inspect(connection).get_table_names()
+    except sa.exc.OperationalError as error:
+        raise Unavailable(f"{words} does not answer ({type(error.orig).__name__})") from None
+    finally:
+        engine.dispose()
+    return f"{words}, {len(tables)} tables"
+
+
+def blocks() -> str:
+    """Say which of our blocks are saved."""
+    wanted = {f"{kind.get_block_type_slug()}/{seeds.document_name(kind)}" for kind in seeds.block_types()}
+    with asking() as client:
+        saved = {name for name in wanted if _has_block(client, name)}
+    return _all_of(wanted, saved)
+
+
+def pools() -> str:
+    """Say which work pools there are."""
+    with asking() as client:
+        return _all_of(set(bootstrap.POOLS), {pool.name for pool in client.read_work_pools()} & set(bootstrap.POOLS))
+
+
+def deployments() -> str:
+    """Say which flows are deployed."""
+    with asking() as client:
+        names = bootstrap.deployment_names(client)
+    if not names:
+        raise MissingPart("no flow is deployed")
+    return ", ".join(names)
+
+
+def workers() -> str:
+    """Say which workers are online, by pool."""
+    with asking() as client:
+        online = {pool: _workers_of(client, pool) for pool in bootstrap.POOLS}
+    words = ", ".join(f"{pool}: {len(names)}" for pool, names in online.items())
+    if not all(online.values()):
+        raise MissingPart(f"workers online: {words}; every pool needs one")
+    return words
+
+
+def slots() -> str:
+    """Say which slots the cluster has, or will have when a flow starts it."""
+    with asking():
+        block = _load(ours.Cluster)
+    if not block.address:
+        return "a cluster on the flow's machine is started with each night"
+    try:
+        client = distributed.Client(block.address, set_as_default=False, timeout=ANSWER_S)  # type: ignore[no-untyped-call]  # Dask's own
+    except OSError as error:
+        raise Unavailable(f"no Dask scheduler answers at {block.address}") from error
+    with client:
+        offered = runtime.slots(client)
+    if not all(offered.get(slot.value) for slot in runtime.Slot):
+        raise MissingPart(f"{block.address} has {offered or 'no slots'}; tasks need CPU and GPU slots")
+    return ", ".join(f"{number:g} {name}" for name, number in offered.items()) + f" at {block.address}"
+
+
+def catalogues() -> str:
+    """Say whether the files that a night needs are where the observatory's block says."""
+    with asking():
+        block = _load(ours.Observatory)
+    paths = block.paths()
+    places = [paths[name] for name in ("astrometric_catalogue", "photometric_catalogue", "references")]
+    if missing := [str(place) for place in places if not place.exists()]:
+        raise MissingPart(f"not there: {', '.join(missing)}")
+    return ", ".join(str(place) for place in places)
+
+
+def _load(kind: type[B]) -> B:
+    name = seeds.document_name(kind)
+    try:
+        return cast("B", kind.load(name))
+    except ValueError as error:
+        raise MissingPart(f"there is no block {name}") from error
+
+
+def _workers_of(client: SyncPrefectClient, pool: str) -> tuple[str, ...]:
+    try:
+        return serve.online_workers(client, pool)
+    except ObjectNotFound:
+        return ()
+
+
+def _has_block(client: SyncPrefectClient, name: str) -> bool:
+    slug, document = name.split("/")
+    try:
+        client.read_block_document_by_name(document, block_type_slug=slug, include_secrets=False)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+def _all_of(wanted: set[str], found: set[str]) -> str:
+    if missing := wanted - found:
+        raise MissingPart(f"missing: {', '.join(sorted(missing))}; there: {', '.join(sorted(found)) or 'none'}")
+    return ", ".join(sorted(found))
