@@ -17,7 +17,12 @@ class Cluster(Block):
 
     address: str = Field(default="", description="tcp://host:8786 of a running scheduler. Empty: a local cluster.")
     cpus: int = Field(default=0, ge=0, le=1024, description="CPU slots of a local cluster. 0: one per core.")
-    gpus: int = Field(default=0, ge=0, le=64, description="GPU slots of a local cluster: one worker each.")
+    gpus: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="GPU slots of a local cluster, one worker each; NumPy where there is no GPU.",
+    )
     memory_gib: float = Field(default=0.0, ge=0.0, description="Memory of a local worker, in GiB. 0: an equal share.")
 
     def specification(self) -> dict[str, Any]:

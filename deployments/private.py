@@ -45,4 +45,4 @@ def place(places: Places, *, cpu_slots: int, gpu_slots: int) -> None:
         photometric_catalogue=str(places.photometric_catalogue),
         telescope=places.telescope,
     ).save("observatory", overwrite=True)
-    Cluster(cpu_slots=cpu_slots, gpu_slots=gpu_slots).save("cluster", overwrite=True)
+    Cluster(cpus=cpu_slots, gpus=gpu_slots).save("cluster", overwrite=True)

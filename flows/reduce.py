@@ -41,8 +41,9 @@ def reduce(
         solution = astrometry.solve.with_options(task_run_name=f"solve-{label}").submit(
             batch, places.astrometric_catalogue, places.product_root, options
         )
-        measurement = photometry.measure.with_options(task_run_name=f"measure-{label}").submit(
-            solution,  # type: ignore[arg-type]  # Prefect hands the task what the future becomes
+        # Prefect hands the task what the future becomes; its types do not say so
+        measurement = photometry.measure.with_options(task_run_name=f"measure-{label}").submit(  # type: ignore[call-overload]
+            solution,
             places.photometric_catalogue,
             places.product_root,
             options,

@@ -41,8 +41,9 @@ def search(
         difference = subtraction.subtract.with_options(task_run_name=f"subtract-{label}").submit(
             each, places.references, places.product_root, options
         )
-        found = discovery.search.with_options(task_run_name=f"search-{label}").submit(
-            difference,  # type: ignore[arg-type]  # Prefect hands the task what the future becomes
+        # Prefect hands the task what the future becomes; its types do not say so
+        found = discovery.search.with_options(task_run_name=f"search-{label}").submit(  # type: ignore[call-overload]
+            difference,
             places.product_root,
             options,
         )

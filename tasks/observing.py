@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import date
 from pathlib import Path
 from typing import cast
@@ -23,22 +24,20 @@ log = logging.getLogger(__name__)
 def places(observatory: str) -> Places:
     """Read an observatory's places from its block."""
     block = cast("Observatory", Observatory.load(observatory))
-    return Places(
-        raw_root=Path(block.raw_root),
-        product_root=Path(block.product_root),
-        alert_root=Path(block.alert_root),
-        references=Path(block.references),
-        astrometric_catalogue=Path(block.astrometric_catalogue),
-        photometric_catalogue=Path(block.photometric_catalogue),
-        telescope=block.telescope,
-    )
+    return Places(telescope=block.telescope, **block.paths())
 
 
 @task(cache_policy=NO_CACHE, task_run_name="slots-{cluster}")
 def slots(cluster: str) -> ClusterSpec:
     """Read from its block which cluster to join or to start."""
     block = cast("Cluster", Cluster.load(cluster))
-    return ClusterSpec(address=block.address, cpu_slots=block.cpu_slots, gpu_slots=block.gpu_slots)
+    gib = block.memory_gib
+    return ClusterSpec(
+        address=block.address or None,
+        cpu_slots=block.cpus or os.cpu_count() or 1,
+        gpu_slots=block.gpus,
+        memory_limit=f"{gib}GiB" if gib else "auto",
+    )
 
 
 @task(cache_policy=NO_CACHE, task_run_name="folders-{night}")

@@ -41,6 +41,8 @@ CONNECT_S = 10.0
 RETURN_S = 60.0
 START_S = 60.0
 POLL_S = 0.2
+# Dask tells of every connection; a person at a terminal wants to hear of trouble
+QUIET = {"DASK_LOGGING__DISTRIBUTED": "error"}
 NAMES_S = 5.0
 REASON_LENGTH = 400
 
@@ -153,6 +155,7 @@ def cluster(spec: ClusterSpec | None = None) -> Iterator[str]:
 
 def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
     """Start scheduler and workers on the loopback interface, each worker under a nanny, and wait for them."""
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     quiet = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     started = distributed.SpecCluster(  # type: ignore[no-untyped-call]  # Dask's own
         scheduler={"cls": distributed.Scheduler, "options": quiet},
@@ -211,7 +214,7 @@ def _workers(spec: ClusterSpec, quiet: Mapping[str, Any]) -> dict[str, dict[str,
 
 def _worker(slot: Slot, options: Mapping[str, Any], *, device: str = "") -> dict[str, Any]:
     """Describe a worker with one slot, which sees one GPU or none."""
-    named = {"nthreads": 1, "resources": {slot.value: 1}, "env": {"CUDA_VISIBLE_DEVICES": device}}
+    named = {"nthreads": 1, "resources": {slot.value: 1}, "env": {**QUIET, "CUDA_VISIBLE_DEVICES": device}}
     return {"cls": distributed.Nanny, "options": {**options, **named}}
 
 
