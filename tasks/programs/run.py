@@ -139,8 +139,11 @@ def service(
     """
     folder.mkdir(parents=True, exist_ok=True)
     log_file = folder / f"{name}.log"
+    program = str(find([command[0]]))
     with log_file.open("ab") as output:
-        process = _start([*_ends_with_us(), *command], folder=folder, output=output, environment=environment)
+        process = _start(
+            [*_ends_with_us(), program, *command[1:]], folder=folder, output=output, environment=environment
+        )
     try:
         yield Service(name=name, log_file=log_file, process=process)
     finally:

@@ -1,0 +1,127 @@
+"""prefect.yaml without a server: every flow imports, every trigger renders into parameters that its flow takes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from datetime import UTC, date, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+from prefect.client.schemas.schedules import construct_schedule
+from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
+from prefect.flows import load_flow_from_entrypoint
+from prefect.server.events.actions import RunDeployment
+from prefect.server.events.schemas.automations import Automation, EventTrigger, Posture, TriggeredAction
+from prefect.server.events.schemas.events import ReceivedEvent, Resource
+from prefect.utilities.callables import parameter_schema
+
+from deployments import automations, bootstrap, dispatch
+
+FILE = yaml.safe_load((Path(__file__).resolve().parents[2] / "prefect.yaml").read_text())
+DEPLOYMENTS = {each["entrypoint"].rsplit(".", 1)[-1]: each for each in FILE["deployments"]}
+TRIGGERS = [
+    pytest.param(each["entrypoint"], trigger, id=trigger["name"])
+    for each in FILE["deployments"]
+    for trigger in each.get("triggers", [])
+]
+FLOWS = {
+    "respond",
+    "plan",
+    "watch",
+    "night",
+    "calibrate",
+    "reduce",
+    "stack",
+    "search",
+    "follow",
+    "rehearse",
+    "reconcile",
+}
+# what the emitters of these events send, see tasks/alerting.py and tasks/watching.py
+EVENTS = {
+    "gw.alert.accepted": ("siren.event.S240422ed", {"event_id": "S240422ed", "sha256": "ab" * 32}),
+    "night.settled": ("siren.night.2026-01-15.7DT01", {"night": "2026-01-15", "unit": "7DT01", "too": False}),
+}
+
+
+def test_every_flow_is_deployed_once_under_its_own_name() -> None:
+    assert set(DEPLOYMENTS) == FLOWS
+    assert len(FILE["deployments"]) == len(FLOWS)
+    assert all(each["name"] == "prod" for each in FILE["deployments"])
+    assert FILE["pull"] == []
+
+
+@pytest.mark.parametrize("name", sorted(FLOWS))
+def test_a_deployment_has_a_module_entrypoint_and_a_pool_that_bootstrap_makes(name: str) -> None:
+    assert DEPLOYMENTS[name]["entrypoint"] == f"flows.{name}.{name}"
+    assert DEPLOYMENTS[name]["work_pool"]["name"] in bootstrap.POOLS
+
+
+@pytest.mark.parametrize("name", sorted(FLOWS))
+def test_an_entrypoint_imports_and_has_a_schema_of_its_parameters(name: str) -> None:
+    flow = load_flow_from_entrypoint(DEPLOYMENTS[name]["entrypoint"])
+    schema = parameter_schema(flow)
+    assert flow.name == name
+    assert flow.description
+    assert set(schema.properties) == set(inspect.signature(flow.fn).parameters)
+    # what the form cannot show as a field would be shown as raw JSON
+    assert all({"type", "allOf", "anyOf", "$ref"} & field.keys() for field in schema.properties.values())
+
+
+def test_names_that_code_relies_on_are_deployed() -> None:
+    deployed = {f"{name}/{each['name']}" for name, each in DEPLOYMENTS.items()}
+    assert {automations.RECONCILE, dispatch.RESPOND} <= deployed
+    assert set(automations.WATCHED_FLOWS) <= FLOWS
+    assert "reconcile" not in automations.WATCHED_FLOWS
+
+
+def test_the_dispatchers_parameters_fit_respond() -> None:
+    flow = load_flow_from_entrypoint("flows.respond.respond")
+    sent = {"path": "/notices/x", "sha256": "ab" * 32, "topic": "igwn.gwalert", "partition": 0, "offset": 7}
+    assert flow.validate_parameters(sent)
+
+
+@pytest.mark.parametrize(("entrypoint", "trigger"), TRIGGERS)
+def test_a_trigger_renders_into_parameters_that_its_flow_takes(entrypoint: str, trigger: dict[str, object]) -> None:
+    resource, payload = EVENTS[trigger["expect"][0]]
+    checked = DeploymentEventTrigger.model_validate(trigger)
+    pattern = checked.match.model_dump()["prefect.resource.id"]
+    assert re.fullmatch(pattern.replace(".", r"\.").replace("*", ".*"), resource)
+
+    parameters = asyncio.run(render(trigger["parameters"], resource, payload))
+    flow = load_flow_from_entrypoint(entrypoint)
+    validated = flow.validate_parameters(parameters)
+    assert validated
+    if "night" in validated:
+        assert validated["night"] == date(2026, 1, 15)
+
+
+async def render(parameters: dict[str, object], resource: str, payload: dict[str, object]) -> dict[str, object]:
+    """Render a trigger's parameters with the server's own code."""
+    now = datetime.now(UTC)
+    event = ReceivedEvent(
+        occurred=now, event="x", resource=Resource({"prefect.resource.id": resource}), payload=payload, id=uuid4()
+    )
+    action = RunDeployment(source="selected", deployment_id=uuid4(), parameters=parameters)
+    posture = EventTrigger(posture=Posture.Reactive, threshold=1, within=0)
+    automation = Automation(name="x", trigger=posture, actions=[action], id=uuid4(), created=now, updated=now)
+    fired = TriggeredAction(
+        automation=automation,
+        firing=None,
+        triggered=now,
+        triggering_labels={},
+        triggering_event=event,
+        action=action,
+    )
+    return await action.render_parameters(fired)
+
+
+@pytest.mark.parametrize("name", [name for name, each in DEPLOYMENTS.items() if "schedules" in each])
+def test_a_schedule_is_one_and_has_a_slug(name: str) -> None:
+    for schedule in DEPLOYMENTS[name]["schedules"]:
+        assert schedule["slug"]
+        assert construct_schedule(interval=schedule.get("interval"), cron=schedule.get("cron"))

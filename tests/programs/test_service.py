@@ -1,0 +1,101 @@
+"""Programs that run until they are told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import MissingPart, ProgramError
+from tasks.programs import run
+
+TALK = "import time\nprint('ready', flush=True)\ntime.sleep(60)"
+DEAF = "import signal, time\nfor each in (2, 15): signal.signal(each, signal.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(60)"
+PARENT = "import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\nprint(child.pid, flush=True)\ntime.sleep(60)"
+
+
+def alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def first_line(service: run.Service) -> str:
+    deadline = time.monotonic() + 20
+    while not (text := service.log_file.read_text()):
+        service.check_runs()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return text.splitlines()[0]
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_a_service_runs_for_the_length_of_its_block(tmp_path: Path) -> None:
+    with run.service(python(TALK), folder=tmp_path, name="talker") as service:
+        assert first_line(service) == "ready"
+        service.check_runs()
+    assert service.process.poll() is not None
+    assert service.log_file == tmp_path / "talker.log"
+
+
+def test_a_service_that_ends_by_itself_is_an_error_with_its_last_words(tmp_path: Path) -> None:
+    with run.service(python("print('no licence'); raise SystemExit(3)"), folder=tmp_path, name="quitter") as service:
+        service.process.wait(20)
+        with pytest.raises(ProgramError, match="quitter ended with exit code 3") as caught:
+            service.check_runs()
+    assert "no licence" in caught.value.log_tail
+
+
+def test_a_service_that_does_not_listen_is_killed(tmp_path: Path) -> None:
+    with run.service(python(DEAF), folder=tmp_path, name="deaf", grace_s=0.4) as service:
+        first_line(service)
+        started = time.monotonic()
+    assert service.process.returncode == -signal.SIGKILL
+    assert time.monotonic() - started < 5
+
+
+def test_what_a_service_started_ends_with_it(tmp_path: Path) -> None:
+    with run.service(python(PARENT), folder=tmp_path, name="parent", grace_s=1) as service:
+        child = int(first_line(service))
+        assert alive(child)
+    time.sleep(0.2)
+    assert not alive(child)
+
+
+def test_a_service_ends_when_we_are_killed(tmp_path: Path) -> None:
+    if not run._ends_with_us():
+        pytest.skip("setpriv of util-linux is not there")
+    code = f"""
+from pathlib import Path
+import os, signal, sys, time
+from tasks.programs import run
+with run.service([sys.executable, '-c', {TALK!r}], folder=Path({str(tmp_path)!r}), name='orphan') as service:
+    print(service.process.pid, flush=True)
+    while not service.log_file.read_text():
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run(python(code), capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while alive(int(done.stdout)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_program_that_is_not_there_is_a_missing_part(tmp_path: Path) -> None:
+    with (
+        pytest.raises(MissingPart, match="is on PATH"),
+        run.service([str(tmp_path / "absent")], folder=tmp_path, name="absent"),
+    ):
+        pass
