@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
     PREFECT_LOGGING_EXTRA_LOGGERS,
-    PREFECT_LOGGING_LEVEL,
     temporary_settings,
 )
 
 from blocks import Cluster, Observatory
 from deployments import serve
 from tasks.records import Places
+
+# a person at a terminal reads our own lines; the states of runs are on the server's pages
+CHATTY = ("prefect", "prefect.flow_runs", "prefect.task_runs", "httpx")
 
 
 @contextmanager
@@ -29,9 +34,15 @@ def prefect(home: Path) -> Iterator[str]:
     home = home.resolve()
     port = serve.free_port()
     environment = serve.house_environment(home, port)
-    quiet = {PREFECT_LOGGING_LEVEL: "WARNING", PREFECT_LOGGING_EXTRA_LOGGERS: "tasks"}
-    with temporary_settings(quiet), serve.server(home, port, environment):
-        yield f"http://{serve.HOST}:{port}"
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with temporary_settings({PREFECT_LOGGING_EXTRA_LOGGERS: "tasks"}), serve.server(home, port, environment):
+        try:
+            yield f"http://{serve.HOST}:{port}"
+        finally:
+            # what is still on its way must arrive while the server is there
+            APILogWorker.drain_all()
+            EventsWorker.drain_all()
 
 
 def place(places: Places, *, cpu_slots: int, gpu_slots: int) -> None:

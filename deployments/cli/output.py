@@ -22,6 +22,8 @@ def send_logs_to_stderr(level: int = logging.INFO) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
         log.setLevel(level)
+        # Prefect's own console would say it a second time
+        log.propagate = False
 
 
 def show(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
