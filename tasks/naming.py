@@ -214,3 +214,34 @@ class NightTree:
     def report(self, night: date) -> Path:
         """Return the folder of a night's page, tables and recipe."""
         return self.root / "nights" / night.isoformat()
+
+
+class StoreTree:
+    """Where products lie in the product store: relative paths, tests apart from what is real."""
+
+    @staticmethod
+    def event(notice: Notice) -> str:
+        """Return an event's folder."""
+        river = "GW" if notice.kind is Kind.GW else "GRB"
+        return f"{'Test' if notice.test else 'Candidates'}/{river}/{event_slug(notice)}"
+
+    @classmethod
+    def visit(cls, alert: Alert) -> str:
+        """Return the folder of the plans that one notice led to: ``<time>_<ALERTTYPE>``, the same on every replay."""
+        return f"{cls.event(alert.notice)}/GWEMOPT/{_stamp(alert)}_{slug(alert.notice.alert_type)}"
+
+    @classmethod
+    def notice(cls, alert: Alert, suffix: str) -> str:
+        """Return the path of a notice as received."""
+        kind = slug(alert.notice.alert_type)
+        return f"{cls.event(alert.notice)}/VOEVENTS/{_stamp(alert)}_{kind}_{alert.sha256[:8]}{suffix}"
+
+    @classmethod
+    def page(cls, notice: Notice) -> str:
+        """Return the path of the event's page."""
+        return f"{cls.event(notice)}/index.html"
+
+
+def _stamp(alert: Alert) -> str:
+    moment = alert.notice.time_created or alert.notice.time
+    return moment.strftime("%Y%m%dT%H%M%S") if moment else "undated"

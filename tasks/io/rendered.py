@@ -7,8 +7,8 @@ import logging
 import shutil
 from pathlib import Path
 
-from tasks.io.slack import Sent, attachment_name, fingerprint
-from tasks.records.effects import Claimed
+from tasks.io.slack import attachment_name, fingerprint
+from tasks.records.effects import Claimed, Sent
 
 log = logging.getLogger(__name__)
 

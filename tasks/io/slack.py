@@ -12,7 +12,6 @@ import http.client
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from slack_sdk.errors import SlackApiError
 
 from tasks.errors import AlgorithmError, Unavailable, UnusableData
 from tasks.records import Audience
-from tasks.records.effects import Claimed, Outgoing
+from tasks.records.effects import Claimed, Outgoing, Sent
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +41,6 @@ class Throttled(Unavailable):
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sent:
-    """Where a message is now; ``ts`` is None for one that rewrote another."""
-
-    channel: str
-    ts: str | None
 
 
 class SlackSender:

@@ -183,6 +183,14 @@ class Claimed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sent:
+    """Where a message is now; ``ts`` is None for one that rewrote another."""
+
+    channel: str
+    ts: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClaimedUpload:
     """An upload that one sender has taken."""
 

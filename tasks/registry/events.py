@@ -51,6 +51,12 @@ def record_decision(session: Session, alert: Alert, decision: Decision, *, now: 
     return rows.insert_once(session, models.Decision, key=key, values=values)[1]
 
 
+def mark_announced(session: Session, sha256: str, *, now: datetime) -> bool:
+    """Claim the announcement of a notice; False when its messages are in the outbox already."""
+    notice = models.Notice
+    return rows.compare_and_set(session, notice, notice.sha256 == sha256, notice.announced.is_(None), announced=now)
+
+
 def decision_on(session: Session, sha256: str) -> Decision | None:
     """Return the latest decision on a notice."""
     query = (

@@ -84,6 +84,7 @@ class Notice(Base):
     significant: Mapped[bool | None]
     test: Mapped[bool | None]
     event_state: Mapped[str | None]
+    announced: Mapped[datetime | None]
     alert: Mapped[str | None]
 
 

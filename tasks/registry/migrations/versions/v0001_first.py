@@ -191,6 +191,7 @@ def _notice() -> None:
         sa.Column("significant", sa.Boolean(), nullable=True),
         sa.Column("test", sa.Boolean(), nullable=True),
         sa.Column("event_state", sa.Text(), nullable=True),
+        sa.Column("announced", MOMENT, nullable=True),
         sa.Column("alert", sa.Text(), nullable=True),
         sa.CheckConstraint("state in ('received', 'dispatched', 'understood', 'dead')", name="ck_notice_state"),
         sa.ForeignKeyConstraint(["event_id"], ["event.id"], name="fk_notice_event_id_event"),

@@ -1,0 +1,188 @@
+"""Which messages a notice or a plan calls for: what goes to the channel, what into the thread, what is rewritten."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tasks.io import messages
+from tasks.io.blockkit import Rendered
+from tasks.io.messages import Knowledge
+from tasks.records import Alert, Audience, Decision, Kind, Notice, Plan
+from tasks.records.effects import EventHistory, Outgoing, Registered, Standing
+
+TOP = "top"
+
+
+def knowledge(
+    history: EventHistory,
+    *,
+    position: Notice | None,
+    links: Mapping[str, str],
+) -> Knowledge:
+    """Gather what a top message may show from all that is known of an event."""
+    newest = history.newest
+    told = [entry for entry in history.notices if not entry.alert.notice.retraction]
+    # a retraction has no facts of its own: what stood before it stays in sight, marked as retracted
+    shown = newest if not newest.alert.notice.retraction or not told else told[-1]
+    first = min(told or [newest], key=lambda entry: entry.alert.notice.time_created or entry.received)
+    heard = [entry.alert.notice.instrument for entry in told if entry.alert.notice.instrument]
+    return Knowledge(
+        alert=shown.alert,
+        state=history.state,
+        decision=shown.decision,
+        position=position,
+        first=first.alert.notice,
+        instruments=tuple(dict.fromkeys(heard)),
+        plans=history.plans,
+        notices=sum(entry.standing is not Standing.DUPLICATE for entry in history.notices),
+        links=links,
+    )
+
+
+def of_notice(
+    alert: Alert,
+    decision: Decision | None,
+    registered: Registered,
+    *,
+    known: Knowledge,
+    opened: frozenset[Audience],
+    picture: Path | None = None,
+) -> tuple[Outgoing, ...]:
+    """Return the messages that a notice calls for, in their order.
+
+    Parameters
+    ----------
+    alert, decision, registered
+        The notice, what was decided on it, and what it is to its event.
+    known
+        All that is known of the event, this notice included.
+    opened
+        Audiences that have a thread on the event.
+    picture
+        Sky map of this notice, for the thread.
+    """
+    audience = _audience(decision, registered)
+    standing = _standing(alert, registered)
+    say = _Speaker(registered.slug, alert.sha256, audience)
+    if standing is Standing.DUPLICATE:
+        return ()
+    if standing is Standing.LATE:
+        return (say.reply("late", messages.late(alert)),) if opened else ()
+    if standing is Standing.RETRACTION:
+        return _retraction(alert, registered, say, known=known, opened=opened)
+    shown = (say.file(picture),) if picture else ()
+    if audience not in opened:
+        mention = bool(decision and decision.mention) and audience in (Audience.GW, Audience.GRB)
+        top = messages.top(dataclasses.replace(known, mention=mention))
+        why = (say.reply("why", messages.why(decision)),) if decision and decision.reasons else ()
+        return (say.top(top), *shown, *why)
+    words = messages.update(alert, registered, decision)
+    broadcast = standing is Standing.REINSTATED or _newly_go(registered.previous_decision, decision)
+    return (say.reply("update", words, broadcast=broadcast), *shown, say.edit("notice", messages.top(known)))
+
+
+def of_plans(
+    alert: Alert, registered: Registered, plans: Sequence[Plan], *, known: Knowledge, audience: Audience, key: str
+) -> tuple[Outgoing, ...]:
+    """Return the messages that finished plans call for: a table in the thread, the state in the top message."""
+    say = _Speaker(registered.slug, key, _tested(audience, registered))
+    done = messages.plan_finished(alert.notice.event_id, plans, links=known.links)
+    return (say.reply("plans", done), say.edit("plans", messages.top(known)))
+
+
+def of_failed_plan(
+    alert: Alert, registered: Registered, telescopes: Sequence[str], reason: str, *, audience: Audience, key: str
+) -> Outgoing:
+    """Return the message that a failed plan calls for."""
+    words = messages.plan_failed(alert.notice.event_id, telescopes, reason=reason)
+    return _Speaker(registered.slug, key, _tested(audience, registered)).reply("plan-failed", words)
+
+
+def of_dead_letter(sha256: str, *, topic: str | None, reason: str) -> Outgoing:
+    """Return the operators' message about a notice that cannot be understood."""
+    words = messages.unreadable(sha256, topic=topic, reason=reason)
+    return Outgoing(
+        subject=f"notice:{sha256}",
+        kind="dead-letter",
+        key=sha256,
+        audience=Audience.OPERATORS,
+        mode=TOP,
+        text=words.text,
+        blocks=words.blocks,
+    )
+
+
+class _Speaker:
+    """Makes messages of one event that tell of one cause."""
+
+    def __init__(self, slug: str, key: str, audience: Audience) -> None:
+        self.subject = f"event:{slug}"
+        self.key = key
+        self.audience = audience
+
+    def top(self, words: Rendered, *, kind: str = TOP) -> Outgoing:
+        # one thread for each event and audience, whatever opens it
+        return self._make(kind, TOP, words, key=self.audience.value)
+
+    def reply(self, kind: str, words: Rendered, *, broadcast: bool = False) -> Outgoing:
+        return self._make(kind, "reply", words, broadcast=broadcast)
+
+    def edit(self, kind: str, words: Rendered) -> Outgoing:
+        return self._make(f"edit-{kind}", "edit", words)
+
+    def file(self, path: Path) -> Outgoing:
+        return self._make("sky-map", "file", Rendered(text="Sky map", blocks="[]"), attachment=path)
+
+    def _make(
+        self,
+        kind: str,
+        mode: str,
+        words: Rendered,
+        *,
+        key: str = "",
+        broadcast: bool = False,
+        attachment: Path | None = None,
+    ) -> Outgoing:
+        return Outgoing(
+            subject=self.subject,
+            kind=kind,
+            key=key or self.key,
+            audience=self.audience,
+            mode=mode,
+            text=words.text,
+            blocks=words.blocks,
+            broadcast=broadcast,
+            attachment=attachment,
+        )
+
+
+def _retraction(
+    alert: Alert, registered: Registered, say: _Speaker, *, known: Knowledge, opened: frozenset[Audience]
+) -> tuple[Outgoing, ...]:
+    if not opened:
+        quiet = Audience.TEST if registered.test else Audience.OPERATORS
+        words = messages.retraction(alert, known=registered.previous is not None)
+        return (_Speaker(registered.slug, alert.sha256, quiet).top(words, kind="retraction"),)
+    words = messages.retraction(alert, known=True)
+    return (say.reply("retraction", words, broadcast=True), say.edit("notice", messages.top(known)))
+
+
+def _audience(decision: Decision | None, registered: Registered) -> Audience:
+    return _tested(decision.audience if decision else Audience.OPERATORS, registered)
+
+
+def _tested(audience: Audience, registered: Registered) -> Audience:
+    """Keep tests and mocks in their own channel, whatever a policy says."""
+    return Audience.TEST if registered.test else audience
+
+
+def _standing(alert: Alert, registered: Registered) -> Standing:
+    """Of a burst every position counts, also one that comes late: the smallest error wins, not the newest notice."""
+    late_burst = registered.standing is Standing.LATE and alert.notice.kind is Kind.GRB and not alert.notice.retraction
+    return Standing.UPDATE if late_burst else registered.standing
+
+
+def _newly_go(before: Decision | None, now: Decision | None) -> bool:
+    return bool(now and now.action.upper() == "GO" and (before is None or before.action.upper() != "GO"))

@@ -1,0 +1,251 @@
+"""The page of one event: everything known of it, in one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tasks.io import changes, messages, pages, wording
+from tasks.records import Alert, Decision, Kind, MapRole, Notice, SkyMapSummary, Tile
+from tasks.records.effects import EventHistory, EventState, NoticeEntry, PlanEntry, PlanState, Standing
+
+TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+LARGEST_PICTURE = 4_000_000
+TILES_SHOWN = 60
+STATE_WORDS = {EventState.RETRACTED: "Retracted", EventState.REINSTATED: "Reinstated after a retraction"}
+MAP_WORDS = {MapRole.GW: "gravitational waves", MapRole.COMBINED: "combined", MapRole.HEALPIX: "mission's map"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One number of the headline: label, value, small print."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """One line of the timeline."""
+
+    time: str
+    after: str
+    what: str
+    details: tuple[str, ...]
+    mark: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture inside the page."""
+
+    caption: str
+    data: str
+
+
+def render(
+    history: EventHistory,
+    *,
+    position: Notice | None = None,
+    pictures: Sequence[Path] = (),
+    links: Mapping[str, str] | None = None,
+) -> str:
+    """Write an event's page.
+
+    Parameters
+    ----------
+    history
+        All that the registry knows of the event.
+    position
+        The best position of a burst.
+    pictures
+        PNG or JPEG files; they become part of the page, in the order of their names.
+    links
+        Addresses by label, beside those that the notices gave.
+    """
+    newest = _shown(history)
+    notice = newest.alert.notice
+    return pages.render(
+        "event.html",
+        history=history,
+        notice=notice,
+        name=wording.name(notice),
+        symbol=messages.headline(messages.Knowledge(alert=newest.alert)).split(" ", 1)[0],
+        badges=_badges(history, notice),
+        sentence=wording.sentence(newest.alert, newest.decision.action if newest.decision else ""),
+        facts=_gw_facts(newest.alert) if history.kind is Kind.GW else _grb_facts(history, position),
+        classes=wording.ranked(notice.classification),
+        properties=sorted((notice.properties or {}).items()),
+        maps=_maps(newest.alert),
+        coincidence=_coincidence(notice),
+        decision=newest.decision,
+        plans=tuple(_plan(entry) for entry in reversed(history.plans)),
+        timeline=_timeline(history),
+        pictures=tuple(picture for path in pictures if (picture := _picture(path)) is not None),
+        links=_links(notice, links or {}),
+        uploads=history.uploads,
+        words=wording,
+        plan_words=messages.PLAN_WORDS,
+        tiles_shown=TILES_SHOWN,
+    )
+
+
+def _shown(history: EventHistory) -> NoticeEntry:
+    """Return the notice whose facts stand on top: the newest that has any."""
+    if not history.newest.alert.notice.retraction:
+        return history.newest
+    told = [entry for entry in history.notices if not entry.alert.notice.retraction]
+    return told[-1] if told else history.newest
+
+
+def _badges(history: EventHistory, notice: Notice) -> list[tuple[str, str]]:
+    badges = [(notice.alert_type.title(), "plain")]
+    if history.test:
+        badges.append(("Test", "warn"))
+    if history.state in STATE_WORDS:
+        badges.append((STATE_WORDS[history.state], "bad" if history.state is EventState.RETRACTED else "warn"))
+    if notice.significant is False:
+        badges.append(("Low significance", "warn"))
+    badges += [(f"Linked with {slug}", "plain") for slug in history.linked]
+    return badges
+
+
+def _gw_facts(alert: Alert) -> list[Fact]:
+    notice, best = alert.notice, alert.best_map
+    latency = wording.delay(notice.time_created, notice.time)
+    return [
+        Fact(label="Class", value=wording.top_class(notice), note=_search(notice)),
+        Fact(
+            label="90 % area",
+            value=wording.area(best.area90_deg2) if best else "no map yet",
+            note=f"50 % in {wording.area(best.area50_deg2)}" if best else "",
+        ),
+        Fact(label="Distance", value=wording.distance(best), note=wording.interval(best)),
+        Fact(label="False alarms", value=wording.rate(notice.far_hz), note=", ".join(notice.instruments or ())),
+        Fact(label="Event time", value=wording.moment(notice.time), note=f"notice {latency}" if latency else ""),
+    ]
+
+
+def _grb_facts(history: EventHistory, position: Notice | None) -> list[Fact]:
+    first = min(history.notices, key=lambda entry: entry.alert.notice.time_created or entry.received).alert.notice
+    heard = dict.fromkeys(entry.alert.notice.instrument for entry in history.notices)
+    facts = [Fact(label="Trigger", value=wording.moment(first.time), note=", ".join(name for name in heard if name))]
+    if position is not None and position.ra_deg is not None and position.dec_deg is not None:
+        ra, dec = position.ra_deg, position.dec_deg
+        latitude = f"b = {wording.galactic_latitude_deg(ra, dec):+.1f}°".replace("-", wording.MINUS)
+        place = f"{wording.right_ascension(ra)} {wording.declination(dec)}"
+        facts.append(Fact(label="Position", value=place, note=f"{wording.degrees(ra, dec)}, {latitude}"))
+        facts.append(Fact(label="Error", value=wording.radius(position), note=position.instrument or ""))
+    else:
+        facts.append(Fact(label="Position", value="none yet"))
+    if first.image_snr is not None or first.rate_snr is not None:
+        best = max(snr for snr in (first.image_snr, first.rate_snr) if snr is not None)
+        facts.append(Fact(label="Significance", value=f"{best:.1f} {messages.SIGMA}"))
+    if position is not None and position.magnitude is not None:
+        facts.append(Fact(label="Magnitude", value=f"{position.magnitude:.2f}", note=position.instrument or ""))
+    return facts
+
+
+def _maps(alert: Alert) -> list[tuple[str, SkyMapSummary]]:
+    return [(MAP_WORDS[summary.role], summary) for summary in (alert.sky_map, alert.combined) if summary is not None]
+
+
+def _coincidence(notice: Notice) -> list[tuple[str, str]]:
+    found = notice.coincidence
+    if found is None:
+        return []
+    apart = "" if found.time_difference_s is None else f"{found.time_difference_s:+.2f} s".replace("-", wording.MINUS)
+    pairs = [
+        ("Observatory", " ".join(word for word in (found.observatory, found.search) if word)),
+        ("Time difference", apart),
+        ("Chance, time alone", wording.rate(found.time_coincidence_far_hz)),
+        ("Chance, time and place", wording.rate(found.time_sky_coincidence_far_hz)),
+    ]
+    return [(label, value) for label, value in pairs if value]
+
+
+def _plan(entry: PlanEntry) -> dict[str, object]:
+    tiles = [
+        {"telescope": plan.telescope, "tile": tile, "start": _clock(tile)}
+        for plan in entry.plans
+        for tile in plan.tiles
+    ]
+    return {
+        "telescopes": ", ".join(entry.telescopes),
+        "state": entry.state,
+        "words": messages.PLAN_WORDS[entry.state],
+        "reason": entry.reason,
+        "created": wording.moment(entry.created),
+        "plans": entry.plans,
+        "tiles": tiles[:TILES_SHOWN],
+        "left": max(0, len(tiles) - TILES_SHOWN),
+        "standing": entry.state in (PlanState.DONE, PlanState.RUNNING, PlanState.EMPTY),
+    }
+
+
+def _clock(tile: Tile) -> str:
+    return f"{tile.start:%m-%d %H:%M:%S}" if tile.start else ""
+
+
+def _timeline(history: EventHistory) -> list[Moment]:
+    """Return what happened, newest first: notices, decisions, plans, messages that went out."""
+    happened: list[tuple[datetime, Moment]] = []
+    previous: NoticeEntry | None = None
+    for entry in history.notices:
+        happened.append((entry.received, _heard(history, entry, previous)))
+        previous = entry if entry.standing not in (Standing.LATE, Standing.DUPLICATE) else previous
+    for plan in history.plans:
+        what = f"Plan for {', '.join(plan.telescopes)}: {plan.state.value}"
+        happened.append(
+            (plan.created, _moment(history, plan.created, what, (plan.reason,) if plan.reason else (), "plan"))
+        )
+    for message in history.messages:
+        if message.sent is not None and message.kind == "top":
+            what = f"Announced to {message.audience.value}"
+            happened.append((message.sent, _moment(history, message.sent, what, (), "message")))
+    return [moment for _, moment in sorted(happened, key=lambda item: item[0], reverse=True)]
+
+
+def _heard(history: EventHistory, entry: NoticeEntry, previous: NoticeEntry | None) -> Moment:
+    notice = entry.alert.notice
+    lines = changes.between(
+        previous.alert if previous else None, entry.alert, previous.decision if previous else None, entry.decision
+    )
+    if entry.decision is not None and not any(line.startswith("decision") for line in lines):
+        lines = [*lines, f"decision {_verdict(entry.decision)}: {entry.decision.summary or entry.decision.rule}"]
+    source = f" from {notice.instrument}" if notice.instrument else ""
+    word = "" if entry.standing in (Standing.FIRST, Standing.UPDATE) else f" ({entry.standing.value})"
+    return _moment(history, entry.received, f"{notice.alert_type.title()}{source}{word}", tuple(lines), "notice")
+
+
+def _moment(history: EventHistory, time: datetime, what: str, details: tuple[str, ...], mark: str) -> Moment:
+    return Moment(
+        time=wording.moment(time), after=wording.delay(time, history.time), what=what, details=details, mark=mark
+    )
+
+
+def _verdict(decision: Decision) -> str:
+    return decision.action if decision.score is None else f"{decision.action} (score {decision.score})"
+
+
+def _search(notice: Notice) -> str:
+    return ", ".join(word for word in (notice.group, notice.pipeline, notice.search) if word)
+
+
+def _links(notice: Notice, links: Mapping[str, str]) -> list[tuple[str, str]]:
+    known = {**notice.urls, **links}
+    return [(label, url) for label, url in known.items() if url.startswith(("https://", "http://"))]
+
+
+def _picture(path: Path) -> Picture | None:
+    """Put a picture into the page; leave out what is gone, endless or no picture."""
+    kind = TYPES.get(path.suffix.lower())
+    if kind is None or not path.is_file() or path.stat().st_size > LARGEST_PICTURE:
+        return None
+    content = base64.b64encode(path.read_bytes()).decode()
+    caption = f"{path.parent.name}: {path.stem}".replace("-", " ").replace("_", " ")
+    return Picture(caption=caption, data=f"data:{kind};base64,{content}")

@@ -1,0 +1,342 @@
+"""What leaves the house: notices into the registry, messages and files into the outbox, the outbox to Slack and the store.
+
+Every place is the name of a block, loaded in the task that uses it; an empty name means under ``root``: an SQLite file,
+a folder of rendered messages, a folder for products.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
+
+from prefect import task
+from prefect.blocks.core import Block
+from prefect.cache_policies import NO_CACHE
+
+from blocks import ProductStore, RegistryDatabase, SlackWorkspace
+from tasks import naming, products
+from tasks import registry as registries
+from tasks.errors import MissingPart, Unavailable
+from tasks.io import announcements, event_pages, rendered, slack, stores
+from tasks.io.messages import Knowledge
+from tasks.records import Alert, Audience, Decision, Kind, Plan
+from tasks.records.effects import ClaimedUpload, Drained, EventHistory, Outgoing, Registered
+from tasks.registry import Registry, Session, delivery, events, history, notices, outbox, plans
+from tasks.registry.store import now
+from tasks.science import positions
+
+log = logging.getLogger(__name__)
+
+B = TypeVar("B", bound=Block)
+
+# folders in which people leave things of their own, beside ours
+PEOPLES_FOLDERS = {
+    "IMAGES": "Images of this event's follow-up.",
+    "KNC_IMAGES": "Images by amateur astronomers.",
+    "LOGBOOK": "Photometry and notes.",
+}
+
+
+def _when_away(_task: Any, _run: Any, state: Any) -> bool:
+    return isinstance(state.result(raise_on_failure=False), Unavailable)
+
+
+PATIENT: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "retries": 5,
+    "retry_delay_seconds": [2, 5, 15, 60, 120],
+    "retry_condition_fn": _when_away,
+}
+
+
+@task(**PATIENT, task_run_name="register-{alert.notice.event_id}")
+def register(alert: Alert, *, root: Path, registry: str = "") -> Registered:
+    """Give a notice its place in its event; registering it again gives the same answer."""
+    with opened(registry, root) as store:
+        registered = store.record_alert(alert)
+    log.info("%s: notice %d, %s", registered.slug, registered.number, registered.standing)
+    return registered
+
+
+@task(**PATIENT, task_run_name="announce-{alert.notice.event_id}")
+def announce(
+    alert: Alert,
+    decision: Decision | None,
+    registered: Registered,
+    *,
+    root: Path,
+    source: Path | None = None,
+    picture: Path | None = None,
+    registry: str = "",
+    store: str = "",
+) -> int:
+    """Record the decision and put the notice's messages and files into the outbox, in one transaction.
+
+    ``source`` is the notice's bytes, ``picture`` its sky map. Announcing again does nothing. Returns the number of new
+    messages.
+    """
+    links, files = links_of(store, alert), _files_of(alert, source, root)
+    with opened(registry, root) as kept, kept.begin() as session:
+        if decision is not None:
+            events.record_decision(session, alert, decision, now=now())
+        if not events.mark_announced(session, alert.sha256, now=now()):
+            return 0
+        told = _tell_notice(session, alert, decision, registered, links, picture)
+        _enqueue_files(session, registered.slug, files)
+        return told
+
+
+@task(**PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
+def announce_plans(
+    alert: Alert,
+    made: tuple[Plan, ...],
+    registered: Registered,
+    *,
+    parameters_sha256: str,
+    audience: Audience,
+    root: Path,
+    files: tuple[Path, ...] = (),
+    registry: str = "",
+    store: str = "",
+) -> bool:
+    """Record finished plans and put their message and files into the outbox; False when they were known or cancelled."""
+    links = links_of(store, alert)
+    with opened(registry, root) as kept, kept.begin() as session:
+        if not plans.record(session, alert.sha256, made, parameters_sha256=parameters_sha256, now=now()):
+            return False
+        key = f"{alert.sha256}:{plans.joined([plan.telescope for plan in made])}:{parameters_sha256}"
+        known = _knowledge(history.of_event(session, registered.slug), links)
+        said = announcements.of_plans(alert, registered, made, known=known, audience=audience, key=key)
+        _enqueue(session, said)
+        folder = naming.StoreTree.visit(alert)
+        _enqueue_files(session, registered.slug, {f"{folder}/{path.name}": path for path in files})
+        return True
+
+
+@task(**PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")
+def claim_plan(
+    alert: Alert,
+    telescopes: tuple[str, ...],
+    *,
+    parameters_sha256: str,
+    root: Path,
+    asked_by: str = "",
+    registry: str = "",
+) -> bool:
+    """Claim the planning of a notice; False when somebody has it or did it."""
+    with opened(registry, root) as kept, kept.begin() as session:
+        return plans.claim(
+            session,
+            alert.sha256,
+            telescopes=telescopes,
+            parameters_sha256=parameters_sha256,
+            now=now(),
+            asked_by=asked_by or None,
+        )
+
+
+@task(**PATIENT, task_run_name="fail-plan-{alert.notice.event_id}")
+def announce_failed_plan(
+    alert: Alert,
+    telescopes: tuple[str, ...],
+    reason: str,
+    registered: Registered,
+    *,
+    parameters_sha256: str,
+    audience: Audience,
+    root: Path,
+    registry: str = "",
+) -> bool:
+    """Record that a plan failed and say why in the thread; it may be claimed again."""
+    where = {"telescopes": telescopes, "parameters_sha256": parameters_sha256}
+    with opened(registry, root) as kept, kept.begin() as session:
+        if not plans.fail(session, alert.sha256, **where, reason=reason, now=now()):  # type: ignore[arg-type]
+            return False
+        key = f"{alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{now().isoformat()}"
+        said = announcements.of_failed_plan(alert, registered, telescopes, reason, audience=audience, key=key)
+        return outbox.enqueue_message(session, said, now=now())
+
+
+@task(**PATIENT, task_run_name="bury-{sha256}")
+def bury(path: Path, sha256: str, reason: str, *, topic: str | None, root: Path, registry: str = "") -> Path:
+    """Keep a notice that cannot be understood with the reason, and tell the operators once."""
+    letter = naming.AlertTree(root=root).dead_letter(sha256)
+    products.write_bytes(letter, path.read_bytes())
+    products.write_text(naming.sidecar(letter), json.dumps({"reason": reason, "topic": topic}) + "\n")
+    with opened(registry, root) as kept, kept.begin() as session:
+        notices.record_dead(session, sha256, reason)
+        said = announcements.of_dead_letter(sha256, topic=topic, reason=reason)
+        outbox.enqueue_message(session, said, now=now())
+    return letter
+
+
+@task(**PATIENT, task_run_name="say-{message.kind}")
+def say(
+    message: Outgoing,
+    *,
+    root: Path,
+    files: Mapping[str, Path] | None = None,
+    registry: str = "",
+) -> bool:
+    """Put one message, and files by their paths in the store, into the outbox; False when it was there."""
+    with opened(registry, root) as kept, kept.begin() as session:
+        _enqueue_files(session, message.subject.removeprefix("event:"), files or {})
+        return outbox.enqueue_message(session, message, now=now())
+
+
+@task(**PATIENT, task_run_name="page-{slug}")
+def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") -> Path:
+    """Write an event's page from all that is known of it and put it into the outbox."""
+    with opened(registry, root) as kept:
+        known = kept.history(slug)
+        alert = known.newest.alert
+        page = naming.AlertTree(root=root).page(alert.notice)
+        pictures = sorted(page.parent.rglob("*.png"))
+        html = event_pages.render(
+            known, position=positions.best(_alerts(known)), pictures=pictures, links=links_of(store, alert)
+        )
+        products.write_text(page, html)
+        with kept.begin() as session:
+            _enqueue_files(session, slug, {naming.StoreTree.page(alert.notice): page})
+    return page
+
+
+@task(**PATIENT, tags=["slack"])
+def deliver(*, root: Path, registry: str = "", workspace: str = "", patience_s: float = 20.0) -> Drained:
+    """Send the messages of the outbox that are due; wait a while for those to be tried again."""
+    sender = open_sender(workspace, root)
+    with opened(registry, root) as kept:
+        drained = delivery.drain_messages(kept, sender.send, patience_s=patience_s, pace_s=sender.pace_s)
+    log.info("%d messages sent, %d wait, %d given up", drained.sent, drained.waiting, drained.failed)
+    return drained
+
+
+@task(**PATIENT, tags=["store"])
+def upload(*, root: Path, registry: str = "", store: str = "", patience_s: float = 20.0) -> Drained:
+    """Bring the files of the outbox that are due into the store; wait a while for those to be tried again."""
+    with opened(registry, root) as kept, contextlib.closing(open_store(store, root)) as place:
+        drained = delivery.drain_uploads(kept, _putting(place), patience_s=patience_s)
+    log.info("%d files uploaded, %d wait, %d given up", drained.sent, drained.waiting, drained.failed)
+    return drained
+
+
+@contextmanager
+def opened(name: str, root: Path) -> Iterator[Registry]:
+    """Open the registry of a block, or the one under ``root``; close it afterwards."""
+    url = load(RegistryDatabase, name).address() if name else f"sqlite:///{root.resolve() / 'registry.sqlite'}"
+    registry = registries.open(url)
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+def open_sender(name: str, root: Path) -> slack.SlackSender | rendered.FolderSender:
+    """Return what sends messages: Slack where the block has a token, else a folder under ``root``."""
+    block = load(SlackWorkspace, name) if name else SlackWorkspace()
+    client = block.client()
+    if client is None:
+        return rendered.FolderSender(root / "outbox")
+    return slack.SlackSender(client, {Audience(key): channel for key, channel in block.channels().items()})
+
+
+def open_store(name: str, root: Path) -> stores.Store:
+    """Return where products go: the block's server or folder, or a folder under ``root``."""
+    block = load(ProductStore, name) if name else ProductStore(root=str(root / "store"))
+    client = block.client()
+    return stores.FolderStore(block.folder()) if client is None else stores.WebDavStore(client, root=block.root)
+
+
+def links_of(name: str, alert: Alert) -> dict[str, str]:
+    """Return the links to an event's products and page, where the store has a public address."""
+    base = load(ProductStore, name).public_url.rstrip("/") if name else ""
+    if not base:
+        return {}
+    folder, page = naming.StoreTree.event(alert.notice), naming.StoreTree.page(alert.notice)
+    return {"Products": f"{base}/{quote(folder)}", "Event page": f"{base}/{quote(page)}"}
+
+
+def load(kind: type[B], name: str) -> B:
+    """Load a block by name; say how to get it when it is not there."""
+    try:
+        # in a synchronous task it is the block and no coroutine
+        return cast("B", kind.load(name, validate=False))
+    except ValueError as error:
+        slug = kind.get_block_type_slug()
+        raise MissingPart(f"the block {slug}/{name} is not there: run siren bootstrap") from error
+
+
+def _tell_notice(
+    session: Session,
+    alert: Alert,
+    decision: Decision | None,
+    registered: Registered,
+    links: Mapping[str, str],
+    picture: Path | None,
+) -> int:
+    known = history.of_event(session, registered.slug)
+    opened_for = frozenset(entry.audience for entry in known.messages if entry.kind == announcements.TOP)
+    said = announcements.of_notice(
+        alert, decision, registered, known=_knowledge(known, links), opened=opened_for, picture=picture
+    )
+    return _enqueue(session, said)
+
+
+def _enqueue(session: Session, said: Sequence[Outgoing]) -> int:
+    return sum(outbox.enqueue_message(session, message, now=now()) for message in said)
+
+
+def _enqueue_files(session: Session, slug: str, files: Mapping[str, Path]) -> None:
+    for remote, path in files.items():
+        outbox.enqueue_upload(
+            session,
+            source=path.resolve(),
+            remote=remote,
+            sha256=products.sha256_of(path),
+            size=path.stat().st_size,
+            now=now(),
+            subject=f"event:{slug}",
+        )
+
+
+def _files_of(alert: Alert, source: Path | None, root: Path) -> dict[str, Path]:
+    """Return what a notice brings into the store: its bytes, its maps, a line in each folder that people use."""
+    files: dict[str, Path] = {}
+    if source is not None:
+        suffix = ".xml" if source.read_bytes().lstrip().startswith(b"<") else ".json"
+        files[naming.StoreTree.notice(alert, suffix)] = source
+    for summary in (alert.sky_map, alert.combined):
+        if summary is not None and summary.path is not None:
+            files[f"{naming.StoreTree.visit(alert)}/{summary.path.name}"] = summary.path
+    return files | (_peoples_folders(alert, root) if alert.notice.kind is Kind.GW else {})
+
+
+def _peoples_folders(alert: Alert, root: Path) -> dict[str, Path]:
+    files = {}
+    for name, words in PEOPLES_FOLDERS.items():
+        path = root / "templates" / f"{name}.txt"
+        if not path.exists():
+            products.write_text(path, f"{words}\n")
+        files[f"{naming.StoreTree.event(alert.notice)}/{name}/README.txt"] = path
+    return files
+
+
+def _knowledge(known: EventHistory, links: Mapping[str, str]) -> Knowledge:
+    return announcements.knowledge(known, position=positions.best(_alerts(known)), links=links)
+
+
+def _alerts(known: EventHistory) -> tuple[Alert, ...]:
+    return tuple(entry.alert for entry in known.notices)
+
+
+def _putting(place: stores.Store) -> Callable[[ClaimedUpload], None]:
+    def put(claimed: ClaimedUpload) -> None:
+        place.put(claimed.source, claimed.remote)
+
+    return put

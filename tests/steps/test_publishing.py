@@ -1,0 +1,287 @@
+"""A notice's way out of the house: registered, announced once, delivered once, whatever fails in between."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prefect.logging import disable_run_logger
+from slack_sdk import WebClient
+from support import alerts
+from support import slack as stand_in
+
+from tasks import publishing, registry
+from tasks.errors import MissingPart, Unavailable
+from tasks.io import slack, stores
+from tasks.records import Alert, Audience, Decision
+from tasks.records.effects import Registered
+from tasks.registry import delivery, outbox
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "alerts"
+
+
+@pytest.fixture
+def store(root: Path) -> Iterator[registry.Registry]:
+    with publishing.opened("", root) as opened:
+        yield opened
+
+
+@pytest.fixture
+def workspace() -> Iterator[stand_in.Workspace]:
+    with stand_in.workspace() as state:
+        yield state
+
+
+@pytest.fixture
+def send(workspace: stand_in.Workspace) -> Callable:
+    client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, timeout=5, retry_handlers=[])
+    channels = {
+        Audience.GW: "C-GW",
+        Audience.GRB: "C-GRB",
+        Audience.TEST: "C-TEST",
+        Audience.OPERATORS: "C-OPS",
+        Audience.LOW_SIGNIFICANCE: "C-LOW",
+    }
+    return slack.SlackSender(client, channels).send
+
+
+def respond(root: Path, alert: Alert, decision: Decision | None = None) -> Registered:
+    registered = publishing.register.fn(alert, root=root)
+    publishing.announce.fn(alert, decision or alerts.decision(), registered, root=root)
+    return registered
+
+
+def test_the_notices_of_an_event_make_one_thread_whose_top_is_kept_up_to_date(root, store, send, workspace) -> None:
+    update = alerts.gw(alert_type="UPDATE", minutes=30, sky_map=alerts.sky_map(area90_deg2=28.4))
+    late = alerts.gw(alert_type="EARLYWARNING", minutes=-1)
+    for alert in (alerts.gw(), update, late):
+        respond(root, alert)
+        delivery.drain_messages(store, send)
+    top, *replies = workspace.messages
+    assert {reply["thread_ts"] for reply in replies} == {top["ts"]}
+    assert [reply["text"].split(":")[0] for reply in replies] == [
+        "Why GO",
+        "S241102br UPDATE",
+        "A late EARLYWARNING, created 2024-11-02 12",
+    ]
+    assert (top["edits"], "UPDATE" in top["text"], "28.4 deg²" in top["text"]) == (1, True, True)
+
+
+def test_everything_done_twice_is_done_once(root, store, send, workspace) -> None:
+    thread = [alerts.gw(), alerts.gw(alert_type="UPDATE", minutes=30, far_hz=1e-9), alerts.retraction()]
+    for alert in (*thread, *thread, *thread):
+        respond(root, alert)
+        delivery.drain_messages(store, send)
+    assert len(workspace.messages) == 4
+    assert workspace.messages[0]["edits"] == 2
+
+
+def test_a_retraction_is_broadcast_and_marks_the_top_message(root, store, send, workspace) -> None:
+    respond(root, alerts.gw())
+    respond(root, alerts.retraction(), alerts.decision("NO", score=0))
+    delivery.drain_messages(store, send)
+    assert [(m["text"], m["broadcast"]) for m in workspace.messages if m["broadcast"]] == [
+        ("S241102br was retracted. Running plans are cancelled and queued tiles withdrawn.", True)
+    ]
+    assert "RETRACTED" in workspace.messages[0]["text"]
+    assert "465" in workspace.messages[0]["text"]
+
+
+def test_a_retraction_of_an_unknown_event_goes_to_the_operators(root, store, send, workspace) -> None:
+    respond(root, alerts.retraction("S241126dm"))
+    delivery.drain_messages(store, send)
+    assert [m["channel"] for m in workspace.messages] == ["C-OPS"]
+
+
+def test_a_test_reaches_only_the_test_channel_whatever_the_policy_says(root, store, send, workspace) -> None:
+    mock = {"name": "MS241102a", "test": True}
+    for alert in (alerts.gw(**mock), alerts.gw(**mock, alert_type="UPDATE", minutes=9)):
+        respond(root, alert, alerts.decision(mention=True))
+    delivery.drain_messages(store, send)
+    assert {m["channel"] for m in workspace.messages} == {"C-TEST"}
+    assert "<!channel>" not in str(workspace.messages)
+
+
+def test_an_event_that_becomes_significant_is_announced_as_new(root, store, send, workspace) -> None:
+    respond(root, alerts.gw(significant=False), alerts.decision("NO", score=0, audience=Audience.LOW_SIGNIFICANCE))
+    respond(root, alerts.gw(minutes=3))
+    delivery.drain_messages(store, send)
+    tops = [(m["channel"], m["thread_ts"]) for m in workspace.messages if m["thread_ts"] is None]
+    assert tops == [("C-LOW", None), ("C-GW", None)]
+
+
+@pytest.mark.parametrize("order", [("BAT", "XRT", "UVOT"), ("UVOT", "XRT", "BAT"), ("XRT", "BAT", "UVOT")])
+def test_a_burst_shows_its_best_position_in_whatever_order_its_notices_come(
+    root, store, send, workspace, order: tuple[str, ...]
+) -> None:
+    kinds = {
+        "BAT": alerts.grb("BAT"),
+        "XRT": alerts.grb("XRT", seconds=80, error_deg=0.0014, ra_deg=330.21),
+        "UVOT": alerts.grb("UVOT", seconds=120, error_deg=0.0003, ra_deg=330.212, magnitude=17.31),
+    }
+    for name in order:
+        respond(root, kinds[name], alerts.decision("NO", audience=Audience.GRB))
+    delivery.drain_messages(store, send)
+    top = str(workspace.messages[0]["blocks"])
+    assert "22:00:50.88" in top
+    assert "(UVOT)" in top
+    assert "17.31" in top
+    assert len(workspace.messages) == 4
+
+
+def test_a_plan_is_told_once_and_stands_in_the_top_message(root, store, send, workspace) -> None:
+    alert = alerts.gw()
+    registered = respond(root, alert)
+    how = {"parameters_sha256": "p", "root": root}
+    assert publishing.claim_plan.fn(alert, ("7DT",), **how)
+    assert not publishing.claim_plan.fn(alert, ("7DT",), **how)
+    assert publishing.announce_plans.fn(alert, (alerts.plan(),), registered, audience=Audience.GW, **how)
+    assert not publishing.announce_plans.fn(alert, (alerts.plan(),), registered, audience=Audience.GW, **how)
+    delivery.drain_messages(store, send)
+    assert sum("3 tiles planned" in m["text"] for m in workspace.messages) == 1
+    assert "7DT 3 tiles" in str(workspace.messages[0]["blocks"])
+
+
+def test_a_failed_plan_says_why_and_can_be_claimed_again(root, store, send, workspace) -> None:
+    alert = alerts.gw()
+    registered = respond(root, alert)
+    how = {"parameters_sha256": "p", "root": root}
+    publishing.claim_plan.fn(alert, ("7DT",), **how)
+    publishing.announce_failed_plan.fn(alert, ("7DT",), "the planner died", registered, audience=Audience.GW, **how)
+    delivery.drain_messages(store, send)
+    assert "the planner died" in workspace.messages[-1]["text"]
+    assert publishing.claim_plan.fn(alert, ("7DT",), **how)
+
+
+def test_slack_in_trouble_delays_and_never_loses_or_doubles(root, store, send, workspace, monkeypatch) -> None:
+    monkeypatch.setattr(outbox, "FIRST_DELAY", outbox.FIRST_DELAY / 40)
+    workspace.faults = ["500", "lost", "429:0.3", "drop", "lost"]
+    respond(root, alerts.gw())
+    respond(root, alerts.gw(alert_type="UPDATE", minutes=9, far_hz=1e-9))
+    drained = delivery.drain_messages(store, send, patience_s=20)
+    assert (drained.waiting, drained.failed) == (0, 0)
+    assert len(workspace.messages) == len({str(m["metadata"]) for m in workspace.messages}) == 3
+    assert workspace.disobeyed == 0
+
+
+def test_a_sender_killed_between_slacks_answer_and_our_record_sends_nothing_twice(
+    root, store, send, workspace, monkeypatch
+) -> None:
+    respond(root, alerts.gw())
+
+    def killed(claimed):
+        send(claimed)
+        raise SystemExit
+
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            delivery.drain_messages(store, killed)
+        monkeypatch.setattr(delivery, "now", lambda: datetime.now(UTC) + 2 * outbox.LEASE)
+    monkeypatch.setattr(delivery, "now", lambda: datetime.now(UTC) + 8 * outbox.LEASE)
+    delivery.drain_messages(store, send)
+    assert [m["thread_ts"] is None for m in workspace.messages] == [True, False]
+
+
+def test_five_hundred_messages_keep_their_order_and_slacks_silence(root, store, send, workspace) -> None:
+    for number in range(25):
+        respond(root, alerts.gw(f"S2411{number:02d}a"))
+        for k in range(1, 10):
+            respond(root, alerts.gw(f"S2411{number:02d}a", "UPDATE", minutes=k, far_hz=10.0**-k))
+    workspace.faults = ["", "", "429:0.2", "", "429:0.1"] * 3
+    drained = delivery.drain_messages(store, send, patience_s=30)
+    print(f"{drained.sent} messages, {workspace.disobeyed} requests inside a Retry-After")  # noqa: T201 - the figure
+    assert drained.sent == 25 * (2 + 9 * 2)
+    assert (drained.waiting, drained.failed, workspace.disobeyed) == (0, 0, 0)
+    for top in (m for m in workspace.messages if m["thread_ts"] is None):
+        rates = [m["text"].split("FAR")[-1] for m in workspace.thread(top["ts"])]
+        assert len(rates) == 11
+        assert top["edits"] == 9
+
+
+def test_a_message_that_slack_refuses_is_given_up_loudly_and_blocks_nothing(root, store, send, workspace) -> None:
+    workspace.faults = ["error:invalid_blocks"]
+    respond(root, alerts.gw())
+    drained = delivery.drain_messages(store, send)
+    assert (drained.failed, drained.waiting) == (1, 0)
+    assert [m["channel"] for m in workspace.messages if "given up" in m["text"]] == ["C-OPS"]
+
+
+def test_files_reach_the_store_under_the_events_folder(root, store, tmp_path: Path) -> None:
+    (notice := tmp_path / "notice").write_bytes(b'{"superevent_id": "S241102br"}')
+    (chart := tmp_path / "skymap-gw.fits").write_bytes(b"SIMPLE")
+    alert = alerts.gw(sky_map=alerts.sky_map(path=chart))
+    registered = publishing.register.fn(alert, root=root)
+    publishing.announce.fn(alert, alerts.decision(), registered, root=root, source=notice)
+    publishing.announce_plans.fn(
+        alert, (alerts.plan(),), registered, parameters_sha256="p", audience=Audience.GW, root=root, files=(chart,)
+    )
+    page = publishing.publish_page.fn("S241102br", root=root)
+    drained = publishing.upload.fn(root=root)
+    assert (drained.waiting, drained.failed) == (0, 0)
+    base = root / "store" / "Candidates" / "GW" / "S241102br"
+    names = sorted(path.relative_to(base).as_posix() for path in base.rglob("*") if path.is_file())
+    assert names == [
+        "GWEMOPT/20241102T124127_PRELIMINARY/skymap-gw.fits",
+        "IMAGES/README.txt",
+        "KNC_IMAGES/README.txt",
+        "LOGBOOK/README.txt",
+        f"VOEVENTS/20241102T124127_PRELIMINARY_{alert.sha256[:8]}.json",
+        "index.html",
+    ]
+    assert (base / "index.html").read_bytes() == page.read_bytes()
+    assert publishing.upload.fn(root=root).sent == 0
+
+
+def test_a_store_that_is_away_keeps_files_waiting_and_messages_going(root, store, send, workspace, tmp_path) -> None:
+    (notice := tmp_path / "notice").write_bytes(b"{}")
+    alert = alerts.gw()
+    registered = publishing.register.fn(alert, root=root)
+    publishing.announce.fn(alert, alerts.decision(), registered, root=root, source=notice)
+
+    def away(_: object) -> None:
+        raise Unavailable("the store does not answer")
+
+    assert delivery.drain_uploads(store, away).waiting == 4
+    assert delivery.drain_messages(store, send).waiting == 0
+    place = stores.FolderStore(tmp_path / "store")
+    drained = delivery.drain_uploads(store, lambda each: place.put(each.source, each.remote) and None, patience_s=5)
+    assert (drained.sent, drained.waiting) == (4, 0)
+
+
+def test_a_notice_that_cannot_be_understood_is_told_once_and_kept(root, store, send, workspace, tmp_path) -> None:
+    (notice := tmp_path / "notice").write_bytes(b"\x00 not a notice")
+    store.record_notice(sha256="a" * 64, path=notice)
+    for _ in range(2):
+        letter = publishing.bury.fn(notice, "a" * 64, "it is not JSON", topic="igwn.gwalert", root=root)
+    delivery.drain_messages(store, send)
+    assert letter.read_bytes() == notice.read_bytes()
+    assert [m["channel"] for m in workspace.messages] == ["C-OPS"]
+    assert store.undispatched() == ()
+
+
+@pytest.mark.server
+def test_places_are_blocks_that_are_loaded_in_the_task(prefect_api, root, workspace, tmp_path: Path, caplog) -> None:
+    from blocks import ProductStore, RegistryDatabase, SlackWorkspace
+
+    caplog.set_level(logging.DEBUG)
+    url = f"sqlite:///{tmp_path}/elsewhere.sqlite"
+    RegistryDatabase(url=url).save("here", overwrite=True)
+    SlackWorkspace(token=stand_in.TOKEN, channel_gw="C-GW", url=workspace.url).save("here", overwrite=True)
+    ProductStore(root=str(tmp_path / "cloud"), public_url="https://cloud.example/").save("here", overwrite=True)
+    alert = alerts.gw()
+    registered = publishing.register(alert, root=root, registry="here")
+    publishing.announce(alert, alerts.decision(), registered, root=root, registry="here", store="here")
+    publishing.deliver(root=root, registry="here", workspace="here", patience_s=3.0)
+    publishing.upload(root=root, registry="here", store="here")
+    assert len(workspace.messages) == 2
+    assert "https://cloud.example/Candidates/GW/S241102br" in str(workspace.messages[0]["blocks"])
+    assert (tmp_path / "cloud" / "Candidates" / "GW" / "S241102br" / "LOGBOOK" / "README.txt").is_file()
+    assert stand_in.TOKEN not in caplog.text
+    with pytest.raises(MissingPart, match="siren bootstrap"), disable_run_logger():
+        publishing.register.fn(alert, root=root, registry="nowhere")
