@@ -9,13 +9,19 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from prefect.runtime import flow_run
 
 from tasks import naming, policies, products
 from tasks.io import notices, skymaps
 from tasks.records import Alert, Decision, ParsedNotice, SkyMapSummary
+from tasks.records.effects import Registered
 from tasks.science import alerts, decisions
 
 log = logging.getLogger(__name__)
+
+ACCEPTED = "gw.alert.accepted"
+PLANNED_INLINE = "gw.alert.planned"
 
 
 @task(cache_policy=NO_CACHE, task_run_name="understand-{path.name}")
@@ -30,7 +36,9 @@ def understand(path: Path, topic: str | None, root: Path) -> Alert:
     payload = notices.read(path)
     parsed = notices.parse(payload, topic=topic)
     alert = alerts.assemble(parsed, sha256=hashlib.sha256(payload).hexdigest(), read=skymaps.read)
-    kept = _keep_maps(alert, parsed, naming.AlertTree(root=root))
+    tree = naming.AlertTree(root=root)
+    kept = _keep_maps(alert, parsed, tree)
+    _keep(tree.notice_copy(alert), payload)
     log.info("%s %s of %s understood", kept.notice.mission, kept.notice.alert_type, kept.notice.event_id)
     return kept
 
@@ -43,6 +51,28 @@ def decide(alert: Alert, policy: str, thresholds: str = "", previous: Decision |
     return decision
 
 
+@task(cache_policy=NO_CACHE, task_run_name="accept-{registered.slug}")
+def accept(alert: Alert, registered: Registered, telescopes: tuple[str, ...], *, inline: bool) -> None:
+    """Tell the automations that an event is to be planned; where it is planned ``inline`` they need not."""
+    emit_event(
+        event=PLANNED_INLINE if inline else ACCEPTED,
+        resource={"prefect.resource.id": f"siren.event.{registered.slug}"},
+        payload={
+            "event_id": registered.slug,
+            "alert_type": alert.notice.alert_type,
+            "telescopes": list(telescopes),
+            "test": registered.test,
+        },
+    )
+
+
+def name_of_run() -> str:
+    """Name a run of ``respond`` after its topic and the hash of its notice."""
+    parameters = flow_run.get_parameters() or {}
+    topic = str(parameters.get("topic") or "notice").removeprefix("gcn.").removeprefix("notices.")
+    return f"respond-{naming.slug(topic)}-{str(parameters.get('sha256'))[:8]}"
+
+
 def _keep_maps(alert: Alert, parsed: ParsedNotice, tree: naming.AlertTree) -> Alert:
     """Write the maps that could be read, once, and name their files in the alert."""
 
@@ -50,8 +80,13 @@ def _keep_maps(alert: Alert, parsed: ParsedNotice, tree: naming.AlertTree) -> Al
         if summary is None:
             return None
         path, content = tree.sky_map(alert, summary.role), parsed.maps[summary.role]
-        if not (path.is_file() and path.read_bytes() == content):
-            products.write_bytes(path, content)
+        _keep(path, content)
         return replace(summary, path=path)
 
     return replace(alert, sky_map=keep(alert.sky_map), combined=keep(alert.combined))
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write a file unless it is there with the same bytes."""
+    if not (path.is_file() and path.read_bytes() == content):
+        products.write_bytes(path, content)

@@ -172,6 +172,10 @@ class AlertTree:
         stamp = moment.strftime("%Y%m%dT%H%M%S") if moment else "undated"
         return self.event(alert.notice) / f"{stamp}_{slug(alert.notice.alert_type)}_{alert.sha256[:8]}"
 
+    def notice_copy(self, alert: Alert) -> Path:
+        """Return the copy of the notice beside what it led to."""
+        return self.visit(alert) / "notice"
+
     def sky_map(self, alert: Alert, role: str) -> Path:
         """Return a notice's sky map, as sent."""
         return self.visit(alert) / f"skymap-{slug(role)}.fits"

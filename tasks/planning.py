@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import tempfile
 import time
@@ -13,13 +15,14 @@ from pathlib import Path
 import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from pydantic_core import to_jsonable_python
 
 from tasks import naming, products, telescopes
 from tasks.errors import MissingPart, ProgramError, UnusableData
 from tasks.io import galaxy_tables, notices, plan_tables, skymaps, skyplots
 from tasks.options import PlanOptions
 from tasks.programs import gwemopt
-from tasks.records import MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
+from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
 from tasks.science import error_circles, footprints, galaxies, healpix, pictures, prospects, scheduling, tiling
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ PREFERRED = (MapRole.COMBINED, MapRole.GW, MapRole.HEALPIX)
 # gwemopt gets this many tiles for each that is asked: it needs seconds for a thousand
 TILES_PER_WISH = 6
 TILES_AT_LEAST = 100
+MOST_PIXELS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,6 +92,49 @@ def draw_sky_map(source: Path, target: Path, title: str, subtitle: str = "") -> 
     return target
 
 
+@task(cache_policy=NO_CACHE, task_run_name="picture-{alert.notice.event_id}")
+def draw_alert(alert: Alert, root: Path) -> Path | None:
+    """Draw the sky map that counts of an alert, for its messages and page; None where it has no map."""
+    best = alert.best_map
+    if best is None or best.path is None:
+        return None
+    notice = alert.notice
+    target = naming.AlertTree(root=root).visit(alert) / "skymap.png"
+    subtitle = f"{notice.alert_type.title()}, 90 % area {best.area90_deg2:,.0f} deg²"
+    return draw_sky_map.fn(best.path, target, notice.event_id, subtitle)
+
+
+def source_of(alert: Alert, root: Path) -> Path:
+    """Return the file to plan from: the sky map that counts, else the notice itself."""
+    best = alert.best_map
+    return best.path if best and best.path else naming.AlertTree(root=root).notice_copy(alert)
+
+
+def folder_of(alert: Alert, root: Path) -> Path:
+    """Return the folder of the plans that a notice led to."""
+    return naming.AlertTree(root=root).plans(alert)
+
+
+def fingerprint(names: tuple[str, ...], options: PlanOptions) -> str:
+    """Return a hash of all that determines a plan besides its notice and its moment."""
+    content = {"telescopes": list(names), "options": to_jsonable_python(options)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def event_id_of(source: Path) -> str:
+    """Return the id of a notice's event, else the object in a sky map's header, else the file's name."""
+    aim = read_aim(source)
+    if aim.notice is not None:
+        return aim.notice.event_id
+    return aim.sky_map.object or source.name.split(".")[0]
+
+
+def joint(plans: Sequence[Plan], source: Path) -> tuple[float, float]:
+    """Return probability and area in deg² of all plans' footprints together."""
+    known = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
+    return scheduling.joint(plans, known, footprints.curve(read_aim(source).sky_map))
+
+
 def read_aim(source: Path) -> Aim:
     """Read what to plan for from a sky map or a notice, whichever the file is.
 
@@ -96,17 +143,21 @@ def read_aim(source: Path) -> Aim:
     UnusableData
         If the file is neither, or a notice with neither map nor position.
     """
-    try:
-        payload = source.read_bytes()
-    except OSError as error:
-        raise UnusableData(f"{source.name} cannot be read: {error.strerror}") from error
-    if payload.startswith(FITS_MARKS):
-        return Aim(sky_map=skymaps.read(payload))
-    parsed = notices.parse(payload)
+    if _starts_like_fits(source):
+        return Aim(sky_map=skymaps.read(source))
+    parsed = notices.parse(notices.read(source))
     role = next((role for role in PREFERRED if role in parsed.maps), None)
     if role is not None:
         return Aim(sky_map=skymaps.read(parsed.maps[role]), notice=parsed.notice)
     return _positioned(parsed.notice)
+
+
+def _starts_like_fits(source: Path) -> bool:
+    try:
+        with source.open("rb") as file:
+            return file.read(len(FITS_MARKS[0])).startswith(FITS_MARKS)
+    except OSError as error:
+        raise UnusableData(f"{source} cannot be read: {error.strerror}") from error
 
 
 def _positioned(notice: Notice) -> Aim:
@@ -191,7 +242,7 @@ def _ask_gwemopt(
     with tempfile.TemporaryDirectory(prefix="gwemopt-") as scratch:
         chosen = gwemopt.plan(
             jobs,
-            _small_map(survey.cells),
+            _small_map(survey.cells, min(each.telescope.field_of_view.smaller_deg for each in able)),
             start=window.start,
             options=options,
             folder=Path(scratch),
@@ -218,7 +269,9 @@ def _job(prospect: prospects.Prospect, rows: list[int]) -> gwemopt.Job:
     return gwemopt.Job(telescope=prospect.telescope, centres_deg=np.stack([tiles.ra_deg, tiles.dec_deg], axis=1))
 
 
-def _small_map(cells: tiling.Cells) -> gwemopt.Map:
+def _small_map(region: tiling.Cells, field_deg: float) -> gwemopt.Map:
+    """Return the region for gwemopt, whose time goes with pixels times tiles: a third of a field where that is few."""
+    cells = tiling.evened(region, field_deg / 3, MOST_PIXELS)
     ra_deg, dec_deg = cells.centres()
     return gwemopt.Map(
         uniq=cells.pixel + (np.int64(4) << (2 * cells.order)),

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -25,8 +26,8 @@ from tasks import registry as registries
 from tasks.errors import MissingPart, Unavailable
 from tasks.io import announcements, event_pages, rendered, slack, stores
 from tasks.io.messages import Knowledge
-from tasks.records import Alert, Audience, Decision, Kind, Plan
-from tasks.records.effects import ClaimedUpload, Drained, EventHistory, Outgoing, Registered
+from tasks.records import Alert, Audience, Decision, EventInHand, Kind, Plan
+from tasks.records.effects import ClaimedUpload, Drained, EventHistory, Outgoing, Registered, StoredNotice
 from tasks.registry import Registry, Session, delivery, events, history, notices, outbox, plans
 from tasks.registry.store import now
 from tasks.science import positions
@@ -117,6 +118,27 @@ def announce_plans(
         folder = naming.StoreTree.visit(alert)
         _enqueue_files(session, registered.slug, {f"{folder}/{path.name}": path for path in files})
         return True
+
+
+@task(**PATIENT, task_run_name="newest-{slug}")
+def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
+    """Take up an event by the name of its folder: its newest notice and what was decided on it.
+
+    Raises
+    ------
+    UnusableData
+        If the registry does not know the event.
+    """
+    with opened(registry, root) as kept:
+        entry = kept.history(slug).newest
+        return EventInHand(alert=entry.alert, registered=kept.record_alert(entry.alert), decision=entry.decision)
+
+
+@task(**PATIENT, task_run_name="unanswered")
+def unanswered(silence_s: float, *, root: Path, registry: str = "") -> tuple[StoredNotice, ...]:
+    """Return the notices that a run was made for at least ``silence_s`` seconds ago and that came to nothing."""
+    with opened(registry, root) as kept:
+        return kept.unanswered(before=now() - timedelta(seconds=silence_s))
 
 
 @task(**PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")

@@ -28,9 +28,12 @@ from tasks.records import (
     NightFolder,
     NightReport,
     Places,
+    Ranking,
     Reduced,
     ReducedBatch,
+    Rehearsal,
     Rejected,
+    Response,
     SolvedBatch,
     Stack,
     Stage,
@@ -222,6 +225,12 @@ def report(
     products.remember(_recipe(places, folders, options), list(dict.fromkeys(files)), complete)
     _show(complete)
     return complete
+
+
+@task(cache_policy=NO_CACHE, task_run_name="rehearsed")
+def rehearsed(response: Response, made: NightReport, ranked: Ranking | None) -> Rehearsal:
+    """Join what a rehearsal came to."""
+    return Rehearsal(response=response, report=made, ranking=ranked)
 
 
 def _show(made: NightReport) -> None:

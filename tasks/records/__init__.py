@@ -42,6 +42,14 @@ from tasks.records.nights import (
     Stack,
     Stage,
 )
+from tasks.records.outcomes import (
+    EventInHand,
+    Ranking,
+    Reconciled,
+    Rehearsal,
+    Response,
+    Source,
+)
 from tasks.records.pictures import Outlines, SkyPicture, Zoom
 from tasks.records.policies import Comparison, Condition, Policy, Rule
 from tasks.records.reports import (
@@ -79,6 +87,7 @@ __all__ = [
     "Condition",
     "Decision",
     "Difference",
+    "EventInHand",
     "Exposure",
     "FieldOfView",
     "Frame",
@@ -101,10 +110,14 @@ __all__ = [
     "Plan",
     "PlanMode",
     "Policy",
+    "Ranking",
     "Reason",
+    "Reconciled",
     "Reduced",
     "ReducedBatch",
+    "Rehearsal",
     "Rejected",
+    "Response",
     "Rule",
     "Site",
     "SkyMap",
@@ -112,6 +125,7 @@ __all__ = [
     "SkyPicture",
     "Solved",
     "SolvedBatch",
+    "Source",
     "Stack",
     "StackGrid",
     "Stage",

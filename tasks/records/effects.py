@@ -64,6 +64,12 @@ class Registered:
     previous: Alert | None = None
     previous_decision: Decision | None = None
 
+    @property
+    def counts(self) -> bool:
+        """Whether the notice is what one acts on now: neither late nor a duplicate nor of a retracted event."""
+        stale = (Standing.LATE, Standing.DUPLICATE, Standing.RETRACTION)
+        return self.standing not in stale and self.state is not EventState.RETRACTED
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoredNotice:

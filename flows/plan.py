@@ -1,0 +1,76 @@
+"""One event: what chosen telescopes should observe for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from prefect import flow
+
+from tasks import observing, planning, publishing
+from tasks.errors import SirenError
+from tasks.options import PlanOptions
+from tasks.records import Plan
+
+
+@flow(name="plan", flow_run_name="plan-{event_id}")
+def plan(
+    event_id: str,
+    telescopes: tuple[str, ...] = (),
+    *,
+    options: PlanOptions = PlanOptions(),
+    clock: datetime | None = None,
+    asked_by: str = "",
+    observatory: str = "observatory",
+    registry: str = "registry",
+    slack: str = "slack",
+    store: str = "store",
+) -> tuple[Plan, ...]:
+    """Plan telescopes for the newest notice of an event, write the tables and pictures, tell everybody.
+
+    Two requests for the same plan make one.
+
+    Parameters
+    ----------
+    event_id
+        Name of the event's folder: ``S250910b``, ``Swift_1423875``.
+    telescopes
+        Names of telescopes; those of the event's decision where there is none.
+    options
+        How the event is planned.
+    clock
+        Time at which the window begins; now, where it is not given.
+    asked_by
+        Who asked for it.
+    observatory, registry, slack, store
+        Names of blocks; an empty name of the last three means a file or folder beside the alerts.
+    """
+    root = observing.places(observatory).alert_root
+    event = publishing.newest(event_id, root=root, registry=registry)
+    chosen = telescopes or event.telescopes
+    where: dict[str, Any] = {
+        "parameters_sha256": planning.fingerprint(chosen, options),
+        "root": root,
+        "registry": registry,
+    }
+    if not publishing.claim_plan(event.alert, chosen, asked_by=asked_by, **where):
+        return ()
+
+    try:
+        source = planning.source_of(event.alert, root)
+        made = planning.make_plans(source, chosen, options, event_id, clock)
+        files = planning.write_plans(made, source, planning.folder_of(event.alert, root))
+    except SirenError as error:
+        publishing.announce_failed_plan(
+            event.alert, chosen, str(error), event.registered, audience=event.audience, **where
+        )
+        publishing.deliver(root=root, registry=registry, workspace=slack)
+        raise
+
+    publishing.announce_plans(
+        event.alert, made, event.registered, audience=event.audience, files=files, store=store, **where
+    )
+    publishing.publish_page(event_id, root=root, registry=registry, store=store)
+    publishing.deliver(root=root, registry=registry, workspace=slack)
+    publishing.upload(root=root, registry=registry, store=store)
+    return made

@@ -1,0 +1,61 @@
+"""A simulated alert and night through everything: what would happen tonight."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.follow import follow
+from flows.night import night
+from flows.respond import respond
+from tasks import reporting
+from tasks.options import PlanOptions
+from tasks.records import Rehearsal
+
+
+@flow(name="rehearse", flow_run_name="rehearse-{evening}")
+def rehearse(
+    notice: Path,
+    sha256: str,
+    evening: date,
+    telescopes: tuple[str, ...] = ("7DT", "TCH", "TRE"),
+    *,
+    topic: str = "igwn.gwalert",
+    options: PlanOptions = PlanOptions(),
+    clock: datetime | None = None,
+    observatory: str = "observatory",
+    registry: str = "registry",
+    slack: str = "slack",
+    store: str = "store",
+) -> Rehearsal:
+    """Respond to a notice, reduce a night, and rank what the night found against the sky map.
+
+    Parameters
+    ----------
+    notice, sha256
+        The stored notice, and the hash of its bytes.
+    evening
+        Date of the night to reduce.
+    telescopes
+        Telescopes to plan.
+    topic
+        Where the notice would have come from.
+    options
+        How the event is planned.
+    clock
+        Time at which the plan begins; now, where it is not given.
+    observatory, registry, slack, store
+        Names of blocks; an empty name of the last three means a file or folder beside the alerts.
+    """
+    blocks: dict[str, Any] = {"observatory": observatory, "registry": registry, "slack": slack, "store": store}
+    response = respond(
+        notice, sha256, topic, telescopes=telescopes, options=options, clock=clock, plan_here=True, **blocks
+    )
+
+    report = night(evening, observatory=observatory)
+
+    ranking = follow(response.event_id, evening, **blocks) if response.event_id else None
+    return reporting.rehearsed(response, report, ranking)

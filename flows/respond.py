@@ -1,0 +1,95 @@
+"""One notice: understood, decided, recorded, announced, planned where the decision says so."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from pathlib import Path
+
+from prefect import flow
+
+from flows.plan import plan
+from tasks import alerting, observing, planning, publishing
+from tasks.errors import UnusableData
+from tasks.options import PlanOptions
+from tasks.records import Plan, PlanMode, Response
+
+log = logging.getLogger(__name__)
+
+
+@flow(name="respond", flow_run_name=alerting.name_of_run)
+def respond(
+    path: Path,
+    sha256: str,
+    topic: str | None = None,
+    partition: int | None = None,
+    offset: int | None = None,
+    *,
+    policy: str = "sevendt",
+    thresholds: str = "",
+    telescopes: tuple[str, ...] = (),
+    options: PlanOptions = PlanOptions(),
+    clock: datetime | None = None,
+    plan_here: bool = False,
+    observatory: str = "observatory",
+    registry: str = "registry",
+    slack: str = "slack",
+    store: str = "store",
+) -> Response:
+    """Do for one notice all that the policy asks; doing it again changes nothing that is already right.
+
+    Parameters
+    ----------
+    path, sha256
+        The stored notice, and the hash of its bytes.
+    topic, partition, offset
+        Where it came from.
+    policy, thresholds
+        Name of the policy, and of a set of its thresholds; the policy's own where empty.
+    telescopes
+        Telescopes to plan; the decision's own where there is none.
+    options
+        How the event is planned.
+    clock
+        Time at which to begin; now, where it is not given.
+    plan_here
+        Plan in this run, instead of by the automation on ``gw.alert.accepted``.
+    observatory, registry, slack, store
+        Names of blocks; an empty name of the last three means a file or folder beside the alerts.
+    """
+    log.info("%s: from %s, partition %s, offset %s", sha256[:8], topic, partition, offset)
+    root = observing.places(observatory).alert_root
+    try:
+        alert = alerting.understand(path, topic, root)
+    except UnusableData as error:
+        letter = publishing.bury(path, sha256, str(error), topic=topic, root=root, registry=registry)
+        publishing.deliver(root=root, registry=registry, workspace=slack)
+        return Response(sha256=sha256, rejected=str(error), dead_letter=letter)
+
+    registered = publishing.register(alert, root=root, registry=registry)
+    decision = alerting.decide(alert, policy, thresholds, registered.previous_decision)
+    picture = planning.draw_alert(alert, root)
+    publishing.announce(
+        alert, decision, registered, root=root, source=path, picture=picture, registry=registry, store=store
+    )
+    publishing.deliver(root=root, registry=registry, workspace=slack)
+
+    plans: tuple[Plan, ...] = ()
+    if decision.plan is PlanMode.AUTOMATIC and registered.counts:
+        chosen = telescopes or decision.telescopes
+        alerting.accept(alert, registered, chosen, inline=plan_here)
+        if plan_here:
+            plans = plan(
+                registered.slug,
+                chosen,
+                options=options,
+                clock=clock,
+                observatory=observatory,
+                registry=registry,
+                slack=slack,
+                store=store,
+            )
+
+    page = publishing.publish_page(registered.slug, root=root, registry=registry, store=store)
+    publishing.upload(root=root, registry=registry, store=store)
+    return Response(sha256=sha256, alert=alert, decision=decision, registered=registered, plans=plans, page=page)

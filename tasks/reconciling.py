@@ -1,0 +1,52 @@
+"""What should have happened and has not: have it done again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import httpx
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+from tasks.records import Reconciled
+from tasks.records.effects import Drained, StoredNotice
+
+log = logging.getLogger(__name__)
+
+RESPOND = "respond/prod"
+
+
+@task(cache_policy=NO_CACHE, task_run_name="resubmit")
+def resubmit(silent: Sequence[StoredNotice]) -> tuple[str, ...]:
+    """Make another run of ``respond`` for each notice that came to nothing; return the hashes of those resubmitted.
+
+    The key holds the hour: two reconciliations in one hour make one run.
+    """
+    done = []
+    for notice in silent:
+        key = f"again:{notice.sha256}:{datetime.now(UTC):%Y%m%d%H}"
+        parameters = {
+            "path": str(notice.path),
+            "sha256": notice.sha256,
+            "topic": notice.topic,
+            "partition": notice.partition,
+            "offset": notice.offset,
+        }
+        try:
+            run_deployment(RESPOND, parameters=parameters, timeout=0, as_subflow=False, idempotency_key=key)
+        except (ObjectNotFound, PrefectHTTPStatusError, httpx.HTTPError) as error:
+            log.warning("notice %s cannot be resubmitted now: %s", notice.sha256[:8], error)
+        else:
+            done.append(notice.sha256)
+    return tuple(done)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="conclude")
+def conclude(resubmitted: tuple[str, ...], messages: Drained, uploads: Drained) -> Reconciled:
+    """Join what reconciliation did into one record."""
+    log.info("%d notices resubmitted, %d messages and %d files sent", len(resubmitted), messages.sent, uploads.sent)
+    return Reconciled(resubmitted=resubmitted, messages=messages, uploads=uploads)

@@ -1,0 +1,96 @@
+"""Records of what a flow came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from tasks.records.alerts import Alert, Audience, Decision, Plan
+from tasks.records.effects import Drained, Registered
+from tasks.records.reports import NightReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """What was done for one notice; where it could not be understood only ``rejected`` and ``dead_letter`` are filled."""
+
+    sha256: str
+    rejected: str | None = None
+    dead_letter: Path | None = None
+    alert: Alert | None = None
+    decision: Decision | None = None
+    registered: Registered | None = None
+    plans: tuple[Plan, ...] = ()
+    page: Path | None = None
+
+    @property
+    def event_id(self) -> str | None:
+        """The name of the event's folder."""
+        return self.registered.slug if self.registered else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventInHand:
+    """An event as a flow takes it up: its newest notice, what was decided on it, where one speaks of it."""
+
+    alert: Alert
+    registered: Registered
+    decision: Decision | None = None
+
+    @property
+    def telescopes(self) -> tuple[str, ...]:
+        """The telescopes that the decision names."""
+        return self.decision.telescopes if self.decision else ()
+
+    @property
+    def audience(self) -> Audience:
+        """Where one speaks of the event."""
+        return self.decision.audience if self.decision else Audience.OPERATORS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Detections of one place in several stacks, and what an event's sky map says of that place.
+
+    ``credible_level`` is the least level (0 to 1) of a credible region that holds it; ``probability_per_deg2`` the
+    map's density there.
+    """
+
+    ra_deg: float
+    dec_deg: float
+    detections: int
+    filters: tuple[str, ...]
+    best_snr: float
+    mags: dict[str, float]
+    credible_level: float
+    probability_per_deg2: float
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """A night's sources, the likeliest counterpart first."""
+
+    event_id: str
+    night: date
+    sources: tuple[Source, ...]
+    file: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a rehearsal came to."""
+
+    response: Response
+    report: NightReport
+    ranking: Ranking | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciled:
+    """What reconciliation found to do: notices made to run again, and what became of the outbox."""
+
+    resubmitted: tuple[str, ...]
+    messages: Drained
+    uploads: Drained
