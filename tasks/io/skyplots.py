@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 from matplotlib import patheffects
 from matplotlib.collections import PolyCollection
@@ -21,10 +23,10 @@ INK = "#1d2433"
 FAINT = "#8a93a6"
 PAPER = "#ffffff"
 GLOW = LinearSegmentedColormap.from_list(
-    "glow", ["#ffffff", "#fff0d0", "#fdc878", "#f58b4c", "#d24a45", "#7c1d4f", "#3a0f3d"]
+    "glow", ["#f4f6fb", "#fdeed0", "#fdc878", "#f58b4c", "#d24a45", "#7c1d4f", "#3a0f3d"]
 )
 # Okabe and Ito's colours, apart for the colour-blind too, without those that drown in the map
-COLOURS = ("#0072b2", "#009e73", "#56b4e9", "#332288", "#117733", "#44aa99", "#000000", "#6a3d9a", "#1f78b4", "#33a02c")
+COLOURS = ("#0072b2", "#009e73", "#7a5cff", "#56b4e9", "#5f7a00", "#44aa99", "#000000", "#332288", "#1f78b4", "#33a02c")
 LEVELS = (0.5, 0.9)
 LINES: tuple[Any, ...] = ("solid", (0, (4, 2)))
 
@@ -64,10 +66,11 @@ def _legend(figure: Figure, fields: tuple[Outlines, ...]) -> None:
         Line2D([], [], color=INK, linestyle=style, linewidth=1.1, label=f"{100 * level:.0f} % region")
         for level, style in zip(LEVELS, LINES, strict=True)
     ]
+    handles.append(Line2D([], [], color=FAINT, linestyle=(0, (1, 2)), linewidth=1.2, label="galactic equator"))
     for index, each in enumerate(fields):
         colour = _colour(index)
         handles.append(Patch(edgecolor=colour, facecolor=to_rgba(colour, 0.25), linewidth=1.4, label=each.label))
-    figure.legend(handles=handles, loc="lower center", ncols=min(4, len(handles)), frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="lower center", ncols=min(5, len(handles)), frameon=False, fontsize=9)
 
 
 def _colour(index: int) -> str:
@@ -80,32 +83,64 @@ def _shades(density: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _sky(figure: Figure, place: tuple[float, float, float, float], picture: SkyPicture) -> None:
-    """Draw the whole sky, RA 12h in the middle and growing to the left."""
+    """Draw the whole sky, right ascension growing to the left, turned so that the region is near the middle."""
     axes: Any = figure.add_axes(place, projection="mollweide")
+    middle = 45.0 * round(picture.zoom.ra_deg / 45)
     ny, nx = picture.density.shape
-    x = np.radians(180 - (np.arange(nx) + 0.5) * 360 / nx)[::-1]
+    columns = np.roll(np.arange(nx), nx // 2 - round(middle * nx / 360))[::-1]
+    x = np.radians((np.arange(nx) + 0.5) * 360 / nx - 180)
     y = np.radians((np.arange(ny) + 0.5) * 180 / ny - 90)
-    axes.pcolormesh(
-        x, y, _shades(picture.density)[:, ::-1], cmap=GLOW, vmin=0, vmax=1, shading="nearest", rasterized=True
-    )
-    axes.contour(x, y, picture.level[:, ::-1], levels=LEVELS, colors=INK, linewidths=0.7, linestyles=LINES)
+    shades = _shades(picture.density)[:, columns]
+    axes.pcolormesh(x, y, shades, cmap=GLOW, vmin=0, vmax=1, shading="nearest", rasterized=True)
+    axes.contour(x, y, picture.level[:, columns], levels=LEVELS, colors=INK, linewidths=0.7, linestyles=LINES)
+    _milky_way(axes, middle)
     for index, each in enumerate(picture.fields):
-        _fill(axes, _on_sky(each.corners_deg), _colour(index), width=0.6)
+        _fill(axes, _on_sky(each.corners_deg, middle), _colour(index))
+    if picture.fields:
+        _mark_zoom(axes, picture.zoom, middle)
+    _graticule(axes, middle)
+
+
+def _graticule(axes: Any, middle: float) -> None:
     axes.grid(visible=True, color=FAINT, linewidth=0.35, alpha=0.7)
     axes.set_longitude_grid(45)
     axes.set_latitude_grid(30)
-    axes.set_xticklabels([f"{hours}h" for hours in (21, 18, 15, 12, 9, 6, 3)])
+    axes.set_xticklabels([f"{(middle - offset) % 360 / 15:g}h" for offset in range(-135, 136, 45)])
     axes.tick_params(labelsize=8.5, colors=INK)
-    halo = [patheffects.withStroke(linewidth=2, foreground=PAPER)]
+    halo = [patheffects.withStroke(linewidth=2.5, foreground=PAPER)]
     for label in axes.get_xticklabels():
         label.set_path_effects(halo)
     axes.spines["geo"].set_edgecolor(INK)
     axes.spines["geo"].set_linewidth(0.9)
 
 
-def _on_sky(corners_deg: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _milky_way(axes: Any, middle: float) -> None:
+    """Draw the galactic equator: bright counterparts are rare behind it."""
+    plane = SkyCoord(np.linspace(0, 360, 721) * u.deg, np.zeros(721) * u.deg, frame="galactic").icrs
+    x = _abscissa(plane.ra.deg, middle)
+    broken = np.abs(np.diff(x, append=x[-1])) > np.pi
+    axes.plot(np.where(broken, np.nan, x), plane.dec.rad, color=FAINT, linewidth=0.9, linestyle=(0, (1, 2)))
+
+
+def _mark_zoom(axes: Any, zoom: Zoom, middle: float) -> None:
+    """Draw the zoom's frame on the sky."""
+    size = len(zoom.density)
+    side, ones = np.linspace(-0.5, size - 0.5, 60), np.ones(60)
+    x = np.concatenate([side, ones * (size - 0.5), side[::-1], ones * -0.5])
+    y = np.concatenate([ones * -0.5, side, ones * (size - 0.5), side[::-1]])
+    ra, dec = _plane(zoom).pixel_to_world_values(x, y)
+    across = _abscissa(ra, middle)
+    broken = np.abs(np.diff(across, append=across[-1])) > np.pi
+    axes.plot(np.where(broken, np.nan, across), np.radians(dec), color=INK, linewidth=0.8, alpha=0.75)
+
+
+def _abscissa(ra_deg: npt.NDArray[np.float64], middle: float) -> npt.NDArray[np.float64]:
+    return np.radians(180 - np.mod(ra_deg - middle + 180, 360))
+
+
+def _on_sky(corners_deg: npt.NDArray[np.float64], middle: float) -> npt.NDArray[np.float64]:
     """Turn outlines into the projection's radians; those over the edge are drawn at both edges."""
-    x = np.radians(180 - np.mod(corners_deg[..., 0], 360))
+    x = _abscissa(corners_deg[..., 0], middle)
     x = x[:, :1] + (np.mod(x - x[:, :1] + np.pi, 2 * np.pi) - np.pi)
     outlines = np.stack([x, np.radians(corners_deg[..., 1])], axis=-1)
     over = np.abs(x).max(axis=1) > np.pi
@@ -113,9 +148,9 @@ def _on_sky(corners_deg: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([outlines, outlines[over] - shift])
 
 
-def _fill(axes: Any, outlines: npt.NDArray[np.float64], colour: str, *, width: float, **more: Any) -> None:
+def _fill(axes: Any, outlines: npt.NDArray[np.float64], colour: str) -> None:
     face = to_rgba(colour, 0.14)
-    axes.add_collection(PolyCollection(list(outlines), facecolors=face, edgecolors=colour, linewidths=width, **more))
+    axes.add_collection(PolyCollection(list(outlines), facecolors=face, edgecolors=colour, linewidths=0.5))
 
 
 def _zoomed(figure: Figure, place: tuple[float, float, float, float], picture: SkyPicture) -> None:
@@ -136,8 +171,10 @@ def _zoomed(figure: Figure, place: tuple[float, float, float, float], picture: S
     axes.coords.grid(visible=True, color=FAINT, linewidth=0.4, alpha=0.8)
     axes.coords[0].set_axislabel("right ascension", fontsize=9.5)
     axes.coords[1].set_axislabel("declination", fontsize=9.5, minpad=0.6)
-    for coordinate in axes.coords:
+    for coordinate, sides in zip(axes.coords, ("b", "l"), strict=True):
+        coordinate.set_ticks_position(sides)
         coordinate.set_ticklabel(size=8.5, exclude_overlapping=True)
+        coordinate.set_format_unit(u.deg, decimal=True)
 
 
 def _plane(zoom: Zoom) -> WCS:

@@ -61,7 +61,10 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Survey:
-    """What all telescopes could observe, and of what: the map's pixels, fine near the tiles, as targets."""
+    """What all telescopes could observe, and of what.
+
+    ``cells`` are the map's own pixels of the region; ``targets`` the same, finer near the tiles.
+    """
 
     prospects: tuple[Prospect, ...]
     targets: Targets
@@ -72,12 +75,12 @@ class Survey:
 def survey(sky_map: SkyMap, telescopes: Sequence[Telescope], window: Window, options: PlanOptions) -> Survey:
     """Find, for each telescope, the tiles of its grid that meet the region and can be observed in the window."""
     along = footprints.curve(sky_map)
-    cells = tiling.region(sky_map, options.region)
+    cells = fine = tiling.region(sky_map, options.region)
     seen = [_visible(telescope, _meeting(telescope, cells), window) for telescope in telescopes]
     found = [_strongest(each, along) for each in seen]
     for each in found:
-        cells = tiling.fitted(cells, each.tiles, _view(each))
-    targets = Targets(points=cells.points(), weight=cells.probability)
+        fine = tiling.fitted(fine, each.tiles, _view(each))
+    targets = Targets(points=fine.points(), weight=fine.probability)
     shared = tuple(_shared(each, targets, f"{100 * options.region:g} % region") for each in found)
     return Survey(prospects=shared, targets=targets, cells=cells, along=along)
 

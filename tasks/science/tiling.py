@@ -118,6 +118,16 @@ def refine(cells: Cells, order: int, where: npt.NDArray[np.bool_]) -> Cells:
     )
 
 
+def evened(cells: Cells, size_deg: float, most: int) -> Cells:
+    """Split cells larger than ``size_deg``, the largest first, as long as there are no more than ``most``."""
+    for order in range(int(cells.order.min()) + 1, footprints.order_for(size_deg) + 1):
+        finer = refine(cells, order, np.ones(len(cells.order), dtype=bool))
+        if len(finer.order) > most:
+            break
+        cells = finer
+    return cells
+
+
 def near(tiles: Tiles, cells: Cells, view: FieldOfView) -> Tiles:
     """Return the tiles that may meet a cell: none that does is left out, some that only come close are kept."""
     tiles = tiles.take(_in_mask(tiles, cells, view))

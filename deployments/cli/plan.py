@@ -1,0 +1,80 @@
+"""``siren plan``: plan telescopes for a notice or a sky map.
+
+The object printed with ``--json`` has ``telescopes``, by name: ``tiles`` (in the order of observation), ``probability``
+and ``area_deg2`` of the union of their footprints, ``seconds``, ``reason`` (why there is no tile, or empty); and beside
+it ``probability`` and ``area_deg2`` of all telescopes together, ``event_id``, ``files``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deployments.cli import output
+from tasks.errors import UnusableData
+
+if TYPE_CHECKING:
+    from tasks.records import Plan
+
+
+@click.command(name="plan", help="Plan telescopes for a notice or sky map: tiles, tables and pictures.")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--telescope", "names", multiple=True, required=True, help="Name of a telescope; may be repeated.")
+@click.option("--start", help="Begin of the window, ISO, UTC.  [default: now]")
+@click.option("--hours", type=click.FloatRange(0, 96, min_open=True), default=24.0, show_default=True)
+@click.option("--tiles", type=click.IntRange(1, 2000), default=50, show_default=True, help="Most tiles per telescope.")
+@click.option("--engine", type=click.Choice(["gwemopt", "siren"]), default="gwemopt", show_default=True)
+@click.option("--galaxies", type=click.Path(path_type=Path), help="Target the likely hosts of a CSV catalogue.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for tables and pictures.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    source: Path,
+    names: tuple[str, ...],
+    start: str | None,
+    hours: float,
+    tiles: int,
+    engine: str,
+    galaxies: Path | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Plan, write tables and pictures, and say what the plan covers."""
+    from typing import Literal, cast  # with the slow start-up below
+
+    from tasks import planning  # slow start-up: Prefect, healpy and matplotlib
+    from tasks.io import plan_tables
+    from tasks.options import PlanOptions
+
+    if out.exists() and not out.is_dir():
+        raise UnusableData(f"--out {out} is a file; expected a folder")
+    begin = _moment(start) if start else None
+    options = PlanOptions(engine=cast("Literal['gwemopt', 'siren']", engine), tiles=tiles, hours=hours)
+    event_id = planning.event_id_of(source)
+    plans = planning.make_plans.fn(source, names, options, event_id, begin, galaxies)
+    files = planning.write_plans.fn(plans, source, out)
+    joint = planning.joint(plans, source)
+    result: dict[str, Any] = plan_tables.as_object(plans, probability=joint[0], area_deg2=joint[1])
+    output.show(result | {"files": files}, _text(plans, joint, out), as_json=as_json)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UnusableData(f"--start {text!r} is not an ISO time such as 2026-01-15T03:00:00") from error
+
+
+def _text(plans: tuple[Plan, ...], joint: tuple[float, float], out: Path) -> str:
+    """Write one line per telescope and what they cover together."""
+    lines = [f"{plans[0].event_id}: {100 * joint[0]:.1f} % of the probability in {joint[1]:.1f} deg²"]
+    for plan in plans:
+        if not plan.tiles:
+            lines.append(f"  {plan.telescope:<16} no tiles: {plan.reason}")
+            continue
+        first, last = plan.tiles[0].start, plan.tiles[-1].start
+        span = f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC" if first and last else ""
+        lines.append(f"  {plan.telescope:<16} {len(plan.tiles):4d} tiles, {100 * plan.probability:.1f} %, {span}")
+    return "\n".join([*lines, f"tables and pictures: {out}"])
