@@ -49,7 +49,7 @@ def noise_variance(image: Array, mask: Array, *, gain: float, sky_sigma: float |
     xp = arrays.array_namespace(image)
     good = ~mask & xp.isfinite(image)
     sky = float(xp.median(image[good]))
-    sigma = _pixel_noise(xp.where(good & (image <= sky), image, xp.nan)) if sky_sigma is None else sky_sigma
+    sigma = _pixel_noise(xp.where(good, image, xp.nan)) if sky_sigma is None else sky_sigma
     return (sigma**2 + xp.clip(image - sky, 0, None) / gain).astype(xp.float32)
 
 
@@ -57,10 +57,14 @@ def _pixel_noise(image: Array) -> float:
     """Return the noise of the pixels that are not NaN.
 
     Third differences along the rows see the noise of pixels but not the stars and clouds beneath it; independent
-    noise is sqrt(1 + 9 + 9 + 1) times larger in them.
+    noise is sqrt(1 + 9 + 9 + 1) times larger in them. Only where the four pixels' mean, which such a difference does
+    not depend on, is below the median are they used.
     """
-    steps = image[:, 3:] - 3 * image[:, 2:-1] + 3 * image[:, 1:-2] - image[:, :-3]
-    return float(arrays.nmad(steps)) / math.sqrt(20)
+    xp = arrays.array_namespace(image)
+    parts = image[:, 3:], image[:, 2:-1], image[:, 1:-2], image[:, :-3]
+    mean = sum(parts) / 4
+    steps = parts[0] - 3 * parts[1] + 3 * parts[2] - parts[3]
+    return float(arrays.nmad(steps[mean <= xp.nanmedian(mean)])) / math.sqrt(20)
 
 
 def grow(mask: Array, radius_px: int) -> Array:

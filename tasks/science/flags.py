@@ -41,6 +41,8 @@ FAINT_SIGMA = 5.0
 ELLIPTICITY_RATIO = 5.0
 # an image of perfectly round stars would make every source too long
 ROUND = 0.1
+# of a measured ellipticity, times the S/N: noise alone makes faint sources long
+ELLIPTICITY_ERROR = 2.0
 EXTRACTION_BITS = 4
 WIDEST, NARROWEST = 3.0, 0.5
 BACKGROUND_SIGMA = 5.0
@@ -196,7 +198,7 @@ def table(
         dark_reference(found.dark),
         edge(found.x, found.y, shape),
         faint(found.snr),
-        elongated(found.ellipticity, ellipticity),
+        elongated(found.ellipticity - ELLIPTICITY_ERROR / np.maximum(np.abs(found.snr), 1), ellipticity),
         extraction(found.extraction),
         width(found.width),
         background(found.background, found.background_error),

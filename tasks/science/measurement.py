@@ -10,13 +10,14 @@ from scipy import ndimage
 
 from tasks.science import arrays, kernels
 from tasks.science.arrays import Array
-from tasks.science.filtering import Maps, Planes, windows
+from tasks.science.filtering import Maps, Planes, mesh, windows
 from tasks.science.stars import Floats
 
 Booleans = np.ndarray[Any, Any]
 
 DIPOLE_REACH = 1.5  # FWHM: the lobes of a shifted star, filtered with the PSF, are 1.2 FWHM apart
 OPPOSITE_SNR = -3.0
+HOLE_RATIO = 0.3
 APERTURES_FWHM = (0.75, 1.5)  # radii of the inner and outer aperture
 RING_FWHM = (2.5, 4.0)
 PSF_ERROR = 0.1
@@ -103,7 +104,7 @@ def measure(
         background=level * sign,
         background_error=np.hypot(level_error, WINGS * np.abs(flux) * psf.max()),
         **_opposite(maps, row, column, sign, planes.fwhm_px),
-        dark=_darkness(planes, row, column, sign, psf, radius),
+        dark=_darkness(planes, row, column, flux, psf, radius),
         below=_below(data, bad, level, radius, planes),
         **_masks(planes, row, column, bad, psf, radius, half),
         star_ratio=_star_ratio(planes, row, column, flux, psf, half, radius),
@@ -172,7 +173,7 @@ def _moments(data: Floats, dx: Floats, dy: Floats, planes: Planes) -> dict[str, 
     point = _window_moments(_fitted(planes.psf, half)[None], np.zeros(1), np.zeros(1), sigma)
     size, size_psf = ((m[0] + m[1]) / 2 for m in (mine, point))
     spread = np.hypot(mine[0] - mine[1], 2 * mine[2]) / 2
-    major, minor = np.clip(size + spread, 1e-6, None), np.clip(size - spread, 1e-6, None)
+    major, minor = (_unwindowed(np.clip(axis, 0, None), sigma) for axis in (size + spread, size - spread))
     return {
         "width": np.sqrt(np.clip(_unwindowed(size, sigma) / _unwindowed(size_psf, sigma), 0, None)),
         "ellipticity": 1 - np.sqrt(minor / major),
@@ -225,23 +226,27 @@ def _opposite(maps: Maps, row: Any, column: Any, sign: Any, fwhm: float) -> dict
     }
 
 
-def _darkness(planes: Planes, row: Any, column: Any, sign: Any, psf: Floats, radius: Floats) -> Floats:
+def _darkness(planes: Planes, row: Any, column: Any, own: Floats, psf: Floats, radius: Floats) -> Floats:
     """Return how far, in sigma of a point source, the image that was there before falls below its sky.
 
-    It is measured at nine places within one FWHM.
+    It is measured at nine places within one FWHM; a hole with less than 0.3 of the detection's flux ``own`` (signed)
+    does not explain it and counts as none.
     """
     half, step = psf.shape[0] // 2, max(1, round(0.7 * planes.fwhm_px))
     deepest = np.zeros((2, len(row)))
     for index, image in enumerate((planes.reference, planes.science)):
-        data = windows(image, row, column, half + step, fill=0.0)
+        data = windows(image - mesh(image, planes.mask), row, column, half + step, fill=0.0)
         noise = windows(planes.variance, row, column, half, fill=np.inf)
-        level, _ = _ring(data[:, step:-step, step:-step], np.zeros(noise.shape, dtype=bool), radius)
+        # between crowded stars the sky is lower than the ring, beside a galaxy the ring is nearer the truth
+        around, _ = _ring(data[:, step:-step, step:-step], np.zeros(noise.shape, dtype=bool), radius)
+        level = np.minimum(around, 0)
         error = np.sqrt(np.median(noise, axis=(1, 2)) / (psf**2).sum())
         for v, u in np.ndindex(3, 3):
             part = data[:, v * step : v * step + 2 * half + 1, u * step : u * step + 2 * half + 1]
             flux = ((part - level[:, None, None]) * psf).sum(axis=(1, 2)) / (psf**2).sum()
-            deepest[index] = np.maximum(deepest[index], -flux / np.where(error > 0, error, np.inf))
-    return np.asarray(np.where(sign > 0, deepest[0], deepest[1]))
+            depth = np.where(-flux > HOLE_RATIO * np.abs(own), -flux, 0)
+            deepest[index] = np.maximum(deepest[index], depth / np.where(error > 0, error, np.inf))
+    return np.asarray(np.where(own > 0, deepest[0], deepest[1]))
 
 
 def _below(data: Floats, bad: Booleans, level: Floats, radius: Floats, planes: Planes) -> Floats:

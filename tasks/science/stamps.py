@@ -71,8 +71,8 @@ def orientation(wcs: WCS, x: float, y: float) -> Any:
 
     def turned(image: Floats) -> Floats:
         upright = image[:, ::-1] if mirrored else image
-        # rot90 turns clockwise when rows run upwards: towards +x lies what arctan2 counts from +y
-        return np.asarray(np.rot90(upright, -quarters % 4 if quarters else 0, axes=(1, 0)))
+        # with rows running upwards, rot90 of axes (1, 0) turns counter-clockwise: from +x, where north may be, to +y
+        return np.asarray(np.rot90(upright, quarters, axes=(1, 0)))
 
     return turned
 

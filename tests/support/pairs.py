@@ -104,4 +104,4 @@ def _clear_places(rng, x, y, shape, number):
         far = np.hypot(x - px, y - py).min() > 12
         if far and (not len(others) or np.hypot(others[:, 0] - px, others[:, 1] - py).min() > 25):
             places.append((px, py))
-    return np.array(places)
+    return np.array(places).reshape(-1, 2)
