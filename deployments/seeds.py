@@ -108,9 +108,6 @@ def local_defaults(home: Path) -> dict[str, str]:
     return places | {
         variable(blocks.RegistryDatabase, "url"): f"sqlite:///{home}/registry.sqlite",
         variable(blocks.ProductStore, "root"): str(home / "store"),
-        # a task tagged gpu needs its slot also where NumPy does the work
-        variable(blocks.Cluster, "gpus"): "1",
-        variable(blocks.Cluster, "gpu_slots"): "1",
     }
 
 

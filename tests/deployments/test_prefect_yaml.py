@@ -43,7 +43,10 @@ FLOWS = {
 }
 # what the emitters of these events send, see tasks/alerting.py and tasks/watching.py
 EVENTS = {
-    "gw.alert.accepted": ("siren.event.S240422ed", {"event_id": "S240422ed", "sha256": "ab" * 32}),
+    "gw.alert.accepted": (
+        "siren.event.S240422ed",
+        {"event_id": "S240422ed", "alert_type": "UPDATE", "telescopes": ["7DT", "TCH"], "test": False},
+    ),
     "night.settled": ("siren.night.2026-01-15.7DT01", {"night": "2026-01-15", "unit": "7DT01", "too": False}),
 }
 
@@ -96,6 +99,8 @@ def test_a_trigger_renders_into_parameters_that_its_flow_takes(entrypoint: str, 
     flow = load_flow_from_entrypoint(entrypoint)
     validated = flow.validate_parameters(parameters)
     assert validated
+    if "telescopes" in validated:
+        assert validated["telescopes"] == ("7DT", "TCH")
     if "night" in validated:
         assert validated["night"] == date(2026, 1, 15)
 

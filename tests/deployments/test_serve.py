@@ -8,12 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import prefect_server
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from support import kafka, prefect_server
 
 from deployments import serve
 from tasks.errors import UnusableData
@@ -39,6 +42,11 @@ def night(night: date, count: int = 2) -> list[str]:
 
 @flow
 def reconcile() -> None: "Mend."
+
+@flow
+def respond(path: str, sha256: str, topic: str | None, partition: int | None, offset: int | None) -> None:
+    "Understand."
+    logging.getLogger("tasks.respond").info("%s: %s", topic, open(path, "rb").read().decode())
 """
 DEPLOYMENTS = """
 name: brightsiren
@@ -57,6 +65,9 @@ deployments:
   - name: prod
     entrypoint: served_flows.reconcile
     work_pool: {name: alerts}
+  - name: prod
+    entrypoint: served_flows.respond
+    work_pool: {name: alerts}
 """
 
 
@@ -69,11 +80,22 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[prefect_server.Server]:
+def broker() -> Iterator[kafka.Broker]:
+    with kafka.broker() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def server(
+    checkout: Path, broker: kafka.Broker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[prefect_server.Server]:
+    home = tmp_path_factory.mktemp("home")
     with prefect_server.running(
-        tmp_path_factory.mktemp("home"),
+        home,
         prefect_file=checkout / "prefect.yaml",
-        variables={"PYTHONPATH": str(checkout)},
+        pools=("nights", "alerts"),
+        variables={"PYTHONPATH": str(checkout), "SIREN_HOME": str(home)},
+        listen=("--bootstrap", broker.address, "--topic", "igwn.gwalert"),
     ) as running:
         yield running
 
@@ -81,17 +103,37 @@ def server(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.mark.server
 def test_a_deployment_runs_on_dask_workers_and_its_page_has_our_lines(server: prefect_server.Server) -> None:
     run = server.run("night/prod", {"night": "2026-01-15", "count": 3})
-    lines = server.logs(run)
     assert run.state is not None
-    assert run.state.is_completed(), lines
-    assert "the flow speaks of 2026-01-15" in lines
-    assert "task 2 speaks" in lines
+    assert run.state.is_completed(), server.logs(run)
+    assert server.says(run, "the flow speaks of 2026-01-15")
+    assert server.says(run, "task 2 speaks")
 
 
 @pytest.mark.server
 def test_a_parameter_that_does_not_fit_is_refused_before_the_run(server: prefect_server.Server) -> None:
     with pytest.raises(AssertionError, match="count"):
         server.command("deployment", "run", "night/prod", "-p", "night=2026-01-15", "-p", "count=many")
+
+
+@pytest.mark.server
+def test_a_notice_becomes_a_run_within_seconds_and_once(server: prefect_server.Server, broker: kafka.Broker) -> None:
+    started = time.monotonic()
+    broker.send("igwn.gwalert", b"a neutron star", b"a neutron star")
+    while not (runs := responses()):
+        server.house.check_runs()
+        assert time.monotonic() - started < 60
+        time.sleep(0.2)
+    run = server.wait(runs[0])
+    assert run.state is not None
+    assert run.state.is_completed()
+    assert server.says(run, "igwn.gwalert: a neutron star")
+    assert len(responses()) == 1
+
+
+def responses() -> list[FlowRun]:
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("respond/prod")
+        return [run for run in client.read_flow_runs() if run.deployment_id == deployment.id]
 
 
 @pytest.mark.server

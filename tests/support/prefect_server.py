@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 
@@ -69,6 +70,15 @@ class Server:
             found = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
         return [each.message for each in found]
 
+    def says(self, run: FlowRun, line: str, *, timeout_s: float = 20) -> bool:
+        """Tell whether a line is on the run's page; lines arrive in batches, a moment after the run's end."""
+        deadline = time.monotonic() + timeout_s
+        while line not in self.logs(run):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
     def _runs(self) -> list[FlowRun]:
         with get_client(sync_client=True) as client:
             return client.read_flow_runs()
@@ -81,16 +91,31 @@ def running(
     prefect_file: Path = bootstrap.PREFECT_FILE,
     pools: Sequence[str] = ("nights",),
     variables: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
+    listen: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Run server and workers for the length of a block.
 
-    ``variables`` are set before the bootstrap: ``SIREN_OBSERVATORY_RAW_ROOT`` and the like fill blocks.
+    ``variables`` are set before the bootstrap: ``SIREN_OBSERVATORY_RAW_ROOT`` and the like fill blocks. ``only`` names
+    the flows to deploy, none meaning all; ``listen`` holds arguments of ``siren listen``.
     """
+    if only:
+        prefect_file = excerpt(prefect_file, only, home / "prefect.yaml")
     before = dict(os.environ)
     os.environ.update(variables or {})
     try:
-        with serve.serving(home=home, port=serve.free_port(), prefect_file=prefect_file, pools=pools) as house:
+        port = serve.free_port()
+        with serve.serving(home=home, port=port, prefect_file=prefect_file, pools=pools, listen=listen) as house:
             yield Server(house=house)
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def excerpt(prefect_file: Path, flows: Sequence[str], target: Path) -> Path:
+    """Write the deployments of some flows alone."""
+    content = yaml.safe_load(prefect_file.read_text())
+    content["deployments"] = [each for each in content["deployments"] if each["entrypoint"].rsplit(".", 1)[-1] in flows]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(yaml.safe_dump(content))
+    return target
