@@ -1,0 +1,277 @@
+"""Reading sky maps: the same numbers as other readers, within limits whatever a file claims."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import resource
+import time
+import zlib
+
+import healpy
+import numpy as np
+import pytest
+from astropy.table import Table
+from support import skymap_files
+
+from tasks.errors import UnusableData
+from tasks.io import bintable, notices, skymaps
+from tasks.records import MapRole
+
+GW = [
+    "S241102br-preliminary",
+    "S241102br-initial",
+    "S241102br-update",
+    "S250910b-earlywarning",
+    "S241004ap-preliminary",
+]
+
+
+@pytest.fixture(scope="module")
+def expected(shared_data):
+    return json.loads((shared_data / "expected_notices.json").read_text())["gw"]
+
+
+def embedded(shared_data, name):
+    return notices.parse((shared_data / f"notices/{name}.json").read_bytes()).maps[MapRole.GW]
+
+
+@pytest.mark.parametrize("name", GW)
+def test_a_real_multi_order_map_reads_as_astropy_reads_it(shared_data, expected, name):
+    content = embedded(shared_data, name)
+    skymap = skymaps.read(content)
+    table = Table.read(io.BytesIO(content), format="fits", hdu=1)
+    np.testing.assert_array_equal(skymap.uniq, table["UNIQ"])
+    np.testing.assert_array_equal(skymap.density, table["PROBDENSITY"])
+    wanted = expected[f"{name}.json"]["ours"]["sky_map"]
+    assert (len(skymap.uniq), skymap.order.min(), skymap.order.max()) == (
+        wanted["rows"], wanted["order_min"], wanted["order_max"],
+    )  # fmt: skip
+    assert (skymap.creator, skymap.date) == (wanted["creator"], wanted["date"])
+    assert (skymap.density * skymaps.PIXEL_SR[skymap.order]).sum() == pytest.approx(wanted["probability_sum"])
+    assert (skymap.distmu is not None) == wanted["has_distance"] == ("DISTMU" in wanted["columns"])
+    if wanted["has_distance"]:
+        for column, values in zip(
+            ("DISTMU", "DISTSIGMA", "DISTNORM"), (skymap.distmu, skymap.distsigma, skymap.distnorm), strict=True
+        ):
+            np.testing.assert_array_equal(values, table[column])
+        assert np.isinf(skymap.distmu).sum() == wanted["rows_without_distance"]
+        assert skymap.distance_mpc == table.meta["DISTMEAN"] == expected[f"{name}.json"]["ours"]["distance_mpc"]
+        assert skymap.distance_std_mpc == table.meta["DISTSTD"]
+
+
+def expand(skymap, order):
+    """Lay a multi-order map out on one order again: NESTED density."""
+    pixel = skymap.uniq - 4 * 4**skymap.order
+    out = np.full(12 * 4**order, np.nan)
+    for one, density, at in zip(pixel, skymap.density, skymap.order, strict=True):
+        out[one << 2 * (order - at) : (one + 1) << 2 * (order - at)] = density
+    return out
+
+
+@pytest.fixture(params=["NESTED", "RING"])
+def flat_map(request, rng):
+    """A map of nside 16 with a patch of equal pixels, in either ordering, and its NESTED probability."""
+    nested = rng.uniform(0.5, 1.5, 12 * 16**2)
+    nested[: 16**2] = 1.0
+    nested[16**2 : 16**2 + 64] = 0.3
+    nested /= nested.sum()
+    ordered = nested if request.param == "NESTED" else nested[healpy.ring2nest(16, np.arange(nested.size))]
+    return request.param, ordered, nested
+
+
+@pytest.mark.parametrize("per_row", [1, 16, 1024])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_flat_map_loses_nothing_by_merging(flat_map, per_row, compressed):
+    ordering, probability, nested = flat_map
+    skymap = skymaps.read(skymap_files.flat(probability, ordering=ordering, per_row=per_row, compressed=compressed))
+    np.testing.assert_allclose(expand(skymap, 4), nested / skymap_files.PIXEL_SR[4], rtol=1e-12)
+    assert skymap.flat_nside == 16
+    # the patch of a whole base pixel became one row, that of 64 pixels became one more
+    assert len(skymap.uniq) == 12 * 256 - 255 - 63
+    assert skymap.order.min() == 0
+
+
+def test_pixels_merge_only_where_the_distance_agrees_too(rng):
+    probability = np.full(12 * 16, 1 / 192)
+    mu = np.full(192, 100.0)
+    mu[5] = 120.0
+    skymap = skymaps.read(skymap_files.flat(probability, distance=(mu, np.full(192, 10.0), np.full(192, 1e-4))))
+    assert sorted(np.unique(skymap.order, return_counts=True)[1].tolist()) == [3, 4, 11]
+    assert (skymap.distmu == 120).sum() == 1
+
+
+def test_a_real_flat_map_of_12_million_pixels_reads_fast_and_small(shared_data):
+    start = time.thread_time()
+    skymap = skymaps.read(shared_data / "skymaps/GW170817.fits.gz")
+    assert time.thread_time() - start < 5
+    assert skymap.flat_nside == 1024
+    assert len(skymap.uniq) < 20_000
+    assert (skymap.density * skymaps.PIXEL_SR[skymap.order]).sum() == pytest.approx(1, abs=1e-6)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1024 * 1024
+
+
+def test_gzip_and_plain_bytes_and_file_give_the_same(tmp_path):
+    plain = skymap_files.blob(distance_mpc=100)
+    path = tmp_path / "map.fits.gz"
+    path.write_bytes(gzip.compress(plain))
+    maps = [skymaps.read(plain), skymaps.read(gzip.compress(plain)), skymaps.read(path)]
+    for other in maps[1:]:
+        np.testing.assert_array_equal(other.density, maps[0].density)
+        np.testing.assert_array_equal(other.distmu, maps[0].distmu)
+
+
+def test_a_map_of_one_pixel_a_map_of_order_29_and_unsigned_uniq_are_read():
+    whole = skymaps.read(skymap_files.multiorder(np.arange(4, 16), np.full(12, 1 / (4 * np.pi))))
+    assert whole.order.tolist() == [0] * 12
+    fine = np.concatenate([np.arange(5, 16), [4 * 4**29]])
+    density = np.concatenate([np.full(11, 3 / (11 * np.pi)), [0.0]])
+    assert skymaps.read(skymap_files.multiorder(fine, density)).order.max() == 29
+    one = skymaps.read(skymap_files.multiorder([4], [3 / np.pi]))
+    assert one.density.tolist() == pytest.approx([3 / np.pi])
+
+
+def test_a_row_whose_distance_makes_no_sense_has_none():
+    uniq, density = np.arange(4, 16), np.full(12, 1 / (4 * np.pi))
+    mu, sigma, norm = np.full(12, 100.0), np.full(12, 10.0), np.full(12, 1e-4)
+    mu[0], sigma[1], norm[2], mu[3] = np.nan, -1, -1, np.inf
+    skymap = skymaps.read(skymap_files.multiorder(uniq, density, distance=(mu, sigma, norm)))
+    assert np.isinf(skymap.distmu).tolist() == [True] * 4 + [False] * 8
+
+
+# --------------------------------------------------------------------------------------------------------- hostile
+
+
+def card(content: bytes, key: str, value: str) -> bytes:
+    """Replace a header card's value."""
+    where = content.index(f"{key:<8}= ".encode())
+    return content[:where] + f"{key:<8}= {value:>20}".ljust(80).encode() + content[where + 80 :]
+
+
+def hostile() -> dict[str, bytes]:
+    good = skymap_files.blob(order=2, sigma_deg=30)
+    uniq, density = np.arange(4, 16), np.full(12, 1 / (4 * np.pi))
+    make = skymap_files.multiorder
+    huge = card(card(skymap_files.flat(np.full(12, 1 / 12)), "NAXIS2", "12582912"), "NSIDE", "1024")
+    return {
+        "empty": b"",
+        "text": b"hello",
+        "zeros": bytes(100_000),
+        "only a primary header": good[:2880],
+        "truncated header": good[:4000],
+        "truncated table": good[:-3000],
+        "rows announced": card(good, "NAXIS2", "3999999"),
+        "too many rows": card(good, "NAXIS2", "999999999999"),
+        "negative rows": card(good, "NAXIS2", "-1"),
+        "rows as a text": card(good, "NAXIS2", "'many'"),
+        "rows of 20 digits": card(good, "NAXIS2", "99999999999999999999"),
+        "wide rows": card(good, "NAXIS1", "160000000"),
+        "no columns": card(good, "TFIELDS", "0"),
+        "many columns": card(good, "TFIELDS", "999"),
+        "a format unknown": card(good, "TFORM1", "'PQ(3)'"),
+        "a format absent": good.replace(b"TFORM1", b"XFORM1"),
+        "an image first": card(card(good, "NAXIS", "2"), "BITPIX", "64"),
+        "999 axes": card(good, "NAXIS", "999"),
+        "no end": good.replace(b"END" + b" " * 77, b" " * 80),
+        "no bintable": good.replace(b"'BINTABLE'", b"'IMAGE   '"),
+        "compressed image": good.replace(b"PIXTYPE ", b"ZTABLE  "),
+        "scaled": make(uniq, density, header={"TSCAL2": 2.0}),
+        "UNIQ of nothing": make([0, *uniq[1:]], density),
+        "UNIQ negative": make([-5, *uniq[1:]], density),
+        "UNIQ of order 30": make([4 * 4**30, *uniq[1:]], density),
+        "UNIQ largest": make([2**63 - 1, *uniq[1:]], density),
+        "UNIQ twice": make([5, *uniq[1:]], density),
+        "overlap": make([*uniq, 16], [*density[:-1], density[-1] / 2, density[-1] / 2]),
+        "overlap of fine in coarse": make([*uniq, 4 * 4**29 + 7], [*density, 0.0]),
+        "UNIQ as floats": skymap_files.table({"UNIQ": uniq.astype(float), "PROBDENSITY": density}, {}),
+        "no rows": make([], []),
+        "sum of a half": make(uniq, density / 2),
+        "sum of two": make(uniq, density * 2),
+        "negative": make(uniq, [*(density[:-2]), 2 * density[0] + 1, -1]),
+        "NaN": make(uniq, [*density[:-1], np.nan]),
+        "infinite": make(uniq, [*density[:-1], np.inf]),
+        "all zero": make(uniq, density * 0),
+        "density as text": skymap_files.table({"UNIQ": uniq, "PROBDENSITY": np.full(12, b"a")}, {}),
+        "no density": skymap_files.table({"UNIQ": uniq}, {}),
+        "other table": skymap_files.table({"FLUX": density}, {}),
+        "flat of 13 pixels": skymap_files.flat(np.full(12, 1 / 12)).replace(b"NAXIS2  =                   12", b"NAXIS2  =                   11"),
+        "flat with a wrong NSIDE": card(skymap_files.flat(np.full(12, 1 / 12)), "NSIDE", "2"),
+        "flat of unknown ordering": skymap_files.flat(np.full(12, 1 / 12)).replace(b"'NESTED  '", b"'SPIRAL  '"),
+        "flat announced large": huge,
+        "flat announced too large": card(card(huge, "NAXIS2", "201326592"), "NSIDE", "4096"),
+        "ring announced large": huge.replace(b"'NESTED  '", b"'RING    '"),
+        "flat explicit": skymap_files.flat(np.full(12, 1 / 12), header={"INDXSCHM": "EXPLICIT"}),
+        "galactic": make(uniq, density, header={"COORDSYS": "G"}),
+        "gzip of nothing": gzip.compress(b""),
+        "gzip truncated": gzip.compress(good)[:-2000],
+        "gzip damaged": gzip.compress(good)[:200] + b"\xff" * 50 + gzip.compress(good)[250:],
+        "gzip bomb in the header": gzip.compress(good[:2880] + bytes(2**26), 9),
+        "gzip bomb in the rows": gzip.compress(card(good, "NAXIS2", "4000000")[: good.index(b"END" + b" " * 77, 2881)], 9)
+        + gzip.compress(bytes(2**26), 9),
+        "gzip bomb in a flat map": gzip.compress(huge[:5760] + bytes(2**26), 9),
+    }  # fmt: skip
+
+
+HOSTILE = hostile()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_map_is_refused_in_no_time_and_little_memory(name):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.thread_time()
+    with pytest.raises(UnusableData, match=r"\w+"):
+        skymaps.read(HOSTILE[name])
+    assert time.thread_time() - start < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024
+
+
+def test_a_bomb_of_400_megabytes_stays_small():
+    """A flat map of nside 1024, all zeros, as gzip makes it: 1000:1."""
+    head = HOSTILE["flat announced large"][:5760]
+    packer = zlib.compressobj(1, wbits=31)
+    zeros = bytes(2**24)
+    bomb = b"".join([packer.compress(head), *(packer.compress(zeros) for _ in range(24)), packer.flush()])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UnusableData):
+        skymaps.read(bomb)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+@pytest.mark.parametrize("name", ["missing.fits", "."])
+def test_what_cannot_be_opened_is_unusable(tmp_path, name):
+    with pytest.raises(UnusableData, match="cannot be read"):
+        skymaps.read(tmp_path / name)
+
+
+def test_mutated_maps_raise_nothing_else(rng):
+    originals = [
+        skymap_files.blob(order=1, sigma_deg=40, distance_mpc=100),
+        skymap_files.flat(np.full(192, 1 / 192), ordering="RING"),
+        gzip.compress(skymap_files.flat(np.full(192, 1 / 192), per_row=16)),
+    ]
+    read = 0
+    for number in range(600):
+        content = bytearray(originals[number % 3])
+        header = 5760 if number % 3 < 2 else len(content)
+        for place in rng.integers(0, header if number % 2 else len(content), size=rng.integers(1, 6)):
+            content[place] = rng.integers(256) if number % 4 else rng.choice(list(b"0123456789' =-+.DETF"))
+        try:
+            skymaps.read(bytes(content[: rng.integers(len(content))] if number % 7 == 0 else content))
+            read += 1
+        except UnusableData:
+            pass
+    assert read > 100
+
+
+def test_header_values_are_read_as_the_standard_says():
+    texts = {
+        "'NESTED  '           / ordering": "NESTED",
+        "'it''s'": "it's",
+        "                   T / yes": True,
+        "                  -7": -7,
+        "               1.5D2": 150.0,
+        "what": "what",
+        "'unclosed": "unclosed",
+    }
+    assert {text: bintable._value(text) for text in texts} == texts
