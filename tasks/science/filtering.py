@@ -102,9 +102,15 @@ def matched_filter(image: Array, variance: Array, mask: Array, psf: Floats) -> M
     unit = float(xp.median(variance[good])) if bool(good.any()) else 1.0
     weight = xp.where(good, unit / xp.where(good, variance, 1), 0).astype(xp.float32)
     turned = psf[::-1, ::-1]
-    numerator = kernels.convolve(xp.where(good, image, 0) * weight, turned)
-    denominator = kernels.convolve(weight, turned**2)
-    share = kernels.convolve(good.astype(xp.float32), turned)
+    # there is nothing beyond the border: what is not there has no weight
+    numerator, denominator, share = (
+        kernels.convolve(plane, kernel, beyond="constant")
+        for plane, kernel in (
+            (xp.where(good, image, 0) * weight, turned),
+            (weight, turned**2),
+            (good.astype(xp.float32), turned),
+        )
+    )
     usable = (share > COVERED) & (denominator > 0)
     denominator = xp.where(usable, denominator, 1)
     flux = xp.where(usable, numerator / denominator, 0)

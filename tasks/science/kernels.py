@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import fft
@@ -85,8 +86,8 @@ def polynomials(x: Array, y: Array, shape: tuple[int, int], degree: int) -> Arra
     return xp.stack([u ** (n - j) * v**j for n in range(degree + 1) for j in range(n + 1)])
 
 
-def convolve_varying(image: Array, kernel: VaryingKernel) -> Array:
-    """Convolve an image without NaN, (ny, nx), with a kernel that varies over it; the border is extended."""
+def convolve_varying(image: Array, kernel: VaryingKernel, *, beyond: Literal["edge", "constant"] = "edge") -> Array:
+    """Convolve an image without NaN, (ny, nx), with a kernel that varies over it; see ``convolve`` for the border."""
     xp = arrays.array_namespace(image)
 
     def one(padded: Array, rows: slice, columns: slice) -> Array:
@@ -97,7 +98,7 @@ def convolve_varying(image: Array, kernel: VaryingKernel) -> Array:
         parts = (_back(xp, spectrum, term, size, x.shape) for term in kernel.terms)
         return sum(factor * part for factor, part in zip(factors, parts, strict=True))
 
-    return _in_tiles(image, kernel.terms.shape[-1] // 2, one)
+    return _in_tiles(image, kernel.terms.shape[-1] // 2, one, beyond=beyond)
 
 
 def convolve_squared(image: Array, kernel: VaryingKernel) -> Array:
@@ -110,9 +111,12 @@ def convolve_absolute(image: Array, kernel: VaryingKernel) -> Array:
     return _convolve_local(image, kernel, np.abs)
 
 
-def convolve(image: Array, kernel: Array) -> Array:
-    """Convolve an image without NaN, (ny, nx), with one kernel, (k, k), k odd; the border is extended."""
-    return convolve_varying(image, VaryingKernel(terms=kernel[None], degree=0, shape=image.shape))
+def convolve(image: Array, kernel: Array, *, beyond: Literal["edge", "constant"] = "edge") -> Array:
+    """Convolve an image without NaN, (ny, nx), with one kernel, (k, k), k odd.
+
+    Beyond the border the image is extended (``edge``) or zero (``constant``).
+    """
+    return convolve_varying(image, VaryingKernel(terms=kernel[None], degree=0, shape=image.shape), beyond=beyond)
 
 
 def _convolve_local(image: Array, kernel: VaryingKernel, change: Callable[[Array], Array]) -> Array:
@@ -138,10 +142,16 @@ def _back(xp: Array, spectrum: Array, kernel: Array, size: tuple[int, int], shap
     return xp.fft.irfft2(spectrum * other, size)[start : start + shape[0], start : start + shape[1]]
 
 
-def _in_tiles(image: Array, half: int, one: Callable[[Array, slice, slice], Array]) -> Array:
+def _in_tiles(
+    image: Array,
+    half: int,
+    one: Callable[[Array, slice, slice], Array],
+    *,
+    beyond: Literal["edge", "constant"] = "edge",
+) -> Array:
     """Apply ``one`` to each tile, widened by ``half`` on all sides; on the CPU in as many threads as there are cores."""
     xp = arrays.array_namespace(image)
-    padded = xp.pad(image.astype(xp.float32), half, mode="edge")
+    padded = xp.pad(image.astype(xp.float32), half, mode=beyond)
     out = xp.empty(image.shape, dtype=xp.float32)
 
     def work(tile: tuple[slice, slice]) -> None:

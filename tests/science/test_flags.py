@@ -24,12 +24,12 @@ def star(x=SPOT[0], y=SPOT[1], flux=4000.0, sigma=SIGMA):
     return pairs.draw(SHAPE, [x], [y], [flux], sigma)
 
 
-def judged(difference, *, science=None, reference=None, bits=None, near=SPOT, minor_planet_arcsec=np.nan):
+def judged(difference, *, science=None, reference=None, bits=None, near=SPOT, minor_planet_arcsec=np.nan, noise=3):
     """The flags of the detection nearest to a place on a difference with unit noise added."""
     rng = np.random.default_rng(5)
     field = pairs.draw(SHAPE, rng.uniform(20, 240, 40), rng.uniform(10, 40, 40), rng.uniform(4e3, 3e4, 40), SIGMA)
     planes = filtering.planes(
-        (difference + rng.normal(0, 3, SHAPE)).astype(np.float32),
+        (difference + rng.normal(0, noise, SHAPE)).astype(np.float32),
         (field + (0 if reference is None else reference)).astype(np.float32),
         np.full(SHAPE, 9, dtype=np.float32),
         np.zeros(SHAPE, dtype=np.uint8) if bits is None else bits,
@@ -84,7 +84,7 @@ def test_the_border_is_named():
 
 
 def test_what_is_below_five_sigma_is_faint():
-    assert "faint" in judged(star(x=60, y=180, flux=85.0), near=(60, 180))
+    assert "faint" in judged(star(flux=85.0), noise=0.5)
     assert "faint" not in judged(star(flux=300.0))
 
 
