@@ -9,13 +9,21 @@ from datetime import datetime
 from pathlib import Path
 
 from tasks.io import changes, messages, pages, wording
-from tasks.records import Alert, Decision, Kind, MapRole, Notice, SkyMapSummary, Tile
+from tasks.records import Alert, Decision, Kind, MapRole, Notice, Reason, SkyMapSummary, Tile
 from tasks.records.effects import EventHistory, EventState, NoticeEntry, PlanEntry, PlanState, Standing
 
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 LARGEST_PICTURE = 4_000_000
 TILES_SHOWN = 60
 STATE_WORDS = {EventState.RETRACTED: "Retracted", EventState.REINSTATED: "Reinstated after a retraction"}
+PLAN_WORDS = {
+    PlanState.RUNNING: "Running",
+    PlanState.DONE: "Ready",
+    PlanState.EMPTY: "Nothing observable",
+    PlanState.FAILED: "Failed",
+    PlanState.CANCELLED: "Cancelled",
+    PlanState.SUPERSEDED: "Superseded",
+}
 MAP_WORDS = {MapRole.GW: "gravitational waves", MapRole.COMBINED: "combined", MapRole.HEALPIX: "mission's map"}
 
 
@@ -63,7 +71,7 @@ def render(
     position
         The best position of a burst.
     pictures
-        PNG or JPEG files; they become part of the page, in the order of their names.
+        PNG or JPEG files, each in the folder of its notice; they become part of the page, the newest first.
     links
         Addresses by label, beside those that the notices gave.
     """
@@ -74,7 +82,6 @@ def render(
         history=history,
         notice=notice,
         name=wording.name(notice),
-        symbol=messages.headline(messages.Knowledge(alert=newest.alert)).split(" ", 1)[0],
         badges=_badges(history, notice),
         sentence=wording.sentence(newest.alert, newest.decision.action if newest.decision else ""),
         facts=_gw_facts(newest.alert) if history.kind is Kind.GW else _grb_facts(history, position),
@@ -85,12 +92,11 @@ def render(
         decision=newest.decision,
         plans=tuple(_plan(entry) for entry in reversed(history.plans)),
         timeline=_timeline(history),
-        pictures=tuple(picture for path in pictures if (picture := _picture(path)) is not None),
+        pictures=_pictures(pictures),
         links=_links(notice, links or {}),
         uploads=history.uploads,
         words=wording,
-        plan_words=messages.PLAN_WORDS,
-        tiles_shown=TILES_SHOWN,
+        tried=_tried(newest.decision),
     )
 
 
@@ -126,14 +132,14 @@ def _gw_facts(alert: Alert) -> list[Fact]:
         ),
         Fact(label="Distance", value=wording.distance(best), note=wording.interval(best)),
         Fact(label="False alarms", value=wording.rate(notice.far_hz), note=", ".join(notice.instruments or ())),
-        Fact(label="Event time", value=wording.moment(notice.time), note=f"notice {latency}" if latency else ""),
+        _when("Event time", notice, note=f"notice {latency}" if latency else ""),
     ]
 
 
 def _grb_facts(history: EventHistory, position: Notice | None) -> list[Fact]:
     first = min(history.notices, key=lambda entry: entry.alert.notice.time_created or entry.received).alert.notice
     heard = dict.fromkeys(entry.alert.notice.instrument for entry in history.notices)
-    facts = [Fact(label="Trigger", value=wording.moment(first.time), note=", ".join(name for name in heard if name))]
+    facts = [_when("Trigger", first, note=", ".join(name for name in heard if name))]
     if position is not None and position.ra_deg is not None and position.dec_deg is not None:
         ra, dec = position.ra_deg, position.dec_deg
         latitude = f"b = {wording.galactic_latitude_deg(ra, dec):+.1f}°".replace("-", wording.MINUS)
@@ -148,6 +154,21 @@ def _grb_facts(history: EventHistory, position: Notice | None) -> list[Fact]:
     if position is not None and position.magnitude is not None:
         facts.append(Fact(label="Magnitude", value=f"{position.magnitude:.2f}", note=position.instrument or ""))
     return facts
+
+
+def _when(label: str, notice: Notice, *, note: str) -> Fact:
+    """Put the time of day in sight and the date in small print."""
+    if notice.time is None:
+        return Fact(label=label, value=wording.ABSENT, note=note)
+    day, clock = wording.moment(notice.time).removesuffix(" UTC").split(" ", 1)
+    return Fact(label=f"{label}, UTC", value=clock, note=f"{day}, {note}" if note else day)
+
+
+def _tried(decision: Decision | None) -> tuple[list[Reason], list[Reason]]:
+    """Part the conditions of the rule that decided from those of the rules that were tried before it."""
+    reasons = decision.reasons if decision else ()
+    rule = decision.rule if decision else ""
+    return [each for each in reasons if each.rule == rule], [each for each in reasons if each.rule != rule]
 
 
 def _maps(alert: Alert) -> list[tuple[str, SkyMapSummary]]:
@@ -177,9 +198,9 @@ def _plan(entry: PlanEntry) -> dict[str, object]:
     return {
         "telescopes": ", ".join(entry.telescopes),
         "state": entry.state,
-        "words": messages.PLAN_WORDS[entry.state],
+        "words": PLAN_WORDS[entry.state],
         "reason": entry.reason,
-        "created": wording.moment(entry.created),
+        "created": wording.moment(entry.created.replace(microsecond=0)),
         "plans": entry.plans,
         "tiles": tiles[:TILES_SHOWN],
         "left": max(0, len(tiles) - TILES_SHOWN),
@@ -196,7 +217,8 @@ def _timeline(history: EventHistory) -> list[Moment]:
     happened: list[tuple[datetime, Moment]] = []
     previous: NoticeEntry | None = None
     for entry in history.notices:
-        happened.append((entry.received, _heard(history, entry, previous)))
+        moment = entry.alert.notice.time_created or entry.received
+        happened.append((moment, _heard(history, entry, previous, moment)))
         previous = entry if entry.standing not in (Standing.LATE, Standing.DUPLICATE) else previous
     for plan in history.plans:
         what = f"Plan for {', '.join(plan.telescopes)}: {plan.state.value}"
@@ -210,21 +232,25 @@ def _timeline(history: EventHistory) -> list[Moment]:
     return [moment for _, moment in sorted(happened, key=lambda item: item[0], reverse=True)]
 
 
-def _heard(history: EventHistory, entry: NoticeEntry, previous: NoticeEntry | None) -> Moment:
+def _heard(history: EventHistory, entry: NoticeEntry, previous: NoticeEntry | None, moment: datetime) -> Moment:
     notice = entry.alert.notice
-    lines = changes.between(
-        previous.alert if previous else None, entry.alert, previous.decision if previous else None, entry.decision
-    )
+    lines = [wording.sentence(entry.alert)]
+    if previous is not None:
+        lines = changes.between(previous.alert, entry.alert, previous.decision, entry.decision)
     if entry.decision is not None and not any(line.startswith("decision") for line in lines):
         lines = [*lines, f"decision {_verdict(entry.decision)}: {entry.decision.summary or entry.decision.rule}"]
     source = f" from {notice.instrument}" if notice.instrument else ""
     word = "" if entry.standing in (Standing.FIRST, Standing.UPDATE) else f" ({entry.standing.value})"
-    return _moment(history, entry.received, f"{notice.alert_type.title()}{source}{word}", tuple(lines), "notice")
+    return _moment(history, moment, f"{notice.alert_type.title()}{source}{word}", tuple(lines), "notice")
 
 
 def _moment(history: EventHistory, time: datetime, what: str, details: tuple[str, ...], mark: str) -> Moment:
     return Moment(
-        time=wording.moment(time), after=wording.delay(time, history.time), what=what, details=details, mark=mark
+        time=wording.moment(time.replace(microsecond=0)),
+        after=wording.delay(time, history.time),
+        what=what,
+        details=details,
+        mark=mark,
     )
 
 
@@ -239,6 +265,12 @@ def _search(notice: Notice) -> str:
 def _links(notice: Notice, links: Mapping[str, str]) -> list[tuple[str, str]]:
     known = {**notice.urls, **links}
     return [(label, url) for label, url in known.items() if url.startswith(("https://", "http://"))]
+
+
+def _pictures(paths: Sequence[Path]) -> tuple[Picture, ...]:
+    """Return the pictures, the newest notice's first: their folders begin with its time."""
+    ordered = sorted(paths, key=lambda path: (path.parent.name, path.name), reverse=True)
+    return tuple(picture for path in ordered if (picture := _picture(path)) is not None)
 
 
 def _picture(path: Path) -> Picture | None:

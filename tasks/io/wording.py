@@ -38,7 +38,7 @@ def rate(far_hz: float | None) -> str:
     years = seconds / YEAR_S
     if years < 10:
         return f"one per {years:.1f} years"
-    return f"one per {grouped(years)} years" if years < 1e9 else f"one per {years:.0e} years"
+    return f"one per {grouped(years)} years" if years < 1e9 else "less than one per billion years"
 
 
 def grouped(number: float) -> str:

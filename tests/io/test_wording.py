@@ -22,6 +22,7 @@ from tasks.io import wording
         (5.577e-08, "one per 207.5 days"),
         (1.465e-05, "one per 19.0 hours"),
         (0.001, "one per 16.7 minutes"),
+        (1e-5 / 1e36, "less than one per billion years"),
         (0.0, "practically never"),
         (None, "not given"),
         (math.nan, "not given"),
