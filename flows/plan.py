@@ -28,7 +28,7 @@ def plan(
 ) -> tuple[Plan, ...]:
     """Plan telescopes for the newest notice of an event, write the tables and pictures, tell everybody.
 
-    Two requests for the same plan make one.
+    Two requests for the same plan make one; the second gets what the first made.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def plan(
         "registry": registry,
     }
     if not publishing.claim_plan(event.alert, chosen, asked_by=asked_by, **where):
-        return ()
+        return publishing.known_plans(event_id, root=root, registry=registry)
 
     try:
         source = planning.source_of(event.alert, root)

@@ -134,6 +134,15 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
         return EventInHand(alert=entry.alert, registered=kept.record_alert(entry.alert), decision=entry.decision)
 
 
+@task(**PATIENT, task_run_name="known-plans-{slug}")
+def known_plans(slug: str, *, root: Path, registry: str = "") -> tuple[Plan, ...]:
+    """Return the plans last made for an event's newest notice."""
+    with opened(registry, root) as kept:
+        known = kept.history(slug)
+    made = [entry.plans for entry in known.plans if entry.notice_sha256 == known.newest.alert.sha256]
+    return made[-1] if made else ()
+
+
 @task(**PATIENT, task_run_name="unanswered")
 def unanswered(silence_s: float, *, root: Path, registry: str = "") -> tuple[StoredNotice, ...]:
     """Return the notices that a run was made for at least ``silence_s`` seconds ago and that came to nothing."""

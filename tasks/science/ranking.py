@@ -40,7 +40,7 @@ def _groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
 
 def _source(group: Sequence[Candidate], sky_map: SkyMap) -> Source:
     best = max(group, key=lambda each: abs(each.snr))
-    row = int(skymaps.rows_at(sky_map, best.ra_deg, best.dec_deg))
+    row = skymaps.rows_at(sky_map, best.ra_deg, best.dec_deg).item()
     weakest_first = sorted(group, key=lambda each: abs(each.snr))
     return Source(
         ra_deg=best.ra_deg,
@@ -49,7 +49,7 @@ def _source(group: Sequence[Candidate], sky_map: SkyMap) -> Source:
         filters=tuple(sorted({each.filter for each in group})),
         best_snr=best.snr,
         mags={each.filter: each.mag for each in weakest_first if each.mag is not None},
-        credible_level=float(skymaps.credible_level(sky_map, best.ra_deg, best.dec_deg)),
-        probability_per_deg2=float(sky_map.density[row]) / DEG2_PER_SR,
+        credible_level=skymaps.credible_level(sky_map, best.ra_deg, best.dec_deg).item(),
+        probability_per_deg2=sky_map.density[row].item() / DEG2_PER_SR,
         candidates=tuple(each.id for each in group),
     )

@@ -1,0 +1,24 @@
+"""``siren demo``: a simulated alert and night through everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deployments.cli import output
+
+
+@click.command(name="demo", help="Rehearse a simulated alert and night end to end; say where the pages are.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder to fill.")
+@click.option(
+    "--notice", type=click.Path(path_type=Path), default=None, help="A real notice instead of a simulated one."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the simulation.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(out: Path, notice: Path | None, seed: int, *, as_json: bool) -> None:
+    """Run the demonstration."""
+    from deployments import demo  # slow start-up: Prefect, Dask and the scientific libraries
+
+    made = demo.demonstrate(out, notice=notice, seed=seed, say=lambda line: click.echo(line, err=as_json))
+    output.show(demo.facts(made), demo.words(made), as_json=as_json)
