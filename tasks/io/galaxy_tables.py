@@ -85,8 +85,8 @@ def _float(text: str | None) -> float:
 
 def _label(row: Mapping[str, str], names: Mapping[str, str], index: int) -> str:
     """Return a galaxy's first name, without the marks of a printed byte string, or its row."""
-    for name in NAME:
-        text = (row.get(names.get(name, "")) or "").removeprefix("b'").removesuffix("'").strip()
+    for key in (names[name] for name in NAME if name in names):
+        text = (row.get(key) or "").removeprefix("b'").removesuffix("'").strip()
         if text and text not in {"---", "<NA>", "nan", "None"}:
             return text[:24]
     return f"row-{index + 1}"

@@ -28,13 +28,13 @@ def test_the_area_of_a_field_is_its_solid_angle(dec_deg: float) -> None:
 def test_the_probability_of_a_field_is_the_brute_force_sum_over_fine_pixels(rng: np.random.Generator) -> None:
     coarse = rng.random(12 * 8**2)
     map_ = plans.flat(8, coarse)
-    pixel = np.arange(12 * 1024**2)
-    points = np.stack(healpy.pix2vec(1024, pixel, nest=True), axis=1)
+    pixel = np.arange(12 * 512**2)
+    points = np.stack(healpy.pix2vec(512, pixel, nest=True), axis=1)
     view = FieldOfView(width_deg=6.0, height_deg=4.0)
-    fine = np.repeat(coarse / coarse.sum(), 128**2) / 128**2
+    fine = np.repeat(coarse / coarse.sum(), 64**2) / 64**2
     expected = fine[footprints.inside(points, 33.0, 12.0, view)].sum()
     found = footprints.probability(footprints.field_ranges(33.0, 12.0, view), footprints.curve(map_))
-    assert found == pytest.approx(expected, rel=3e-3)
+    assert found == pytest.approx(expected, rel=0.01)
 
 
 def test_union_counts_the_overlap_once_as_mocpy_does() -> None:
