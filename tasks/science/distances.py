@@ -18,7 +18,7 @@ from tasks.science import healpix
 
 Floats = npt.NDArray[np.float64]
 
-FAR_TAIL = -20.0
+FAR_TAIL = -30.0
 """mu/sigma below which p(r) is as good as r² exp(-r |mu|/sigma²), and below which the recursion would cancel."""
 
 NEGLECTED = 1e-3
@@ -102,8 +102,10 @@ def _quantiles(mu: Floats, sigma: Floats, weight: Floats, *, mean: float, std: f
         survival, density = _survival(r, mu=mu, sigma=sigma, x=x, norm=norm)
         low, high = np.where(survival > target, r, low), np.where(survival > target, high, r)
         newton = r + (survival - target) / np.maximum(density, np.finfo(float).tiny)
-        step: Floats = np.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
-        done = bool(np.all(np.abs(step - r) <= LAST_STEP * r))
+        # some room, since a quantile that is found already is a bound of its own bracket
+        room = LAST_STEP * r
+        step: Floats = np.where((newton > low - room) & (newton < high + room), newton, 0.5 * (low + high))
+        done = bool(np.all(np.abs(step - r) <= room))
         r = step
         if done:
             break
