@@ -49,14 +49,13 @@ def _when_away(_task: Any, _run: Any, state: Any) -> bool:
 
 
 PATIENT: dict[str, Any] = {
-    "cache_policy": NO_CACHE,
     "retries": 5,
     "retry_delay_seconds": [2, 5, 15, 60, 120],
     "retry_condition_fn": _when_away,
 }
 
 
-@task(**PATIENT, task_run_name="register-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="register-{alert.notice.event_id}")
 def register(alert: Alert, *, root: Path, registry: str = "") -> Registered:
     """Give a notice its place in its event; registering it again gives the same answer."""
     with opened(registry, root) as store:
@@ -65,7 +64,7 @@ def register(alert: Alert, *, root: Path, registry: str = "") -> Registered:
     return registered
 
 
-@task(**PATIENT, task_run_name="announce-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="announce-{alert.notice.event_id}")
 def announce(
     alert: Alert,
     decision: Decision | None,
@@ -93,7 +92,7 @@ def announce(
         return told
 
 
-@task(**PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
 def announce_plans(
     alert: Alert,
     made: tuple[Plan, ...],
@@ -120,7 +119,7 @@ def announce_plans(
         return True
 
 
-@task(**PATIENT, task_run_name="newest-{slug}")
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="newest-{slug}")
 def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
     """Take up an event by the name of its folder: its newest notice and what was decided on it.
 
@@ -134,7 +133,7 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
         return EventInHand(alert=entry.alert, registered=kept.record_alert(entry.alert), decision=entry.decision)
 
 
-@task(**PATIENT, task_run_name="known-plans-{slug}")
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="known-plans-{slug}")
 def known_plans(slug: str, *, root: Path, registry: str = "") -> tuple[Plan, ...]:
     """Return the plans last made for an event's newest notice."""
     with opened(registry, root) as kept:
@@ -143,14 +142,14 @@ def known_plans(slug: str, *, root: Path, registry: str = "") -> tuple[Plan, ...
     return made[-1] if made else ()
 
 
-@task(**PATIENT, task_run_name="unanswered")
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="unanswered")
 def unanswered(silence_s: float, *, root: Path, registry: str = "") -> tuple[StoredNotice, ...]:
     """Return the notices that a run was made for at least ``silence_s`` seconds ago and that came to nothing."""
     with opened(registry, root) as kept:
         return kept.unanswered(before=now() - timedelta(seconds=silence_s))
 
 
-@task(**PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")
 def claim_plan(
     alert: Alert,
     telescopes: tuple[str, ...],
@@ -172,7 +171,7 @@ def claim_plan(
         )
 
 
-@task(**PATIENT, task_run_name="fail-plan-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="fail-plan-{alert.notice.event_id}")
 def announce_failed_plan(
     alert: Alert,
     telescopes: tuple[str, ...],
@@ -194,7 +193,7 @@ def announce_failed_plan(
         return outbox.enqueue_message(session, said, now=now())
 
 
-@task(**PATIENT, task_run_name="bury-{sha256}")
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="bury-{sha256}")
 def bury(path: Path, sha256: str, reason: str, *, topic: str | None, root: Path, registry: str = "") -> Path:
     """Keep a notice that cannot be understood with the reason, and tell the operators once."""
     letter = naming.AlertTree(root=root).dead_letter(sha256)
@@ -207,7 +206,7 @@ def bury(path: Path, sha256: str, reason: str, *, topic: str | None, root: Path,
     return letter
 
 
-@task(**PATIENT, task_run_name="say-{message.kind}")
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="say-{message.kind}")
 def say(
     message: Outgoing,
     *,
@@ -221,7 +220,7 @@ def say(
         return outbox.enqueue_message(session, message, now=now())
 
 
-@task(**PATIENT, task_run_name="page-{slug}")
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="page-{slug}")
 def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") -> Path:
     """Write an event's page from all that is known of it and put it into the outbox."""
     with opened(registry, root) as kept:
@@ -238,7 +237,7 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
     return page
 
 
-@task(**PATIENT, tags=["slack"])
+@task(cache_policy=NO_CACHE, **PATIENT, tags=["slack"])
 def deliver(*, root: Path, registry: str = "", workspace: str = "", patience_s: float = 20.0) -> Drained:
     """Send the messages of the outbox that are due; wait a while for those to be tried again."""
     sender = open_sender(workspace, root)
@@ -248,7 +247,7 @@ def deliver(*, root: Path, registry: str = "", workspace: str = "", patience_s: 
     return drained
 
 
-@task(**PATIENT, tags=["store"])
+@task(cache_policy=NO_CACHE, **PATIENT, tags=["store"])
 def upload(*, root: Path, registry: str = "", store: str = "", patience_s: float = 20.0) -> Drained:
     """Bring the files of the outbox that are due into the store; wait a while for those to be tried again."""
     with opened(registry, root) as kept, contextlib.closing(open_store(store, root)) as place:

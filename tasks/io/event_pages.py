@@ -94,7 +94,6 @@ def render(
         timeline=_timeline(history),
         pictures=_pictures(pictures),
         links=_links(notice, links or {}),
-        uploads=history.uploads,
         words=wording,
         tried=_tried(newest.decision),
     )
@@ -222,9 +221,8 @@ def _timeline(history: EventHistory) -> list[Moment]:
         previous = entry if entry.standing not in (Standing.LATE, Standing.DUPLICATE) else previous
     for plan in history.plans:
         what = f"Plan for {', '.join(plan.telescopes)}: {plan.state.value}"
-        happened.append(
-            (plan.created, _moment(history, plan.created, what, (plan.reason,) if plan.reason else (), "plan"))
-        )
+        why = (plan.reason,) if plan.reason and plan.state not in (PlanState.DONE, PlanState.SUPERSEDED) else ()
+        happened.append((plan.created, _moment(history, plan.created, what, why, "plan")))
     for message in history.messages:
         if message.sent is not None and message.kind == "top":
             what = f"Announced to {message.audience.value}"

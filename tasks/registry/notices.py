@@ -33,9 +33,14 @@ def undispatched(session: Session, limit: int = 100) -> tuple[StoredNotice, ...]
 
 
 def unanswered(session: Session, *, before: datetime, limit: int = 100) -> tuple[StoredNotice, ...]:
-    """Return notices whose run was made before a time and has come to nothing: the work of ``reconcile``."""
+    """Return notices whose run was made before a time and has come to nothing: the work of ``reconcile``.
+
+    A notice is answered when its messages are in the outbox, or its bytes are a dead letter.
+    """
     notice = models.Notice
-    return _stored(session, notice.state == "dispatched", notice.dispatched < before, limit=limit)
+    unsaid = sa.and_(notice.state == "understood", notice.announced.is_(None))
+    silent = sa.or_(notice.state == "dispatched", unsaid)
+    return _stored(session, silent, notice.dispatched < before, limit=limit)
 
 
 def mark_dispatched(session: Session, sha256: str, *, run: str, now: datetime) -> bool:

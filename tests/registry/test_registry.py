@@ -83,6 +83,19 @@ def test_a_notice_is_dispatched_until_it_is_understood_or_dead(store: registry.R
     assert store.unanswered(before=datetime.now(UTC) + timedelta(1)) == ()
 
 
+def test_a_notice_that_was_understood_and_never_announced_is_unanswered(store: registry.Registry) -> None:
+    alert = alerts.gw()
+    soon = datetime.now(UTC) + timedelta(1)
+    store.record_notice(sha256=alert.sha256, path=Path("a"))
+    store.mark_dispatched(alert.sha256, run="run-1")
+    store.record_alert(alert)
+    assert [stored.sha256 for stored in store.unanswered(before=soon)] == [alert.sha256]
+    with store.begin() as session:
+        assert events.mark_announced(session, alert.sha256, now=NOW)
+        assert not events.mark_announced(session, alert.sha256, now=NOW)
+    assert store.unanswered(before=soon) == ()
+
+
 def test_the_notices_of_an_event_take_their_places_by_time_of_creation(store: registry.Registry) -> None:
     first = alerts.gw(minutes=5)
     update = alerts.gw(alert_type="UPDATE", minutes=30, sky_map=alerts.sky_map(area90_deg2=28.4))
