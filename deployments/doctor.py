@@ -23,8 +23,9 @@ from tasks.science import arrays
 DEADLINE_S = 12.0
 VERSION_S = 5.0
 PYTHON = ((3, 11), (3, 14))
-# newer FastAPI stops the Prefect 3.8 server
-FASTAPI_BELOW = (0, 151)
+# newer FastAPI stops the Prefect 3.8 server; with newer SQLAlchemy it runs, but never turns a schedule into a run
+BELOW = {"fastapi": (0, 151), "sqlalchemy": (2, 1)}
+SHOWN = ("brightsiren", "prefect", "prefect-dask", "distributed", "fastapi", "sqlalchemy")
 RESERVE_BYTES = 20e9
 GIGABYTE = 1e9
 APT = "apt-get install source-extractor scamp missfits swarp astrometry.net (make does it)"
@@ -138,12 +139,11 @@ def python() -> str:
 
 
 def packages() -> str:
-    """Say which versions decide whether the server starts."""
-    versions = {
-        name: metadata.version(name) for name in ("brightsiren", "prefect", "prefect-dask", "distributed", "fastapi")
-    }
-    if tuple(int(part) for part in versions["fastapi"].split(".")[:2]) >= FASTAPI_BELOW:
-        raise MissingPart(f"fastapi {versions['fastapi']}: the Prefect server needs an older one than 0.151")
+    """Say which versions decide whether the server works."""
+    versions = {name: metadata.version(name) for name in SHOWN}
+    for name, limit in BELOW.items():
+        if tuple(int(part) for part in versions[name].split(".")[:2]) >= limit:
+            raise MissingPart(f"{name} {versions[name]}: the Prefect server needs one below {limit[0]}.{limit[1]}")
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 

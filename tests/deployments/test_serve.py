@@ -65,6 +65,7 @@ deployments:
   - name: prod
     entrypoint: served_flows.reconcile
     work_pool: {name: alerts}
+    schedules: [{interval: 600, slug: every-ten-minutes}]
   - name: prod
     entrypoint: served_flows.respond
     work_pool: {name: alerts}
@@ -77,6 +78,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "served_flows.py").write_text(FLOWS)
     (folder / "prefect.yaml").write_text(DEPLOYMENTS)
     return folder
+
+
+def with_path(folder: Path) -> str:
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +99,7 @@ def server(
         home,
         prefect_file=checkout / "prefect.yaml",
         pools=("nights", "alerts"),
-        variables={"PYTHONPATH": str(checkout), "SIREN_HOME": str(home)},
+        variables={"PYTHONPATH": with_path(checkout), "SIREN_HOME": str(home)},
         listen=("--bootstrap", broker.address, "--topic", "igwn.gwalert"),
     ) as running:
         yield running
@@ -119,7 +124,7 @@ def test_a_parameter_that_does_not_fit_is_refused_before_the_run(server: prefect
 def test_a_notice_becomes_a_run_within_seconds_and_once(server: prefect_server.Server, broker: kafka.Broker) -> None:
     started = time.monotonic()
     broker.send("igwn.gwalert", b"a neutron star", b"a neutron star")
-    while not (runs := responses()):
+    while not (runs := runs_of("respond/prod")):
         server.house.check_runs()
         assert time.monotonic() - started < 60
         time.sleep(0.2)
@@ -127,12 +132,21 @@ def test_a_notice_becomes_a_run_within_seconds_and_once(server: prefect_server.S
     assert run.state is not None
     assert run.state.is_completed()
     assert server.says(run, "igwn.gwalert: a neutron star")
-    assert len(responses()) == 1
+    assert len(runs_of("respond/prod")) == 1
 
 
-def responses() -> list[FlowRun]:
+@pytest.mark.server
+def test_a_schedule_becomes_runs(server: prefect_server.Server) -> None:
+    deadline = time.monotonic() + 90
+    while not runs_of("reconcile/prod"):
+        server.house.check_runs()
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def runs_of(name: str) -> list[FlowRun]:
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("respond/prod")
+        deployment = client.read_deployment_by_name(name)
         return [run for run in client.read_flow_runs() if run.deployment_id == deployment.id]
 
 
@@ -141,7 +155,7 @@ def test_siren_serve_starts_everything_and_stops_it(checkout: Path, tmp_path: Pa
     port = serve.free_port()
     words = ["serve", "--home", str(tmp_path), "--port", str(port), "--file", str(checkout / "prefect.yaml"), "--json"]
     command = [sys.executable, "-c", "from deployments.cli import main; main()", *words]
-    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    environment = os.environ | {"PYTHONPATH": with_path(checkout)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as siren:
         try:
             line = siren.stdout.readline() if siren.stdout else ""
