@@ -33,8 +33,8 @@ UNPACKED_BYTES = 1 << 30
 LONGEST_SIDE = 1 << 17
 # rows are swapped to big-endian in pieces that stay in the cache
 WRITE_BYTES = 1 << 22
-# two million pixels in bands all over a frame give its median to 0.01 ADU
-SAMPLE_PIXELS = 1 << 21
+# half a million pixels in bands all over a frame give its median to 0.03 ADU
+SAMPLE_PIXELS = 1 << 19
 SAMPLE_BANDS = 16
 SAMPLES = {8: ">u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
 UNSIGNED_ZERO = 32768.0

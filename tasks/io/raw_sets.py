@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class RawSet:
     stored: tuple[images.Stored, ...]
     samples: tuple[images.Image, ...]
 
-    @property
+    @functools.cached_property
     def levels_adu(self) -> list[float]:
         """Return the median of each frame's sample."""
         return [float(np.median(sample)) for sample in self.samples]
