@@ -1,8 +1,8 @@
 """What a list of pointings covered of a sky map: the union of their footprints, each place counted once.
 
 A footprint is one polygon or several (a mosaic's chips) in the tangent plane of its centre: ``x`` to the east, ``y`` to
-the north, as angles in degrees from the centre along each axis. It becomes HEALPix pixels whose centres lie inside,
-small beside its polygons; the union of many is a union of ranges (:mod:`tasks.science.healpix`).
+the north, as angles in degrees from the centre along each axis. It becomes HEALPix pixels, large ones within and ever
+smaller ones along its sides; the union of many is a union of ranges (:mod:`tasks.science.healpix`).
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ Integers = npt.NDArray[np.int64]
 Polygon = npt.NDArray[np.float64]
 """Corners x, y in degrees: shape (n, 2)."""
 
-PIXELS_ACROSS = 64
-"""Pixels across the shortest side of a footprint: its area is then good to about 0.1 %."""
+COARSE_ACROSS, FINE_ACROSS = 8, 512
+"""Pixels across the shortest side of a polygon: the first that are tried, and the smallest, along its sides.
 
-HIGHEST_ORDER = 20
+The area is then good to 0.2 % where the sides lie along rows of pixels, far better elsewhere.
+"""
+
+HIGHEST_ORDER = 22
 REACH_LIMIT_DEG = 60.0
 """Largest angle from the centre to a corner, along either axis: the tangent plane ends at 90 degrees."""
 
+EDGE_OF_PLANE = np.radians(85.0)
 BATCH = 256
 
 
@@ -85,16 +89,17 @@ def union(centres: Floats, footprint: tuple[Polygon, ...]) -> Integers:
 
 
 def _ranges(centre: Floats, footprint: tuple[Polygon, ...]) -> Iterator[Integers]:
-    """Yield the ranges of each polygon at one centre."""
+    """Yield the ranges of each polygon at one centre, order by order; pixels that a side may cut are split."""
     for polygon in footprint:
-        order = _order(polygon)
         corners = np.tan(np.radians(polygon))
-        pixels = healpy.query_disc(
-            2**order, footprints.directions(*centre)[0], _reach(corners), inclusive=False, nest=True
-        )
-        points = np.stack(healpy.pix2vec(2**order, pixels, nest=True), axis=1)
-        inside = pixels[_inside(_project(points, centre), corners)].astype(np.int64)
-        yield healpix.ranges_of(inside, order)
+        first, last = _order(polygon, COARSE_ACROSS), _order(polygon, FINE_ACROSS)
+        reach = _reach(corners) + healpy.max_pixrad(2**first)
+        pixels = healpy.query_disc(2**first, footprints.directions(*centre)[0], reach, nest=True).astype(np.int64)
+        for order in range(first, last + 1):
+            points = _project(np.stack(healpy.pix2vec(2**order, pixels, nest=True), axis=1), centre)
+            within, cut = _inside(points, corners), _near_side(points, corners, healpy.max_pixrad(2**order))
+            yield healpix.ranges_of(pixels[within if order == last else within & ~cut], order)
+            pixels = (4 * pixels[cut, None] + np.arange(4)).ravel()
 
 
 def _check(footprint: tuple[Polygon, ...]) -> None:
@@ -106,9 +111,9 @@ def _check(footprint: tuple[Polygon, ...]) -> None:
             )
 
 
-def _order(polygon: Polygon) -> int:
-    """Return the order whose pixels are small beside a polygon."""
-    wanted_deg = float(np.ptp(polygon, axis=0).min()) / PIXELS_ACROSS
+def _order(polygon: Polygon, across: int) -> int:
+    """Return the order with that many pixels across a polygon's shortest side."""
+    wanted_deg = float(np.ptp(polygon, axis=0).min()) / across
     return min(footprints.order_for(wanted_deg), HIGHEST_ORDER)
 
 
@@ -122,8 +127,8 @@ def _project(points: Floats, centre: Floats) -> Floats:
     ra, dec = np.radians(centre)
     east = np.array([-np.sin(ra), np.cos(ra), 0.0])
     north = np.array([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)])
-    depth = points @ footprints.directions(*centre)[0]
-    return np.stack([points @ east / depth, points @ north / depth], axis=-1)
+    x, y, depth = np.einsum("ij,kj->ki", points, np.stack([east, north, footprints.directions(*centre)[0]]))
+    return np.stack([x / depth, y / depth], axis=-1)
 
 
 def _inside(points: Floats, corners: Floats) -> npt.NDArray[np.bool_]:
@@ -135,3 +140,17 @@ def _inside(points: Floats, corners: Floats) -> npt.NDArray[np.bool_]:
             crosses = (y1 > y) != (y2 > y)
             inside ^= crosses & (x < x1 + (y - y1) * (x2 - x1) / (y2 - y1))
     return inside
+
+
+def _near_side(points: Floats, corners: Floats, radius: float) -> npt.NDArray[np.bool_]:
+    """Tell which points (n, 2) lie so near a polygon's side that it may cut a pixel of that radius (radians)."""
+    away = np.hypot(*points.T)
+    # the plane stretches outwards: as much as a radius takes up there
+    room = np.tan(np.minimum(np.arctan(away) + radius, EDGE_OF_PLANE)) - away
+    near = np.zeros(len(points), bool)
+    for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        side = end - start
+        offset = points - start
+        along = np.clip((offset * side).sum(axis=1) / max((side**2).sum(), np.finfo(float).tiny), 0, 1)
+        near |= np.hypot(*(offset - along[:, None] * side).T) <= room
+    return near
