@@ -157,11 +157,14 @@ def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
     """Start scheduler and workers on the loopback interface, each worker under a nanny, and wait for them."""
     logging.getLogger("distributed").setLevel(logging.ERROR)
     quiet = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    started = distributed.SpecCluster(  # type: ignore[no-untyped-call]  # Dask's own
-        scheduler={"cls": distributed.Scheduler, "options": quiet},
-        workers=_workers(spec, {**quiet, "local_directory": folder}),
-        silence_logs=logging.ERROR,
-    )
+    try:
+        started = distributed.SpecCluster(  # type: ignore[no-untyped-call]  # Dask's own
+            scheduler={"cls": distributed.Scheduler, "options": quiet},
+            workers=_workers(spec, {**quiet, "local_directory": folder}),
+            silence_logs=logging.ERROR,
+        )
+    except RuntimeError as error:
+        raise Unavailable(f"the Dask workers cannot be started: {error}") from error
     try:
         started.wait_for_workers(spec.cpu_slots + spec.gpu_slots, timeout=START_S)
     except TimeoutError as error:
