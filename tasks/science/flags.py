@@ -52,7 +52,7 @@ SMALLEST_MAD_MAG = 0.03
 LARGEST_CHI2 = 5.0
 DIPOLE_PART = 0.3
 MASKED_WEIGHT = 0.1
-STAR_RATIO = 0.03
+PSF_ACCURACY = 0.01
 
 
 def minor_planet(separation_arcsec: Any) -> Any:
@@ -137,9 +137,14 @@ def masked(core: Any, weight: Any) -> Any:
     return np.asarray(core, dtype=bool) | (np.asarray(weight) > MASKED_WEIGHT)
 
 
-def star_residual(ratio: Any) -> Any:
-    """Return True where the flux is less than 3 % of a star's that both images show: no PSF is known better."""
-    return np.asarray(ratio) < STAR_RATIO
+def star_residual(ratio: Any, snr: Any = np.inf) -> Any:
+    """Return True where a star that both images show explains the flux, which is ``ratio`` of that star's.
+
+    A hundredth of the star's flux, added to the noise, leaves less than 5 sigma: no PSF is known better.
+    """
+    ratio, snr = np.asarray(ratio), np.asarray(snr)
+    error = np.hypot(1 / np.maximum(np.abs(snr), 1e-9), PSF_ACCURACY / np.maximum(ratio, 1e-9))
+    return error > 1 / FAINT_SIGMA
 
 
 def judge(found: Detections, planes: Planes, stars: Stars, *, minor_planet_arcsec: Any = np.nan) -> dict[str, Any]:
@@ -207,7 +212,7 @@ def table(
         fill(found.filled),
         outside_reference(found.uncovered),
         masked(found.masked_core, found.masked_weight),
-        star_residual(found.star_ratio),
+        star_residual(found.star_ratio, found.snr),
     )
     return dict(zip(NAMES, answers, strict=True))
 

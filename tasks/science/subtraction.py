@@ -160,17 +160,18 @@ def _basis(settings: Settings, widths: tuple[float, float], stamps: int) -> Floa
         return np.asarray(kernels.delta_basis(min(half, 8)))
     blur = np.sqrt(abs(widths[0] ** 2 - widths[1] ** 2)) / kernels.SIGMA_TO_FWHM
     sigma = max(blur, SMALLEST_SIGMA_PX)
-    degrees = (4, 3, 2) if stamps >= 15 else (2, 2, 0)
-    return np.asarray(kernels.gaussian_basis((0.5 * sigma, sigma, 2 * sigma), degrees, half))
+    # the widest one moves light between core and wings, which no two nights share
+    degrees = (4, 3, 2, 0) if stamps >= 15 else (2, 2, 0, 0)
+    return np.asarray(kernels.gaussian_basis((0.5 * sigma, sigma, 2 * sigma, 4 * sigma), degrees, half))
 
 
 def kernel_half_width(widths: tuple[float, float]) -> int:
-    """Return a kernel's half width in px: 2.5 times the larger FWHM, between 4 and 25."""
-    return int(np.clip(round(2.5 * max(widths)), 4, 25))
+    """Return a kernel's half width in px: 3 times the larger FWHM, between 5 and 25."""
+    return int(np.clip(round(3.0 * max(widths)), 5, 25))
 
 
 def _stamp_half_width(width: float) -> int:
-    return int(np.clip(round(2.5 * width), 7, 20))
+    return int(np.clip(round(3.0 * width), 7, 24))
 
 
 def _pick(found: Stars, science: Exposure, reference: Exposure, width: float) -> Stars:

@@ -164,7 +164,7 @@ def test_every_flag_has_a_name():
         (flags.width, 3.1, 2.9),
         (flags.width, 0.49, 0.51),
         (flags.dipole, 0.31, 0.29),
-        (flags.star_residual, 0.029, 0.031),
+        (flags.star_residual, 0.049, 0.051),
     ],
 )
 def test_a_threshold_lies_between(function, bad, good):
@@ -181,6 +181,8 @@ def test_thresholds_of_two_numbers():
     assert not flags.background(-4.9, 1.0)
     assert flags.elongated(0.6, 0.11)
     assert not flags.elongated(0.5, 0.11)
+    assert flags.star_residual(0.06, 5.5)
+    assert not flags.star_residual(0.06, 12.0)
     known = np.array([0.20, 0.25, 0.30])
     assert flags.concentration(0.9, 0.01, known, chi2=1.0)
     assert not flags.concentration(0.3, 0.01, known, chi2=1.0)
