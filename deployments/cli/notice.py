@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,7 @@ PER_YEAR_S = 365.25 * PER_DAY_S
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(file: Path, topic: str | None, policy: str | None, thresholds: tuple[str, ...], as_json: bool) -> None:
     """Print what a notice says and what a policy makes of it."""
-    import hashlib  # slow start-up: sky maps bring astropy and scipy
-
-    from tasks import policies
+    from tasks import policies  # slow start-up: sky maps bring astropy and scipy
     from tasks.io import notices, skymaps
     from tasks.science import alerts, decisions
 

@@ -144,13 +144,14 @@ def _inside(points: Floats, corners: Floats) -> npt.NDArray[np.bool_]:
 
 def _near_side(points: Floats, corners: Floats, radius: float) -> npt.NDArray[np.bool_]:
     """Tell which points (n, 2) lie so near a polygon's side that it may cut a pixel of that radius (radians)."""
-    away = np.hypot(*points.T)
+    x, y = points.T
+    away = np.hypot(x, y)
     # the plane stretches outwards: as much as a radius takes up there
-    room = np.tan(np.minimum(np.arctan(away) + radius, EDGE_OF_PLANE)) - away
+    room = (np.tan(np.minimum(np.arctan(away) + radius, EDGE_OF_PLANE)) - away) ** 2
     near = np.zeros(len(points), bool)
-    for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        side = end - start
-        offset = points - start
-        along = np.clip((offset * side).sum(axis=1) / max((side**2).sum(), np.finfo(float).tiny), 0, 1)
-        near |= np.hypot(*(offset - along[:, None] * side).T) <= room
+    for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        dx, dy = x2 - x1, y2 - y1
+        length = max(dx * dx + dy * dy, np.finfo(float).tiny)
+        along = np.clip(((x - x1) * dx + (y - y1) * dy) / length, 0, 1)
+        near |= (x - x1 - along * dx) ** 2 + (y - y1 - along * dy) ** 2 <= room
     return near
