@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS
+from astropy.wcs import WCS, FITSFixedWarning
 
 from tasks.records import Candidate, NightReport, Reduced, Stack
 
@@ -48,7 +49,8 @@ class NightTruth:
     def astrometric_errors_arcsec(self, reduced: Reduced) -> np.ndarray:
         """Separations between where the product's WCS and the truth put the check points."""
         x, y, true_ra, true_dec = np.transpose(self.light(reduced.frame.path.name)["check_points"])
-        with fits.open(reduced.image) as hdus:
+        with fits.open(reduced.image) as hdus, warnings.catch_warnings():
+            warnings.simplefilter("ignore", FITSFixedWarning)  # it adds MJD-OBS to what DATE-OBS says already
             wcs = WCS(hdus[0].header)
         ra, dec = wcs.all_pix2world(x, y, 0)
         ours = SkyCoord(ra, dec, unit="deg")

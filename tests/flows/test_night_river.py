@@ -1,0 +1,115 @@
+"""A simulated night through a real server and worker: ``prefect deployment run 'night/prod'``, held against the truth.
+
+The night is that of the demonstration: two units, two bands, six lights each, ten transients, two corrupt frames.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+from support import prefect_server, simulated
+from support.night_truth import NightTruth
+
+from tasks.records import NightReport
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.binaries,
+    pytest.mark.skipif(shutil.which("scamp") is None, reason="SCAMP is not installed"),
+]
+
+NIGHT = "2026-01-15"
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    return simulated.make_night(tmp_path_factory.mktemp("night"), scale="small", units=2, corrupt=2)
+
+
+@pytest.fixture(scope="module")
+def truth(night):
+    return NightTruth(night.root)
+
+
+@pytest.fixture(scope="module")
+def house(night, tmp_path_factory):
+    home = tmp_path_factory.mktemp("house")
+    variables = {
+        "SIREN_OBSERVATORY_RAW_ROOT": str(night.root / "obsdata"),
+        "SIREN_OBSERVATORY_PRODUCT_ROOT": str(home / "products"),
+        "SIREN_OBSERVATORY_REFERENCES": str(night.references),
+        "SIREN_OBSERVATORY_ASTROMETRIC_CATALOGUE": str(night.astrometric),
+        "SIREN_OBSERVATORY_PHOTOMETRIC_CATALOGUE": str(night.photometric),
+        "SIREN_CLUSTER_CPUS": "2",
+        "SIREN_CLUSTER_GPUS": "1",
+    }
+    with prefect_server.running(home, variables=variables, only=("night",)) as server:
+        yield server, home / "products"
+
+
+@pytest.fixture(scope="module")
+def first(house):
+    return house[0].run("night/prod", {"night": NIGHT}, timeout_s=900)
+
+
+@pytest.fixture(scope="module")
+def report(first, house):
+    assert first.state.is_completed(), first.state.message
+    [file] = (house[1] / "nights" / NIGHT).glob("report-*/report.json")
+    return TypeAdapter(NightReport).validate_json(file.read_bytes())
+
+
+def test_the_run_is_named_after_its_night(first):
+    assert first.name == f"night-{NIGHT}"
+
+
+def test_every_good_light_is_reduced_and_every_corrupt_one_named_with_its_reason(report, truth):
+    corrupt = {Path(row["file"]).name for row in truth.facts["corrupt"]}
+
+    assert len(report.reduced) == len(truth.facts["lights"]) == 24
+    assert {each.name for each in report.rejected} == corrupt
+    assert all(each.reason for each in report.rejected)
+
+
+def test_zero_points_are_within_30_mmag_of_the_truth(report, truth):
+    errors = [truth.zero_point_error_mag(each) for each in report.reduced]
+
+    assert np.abs(errors).max() < 0.03
+
+
+def test_the_solved_frames_put_every_pixel_within_0p2_arcsec_of_the_truth(report, truth):
+    assert max(truth.astrometric_errors_arcsec(each).max() for each in report.reduced) < 0.2
+
+
+def test_each_stack_shows_at_least_nine_of_ten_transients_and_at_most_five_false_ones(report, truth):
+    scores = truth.scores(report)
+
+    assert len(scores) == 4
+    assert all(len(score.found) + len(score.missed) == 10 for score in scores)
+    assert min(len(score.found) for score in scores) >= 9, scores
+    assert max(score.false for score in scores) <= 5, scores
+
+
+def test_the_page_stands_and_names_what_was_left_out(report):
+    page = report.page.read_text(encoding="utf-8")
+
+    assert all(each.name in page for each in report.rejected)
+
+
+def test_the_same_night_again_is_a_lookup(first, report, house):
+    server, products = house
+    before = stamps(products)
+
+    again = server.run("night/prod", {"night": NIGHT}, timeout_s=120)
+
+    assert again.state.is_completed()
+    assert again.total_run_time <= first.total_run_time / 10
+    assert stamps(products) == before
+
+
+def stamps(folder: Path) -> dict[Path, tuple[int, int]]:
+    return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.rglob("*") if path.is_file()}
