@@ -16,7 +16,7 @@ setup: $(READY) ## make the virtual environment and install missing programs
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	python="$$(scripts/find-python)" && "$$python" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	scripts/install-programs
 	touch $@
