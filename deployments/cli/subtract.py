@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Subtract, detect, write, show."""
-    import time  # slow start-up: what follows brings astropy, scipy, matplotlib and Prefect
-
+    # slow start-up: astropy, scipy, matplotlib and Prefect
     from tasks import discovery, subtraction
     from tasks.io import images
     from tasks.options import SearchOptions

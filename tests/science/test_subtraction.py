@@ -11,7 +11,7 @@ from tasks.errors import UnusableData
 from tasks.records import MaskBit
 from tasks.science import detection, exposures, filtering, kernels, registration, stars, subtraction
 from tasks.science.exposures import Exposure
-from tasks.science.subtraction import Settings
+from tasks.science.fitting import Settings
 
 
 def exposure(xp, image, variance, mask=None):
