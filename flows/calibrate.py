@@ -11,7 +11,7 @@ from tasks.options import CalibrateOptions
 from tasks.records import Stage, StageResult
 
 
-@flow(name="calibrate", flow_run_name="calibrate-{night}", task_runner=runtime.alone())
+@flow(name="calibrate", flow_run_name="calibrate-{night}", task_runner=runtime.own_runner())
 def calibrate(
     night: date,
     units: tuple[str, ...] = (),

@@ -11,7 +11,7 @@ from tasks.options import ReduceOptions
 from tasks.records import Stage, StageResult
 
 
-@flow(name="reduce", flow_run_name="reduce-{night}", task_runner=runtime.alone())
+@flow(name="reduce", flow_run_name="reduce-{night}", task_runner=runtime.own_runner())
 def reduce(
     night: date,
     units: tuple[str, ...] = (),

@@ -11,7 +11,7 @@ from tasks.options import SearchOptions
 from tasks.records import Stage, StageResult
 
 
-@flow(name="search", flow_run_name="search-{night}", task_runner=runtime.alone())
+@flow(name="search", flow_run_name="search-{night}", task_runner=runtime.own_runner())
 def search(
     night: date,
     units: tuple[str, ...] = (),

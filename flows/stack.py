@@ -11,7 +11,7 @@ from tasks.options import StackOptions
 from tasks.records import Stage, StageResult
 
 
-@flow(name="stack", flow_run_name="stack-{night}", task_runner=runtime.alone())
+@flow(name="stack", flow_run_name="stack-{night}", task_runner=runtime.own_runner())
 def stack(
     night: date,
     units: tuple[str, ...] = (),

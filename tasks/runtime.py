@@ -173,11 +173,6 @@ def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
     return started
 
 
-def alone() -> TaskRunner[Any]:
-    """Return the runner of a stage that is called alone: it starts a cluster of its own at the first task."""
-    return LateDaskRunner()
-
-
 def gather(futures: Iterable[PrefectFuture[R]], *, stage: str = "") -> tuple[tuple[R, ...], tuple[Rejected, ...]]:
     """Wait for all tasks; return the results of those that succeeded, in order, and the failures in words.
 

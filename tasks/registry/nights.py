@@ -58,4 +58,4 @@ def rejected(session: Session, night: date) -> Iterable[tuple[str, str, str, str
         .where(models.Night.night == night.isoformat(), frame.reason != "")
         .order_by(frame.unit, frame.name)
     )
-    return session.execute(query).all()
+    return [(unit, name, stage, reason) for unit, name, stage, reason in session.execute(query)]
