@@ -167,7 +167,7 @@ def counts(session: Session, lane: str) -> dict[str, int]:
     """Count a lane's rows by state."""
     model = models.Message if lane == MESSAGES else models.Upload
     found = session.execute(sa.select(model.state, sa.func.count()).group_by(model.state))
-    return {state: number for state, number in found}
+    return {str(state): int(number) for state, number in found}
 
 
 def failures(session: Session) -> Sequence[str]:
