@@ -26,8 +26,11 @@ NEGLECTED = 1e-3
 
 QUANTILES = (0.05, 0.5, 0.95)
 STEPS_LIMIT = 60
-LAST_STEP = 2e-3
+LAST_STEP = 0.01
 """Newton's method ends with a step smaller than this fraction; what is left is about its square."""
+
+SAMPLE = 1000
+"""About how many rows give the first estimate of the quantiles."""
 
 ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
 
@@ -92,10 +95,19 @@ def _integrals(x: Floats, highest: int) -> list[Floats]:
 
 
 def _quantiles(mu: Floats, sigma: Floats, weight: Floats, *, mean: float, std: float) -> Floats:
-    """Solve for the three quantiles by Newton's method, by halving wherever that would leave the bracket."""
+    """Return the three quantiles: of a sample of the rows first, which leaves one step or two for all rows."""
+    guess = np.maximum(mean + std * special.ndtri(QUANTILES), 0.1 * mean)
+    highest = mean + 10 * std + 1e-3
+    sample = slice(None, None, max(1, mu.size // SAMPLE))
+    start = _solve(mu[sample], sigma[sample], weight[sample], guess=guess, highest=highest)
+    return _solve(mu, sigma, weight, guess=start, highest=highest)
+
+
+def _solve(mu: Floats, sigma: Floats, weight: Floats, *, guess: Floats, highest: float) -> Floats:
+    """Solve for the quantiles by Newton's method, by halving wherever that would leave the bracket."""
     target = (1 - np.array(QUANTILES)) * weight.sum()
-    low, high = np.zeros(3), np.full(3, mean + 10 * std + 1e-3)
-    r: Floats = np.clip(mean + std * special.ndtri(QUANTILES), 0.1 * mean, high)
+    low, high = np.zeros(len(guess)), np.full(len(guess), highest)
+    r: Floats = np.minimum(guess, high)
     x = mu / sigma
     norm = weight / _survival_at_zero(x)
     for _ in range(STEPS_LIMIT):
