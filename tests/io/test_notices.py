@@ -18,7 +18,6 @@ from tasks.errors import UnusableData
 from tasks.io import notices
 from tasks.records import Kind, MapRole
 
-FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 GW = [
     "S241102br-preliminary", "S241102br-initial", "S241102br-update", "S250910b-earlywarning", "S241004ap-preliminary",
     "S241004ap-significant-edited", "S241126dm-retraction",
