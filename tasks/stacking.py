@@ -78,7 +78,8 @@ def _make(chosen: Combination, reference: Table, image: Path, folder: Path, opti
     combined = _swarp(chosen, headers, grid, folder, options)
     data, weight = frames.read_image(combined.image)[0], frames.read_image(combined.weight)[0]
     saturated = _saturated(chosen, headers, grid)
-    variance, mask = stacking.planes(weight, saturated, frames=len(chosen.members))
+    egain = float(cards["EGAIN"])
+    variance, mask = stacking.planes(data, weight, saturated, frames=len(chosen.members), egain=egain)
     cards |= astrometry.cards_of(grid.wcs)
     raw = folder / "measured.fits"
     frames.write_image(raw, data, cards)

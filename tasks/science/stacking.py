@@ -24,6 +24,7 @@ SATURATION_MARGIN = 0.08
 SATURATED, NO_DATA = 2, 16
 VALUELESS = 1 | 4 | 8 | NO_DATA
 FEW_FRAMES, FEW_WEIGHT = 3, 0.3
+BLOCK_PX = 64
 MJD_ZERO_JD = 2400000.5
 COPIED = (
     "IMAGETYP", "XBINNING", "YBINNING", "GAIN", "XPIXSZ", "YPIXSZ", "INSTRUME", "SET-TEMP", "CCD-TEMP", "TELESCOP",
@@ -168,24 +169,56 @@ def mean_angle_deg(angles_deg: Sequence[float], weights: Sequence[float]) -> flo
 
 
 def weights_of(variance: Array, mask: Array) -> Array:
-    """Return the inverse variance, 0 where the mask says that a pixel has no value (saturated pixels have one)."""
+    """Return the inverse variance of the sky, 0 where the mask says that a pixel has no value.
+
+    The variance of a star's own photons must not weigh: the sharpest frame would count least in the star's core, and
+    the stack would lose 2 % of the flux of bright stars. Medians over blocks keep vignetting and drop the stars. A
+    saturated pixel has a value.
+    """
     xp = array_namespace(variance)
     usable = ((mask & VALUELESS) == 0) & xp.isfinite(variance) & (variance > 0)
-    return xp.where(usable, 1 / xp.where(usable, variance, 1), 0).astype(xp.float32)
+    if not bool(usable.any()):
+        raise UnusableData("no pixel of the frame is usable")
+    sky = _smooth(xp.where(usable, variance, xp.median(variance[usable])))
+    return xp.where(usable, 1 / sky, 0).astype(xp.float32)
 
 
-def planes(weight: Array, saturated: Array, *, frames: int) -> tuple[Array, Array]:
+def _smooth(image: Array) -> Array:
+    """Return medians over blocks, interpolated between the blocks' centres."""
+    xp = array_namespace(image)
+    ny, nx = (max(1, size // BLOCK_PX) for size in image.shape)
+    height, width = image.shape[0] // ny, image.shape[1] // nx
+    blocks = image[: ny * height, : nx * width].reshape(ny, height, nx, width)
+    medians = xp.median(blocks.transpose(0, 2, 1, 3).reshape(ny, nx, height * width), axis=2)
+    rows = _between(medians, image.shape[0], height)
+    return _between(rows.T, image.shape[1], width).T
+
+
+def _between(values: Array, size: int, step: int) -> Array:
+    """Interpolate the first axis from block centres ``step`` pixels apart to ``size`` pixels."""
+    xp = array_namespace(values)
+    place = xp.clip((xp.arange(size) + 0.5) / step - 0.5, 0, values.shape[0] - 1)
+    low = xp.minimum(xp.floor(place).astype(int), max(0, values.shape[0] - 2))
+    part = (place - low)[:, None]
+    return values[low] * (1 - part) + values[xp.minimum(low + 1, values.shape[0] - 1)] * part
+
+
+def planes(image: Array, weight: Array, saturated: Array, *, frames: int, egain: float) -> tuple[Array, Array]:
     """Return variance and mask bits of a stack.
 
     Parameters
     ----------
+    image
+        The stack, its sky subtracted.
     weight
-        Inverse variance, 0 where there are no data.
+        Inverse variance of the sky, 0 where there are no data.
     saturated
         True where a frame was saturated.
     frames
         How many there are: where less than 0.3 of the usual weight of three or more is left, nothing outvotes an
         outlier, and the pixel counts as one without data.
+    egain
+        Effective gain in e-/ADU, which gives the variance of the sources' own photons.
 
     Raises
     ------
@@ -202,7 +235,7 @@ def planes(weight: Array, saturated: Array, *, frames: int) -> tuple[Array, Arra
         raise UnusableData("no pixel of the stack has data: the frames do not reach the grid")
     usual = xp.median(weight[~empty])
     few = empty | (weight < FEW_WEIGHT * usual) if frames >= FEW_FRAMES else empty
-    variance = 1 / xp.where(empty, usual, weight)
+    variance = 1 / xp.where(empty, usual, weight) + xp.maximum(image, 0) / egain
     mask = xp.where(few, NO_DATA, 0) | xp.where(saturated, SATURATED, 0)
     return variance.astype(xp.float32), mask.astype(xp.uint8)
 
