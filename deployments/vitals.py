@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar, cast
 
 import distributed
 import httpx
-import sqlalchemy as sa
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
@@ -19,12 +17,12 @@ from prefect.settings import (
     PREFECT_CLIENT_MAX_RETRIES,
     temporary_settings,
 )
-from sqlalchemy.engine import make_url
 
 import blocks as ours
 from deployments import bootstrap, house, seeds, serve
 from tasks import runtime
 from tasks.errors import MissingPart, Unavailable
+from tasks.registry import health
 
 B = TypeVar("B", bound=Block)
 
@@ -64,21 +62,7 @@ def server() -> str:
 
 def database() -> str:
     """Say where our registry is and how many tables it has; a file that is not there yet will be made."""
-    url = make_url(house.registry_url())
-    words = url.render_as_string(hide_password=True)
-    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
-        return f"{words} (made at first use)"
-    limit = {"connect_timeout": int(ANSWER_S)} if url.get_backend_name() == "postgresql" else {"timeout": ANSWER_S}
-    driver = "postgresql+psycopg" if url.get_backend_name() == "postgresql" else url.drivername
-    engine = sa.create_engine(url.set(drivername=driver), connect_args=limit)
-    try:
-        with engine.connect() as connection:
-            tables = sa.inspect(connection).get_table_names()
-    except sa.exc.OperationalError as error:
-        raise Unavailable(f"{words} does not answer ({type(error.orig).__name__})") from None
-    finally:
-        engine.dispose()
-    return f"{words}, {len(tables)} tables"
+    return health.of(house.registry_url(), answer_s=ANSWER_S)
 
 
 def blocks() -> str:

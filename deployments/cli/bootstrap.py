@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -22,8 +23,6 @@ def command(prefect_file: Path | None, home: Path | None, wait_s: float, *, as_j
 
     Blocks take their fields from variables such as SIREN_GCN_CLIENT_ID; those that are missing are named.
     """
-    from dataclasses import asdict
-
     from deployments import bootstrap  # slow start-up: Prefect
 
     file = bootstrap.PREFECT_FILE if prefect_file is None else prefect_file

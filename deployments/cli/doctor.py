@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -17,8 +18,6 @@ def command(*, as_json: bool) -> int:
 
     Exit code 1 where a required part is missing; what is optional may be missing.
     """
-    from dataclasses import asdict
-
     from deployments import doctor  # slow start-up: Prefect, Dask
 
     checks = doctor.examine()

@@ -1,0 +1,36 @@
+"""Whether the database of the registry answers, without changing anything in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from tasks.errors import Unavailable
+
+
+def of(url: str, *, answer_s: float) -> str:
+    """Say in words which database is at ``url``, its password hidden, and how many tables it has.
+
+    Raises
+    ------
+    Unavailable
+        If it does not answer within ``answer_s`` seconds.
+    """
+    target = make_url(url)
+    words = target.render_as_string(hide_password=True)
+    if target.get_backend_name() == "sqlite" and not Path(str(target.database)).is_file():
+        return f"{words} (made at first use)"
+    postgresql = target.get_backend_name() == "postgresql"
+    limit = {"connect_timeout": int(answer_s)} if postgresql else {"timeout": answer_s}
+    driver = "postgresql+psycopg" if postgresql else target.drivername
+    engine = sa.create_engine(target.set(drivername=driver), connect_args=limit)
+    try:
+        with engine.connect() as connection:
+            tables = sa.inspect(connection).get_table_names()
+    except sa.exc.OperationalError as error:
+        raise Unavailable(f"{words} does not answer ({type(error.orig).__name__})") from None
+    finally:
+        engine.dispose()
+    return f"{words}, {len(tables)} tables"
