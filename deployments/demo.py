@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 STATE = ".siren"
 TELESCOPES = ("7DT", "TCH", "TRE")
 FOUND_ARCSEC = 1.5
-CPU_SLOTS, GPU_SLOTS = 2, 1
 
 Say = Callable[[str], None]
 
@@ -76,7 +75,7 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say) -> Demon
     clock = _clock(payload)
     say("starting a Prefect server of its own (15 s) ...")
     with private.prefect(out / STATE):
-        private.place(places, cpu_slots=CPU_SLOTS, gpu_slots=GPU_SLOTS)
+        private.place(places)
         say(f"responding to the notice: decide, plan {', '.join(TELESCOPES)} with gwemopt, tell everybody;")
         say("then reducing the night: calibrate, solve, measure, stack, subtract, search (two minutes) ...")
         made = rehearse(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from prefect.settings import (
 from blocks import Cluster, Observatory
 from deployments import serve
 from tasks.records import Places
+from tasks.science import arrays
 
 # a person at a terminal reads our own lines; the states of runs are on the server's pages
 CHATTY = ("prefect", "prefect.flow_runs", "prefect.task_runs", "httpx")
@@ -45,8 +47,13 @@ def prefect(home: Path) -> Iterator[str]:
             EventsWorker.drain_all()
 
 
-def place(places: Places, *, cpu_slots: int, gpu_slots: int) -> None:
-    """Save the blocks ``observatory`` and ``cluster`` for the folders of one command."""
+def place(places: Places, *, cpu_slots: int = 0, gpu_slots: int = 0) -> None:
+    """Save the blocks ``observatory`` and ``cluster`` for the folders of one command.
+
+    No slots asked for means a CPU slot for each core, and a GPU slot for each GPU or, where NumPy does that work, for
+    each core.
+    """
+    cores = os.cpu_count() or 1
     Observatory(
         raw_root=str(places.raw_root),
         product_root=str(places.product_root),
@@ -56,4 +63,4 @@ def place(places: Places, *, cpu_slots: int, gpu_slots: int) -> None:
         photometric_catalogue=str(places.photometric_catalogue),
         telescope=places.telescope,
     ).save("observatory", overwrite=True)
-    Cluster(cpus=cpu_slots, gpus=gpu_slots).save("cluster", overwrite=True)
+    Cluster(cpus=cpu_slots or cores, gpus=gpu_slots or arrays.gpus() or cores).save("cluster", overwrite=True)

@@ -21,8 +21,10 @@ STAGES = ("calibrate", "reduce", "stack", "search")
 @click.option("--night", default=None, help="Evening's date, where FOLDER holds several nights.")
 @click.option("--catalogues", type=click.Path(path_type=Path), default=None, help="Folder of reference catalogues.")
 @click.option("--references", type=click.Path(path_type=Path), default=None, help="Folder of reference images.")
-@click.option("--cpu-slots", type=click.IntRange(1, 256), default=2, show_default=True, help="CPU tasks at a time.")
-@click.option("--gpu-slots", type=click.IntRange(1, 64), default=1, show_default=True, help="GPU tasks at a time.")
+@click.option("--cpu-slots", type=click.IntRange(0, 256), default=0, help="CPU tasks at a time; 0: one per core.")
+@click.option(
+    "--gpu-slots", type=click.IntRange(0, 64), default=0, help="GPU tasks at a time; 0: one per GPU, else per core."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_json: bool, **choices: Any) -> None:
     """Reduce FOLDER: an observatory's folder, the folder of its raw frames, or one unit's night."""

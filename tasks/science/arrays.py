@@ -29,6 +29,11 @@ def has_gpu() -> bool:
     return cupy is not None and bool(cupy.cuda.is_available())
 
 
+def gpus() -> int:
+    """Return how many GPUs CuPy can use here."""
+    return int(cupy.cuda.runtime.getDeviceCount()) if has_gpu() else 0
+
+
 def device() -> types.ModuleType:
     """Return the array module to use here: CuPy where there is a GPU, else NumPy."""
     return cupy if has_gpu() else np
