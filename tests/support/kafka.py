@@ -1,50 +1,222 @@
-"""A broker in this process: librdkafka's mock cluster."""
+"""A broker to listen to: one that is there, else Apache Kafka started from its jars, else librdkafka's mock cluster.
+
+``SIREN_TEST_KAFKA`` names a broker that is there (``host:port``), or says ``mock``. The jars come from Maven Central once
+and stay in the user's cache. The suite says at its end which it was.
+"""
 
 from __future__ import annotations
 
+import base64
+import fcntl
+import functools
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+import platformdirs
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-PARTITIONS = 4  # of every topic that the mock makes by itself
+from deployments.serve import free_port
+from support import tally
+
+VERSION = "4.1.1"
+ARTIFACT = f"org.apache.kafka:kafka_2.13:{VERSION}"
+MESSAGE_BYTES = 8_000_000
+MOCK_PARTITIONS = 4  # of every topic that the mock makes by itself
+MAVEN_S, START_S = 240, 60
+
+POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>brightsiren</groupId><artifactId>broker</artifactId><version>1</version><packaging>pom</packaging>
+<dependencies><dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency></dependencies>
+</project>"""
+
+SETTINGS = """
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={folder}/data
+num.partitions=1
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=300
+message.max.bytes=10485760
+replica.fetch.max.bytes=10485760
+"""
 
 
 class Broker:
-    """A mock cluster and a producer for it; it lives as long as the object."""
+    """A broker and a producer for it; topics and groups get names of their own, so that a broker may serve many runs."""
 
-    def __init__(self) -> None:
-        self.producer = Producer(
-            {
-                "bootstrap.servers": "unused:1",
-                "test.mock.num.brokers": 1,
-                "log_level": 0,
-                "message.max.bytes": 8_000_000,
-            }
-        )
-        brokers = self.producer.list_topics(timeout=10).brokers.values()
-        self.address = ",".join(f"{each.host}:{each.port}" for each in brokers)
+    kind = "a broker that was there"
+    partitions = 1
+    session_s = 6.0
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.run = secrets.token_hex(4)
+        self.producer = self.make_producer()
+
+    def make_producer(self) -> Producer:
+        return Producer({"bootstrap.servers": self.address, "log_level": 0, "message.max.bytes": MESSAGE_BYTES})
+
+    def topic(self, name: str) -> str:
+        """Return a name that no other run uses."""
+        return f"{name}-{self.run}"
 
     def send(self, topic: str, *payloads: bytes) -> None:
         for payload in payloads:
             self.producer.produce(topic, payload)
-        assert self.producer.flush(20) == 0
+            self.producer.poll(0)
+        assert self.producer.flush(60) == 0
 
-    def configuration(self, group: str) -> dict[str, str | int]:
-        return {"bootstrap.servers": self.address, "group.id": group, "session.timeout.ms": 6000, "log_level": 0}
+    def configuration(self, group: str) -> dict[str, Any]:
+        return {
+            "bootstrap.servers": self.address,
+            "group.id": group,
+            "session.timeout.ms": int(1000 * self.session_s),
+            "topic.metadata.refresh.interval.ms": 1000,
+            "log_level": 0,
+        }
 
     def committed(self, topic: str, group: str) -> int:
         """Return how many messages of the topic the group has committed."""
         consumer = Consumer(self.configuration(group))
         try:
-            places = consumer.committed([TopicPartition(topic, each) for each in range(PARTITIONS)], timeout=10)
+            places = consumer.committed([TopicPartition(topic, each) for each in range(self.partitions)], timeout=10)
+        except KafkaException:
+            return 0  # the group's coordinator is not there yet
         finally:
             consumer.close()
         return sum(place.offset for place in places if place.offset > 0)
 
+    def close(self) -> None:
+        self.producer.purge()
+
+
+class Mock(Broker):
+    """librdkafka's cluster in this process: the protocol is real, the broker is not."""
+
+    kind = "librdkafka's mock cluster"
+    partitions = MOCK_PARTITIONS
+
+    def __init__(self) -> None:
+        super().__init__("")
+        brokers = self.producer.list_topics(timeout=10).brokers.values()
+        self.address = ",".join(f"{each.host}:{each.port}" for each in brokers)
+
+    def make_producer(self) -> Producer:
+        mock = {"bootstrap.servers": "unused:1", "test.mock.num.brokers": 1}
+        return Producer({**mock, "log_level": 0, "message.max.bytes": MESSAGE_BYTES})
+
+
+class Real(Broker):
+    """Apache Kafka, a process on a free port that can be killed and started again."""
+
+    kind = f"Apache Kafka {VERSION}"
+    session_s = 2.0
+
+    def __init__(self, folder: Path, libraries: Path) -> None:
+        self.port, controller = free_port(), free_port()
+        self.folder = folder
+        self.java = ["java", "-Xmx320m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{libraries}/*"]
+        (folder / "server.properties").write_text(
+            SETTINGS.format(port=self.port, controller=controller, folder=folder), encoding="utf-8"
+        )
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        words = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", "server.properties"]
+        subprocess.run([*self.java, *words], cwd=folder, check=True, capture_output=True, timeout=START_S)
+        self.start()
+        super().__init__(f"127.0.0.1:{self.port}")
+
+    def start(self) -> None:
+        """Start the process and wait until it answers."""
+        with (self.folder / "log").open("ab") as log:
+            words = [*self.java, "kafka.Kafka", "server.properties"]
+            self.process = subprocess.Popen(words, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + START_S
+        probe = Producer({"bootstrap.servers": f"127.0.0.1:{self.port}", "log_level": 0})
+        while True:
+            try:
+                probe.list_topics(timeout=1)
+                return
+            except KafkaException:
+                assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+                assert time.monotonic() < deadline, "the broker does not answer"
+
+    def kill(self) -> None:
+        """End the process as a power failure would."""
+        self.process.kill()
+        self.process.wait(30)
+
+    def close(self) -> None:
+        super().close()
+        self.kill()
+
 
 @contextmanager
 def broker() -> Iterator[Broker]:
-    started = Broker()
-    yield started
-    started.producer.purge()
+    """Give the best broker that can be had."""
+    with tempfile.TemporaryDirectory(prefix="brightsiren-kafka-") as folder:
+        started = _open(Path(folder))
+        tally.BROKERS[started.kind] = None
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+def _open(folder: Path) -> Broker:
+    wish = os.environ.get("SIREN_TEST_KAFKA", "")
+    if wish and wish != "mock":
+        return Broker(wish)
+    libraries = None if wish == "mock" else find_libraries()
+    return Mock() if libraries is None else Real(folder, libraries)
+
+
+@functools.cache
+def find_libraries() -> Path | None:
+    """Return the folder of the broker's jars, fetched once; None where there is no Java, or no Maven to fetch them."""
+    cache = platformdirs.user_cache_path("brightsiren") / "tests"
+    target = cache / f"kafka-{VERSION}"
+    if shutil.which("java") is None:
+        return None
+    if target.is_dir():
+        return target
+    if shutil.which("mvn") is None:
+        return None
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock, tempfile.TemporaryDirectory(dir=cache) as scratch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.is_dir() and _fetch(Path(scratch)):
+            (Path(scratch) / "jars").rename(target)
+    return target if target.is_dir() else None
+
+
+def _fetch(folder: Path) -> bool:
+    """Fetch the broker and all that it needs into ``folder/jars``."""
+    (folder / "pom.xml").write_text(POM.format(*ARTIFACT.split(":")), encoding="utf-8")
+    words = ["mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies", "-DoutputDirectory=jars"]
+    try:
+        done = subprocess.run(
+            [*words, "-DincludeScope=runtime"], cwd=folder, capture_output=True, timeout=MAVEN_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0

@@ -17,7 +17,6 @@ from typing import Any
 from deployments import daemon, dispatch, listener
 from tasks import products, registry
 
-GROUP = "killed"
 count = 0
 
 
@@ -60,7 +59,7 @@ def main(address: str, topic: str, folder: str, point: str = "0") -> None:
 
     stop, arrived = threading.Event(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    configuration = {"bootstrap.servers": address, "group.id": GROUP, "session.timeout.ms": 6000, "log_level": 0}
+    configuration = {"bootstrap.servers": address, "group.id": topic, "session.timeout.ms": 2000, "log_level": 0}
     options = listener.ListenOptions(topics=(topic,), configuration=configuration)
     ear = listener.Listener(options, archive=listener.Archive(root=root, registry=book), arrived=arrived, alarm=print)
     hand = dispatch.Dispatcher(root=root, registry=book, submit=deadly(submit, number), announce=lambda _: None)
