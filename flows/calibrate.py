@@ -6,7 +6,7 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import calibration, inventory, observing, reporting, runtime
+from tasks import calibration, inventory, mastering, observing, reporting, runtime
 from tasks.options import CalibrateOptions
 from tasks.records import Stage, StageResult
 
@@ -38,7 +38,7 @@ def calibrate(
     taken = [inventory.take_inventory.submit(each.folder, each.unit, night) for each in folders]
     inventories, no_inventory = runtime.gather(taken, stage=Stage.CALIBRATE)
 
-    masters = {each: calibration.make_masters.submit(each, places.product_root, options) for each in inventories}
+    masters = {each: mastering.make_masters.submit(each, places.product_root, options) for each in inventories}
     lights = [
         # Prefect hands the task what the future becomes; its types do not say so
         calibration.calibrate_lights.submit(batch, own, night, places.product_root, options)  # type: ignore[call-overload]

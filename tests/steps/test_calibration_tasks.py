@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from support import simulated
 
-from tasks import calibration, inventory, naming, products
+from tasks import calibration, inventory, mastering, naming, products
 from tasks.errors import UnusableData
 from tasks.io import frames
 from tasks.options import CalibrateOptions
@@ -39,7 +39,7 @@ def taken(night) -> Inventory:
 
 @pytest.fixture(scope="module")
 def masters(taken, root) -> Masters:
-    return calibration.make_masters.fn(taken, root, OPTIONS)
+    return mastering.make_masters.fn(taken, root, OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -175,14 +175,14 @@ def test_the_header_tells_what_the_next_stage_needs(batch, masters):
 
 def test_a_second_run_looks_up_and_writes_nothing(taken, masters, batch, root):
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
-    assert calibration.make_masters.fn(taken, root, OPTIONS) == masters
+    assert mastering.make_masters.fn(taken, root, OPTIONS) == masters
     again = calibration.calibrate_lights.fn(taken.of(FrameType.LIGHT), masters, NIGHT, root, OPTIONS)
     assert again == batch
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == before
 
 
 def test_the_same_frames_give_the_same_bytes(taken, masters, batch, tmp_path):
-    again = calibration.make_masters.fn(taken, tmp_path, OPTIONS)
+    again = mastering.make_masters.fn(taken, tmp_path, OPTIONS)
     lights = taken.of(FrameType.LIGHT)[::-1]
     redone = calibration.calibrate_lights.fn(lights, again, NIGHT, tmp_path, OPTIONS)
     assert products.sha256_of(again.flats["r"]) == products.sha256_of(masters.flats["r"])
@@ -200,7 +200,7 @@ def test_a_full_device_ends_on_the_cpu_with_the_same_result(taken, masters, batc
 
     monkeypatch.setattr(arrays, "device", Full)
     monkeypatch.setattr(arrays, "out_of_memory", lambda: MemoryError)
-    again = calibration.make_masters.fn(taken, tmp_path, OPTIONS)
+    again = mastering.make_masters.fn(taken, tmp_path, OPTIONS)
     redone = calibration.calibrate_lights.fn(taken.of(FrameType.LIGHT)[:1], again, NIGHT, tmp_path, OPTIONS)
     assert products.sha256_of(again.bias) == products.sha256_of(masters.bias)
     assert products.sha256_of(redone.calibrated[0].image) == products.sha256_of(batch.calibrated[0].image)
@@ -225,7 +225,7 @@ def test_a_bad_bias_and_too_few_flats_are_named(taken, spoilt, tmp_path):
     frames.write_image(path, counts + np.uint16(200), header)
     for number in (1, 2, 3):
         (spoilt / f"flat-r-000{number}.fits").unlink()
-    result = calibration.make_masters.fn(inventory.take_inventory.fn(spoilt, "7DT01", NIGHT), tmp_path / "out", OPTIONS)
+    result = mastering.make_masters.fn(inventory.take_inventory.fn(spoilt, "7DT01", NIGHT), tmp_path / "out", OPTIONS)
     reasons = {each.name: each.reason for each in result.rejected}
     assert "is off the 512.0 ADU of the bias frames" in reasons["bias-0003.fits"]
     assert reasons["flat-r-0004.fits"] == "only 2 usable r flat frames (at least 3 make a master)"
@@ -236,11 +236,11 @@ def test_a_bad_bias_and_too_few_flats_are_named(taken, spoilt, tmp_path):
 @pytest.mark.parametrize(("kind", "words"), [("bias", "no master bias"), ("dark", "no master dark")])
 def test_a_unit_without_bias_or_dark_is_refused_as_a_whole(taken, tmp_path, kind, words):
     with pytest.raises(UnusableData, match=words):
-        calibration.make_masters.fn(without(taken, kind), tmp_path, OPTIONS)
+        mastering.make_masters.fn(without(taken, kind), tmp_path, OPTIONS)
     assert not list(tmp_path.rglob("*.json"))
 
 
 @pytest.mark.parametrize("mode", ["seed", "median", "mean"])
 def test_every_mode_makes_masters(taken, tmp_path, mode):
-    made = calibration.make_masters.fn(taken, tmp_path, CalibrateOptions(combine=mode))
+    made = mastering.make_masters.fn(taken, tmp_path, CalibrateOptions(combine=mode))
     assert np.median(frames.read_image(made.bias)[0]) == pytest.approx(512, abs=1)

@@ -1,0 +1,89 @@
+"""Master frames as files: their planes, and the archive of a unit's good masters by kind and date.
+
+The archive is a tree of plain files: ``zero/<date>-zero.fits``, ``dark/<exposure>-<date>-dark.fits``,
+``flat/<date>-n<filter>.fits``, with variance and (flats) mask beside them. What is in it has passed its tests.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from tasks.errors import UnusableData
+from tasks.io import frames
+from tasks.io.frames import Header, Image
+
+log = logging.getLogger(__name__)
+
+ZERO = re.compile(r"(?P<day>\d{8})-zero\.fits")
+DARK = re.compile(r"(?P<exposure>\d+(?:\.\d+)?)-(?P<day>\d{8})-dark\.fits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archived:
+    """A master in the archive: its file, its night, and (darks) its exposure time."""
+
+    path: Path
+    night: date
+    exposure_s: float = 0.0
+
+
+def read_planes(path: Path, variance: Path) -> tuple[Image, Image]:
+    """Return a master's image and its variance."""
+    return frames.read_image(path)[0], frames.read_image(variance)[0]
+
+
+def archived_bias(folder: Path) -> tuple[Archived, ...]:
+    """Return the biases of an archive folder, by name."""
+    return _listed(folder, ZERO)
+
+
+def archived_darks(folder: Path) -> tuple[Archived, ...]:
+    """Return the darks of an archive folder, by name."""
+    return _listed(folder, DARK)
+
+
+def archived_flats(folder: Path, filter_: str) -> tuple[Archived, ...]:
+    """Return the flats of exactly one filter in an archive folder, by name: ``m425`` is not ``m425w``."""
+    return _listed(folder, re.compile(rf"(?P<day>\d{{8}})-n{re.escape(filter_)}\.fits"))
+
+
+def header_of(path: Path, *, shape: tuple[int, int] | None, gain_setting: int | None) -> Header | None:
+    """Return an archived master's cards, or None (and a warning) where it cannot be read or was taken otherwise."""
+    try:
+        stored = frames.open_image(path)
+    except UnusableData as error:
+        log.warning("the archived master %s is left out: %s", path, error)
+        return None
+    setting = stored.header.get("GAIN")
+    if shape is not None and stored.shape != shape:
+        return None
+    other = gain_setting is not None and isinstance(setting, int) and setting != gain_setting
+    return None if other else stored.header
+
+
+def place(source: Path, temporary: Path) -> None:
+    """Put a finished file under a second name: as a link where the file system can, else as a copy."""
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+
+
+def _listed(folder: Path, pattern: re.Pattern[str]) -> tuple[Archived, ...]:
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if (match := pattern.fullmatch(path.name)) is None:
+            continue
+        try:
+            night = datetime.strptime(match["day"], "%Y%m%d").date()  # noqa: DTZ007 - a date has no zone
+        except ValueError:
+            continue
+        exposure = match.groupdict().get("exposure")
+        found.append(Archived(path=path, night=night, exposure_s=float(exposure) if exposure else 0.0))
+    return tuple(found)
