@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,57 +51,63 @@ class Result:
     seconds: float
 
 
+FIXED: Mapping[str, object] = {
+    "ASTREF_CATALOG": "FILE",
+    "ASTREFCENT_KEYS": "X_WORLD,Y_WORLD",
+    "ASTREFERR_KEYS": "ERRA_WORLD,ERRB_WORLD,ERRTHETA_WORLD",
+    "ASTREFMAG_KEY": "MAG",
+    "ASTREFMAGERR_KEY": "MAGERR",
+    "ASTREFOBSDATE_KEY": "OBSDATE",
+    "ASTREFMAG_LIMITS": "-99,99",
+    "ASTREF_WEIGHT": 1.0,
+    "MATCH_FLIPPED": False,
+    "PROJECTION_TYPE": "TPV",
+    "MOSAIC_TYPE": "UNCHANGED",
+    "ASTRINSTRU_KEY": "FILTER",
+    "CENTROID_KEYS": "XWIN_IMAGE,YWIN_IMAGE",
+    "CENTROIDERR_KEYS": "ERRAWIN_IMAGE,ERRBWIN_IMAGE,ERRTHETAWIN_IMAGE",
+    "DISTORT_KEYS": "XWIN_IMAGE,YWIN_IMAGE",
+    "DISTORT_GROUPS": "1,1",
+    "FOCDISTORT_DEGREE": 1,
+    "ASTR_ACCURACY": 0.01,
+    "ASTRACCURACY_TYPE": "SIGMA-PIXEL",
+    "ASTRCLIP_NSIGMA": 3.0,
+    "COMPUTE_PARALLAXES": False,
+    "COMPUTE_PROPERMOTIONS": False,
+    "CORRECT_COLOURSHIFTS": False,
+    "INCLUDE_ASTREFCATALOG": True,
+    "SAVE_REFCATALOG": False,
+    "SOLVE_PHOTOM": True,
+    "PHOTINSTRU_KEY": "FILTER",
+    "MAGZERO_OUT": 0.0,
+    "SN_THRESHOLDS": "10,100",
+    "FWHM_THRESHOLDS": "0,100",
+    "ELLIPTICITY_MAX": 0.5,
+    "FLAGS_MASK": "0x00f0",
+    "CHECKPLOT_TYPE": "NONE",
+    "CHECKPLOT_DEV": "NULL",
+    "WRITE_XML": False,
+    "VERBOSE_TYPE": "NORMAL",
+    "AHEADER_SUFFIX": ".ahead",
+    "HEADER_SUFFIX": ".head",
+    "HEADER_TYPE": "NORMAL",
+}
+"""Settings that no option changes: a local reference catalogue, no network, no plots, no XML."""
+
+
 def configuration(reference: Path, options: Options) -> str:
-    """Return the configuration file: a local reference catalogue, no network, no plots, no XML."""
+    """Return the configuration file."""
     return outputs.settings(
         {
-            "ASTREF_CATALOG": "FILE",
+            **FIXED,
             "ASTREFCAT_NAME": reference,
-            "ASTREFCENT_KEYS": "X_WORLD,Y_WORLD",
-            "ASTREFERR_KEYS": "ERRA_WORLD,ERRB_WORLD,ERRTHETA_WORLD",
-            "ASTREFMAG_KEY": "MAG",
-            "ASTREFMAGERR_KEY": "MAGERR",
-            "ASTREFOBSDATE_KEY": "OBSDATE",
-            "ASTREFMAG_LIMITS": "-99,99",
-            "ASTREF_WEIGHT": 1.0,
             "MATCH": options.match,
-            "MATCH_FLIPPED": False,
             "PIXSCALE_MAXERR": options.scale_error,
             "POSANGLE_MAXERR": options.angle_error_deg,
             "POSITION_MAXERR": options.position_error_arcmin,
             "CROSSID_RADIUS": options.match_radius_arcsec,
-            "PROJECTION_TYPE": "TPV",
-            "MOSAIC_TYPE": "UNCHANGED",
-            "ASTRINSTRU_KEY": "FILTER",
             "STABILITY_TYPE": "INSTRUMENT" if options.share_distortion else "EXPOSURE",
-            "CENTROID_KEYS": "XWIN_IMAGE,YWIN_IMAGE",
-            "CENTROIDERR_KEYS": "ERRAWIN_IMAGE,ERRBWIN_IMAGE,ERRTHETAWIN_IMAGE",
-            "DISTORT_KEYS": "XWIN_IMAGE,YWIN_IMAGE",
-            "DISTORT_GROUPS": "1,1",
             "DISTORT_DEGREES": options.distortion_degree,
-            "FOCDISTORT_DEGREE": 1,
-            "ASTR_ACCURACY": 0.01,
-            "ASTRACCURACY_TYPE": "SIGMA-PIXEL",
-            "ASTRCLIP_NSIGMA": 3.0,
-            "COMPUTE_PARALLAXES": False,
-            "COMPUTE_PROPERMOTIONS": False,
-            "CORRECT_COLOURSHIFTS": False,
-            "INCLUDE_ASTREFCATALOG": True,
-            "SAVE_REFCATALOG": False,
-            "SOLVE_PHOTOM": True,
-            "PHOTINSTRU_KEY": "FILTER",
-            "MAGZERO_OUT": 0.0,
-            "SN_THRESHOLDS": "10,100",
-            "FWHM_THRESHOLDS": "0,100",
-            "ELLIPTICITY_MAX": 0.5,
-            "FLAGS_MASK": "0x00f0",
-            "CHECKPLOT_TYPE": "NONE",
-            "CHECKPLOT_DEV": "NULL",
-            "WRITE_XML": False,
-            "VERBOSE_TYPE": "NORMAL",
-            "AHEADER_SUFFIX": ".ahead",
-            "HEADER_SUFFIX": ".head",
-            "HEADER_TYPE": "NORMAL",
             "NTHREADS": options.threads,
         }
     )

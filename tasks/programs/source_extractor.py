@@ -35,7 +35,7 @@ SEEING_COLUMNS = (
 )  # fmt: skip
 PHOTOMETRY_COLUMNS = (
     *SEEING_COLUMNS,
-    "MAG_AUTO", "MAGERR_AUTO", "MAG_APER(6)", "MAGERR_APER(6)", "FLUX_APER(6)", "FLUXERR_APER(6)", "BACKGROUND",
+    "MAG_AUTO", "MAGERR_AUTO", "MAG_APER(7)", "MAGERR_APER(7)", "FLUX_APER(7)", "FLUXERR_APER(7)", "BACKGROUND",
     "THRESHOLD", "FLUX_MAX", "THETA_IMAGE", "FLUX_RADIUS",
 )  # fmt: skip
 
@@ -51,7 +51,7 @@ class Options:
     deblend_levels: int = 64
     deblend_contrast: float = 1e-4
     background_px: int = 128
-    diameters_px: tuple[float, ...] = (3.0, 5.0, 7.0, 9.0, 11.0, 13.0)
+    diameters_px: tuple[float, ...] = (3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0)
     seeing_arcsec: float = 2.0
     scale_arcsec: float = 0.505
     saturation_adu: float = 50000.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -59,55 +59,61 @@ class Result:
     seconds: float
 
 
+FIXED: Mapping[str, object] = {
+    "HEADER_SUFFIX": ".head",
+    "WEIGHT_TYPE": "MAP_WEIGHT",
+    "WEIGHT_SUFFIX": ".weight.fits",
+    "RESCALE_WEIGHTS": False,
+    "COMBINE": True,
+    "CLIP_WRITELOG": False,
+    "BLANK_BADPIXELS": False,
+    "CELESTIAL_TYPE": "NATIVE",
+    "PROJECTION_TYPE": "TAN",
+    "PROJECTION_ERR": 0.001,
+    "CENTER_TYPE": "MANUAL",
+    "PIXELSCALE_TYPE": "MANUAL",
+    "RESAMPLE": True,
+    "RESAMPLING_TYPE": "LANCZOS3",
+    "OVERSAMPLING": 0,
+    "INTERPOLATE": False,
+    "FSCALASTRO_TYPE": "VARIABLE",
+    "FSCALE_KEYWORD": "FLXSCALE",
+    "FSCALE_DEFAULT": 1.0,
+    "GAIN_KEYWORD": "EGAIN",
+    "GAIN_DEFAULT": 0.0,
+    "SATLEV_KEYWORD": "SATURATE",
+    "SATLEV_DEFAULT": 65000.0,
+    "BACK_TYPE": "AUTO",
+    "BACK_FILTERSIZE": 3,
+    "DELETE_TMPFILES": True,
+    "WRITE_FILEINFO": False,
+    "WRITE_XML": False,
+    "VERBOSE_TYPE": "NORMAL",
+}
+"""Settings that no option changes."""
+
+
 def configuration(folder: Path, grid: Grid, options: Options, *, number: int) -> str:
     """Return the configuration file for ``number`` frames; flux scales are in the frames' own headers (FLXSCALE)."""
     combine = "WEIGHTED" if options.combine == "CLIPPED" and number < SMALLEST_CLIPPED else options.combine
     return outputs.settings(
         {
+            **FIXED,
             "IMAGEOUT_NAME": folder / "stack.fits",
             "WEIGHTOUT_NAME": folder / "stack.weight.fits",
-            "HEADER_SUFFIX": ".head",
-            "WEIGHT_TYPE": "MAP_WEIGHT",
-            "WEIGHT_SUFFIX": ".weight.fits",
-            "RESCALE_WEIGHTS": False,
-            "COMBINE": True,
             "COMBINE_TYPE": combine,
             "CLIP_SIGMA": options.clip_sigma,
             "CLIP_AMPFRAC": options.clip_fraction,
-            "CLIP_WRITELOG": False,
-            "BLANK_BADPIXELS": False,
-            "CELESTIAL_TYPE": "NATIVE",
-            "PROJECTION_TYPE": "TAN",
-            "PROJECTION_ERR": 0.001,
-            "CENTER_TYPE": "MANUAL",
             "CENTER": f"{grid.ra_deg:.10f},{grid.dec_deg:+.10f}",
-            "PIXELSCALE_TYPE": "MANUAL",
-            "PIXEL_SCALE": grid.scale_arcsec,
+            "PIXEL_SCALE": f"{grid.scale_arcsec:.10g}",
             "IMAGE_SIZE": f"{grid.shape[1]},{grid.shape[0]}",
-            "RESAMPLE": True,
             "RESAMPLE_DIR": folder,
-            "RESAMPLING_TYPE": "LANCZOS3",
-            "OVERSAMPLING": 0,
-            "INTERPOLATE": False,
-            "FSCALASTRO_TYPE": "VARIABLE",
-            "FSCALE_KEYWORD": "FLXSCALE",
-            "FSCALE_DEFAULT": 1.0,
-            "GAIN_KEYWORD": "EGAIN",
-            "GAIN_DEFAULT": 0.0,
-            "SATLEV_KEYWORD": "SATURATE",
-            "SATLEV_DEFAULT": 65000.0,
             "SUBTRACT_BACK": options.subtract_background,
-            "BACK_TYPE": "AUTO",
             "BACK_SIZE": options.background_px,
-            "BACK_FILTERSIZE": 3,
             "VMEM_DIR": folder,
             "VMEM_MAX": 4 * options.memory_mb,
             "MEM_MAX": options.memory_mb,
             "COMBINE_BUFSIZE": options.memory_mb // 2,
-            "DELETE_TMPFILES": True,
-            "WRITE_FILEINFO": False,
-            "WRITE_XML": False,
-            "VERBOSE_TYPE": "NORMAL",
             "NTHREADS": options.threads,
         }
     )

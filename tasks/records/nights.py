@@ -186,6 +186,7 @@ class Photometry:
     """A frame's zero points and quality, for the aperture named ``AUTO`` and the six others (0 to 5).
 
     ``zero_point_mag``, ``scatter_mag`` (MAD), ``error_mag`` and ``depth5_mag`` map the aperture's key to its value.
+    ``TOT``, where there were bright stars enough, is the zero point of a star's whole light.
     """
 
     catalogue: Path
