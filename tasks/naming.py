@@ -23,6 +23,7 @@ FILTER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,7}")
 NIGHT_FOLDER = re.compile(r"(\d{4}-\d{2}-\d{2})(_ToO)?_gain(\d+)")
 OBJECT_SLUG_LENGTH = 40
 HASH_LENGTH = 16
+DEFAULT_GAIN_SETTING = 2750
 
 
 def hashed(text: str) -> str:
@@ -148,6 +149,21 @@ def photometry_of(image: Path) -> Path:
     return image.parent / "phot" / (image.name.removesuffix(".fits") + ".phot.cat")
 
 
+def archived_bias(night: date) -> str:
+    """Name a master bias in the archive."""
+    return f"{night:%Y%m%d}-zero.fits"
+
+
+def archived_dark(night: date, exposure_s: float) -> str:
+    """Name a master dark in the archive."""
+    return f"{exposure_text(exposure_s)}-{night:%Y%m%d}-dark.fits"
+
+
+def archived_flat(night: date, filter_: str) -> str:
+    """Name a master flat in the archive."""
+    return f"{night:%Y%m%d}-n{filter_name(filter_)}.fits"
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlertTree:
     """Where the alert river keeps its files, under one root."""
@@ -198,6 +214,11 @@ class NightTree:
     def masters(self, unit_name: str, night: date) -> Path:
         """Return the folder of a unit's master frames of one night."""
         return self.root / "masters" / unit(unit_name) / night.isoformat()
+
+    def archive(self, unit_name: str, kind: str, *, binning: int = 1, gain_setting: int | None = None) -> Path:
+        """Return the folder of a unit's good masters of one kind (``zero``, ``dark``, ``flat``), all nights."""
+        gain = DEFAULT_GAIN_SETTING if gain_setting is None else gain_setting
+        return self.root / f"master_frame_{binning}x{binning}_gain{gain}" / unit(unit_name) / kind
 
     def scratch(self, unit_name: str, night: date) -> Path:
         """Return the working folder of a unit's night: calibrated frames before astrometry."""

@@ -13,6 +13,20 @@ CONFIG = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 @dataclass(config=CONFIG, kw_only=True)
+class HeaderRewrite:
+    """One row of a user's table: where a card has exactly ``value``, it becomes ``new``."""
+
+    key: str
+    """Keyword of the card."""
+
+    value: str | int | float | bool
+    """Its value, exactly."""
+
+    new: str | int | float | bool
+    """What it becomes."""
+
+
+@dataclass(config=CONFIG, kw_only=True)
 class CalibrateOptions:
     """How masters are combined and lights calibrated."""
 
@@ -31,8 +45,62 @@ class CalibrateOptions:
     minimum_flats: Annotated[int, Field(ge=1)] = 3
     """Fewest flats of one filter for a master."""
 
+    bias_level_adu: tuple[float, float] = (512.0, 514.0)
+    """Level that a good master bias has, in ADU."""
+
+    bias_structure_adu: Annotated[float, Field(gt=0)] = 2.5
+    """Largest scatter of a good master bias beyond the noise of its frames, in ADU."""
+
+    dark_uniformity: float = 2.15
+    """Least score of a good master dark: minus the decimal logarithm of the part of its pixels that stand out."""
+
+    flat_levels: tuple[float, float] = (0.7, 1.3)
+    """Between these lies the smooth level of a good master flat, relative to its centre."""
+
+    flat_edge_variation: Annotated[float, Field(gt=0)] = 0.6
+    """The edges of a good master flat differ by less than this."""
+
+    flat_noise: Annotated[float, Field(gt=0)] = 0.04
+    """The relative noise of a pixel of a good master flat is below this."""
+
+    archive: bool = True
+    """Keep good masters in the archive, compare new ones with the last good one, and borrow what a night lacks."""
+
+    bias_age_days: Annotated[float, Field(ge=0)] = 30.0
+    """Age from which a borrowed master bias is flagged, in days."""
+
+    dark_age_days: Annotated[float, Field(ge=0)] = 30.0
+    """Age from which a borrowed master dark is flagged, in days."""
+
+    flat_age_days: Annotated[float, Field(ge=0)] = 15.0
+    """Age from which a borrowed master flat is flagged, in days."""
+
+    overscan: bool = False
+    """Subtract the median of each row's overscan (card BIASSEC), where a frame has one."""
+
+    trim: bool = False
+    """Cut frames to the part that sees the sky (card TRIMSEC), where they are not cut yet."""
+
+    header_table: tuple[HeaderRewrite, ...] = ()
+    """Rewrites of header cards, applied after all rules, in this order."""
+
     cosmic_rays: bool = True
     """Find cosmic rays and mask them."""
+
+    cosmic_sigma: Annotated[float, Field(gt=0)] = 4.5
+    """A cosmic ray's Laplacian is above this many times the noise."""
+
+    cosmic_fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Beside a cosmic ray this fraction of the limit holds."""
+
+    cosmic_contrast: Annotated[float, Field(gt=0)] = 5.0
+    """A cosmic ray's Laplacian is above this many times the fine structure there."""
+
+    cosmic_rounds: Annotated[int, Field(ge=1, le=20)] = 4
+    """Most times that an image is searched for cosmic rays."""
+
+    cosmic_exposure_s: Annotated[float, Field(ge=0)] = 0.0
+    """Lights of a shorter exposure time are not searched for cosmic rays, in s."""
 
     saturation_adu: Annotated[float, Field(gt=0)] = 60000.0
     """Raw value at and above which a pixel is saturated, in ADU."""

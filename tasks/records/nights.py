@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import IntFlag, StrEnum
 from pathlib import Path
@@ -44,6 +44,40 @@ class MaskBit(IntFlag):
 
     GHOST = 128
     """Crosstalk or ghost."""
+
+
+class QaBit(IntFlag):
+    """What a bit of the card QAFLAG says of a calibrated light; 0 is a light with good masters of its own night."""
+
+    BIAS_DOUBTFUL = 1
+    """The master bias did not pass its tests, and there was no better one."""
+
+    DARK_DOUBTFUL = 2
+    """The master dark did not pass its tests, and there was no better one."""
+
+    FLAT_DOUBTFUL = 4
+    """The master flat did not pass its tests, and there was no better one."""
+
+    BIAS_BORROWED = 8
+    """The master bias is of another night."""
+
+    DARK_BORROWED = 16
+    """The master dark is of another night."""
+
+    FLAT_BORROWED = 32
+    """The master flat is of another night."""
+
+    BIAS_OLD = 64
+    """The master bias is beyond its age limit."""
+
+    DARK_OLD = 128
+    """The master dark is beyond its age limit."""
+
+    FLAT_OLD = 256
+    """The master flat is beyond its age limit."""
+
+    DARK_SCALED = 512
+    """The master dark has another exposure time and was scaled."""
 
 
 class Stage(StrEnum):
@@ -118,6 +152,24 @@ class Inventory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MasterQuality:
+    """How good one master is. ``status``: ``made`` tonight, ``borrowed``, or ``doubtful`` (made, nothing better there).
+
+    ``kind`` is ``bias``, ``dark`` or ``flat``, ``label`` tells which (``100 s``, ``r``); ``figures`` are by header key,
+    ``faults`` those of tonight's own, also where another was borrowed for it.
+    """
+
+    unit: str
+    kind: str
+    label: str
+    file: Path
+    status: str
+    age_days: float = 0.0
+    figures: Mapping[str, float] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Masters:
     """The master frames of one unit, as files; dark by exposure time in s, flat by filter."""
 
@@ -127,17 +179,22 @@ class Masters:
     flats: Mapping[str, Path]
     bad_pixels: Path
     rejected: tuple[Rejected, ...] = ()
+    quality: tuple[MasterQuality, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrated:
-    """One light after bias, dark, flat and masks: image with its variance and mask planes in files beside it."""
+    """One light after bias, dark, flat and masks: image with its variance and mask planes in files beside it.
+
+    ``qa`` holds bits of ``QaBit``.
+    """
 
     frame: Frame
     image: Path
     variance: Path
     mask: Path
     seconds: float = 0.0
+    qa: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
