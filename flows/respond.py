@@ -92,4 +92,5 @@ def respond(
 
     page = publishing.publish_page(registered.slug, root=root, registry=registry, store=store)
     publishing.upload(root=root, registry=registry, store=store)
+    publishing.answer(alert.sha256, root=root, registry=registry)
     return Response(sha256=sha256, alert=alert, decision=decision, registered=registered, plans=plans, page=page)

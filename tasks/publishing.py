@@ -206,6 +206,13 @@ def bury(path: Path, sha256: str, reason: str, *, topic: str | None, root: Path,
     return letter
 
 
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="answer-{sha256}")
+def answer(sha256: str, *, root: Path, registry: str = "") -> bool:
+    """Note that all was done for a notice: what is not noted is done again by ``reconcile``."""
+    with opened(registry, root) as kept, kept.begin() as session:
+        return notices.mark_answered(session, sha256, now=now())
+
+
 @task(cache_policy=NO_CACHE, **PATIENT, task_run_name="say-{message.kind}")
 def say(
     message: Outgoing,

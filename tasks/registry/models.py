@@ -85,6 +85,7 @@ class Notice(Base):
     test: Mapped[bool | None]
     event_state: Mapped[str | None]
     announced: Mapped[datetime | None]
+    answered: Mapped[datetime | None]
     alert: Mapped[str | None]
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from tasks.records.effects import StoredNotice
-from tasks.registry import columns, models, rows
+from tasks.records import PlanMode
+from tasks.records.effects import EventState, Standing, StoredNotice
+from tasks.registry import columns, models, plans, rows
+
+# an event that went without its plan for so long is for people to judge
+PLANNED_WITHIN = timedelta(days=1)
+# notices that nobody acts on, see Registered.counts
+STALE = (Standing.LATE, Standing.DUPLICATE, Standing.RETRACTION)
 
 
 def record_notice(session: Session, stored: StoredNotice) -> bool:
@@ -35,12 +41,19 @@ def undispatched(session: Session, limit: int = 100) -> tuple[StoredNotice, ...]
 def unanswered(session: Session, *, before: datetime, limit: int = 100) -> tuple[StoredNotice, ...]:
     """Return notices whose run was made before a time and has come to nothing: the work of ``reconcile``.
 
-    A notice is answered when its messages are in the outbox, or its bytes are a dead letter.
+    A notice is answered when its run came to its end, or its bytes are a dead letter; and where its decision asks for a
+    plan, when somebody took up that plan.
     """
     notice = models.Notice
-    unsaid = sa.and_(notice.state == "understood", notice.announced.is_(None))
-    silent = sa.or_(notice.state == "dispatched", unsaid)
-    return _stored(session, silent, notice.dispatched < before, limit=limit)
+    open_ = notice.state.in_(("dispatched", "understood"))
+    silent = sa.or_(notice.answered.is_(None), _lacks_plan(before))
+    return _stored(session, open_, silent, notice.dispatched < before, limit=limit)
+
+
+def mark_answered(session: Session, sha256: str, *, now: datetime) -> bool:
+    """Note that all was done for a notice; return whether that is news."""
+    notice = models.Notice
+    return rows.compare_and_set(session, notice, notice.sha256 == sha256, notice.answered.is_(None), answered=now)
 
 
 def mark_dispatched(session: Session, sha256: str, *, run: str, now: datetime) -> bool:
@@ -68,6 +81,23 @@ def record_dead(session: Session, sha256: str, reason: str) -> bool:
         state="dead",
         error=columns.text(reason),
     )
+
+
+def _lacks_plan(before: datetime) -> sa.ColumnElement[bool]:
+    """Tell an event's newest notice whose plan was wanted and never taken up, or whose planner died."""
+    notice, event, decision, plan = models.Notice, models.Event, models.Decision, models.Plan
+    acted_on = sa.exists().where(
+        event.newest_sha256 == notice.sha256, event.state != EventState.RETRACTED, notice.standing.not_in(STALE)
+    )
+    # a decision is JSON text on every database
+    wanted = sa.exists().where(
+        decision.notice_id == notice.id, decision.decision.contains(f'"plan": "{PlanMode.AUTOMATIC.value}"')
+    )
+    taken_up = sa.exists().where(
+        plan.notice_id == notice.id, sa.or_(plan.state != "running", plan.created >= before - plans.LEASE)
+    )
+    recent = sa.and_(notice.answered < before, notice.answered >= before - PLANNED_WITHIN)
+    return sa.and_(recent, acted_on, wanted, ~taken_up)
 
 
 def _stored(session: Session, *where: sa.ColumnElement[bool], limit: int) -> tuple[StoredNotice, ...]:

@@ -45,7 +45,9 @@ def enqueue_message(session: Session, message: Outgoing, *, now: datetime) -> bo
 
 
 def claim_message(session: Session, *, now: datetime) -> Claimed | None:
-    """Take the next message that is due, new events first; None when nothing is due or the lane is held.
+    """Take the next message that is due, new events first, what only operators must know last.
+
+    None when nothing is due or the lane is held.
 
     A message waits until all earlier ones of its subject are sent or given up, so that a thread keeps its order.
     """
@@ -56,7 +58,7 @@ def claim_message(session: Session, *, now: datetime) -> Claimed | None:
     query = (
         sa.select(message)
         .where(message.state.in_(OPEN), message.due <= now, ~blocked)
-        .order_by(message.mode != "top", message.id)
+        .order_by(message.audience == Audience.OPERATORS, message.mode != "top", message.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -16,6 +16,8 @@ from tasks.registry import columns, models, rows
 STANDING = (PlanState.RUNNING, PlanState.DONE, PlanState.EMPTY)
 # a plan that ended without result may be asked for again
 RESTARTABLE = (PlanState.FAILED, PlanState.CANCELLED)
+# several times the longest planner's deadline
+LEASE = timedelta(minutes=30)
 
 
 def joined(telescopes: Sequence[str]) -> str:

@@ -17,8 +17,10 @@ from tasks.registry import events, outbox
 NOW = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 
 
-def message(key: str, *, mode: str = "reply", subject: str = "event:S241102br") -> Outgoing:
-    return Outgoing(subject=subject, kind="test", key=key, audience=Audience.GW, mode=mode, text=f"text of {key}")
+def message(
+    key: str, *, mode: str = "reply", subject: str = "event:S241102br", audience: Audience = Audience.GW
+) -> Outgoing:
+    return Outgoing(subject=subject, kind="test", key=key, audience=audience, mode=mode, text=f"text of {key}")
 
 
 def enqueue(store: registry.Registry, *messages: Outgoing) -> list[bool]:
@@ -164,3 +166,13 @@ def test_new_content_under_an_old_path_is_brought_again(store: registry.Registry
         assert outbox.upload_sent(session, fresh, now=NOW)
         assert outbox.claim_upload(session, now=NOW) is None
         assert outbox.counts(session, outbox.UPLOADS) == {"sent": 1}
+
+
+def test_what_only_operators_must_know_waits_for_everything_else(store: registry.Registry) -> None:
+    enqueue(
+        store, *(message(f"n{k}", subject=f"notice:{k}", mode="top", audience=Audience.OPERATORS) for k in range(3))
+    )
+    enqueue(store, message("top", mode="top"))
+    first = claim(store)
+    assert first is not None
+    assert first.message.key == "top"

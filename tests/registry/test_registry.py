@@ -13,7 +13,7 @@ from support import alerts
 from tasks import registry
 from tasks.errors import Unavailable, UnusableData
 from tasks.records.effects import EventState, PlanState, Standing
-from tasks.registry import events, models, nights, plans
+from tasks.registry import events, models, nights, notices, plans
 
 NOW = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 
@@ -24,7 +24,7 @@ def rows(store: registry.Registry, model: type) -> int:
 
 
 def test_migrations_go_up_and_down_and_agree_with_the_models(store: registry.Registry) -> None:
-    assert registry.current(store.engine) == "0001"
+    assert registry.current(store.engine) == "0002"
     assert registry.differences(store.engine) == []
     registry.downgrade(store.engine)
     assert sa.inspect(store.engine).get_table_names() in ([], ["alembic_version"])
@@ -35,7 +35,7 @@ def test_migrations_go_up_and_down_and_agree_with_the_models(store: registry.Reg
 def test_many_processes_may_open_an_empty_registry_at_once(url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         opened = list(pool.map(lambda _: registry.open(url), range(4)))
-    assert {registry.current(each.engine) for each in opened} == {"0001"}
+    assert {registry.current(each.engine) for each in opened} == {"0002"}
     for each in opened:
         each.close()
 
@@ -83,7 +83,7 @@ def test_a_notice_is_dispatched_until_it_is_understood_or_dead(store: registry.R
     assert store.unanswered(before=datetime.now(UTC) + timedelta(1)) == ()
 
 
-def test_a_notice_that_was_understood_and_never_announced_is_unanswered(store: registry.Registry) -> None:
+def test_a_notice_is_unanswered_until_its_run_has_come_to_its_end(store: registry.Registry) -> None:
     alert = alerts.gw()
     soon = datetime.now(UTC) + timedelta(1)
     store.record_notice(sha256=alert.sha256, path=Path("a"))
@@ -93,7 +93,31 @@ def test_a_notice_that_was_understood_and_never_announced_is_unanswered(store: r
     with store.begin() as session:
         assert events.mark_announced(session, alert.sha256, now=NOW)
         assert not events.mark_announced(session, alert.sha256, now=NOW)
+    assert [stored.sha256 for stored in store.unanswered(before=soon)] == [alert.sha256]
+    with store.begin() as session:
+        assert notices.mark_answered(session, alert.sha256, now=datetime.now(UTC))
+        assert not notices.mark_answered(session, alert.sha256, now=NOW)
     assert store.unanswered(before=soon) == ()
+
+
+def test_a_plan_that_was_wanted_and_never_taken_up_leaves_its_notice_unanswered(store: registry.Registry) -> None:
+    first, second = alerts.gw(), alerts.gw(alert_type="UPDATE", minutes=9)
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    for alert in (first, second):
+        store.record_notice(sha256=alert.sha256, path=Path("a"))
+        store.mark_dispatched(alert.sha256, run="run")
+        store.record_alert(alert)
+        store.record_decision(alert, alerts.decision())
+        with store.begin() as session:
+            notices.mark_answered(session, alert.sha256, now=datetime.now(UTC))
+    assert [stored.sha256 for stored in store.unanswered(before=soon)] == [second.sha256]
+    claim = {"telescopes": ("7DT",), "parameters_sha256": "p"}
+    with store.begin() as session:
+        assert plans.claim(session, second.sha256, **claim, now=datetime.now(UTC))
+    assert store.unanswered(before=soon) == ()
+    assert [stored.sha256 for stored in store.unanswered(before=soon + plans.LEASE)] == [second.sha256]
+    store.record_alert(alerts.retraction())
+    assert store.unanswered(before=soon + plans.LEASE) == ()
 
 
 def test_the_notices_of_an_event_take_their_places_by_time_of_creation(store: registry.Registry) -> None:
