@@ -151,37 +151,47 @@ class Listener:
     def _poll(self, consumer: Consumer, stop: threading.Event) -> None:
         while not stop.is_set():
             message = consumer.poll(POLL_S)
-            if message is not None:
-                self._take(consumer, message, stop)
-            elif HEARTBEAT_TOPIC in self.options.topics and self.watchdog.barks():
+            if message is not None and not self._take(consumer, message, stop):
+                return
+            if HEARTBEAT_TOPIC in self.options.topics and self.watchdog.barks():
                 self.alarm(f"nothing heard for {self.options.silence_s:g} s: opening the connection anew")
                 return
 
-    def _take(self, consumer: Consumer, message: Message, stop: threading.Event) -> None:
+    def _take(self, consumer: Consumer, message: Message, stop: threading.Event) -> bool:
+        """Make one message durable; return whether this connection can go on."""
         if (error := message.error()) is not None:
             # the broker's words about itself come in the place of a message: they are no notice
             log.warning("broker: %s", error.str())
             if error.fatal():
                 raise Unavailable(f"the Kafka client gave up: {error.str()}")
-            return
+            return True
         self.watchdog.heard()
         if message.topic() == HEARTBEAT_TOPIC:
-            return
+            return True
         try:
             new = self.archive.keep(message)
         except (OSError, Unavailable) as trouble:
-            self._again(consumer, message, trouble)
             stop.wait(RETRY_S)
-            return
+            return self._again(consumer, message, trouble)
         _commit(consumer, message)
         log.info("%s[%s] offset %s: %s", *_place(message), "new" if new else "known")
         self.arrived.set()
+        return True
 
-    def _again(self, consumer: Consumer, message: Message, trouble: Exception) -> None:
-        """Go back to a message that could not be made durable: its offset is not committed."""
+    def _again(self, consumer: Consumer, message: Message, trouble: Exception) -> bool:
+        """Go back to a message that could not be made durable: its offset is not committed.
+
+        False where that cannot be done, as after a rebalance: a later message's commit would cover this one, so that
+        the connection must begin anew at what was committed.
+        """
         log.error("%s[%s] offset %s is not durable yet: %s", *_place(message), trouble)
         topic, partition, offset = _place(message)
-        consumer.seek(TopicPartition(topic, partition, offset))
+        try:
+            consumer.seek(TopicPartition(topic, partition, offset))
+        except KafkaException as error:
+            log.warning("cannot go back to it, opening the connection anew: %s", error)
+            return False
+        return True
 
 
 def _commit(consumer: Consumer, message: Message) -> None:
