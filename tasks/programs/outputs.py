@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +57,13 @@ def require_table(path: Path, name: str, *, program: str, log_tail: str = "") ->
         if header.get("EXTNAME", "").strip("' ") == name:
             return int(header.get("NAXIS2", "0"))
     raise ProgramError(f"{program} wrote {path.name} without a table {name}", log_tail=log_tail)
+
+
+def require_cards(path: Path, keywords: Sequence[str], *, program: str, log_tail: str = "") -> None:
+    """Raise ``ProgramError`` unless ``path`` is a whole FITS file whose first header has all ``keywords``."""
+    header = _headers(path, program, log_tail)[0]
+    if missing := [keyword for keyword in keywords if keyword not in header]:
+        raise ProgramError(f"{program} wrote {path.name} without {', '.join(missing)}", log_tail=log_tail)
 
 
 def _headers(path: Path, program: str, log_tail: str) -> list[dict[str, str]]:

@@ -1,7 +1,8 @@
 """The only place that starts a process.
 
-Every program runs in its own process group and its own scratch folder, with a deadline of ours; when the deadline
-passes, or a file named ``CANCEL`` appears in a watched folder, the whole group is killed. Its log is kept in a file.
+Every program runs in its own process group and its own scratch folder, with a deadline and a limit of memory of ours;
+when the deadline passes, or a file named ``CANCEL`` appears in the scratch folder or one of those above it, the whole
+group is killed. It also ends when the process that waits for it is killed. Its log is kept in a file.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -26,6 +28,10 @@ log = logging.getLogger(__name__)
 POLL_S = 0.05
 LOG_TAIL_BYTES = 4000
 CANCEL_FILE = "CANCEL"
+# a scratch folder lies at most this deep below the folder of its unit's night
+CANCEL_LEVELS = 4
+# address space: SWarp maps 8 GiB by its own settings, everything else needs less than half of that
+MEMORY_BYTES = 24 << 30
 # what a child may see of our environment: enough to run, nothing that may hold a secret
 ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 
@@ -71,6 +77,7 @@ def run(
     timeout_s: float,
     environment: Mapping[str, str] | None = None,
     cancel_folder: Path | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> Finished:
     """Run ``command`` in ``folder`` and wait for it.
 
@@ -85,7 +92,9 @@ def run(
     environment
         Variables to add to the few that a program inherits.
     cancel_folder
-        Where a file ``CANCEL`` means: stop at once.
+        One more folder where a file ``CANCEL`` means: stop at once.
+    memory_bytes
+        Address space that it may have; more of it is refused, as if the machine had none left.
 
     Raises
     ------
@@ -98,10 +107,12 @@ def run(
     name = Path(command[0]).name
     log_file = folder / f"{name}.log"
     started = time.monotonic()
+    program = [*_ends_with_us("KILL"), str(find([command[0]])), *command[1:]]
     with log_file.open("wb") as output:
-        process = _start(command, folder=folder, output=output, environment=environment)
+        process = _start(program, folder=folder, output=output, environment=environment)
+        _limit_memory(process, memory_bytes)
         try:
-            trouble = _wait(process, deadline=started + timeout_s, cancel_folder=cancel_folder)
+            trouble = _wait(process, deadline=started + timeout_s, cancelled=_cancel_files(folder, cancel_folder))
         finally:
             _kill_group(process)
     if trouble is None and process.returncode != 0:
@@ -142,7 +153,7 @@ def service(
     program = str(find([command[0]]))
     with log_file.open("ab") as output:
         process = _start(
-            [*_ends_with_us(), program, *command[1:]], folder=folder, output=output, environment=environment
+            [*_ends_with_us("TERM"), program, *command[1:]], folder=folder, output=output, environment=environment
         )
     try:
         yield Service(name=name, log_file=log_file, process=process)
@@ -151,10 +162,20 @@ def service(
         _kill_group(process)
 
 
-def _ends_with_us() -> list[str]:
+def _ends_with_us(signal_name: str) -> list[str]:
     """Have the kernel end the program where we are killed ourselves; the tool is part of util-linux."""
     found = shutil.which("setpriv")
-    return [found, "--pdeathsig", "TERM", "--"] if found else []
+    return [found, "--pdeathsig", signal_name, "--"] if found else []
+
+
+def _limit_memory(process: subprocess.Popen[bytes], limit_bytes: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+
+
+def _cancel_files(folder: Path, also: Path | None) -> list[Path]:
+    places = [folder, *folder.absolute().parents[:CANCEL_LEVELS], *([also] if also is not None else [])]
+    return [place / CANCEL_FILE for place in places]
 
 
 def _ask_to_stop(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
@@ -192,7 +213,7 @@ def _start(
         raise MissingPart(f"{Path(command[0]).name} cannot be started: {error}") from error
 
 
-def _wait(process: subprocess.Popen[bytes], *, deadline: float, cancel_folder: Path | None) -> str | None:
+def _wait(process: subprocess.Popen[bytes], *, deadline: float, cancelled: Sequence[Path]) -> str | None:
     """Wait for the process; return what went wrong in words, or None."""
     while True:
         try:
@@ -200,7 +221,7 @@ def _wait(process: subprocess.Popen[bytes], *, deadline: float, cancel_folder: P
         except subprocess.TimeoutExpired:
             if time.monotonic() > deadline:
                 return "ran past its deadline and was killed"
-            if cancel_folder is not None and (cancel_folder / CANCEL_FILE).exists():
+            if any(file.exists() for file in cancelled):
                 return "was cancelled"
         else:
             return None

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.errors import AlgorithmError
-from tasks.programs.run import find, run
+from tasks.programs import outputs
+from tasks.programs.run import find, run, tail
 
 NAMES = ("solve-field",)
 
@@ -59,7 +60,7 @@ def solve(
     AlgorithmError
         Where no solution is found.
     ProgramError
-        Where it crashes or hangs.
+        Where it crashes or hangs, or its solution is not whole.
     """
     (folder / "solve.conf").write_text(
         f"cpulimit {options.cpu_limit_s:g}\nadd_path {options.index_folder}\nautoindex\n", encoding="utf-8"
@@ -70,4 +71,7 @@ def solve(
         raise AlgorithmError(
             f"solve-field found no solution within {options.radius_deg:g} deg of the header's position"
         )
+    outputs.require_cards(
+        folder / "solved.wcs", ("CRVAL1", "CD1_1"), program="solve-field", log_tail=tail(finished.log_file)
+    )
     return Result(wcs=folder / "solved.wcs", seconds=finished.seconds)

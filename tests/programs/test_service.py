@@ -73,7 +73,7 @@ def test_what_a_service_started_ends_with_it(tmp_path: Path) -> None:
 
 
 def test_a_service_ends_when_we_are_killed(tmp_path: Path) -> None:
-    if not run._ends_with_us():
+    if not run._ends_with_us("TERM"):
         pytest.skip("setpriv of util-linux is not there")
     code = f"""
 from pathlib import Path
