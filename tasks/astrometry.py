@@ -308,7 +308,8 @@ def _fit_alone(job: Job, reference: Path, stars: Table, options: ReduceOptions) 
 def _common(options: ReduceOptions) -> dict[str, Any]:
     return {
         "distortion_degree": options.distortion_degree,
-        "threads": options.slots,
+        # with more of them SCAMP adds up in the order in which they end: the last digits differ from run to run
+        "threads": 1,
         "timeout_s": options.program_timeout_s,
     }
 
