@@ -63,6 +63,8 @@ class _Job:
     flat: Path
     image: Path
     recipe: products.Recipe
+    qa: int = 0
+    doubts: tuple[str, ...] = ()
 
     @property
     def scale(self) -> float:
@@ -106,9 +108,24 @@ class _Bench:
         dark_s = lights.nearest_exposure(list(self.masters.darks), frame.exposure_s)
         dark, flat = self.masters.darks[dark_s], self.masters.flats[frame.filter]
         inputs = [frame.path, self.masters.bias, dark, flat, self.masters.bad_pixels]
-        recipe = products.Recipe(stage="calibrate", inputs=inputs, options=self.options, tools=TOOLS)
-        name = f"fdz{frame.path.name.removesuffix('.gz')}"
-        return _Job(frame=frame, dark_s=dark_s, dark=dark, flat=flat, image=self.folder / name, recipe=recipe)
+        qa, doubts = self._doubts((self.masters.bias, dark, flat), frame.exposure_s / dark_s)
+        recipe = products.Recipe(stage="calibrate", inputs=inputs, options=(self.options, qa), tools=TOOLS)
+        return _Job(
+            frame=frame,
+            dark_s=dark_s,
+            dark=dark,
+            flat=flat,
+            image=self.folder / f"fdz{frame.path.name.removesuffix('.gz')}",
+            recipe=recipe,
+            qa=qa,
+            doubts=tuple(doubts),
+        )
+
+    def _doubts(self, used: Sequence[Path], scale: float) -> tuple[int, list[str]]:
+        """Return what is doubtful about the masters of a light, as bits and in words."""
+        known = [each for each in self.masters.quality if each.file in used]
+        ages = (self.options.bias_age_days, self.options.dark_age_days, self.options.flat_age_days)
+        return provenance.quality(known, dict(zip(("bias", "dark", "flat"), ages, strict=True)), scale=scale)
 
     def _run(self, jobs: Sequence[_Job]) -> Iterator[Calibrated | Rejected]:
         """Work through the jobs, reading one ahead and writing one behind."""
@@ -145,6 +162,8 @@ class _Bench:
             saturation_adu=setup.saturation_adu,
             dark_scale=job.scale,
             bits=calibration.count_bits(planes.mask),
+            qa=job.qa,
+            doubts=job.doubts,
         )
         return planes, provenance.light_cards(job.frame, header, facts, self._sources(job))
 
@@ -185,7 +204,7 @@ def _write_light(job: _Job, planes: Planes, cards: images.Header, started: float
         with products.staged(place) as temporary:
             images.write_image(temporary, data, cards)
     seconds = round(time.monotonic() - started, 3)
-    light = Calibrated(frame=job.frame, image=places[0], variance=places[1], mask=places[2], seconds=seconds)
+    light = Calibrated(frame=job.frame, image=places[0], variance=places[1], mask=places[2], seconds=seconds, qa=job.qa)
     products.remember(job.recipe, places, light)
     return light
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,87 +21,187 @@ from tasks import naming, products
 from tasks.errors import UnusableData
 from tasks.io import frames as images
 from tasks.io import master_files, raw_sets
+from tasks.io.master_files import Archived
 from tasks.io.raw_sets import RawSet
 from tasks.options import CalibrateOptions
-from tasks.records import Frame, FrameType, Inventory, Masters, Rejected
-from tasks.science import arrays, calibration, combining, provenance, selection
+from tasks.records import Frame, FrameType, Inventory, MasterQuality, Masters, Rejected
+from tasks.science import arrays, borrowing, calibration, combining, inspection, provenance, selection
 from tasks.science.calibration import Master
+from tasks.science.inspection import Quality
 
 log = logging.getLogger(__name__)
 
 BIAS_NAME = "zero.fits"
 TOOLS = {"numpy": np.__version__}
 BAD_PIXELS_NAME = "bad-pixels.fits"
+# kinds of masters, and the folders of the archive they lie in
+ARCHIVE_WORDS: Mapping[str, str] = {"bias": "zero", "dark": "dark", "flat": "flat"}
+UNKNOWN = Quality()
 # host memory for a band of a stack; of a device's free memory a band takes this part, its work space the rest
 BAND_BYTES = 1 << 28
 DEVICE_FRACTION = 0.15
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Made:
+    """A master just combined: what it is, the names it will have, and what it was made of."""
+
+    kind: str
+    label: str
+    name: str
+    archived: str
+    master: Master
+    opened: RawSet
+    cards: Mapping[str, Any] = field(default_factory=dict)
+
+
 @task(task_run_name="masters-{inventory.unit}-{inventory.night}", tags={"gpu"}, cache_policy=NO_CACHE)
 def make_masters(inventory: Inventory, root: Path, options: CalibrateOptions) -> Masters:
-    """Combine a unit's bias, dark and flat frames and map its bad pixels.
+    """Combine a unit's bias, dark and flat frames, judge them, borrow what is missing, and map the bad pixels.
 
     Raises
     ------
     UnusableData
         If there is no master bias or no master dark to be had: no light of the unit can then be calibrated.
     """
-    folder = naming.NightTree(root=root).masters(inventory.unit, inventory.night)
+    tree = naming.NightTree(root=root)
+    folder = tree.masters(inventory.unit, inventory.night)
     inputs = [frame.path for frame in inventory.frames if frame.type is not FrameType.LIGHT]
-    recipe = products.Recipe(stage="masters", inputs=inputs, options=options, tools=TOOLS)
-    if (known := products.recall(recipe, folder / BIAS_NAME, Masters)) is not None:
+    needs = sorted({(light.filter, light.exposure_s) for light in inventory.of(FrameType.LIGHT)})
+    recipe = products.Recipe(stage="masters", inputs=inputs, options=(options, needs), tools=TOOLS)
+    if (known := products.recall(recipe, folder / BAD_PIXELS_NAME, Masters)) is not None:
         return known
-    masters = _Workshop(folder=folder, options=options).make(inventory)
-    products.remember(recipe, _files(masters), masters)
+    masters = _Workshop(folder=folder, shelf=_Shelf(tree, inventory, options), options=options).make(inventory)
+    products.remember(recipe, _files(masters, folder), masters)
     log.info("%s %s: masters of %d frames", inventory.unit, inventory.night, len(inputs) - len(masters.rejected))
     return masters
+
+
+class _Shelf:
+    """The archive of one unit's good masters, as seen from one night: what serves it best, and what it adds."""
+
+    def __init__(self, tree: naming.NightTree, inventory: Inventory, options: CalibrateOptions) -> None:
+        self.night = inventory.night
+        self.setting = selection.setting(inventory.frames)
+        self.open = options.archive
+        binning, gain = self.setting.binning, self.setting.gain_setting
+        self.folders = {
+            kind: tree.archive(inventory.unit, word, binning=binning, gain_setting=gain)
+            for kind, word in ARCHIVE_WORDS.items()
+        }
+        self.limits = dict(
+            zip(ARCHIVE_WORDS, (options.bias_age_days, options.dark_age_days, options.flat_age_days), strict=True)
+        )
+
+    def bias(self) -> Archived | None:
+        """Return the best master bias of another night."""
+        return self._best("bias", master_files.archived_bias(self.folders["bias"]))
+
+    def dark(self, exposure_s: float, *, exact: bool) -> Archived | None:
+        """Return the best master dark of another night, perhaps only one of exactly this exposure time."""
+        found = master_files.archived_darks(self.folders["dark"])
+        return self._best("dark", [each for each in found if not exact or each.exposure_s == exposure_s], exposure_s)
+
+    def flat(self, filter_: str) -> Archived | None:
+        """Return the best master flat of another night, of exactly this filter."""
+        return self._best("flat", master_files.archived_flats(self.folders["flat"], filter_))
+
+    def age(self, archived: Archived) -> int:
+        """Return a master's age in days."""
+        return borrowing.age_days(archived.night, self.night)
+
+    def fresh(self, kind: str, archived: Archived | None) -> bool:
+        """Tell whether there is a master and it is within its age limit."""
+        return archived is not None and self.age(archived) <= self.limits[kind]
+
+    def keep(self, made: _Made, path: Path) -> None:
+        """Put a good master, its variance and its mask into the archive."""
+        if not self.open:
+            return
+        target = self.folders[made.kind] / made.archived
+        beside = ((path, target), *((of(path), of(target)) for of in (naming.variance_of, naming.mask_of)))
+        for source, place in beside:
+            if source.exists():
+                with products.staged(place) as temporary:
+                    master_files.place(source, temporary)
+
+    def _best(self, kind: str, found: Sequence[Archived], exposure_s: float = 0.0) -> Archived | None:
+        others = [each for each in found if self.open and each.night != self.night]
+        limit = self.limits[kind]
+        for each in borrowing.ranked(others, night=self.night, limit_days=limit, exposure_s=exposure_s):
+            known = master_files.header_of(each.path, shape=self.setting.shape, gain_setting=self.setting.gain_setting)
+            if known is not None and naming.variance_of(each.path).exists():
+                return each
+        return None
 
 
 class _Workshop:
     """Makes one unit's masters; remembers what it left out and the detector's figures as it goes along."""
 
-    def __init__(self, *, folder: Path, options: CalibrateOptions) -> None:
+    def __init__(self, *, folder: Path, shelf: _Shelf, options: CalibrateOptions) -> None:
         self.folder = folder
+        self.shelf = shelf
         self.options = options
         self.rejected: list[Rejected] = []
+        self.quality: list[MasterQuality] = []
+        self.unit = ""
         self.gain = 1.0
         self.read_adu = 0.0
         self.bias_adu = 0.0
 
     def make(self, inventory: Inventory) -> Masters:
         """Make bias, darks, flats and the map of bad pixels, in this order."""
+        self.unit = inventory.unit
         self.gain = selection.gain(inventory.frames)
         usable = self._keep(selection.comparable(inventory.frames))
-        bias = self._bias([frame for frame in usable if frame.type is FrameType.BIAS])
-        darks = self._darks([frame for frame in usable if frame.type is FrameType.DARK], bias)
-        flats = self._flats([frame for frame in usable if frame.type is FrameType.FLAT], bias, darks)
+        lights = inventory.of(FrameType.LIGHT)
+        bias_path = self._bias([frame for frame in usable if frame.type is FrameType.BIAS])
+        bias = _read_master(bias_path)
+        darks = self._darks([frame for frame in usable if frame.type is FrameType.DARK], bias, lights)
+        flats = self._flats([frame for frame in usable if frame.type is FrameType.FLAT], bias, darks, lights)
         bad = self.folder / BAD_PIXELS_NAME
         longest = _read_master(darks[max(darks)])
         _write_map(bad, calibration.bad_pixels(bias, longest), unit=inventory.unit)
         return Masters(
             unit=inventory.unit,
-            bias=self.folder / BIAS_NAME,
+            bias=bias_path,
             darks=darks,
             flats=flats,
             bad_pixels=bad,
             rejected=tuple(self.rejected),
+            quality=tuple(self.quality),
         )
 
-    def _bias(self, chosen: Sequence[Frame]) -> Master:
+    def _bias(self, chosen: Sequence[Frame]) -> Path:
         opened = self._open(chosen)
         opened = opened.only(self._keep(selection.level(opened.frames, opened.levels_adu, kind="bias")))
         opened = self._enough(opened, self.options.minimum_bias, "bias")
         if not opened.frames:
-            raise UnusableData(self._none("master bias"))
+            return self._borrowed_bias()
         noises = [calibration.pair_noise(*pair) for pair in itertools.pairwise(opened.samples)]
         self.read_adu = float(np.median(noises)) if noises else 0.0
         self.bias_adu = float(np.median(opened.levels_adu))
-        bias = self._combine(opened, self._noise())
-        self._write(BIAS_NAME, bias, opened)
-        return bias
+        master = self._combine(opened, self._noise())
+        made = _Made(
+            kind="bias",
+            label="",
+            name=BIAS_NAME,
+            archived=naming.archived_bias(self.shelf.night),
+            master=master,
+            opened=opened,
+        )
+        return self._settle(made, self.shelf.bias(), inspection.bias(master, self.options))
 
-    def _darks(self, chosen: Sequence[Frame], bias: Master) -> dict[float, Path]:
-        made: dict[float, Path] = {}
+    def _borrowed_bias(self) -> Path:
+        if (known := self.shelf.bias()) is None:
+            raise UnusableData(self._none("master bias"))
+        stored = images.open_image(known.path)
+        self.read_adu = float(stored.header.get("RDNOISE", 0.0)) / self.gain
+        self.bias_adu = float(np.median(stored.sample()))
+        return self._borrow("bias", "", known)
+
+    def _darks(self, chosen: Sequence[Frame], bias: Master, lights: Sequence[Frame]) -> dict[float, Path]:
+        ready: dict[float, Path] = {}
         for exposure_s, group in selection.grouped(chosen, lambda frame: frame.exposure_s):
             opened, kind = self._open(group), f"{exposure_s:g} s dark"
             levels = opened.levels_adu
@@ -108,15 +209,33 @@ class _Workshop:
             opened = opened.only(self._keep(selection.level(opened.frames, levels, kind=kind, signal_adu=signal)))
             opened = self._enough(opened, self.options.minimum_darks, kind)
             if opened.frames:
-                dark = calibration.subtract(self._combine(opened, self._noise()), bias)
-                name = f"dark-{naming.exposure_text(exposure_s)}.fits"
-                made[exposure_s] = self._write(name, dark, opened, {"BIASNAME": BIAS_NAME})
-        if not made:
+                ready[exposure_s] = self._dark(exposure_s, opened, bias)
+        own = bool(ready)
+        for exposure_s in sorted({light.exposure_s for light in lights} - set(ready)):
+            known = self.shelf.dark(exposure_s, exact=own)
+            if known is not None and (not own or self.shelf.fresh("dark", known)) and known.exposure_s not in ready:
+                ready[known.exposure_s] = self._borrow("dark", f"{known.exposure_s:g} s", known)
+        if not ready:
             raise UnusableData(self._none("master dark"))
-        return made
+        return ready
 
-    def _flats(self, chosen: Sequence[Frame], bias: Master, darks: Mapping[float, Path]) -> dict[str, Path]:
-        made: dict[str, Path] = {}
+    def _dark(self, exposure_s: float, opened: RawSet, bias: Master) -> Path:
+        master = calibration.subtract(self._combine(opened, self._noise()), bias)
+        made = _Made(
+            kind="dark",
+            label=f"{exposure_s:g} s",
+            name=f"dark-{naming.exposure_text(exposure_s)}.fits",
+            archived=naming.archived_dark(self.shelf.night, exposure_s),
+            master=master,
+            opened=opened,
+            cards={"BIASNAME": self.quality[0].file.name},
+        )
+        return self._settle(made, self.shelf.dark(exposure_s, exact=True), inspection.dark(master, self.options))
+
+    def _flats(
+        self, chosen: Sequence[Frame], bias: Master, darks: Mapping[float, Path], lights: Sequence[Frame]
+    ) -> dict[str, Path]:
+        ready: dict[str, Path] = {}
         dark_s = min(darks)
         dark = _read_master(darks[dark_s])
         for filter_, group in selection.grouped(chosen, lambda frame: frame.filter):
@@ -125,13 +244,19 @@ class _Workshop:
             full = self.options.saturation_adu - self.bias_adu
             opened = opened.only(self._keep(selection.exposed(opened.frames, signals, saturation_adu=full)))
             opened = self._enough(opened, self.options.minimum_flats, f"{filter_} flat")
-            if opened.frames:
-                cards = {"BIASNAME": BIAS_NAME, "DARKNAME": darks[dark_s].name}
-                made[filter_] = self._flat(opened, f"n{filter_}.fits", bias, (dark, dark_s), cards)
-        return made
+            cards = {"BIASNAME": self.quality[0].file.name, "DARKNAME": darks[dark_s].name}
+            try:
+                if opened.frames:
+                    ready[filter_] = self._flat(opened, filter_, bias, (dark, dark_s), cards)
+            except UnusableData as error:
+                self.rejected.extend(selection.reject(frame, str(error)) for frame in opened.frames)
+        for filter_ in sorted({light.filter for light in lights} - set(ready)):
+            if (known := self.shelf.flat(filter_)) is not None:
+                ready[filter_] = self._borrow("flat", filter_, known)
+        return ready
 
     def _flat(
-        self, opened: RawSet, name: str, bias: Master, dark: tuple[Master, float], cards: Mapping[str, Any]
+        self, opened: RawSet, filter_: str, bias: Master, dark: tuple[Master, float], cards: Mapping[str, Any]
     ) -> Path:
         scales = [frame.exposure_s / dark[1] for frame in opened.frames]
         levels = [
@@ -147,8 +272,52 @@ class _Workshop:
 
         noise = combining.Noise(read_adu=self.read_adu, gain=self.gain, scale_adu=float(np.median(levels)))
         flat, factor = calibration.renormalise(self._combine(opened, noise, prepare))
-        path = self._write(name, flat, opened, {**cards, "FLATFACT": factor, "BUNIT": ""})
-        _write_map(naming.mask_of(path), calibration.bad_flat(flat), unit=opened.frames[0].unit)
+        made = _Made(
+            kind="flat",
+            label=filter_,
+            name=f"n{filter_}.fits",
+            archived=naming.archived_flat(self.shelf.night, filter_),
+            master=flat,
+            opened=opened,
+            cards={**cards, "FLATFACT": factor, "BUNIT": ""},
+        )
+        return self._settle(made, self.shelf.flat(filter_), inspection.flat(flat, self.options))
+
+    def _settle(self, made: _Made, last: Archived | None, quality: Quality) -> Path:
+        """Compare a new master with the last good one and write it; return whichever of them is to be used.
+
+        A master with a fault gives way to the last good one, as long as that is not too old; a good one is archived.
+        """
+        fresh = self.shelf.fresh(made.kind, last)
+        if fresh and last is not None:
+            known = _read_master(last.path)
+            quality = quality.and_(inspection.compare(made.master, known, kind=made.kind, name=last.path.name))
+        path = self._write(made, quality)
+        if not quality.faults:
+            self.shelf.keep(made, path)
+            return self._note(made.kind, made.label, path, "made", quality)
+        log.warning("%s %s: %s", self.unit, made.name, "; ".join(quality.faults))
+        if fresh and last is not None:
+            return self._borrow(made.kind, made.label, last, quality)
+        return self._note(made.kind, made.label, path, "doubtful", quality)
+
+    def _borrow(self, kind: str, label: str, known: Archived, quality: Quality = UNKNOWN) -> Path:
+        log.info("%s: %s borrowed, %d days old", self.unit, known.path.name, self.shelf.age(known))
+        return self._note(kind, label, known.path, "borrowed", quality, age_days=float(self.shelf.age(known)))
+
+    def _note(self, kind: str, label: str, path: Path, status: str, quality: Quality, *, age_days: float = 0.0) -> Path:
+        self.quality.append(
+            MasterQuality(
+                unit=self.unit,
+                kind=kind,
+                label=label,
+                file=path,
+                status=status,
+                age_days=age_days,
+                figures={key: round(value, 4) for key, value in quality.figures.items()},
+                faults=quality.faults,
+            )
+        )
         return path
 
     def _open(self, chosen: Sequence[Frame]) -> RawSet:
@@ -170,43 +339,35 @@ class _Workshop:
     def _noise(self) -> combining.Noise:
         return combining.Noise(read_adu=self.read_adu, gain=self.gain, pedestal_adu=self.bias_adu)
 
-    def _combine(
-        self, opened: RawSet, noise: combining.Noise, prepare: Callable[[Any, int, slice], Any] | None = None
-    ) -> Master:
+    def _combine(self, opened: RawSet, noise: combining.Noise, prepare: combining.Prepare | None = None) -> Master:
         try:
-            return _combine_bands(arrays.device(), opened.stored, self.options, noise, prepare)
+            return self._combine_on(arrays.device(), opened, noise, prepare)
         except arrays.out_of_memory():
             log.warning("the device is full: %d frames are combined on the CPU", len(opened.stored))
             arrays.release()
-            return _combine_bands(np, opened.stored, self.options, noise, prepare)
+            return self._combine_on(np, opened, noise, prepare)
 
-    def _write(self, name: str, master: Master, opened: RawSet, cards: Mapping[str, Any] | None = None) -> Path:
-        path = self.folder / name
+    def _combine_on(self, xp: Any, opened: RawSet, noise: combining.Noise, prepare: combining.Prepare | None) -> Master:
+        bands = raw_sets.bands(opened.stored, step=_band_rows(opened.stored, xp))
+        mode, clip_sigma = self.options.combine, self.options.clip_sigma
+        shape = opened.stored[0].shape
+        planes = combining.combine_bands(
+            bands, shape, xp, mode=mode, noise=noise, clip_sigma=clip_sigma, prepare=prepare
+        )
+        return Master(image=planes[0], variance=planes[1])
+
+    def _write(self, made: _Made, quality: Quality) -> Path:
+        path = self.folder / made.name
         figures = {"BUNIT": "adu", "EGAIN": self.gain, "RDNOISE": self.read_adu * self.gain}
-        raw = [stored.header for stored in opened.stored]
-        header = {**provenance.master_cards(opened.frames, raw), **figures, **(cards or {})}
-        for place, data in ((path, master.image), (naming.variance_of(path), master.variance)):
+        raw = [stored.header for stored in made.opened.stored]
+        judged = {**quality.figures, **provenance.qa_cards(int(bool(quality.faults)), quality.faults)}
+        header = {**provenance.master_cards(made.opened.frames, raw), **figures, **made.cards, **judged}
+        for place, data in ((path, made.master.image), (naming.variance_of(path), made.master.variance)):
             with products.staged(place) as temporary:
                 images.write_image(temporary, data, header)
+        if made.kind == "flat":
+            _write_map(naming.mask_of(path), calibration.bad_flat(made.master), unit=self.unit)
         return path
-
-
-def _combine_bands(
-    xp: Any,
-    stored: Sequence[images.Stored],
-    options: CalibrateOptions,
-    noise: combining.Noise,
-    prepare: Callable[[Any, int, slice], Any] | None,
-) -> Master:
-    """Combine in bands of rows, so that memory is bounded whatever the number of frames."""
-    image, variance = (np.empty(stored[0].shape, np.float32) for _ in range(2))
-    for rows, raw in raw_sets.bands(stored, step=_band_rows(stored, xp)):
-        stack = xp.asarray(raw)
-        if prepare is not None:
-            stack = xp.stack([prepare(plane, number, rows) for number, plane in enumerate(stack)])
-        combined = combining.combine(stack, mode=options.combine, noise=noise, clip_sigma=options.clip_sigma)
-        image[rows], variance[rows] = arrays.to_host(combined.image), arrays.to_host(combined.variance)
-    return Master(image=image, variance=variance)
 
 
 def _band_rows(stored: Sequence[images.Stored], xp: Any) -> int:
@@ -219,10 +380,12 @@ def _rows_of(master: Master, rows: slice, xp: Any) -> Master:
     return Master(image=xp.asarray(master.image[rows]), variance=xp.asarray(master.variance[rows]))
 
 
-def _files(masters: Masters) -> list[Path]:
+def _files(masters: Masters, folder: Path) -> list[Path]:
+    """Return what was made for this night: not what was borrowed, and first the map, which is always made."""
     combined = [masters.bias, *masters.darks.values(), *masters.flats.values()]
-    maps = [naming.mask_of(flat) for flat in masters.flats.values()]
-    return [*combined, *map(naming.variance_of, combined), *maps, masters.bad_pixels]
+    own = [path for path in combined if path.parent == folder]
+    maps = [naming.mask_of(flat) for flat in masters.flats.values() if flat.parent == folder]
+    return [masters.bad_pixels, *own, *map(naming.variance_of, own), *maps]
 
 
 def _write_map(path: Path, bits: Any, *, unit: str) -> None:

@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 
-def preference(
-    master_night: date, name: str, *, night: date, limit_days: float, master_s: float = 0.0, exposure_s: float = 0.0
-) -> tuple[bool, float, int, date, str]:
-    """Return what to sort archived masters by, the best first.
+class Candidate(Protocol):
+    """A master of another night; ``exposure_s`` is 0 where it does not matter."""
+
+    @property
+    def path(self) -> Path:
+        """Return its file."""
+
+    @property
+    def night(self) -> date:
+        """Return its night."""
+
+    @property
+    def exposure_s(self) -> float:
+        """Return its exposure time."""
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+def ranked(candidates: Iterable[C], *, night: date, limit_days: float, exposure_s: float = 0.0) -> list[C]:
+    """Return masters of other nights, the one that serves best first.
 
     Within the age limit before beyond it; then (darks) the same exposure time, or the nearest in ratio; then the
     nearest date, before or after; of two as near the earlier; then the name.
 
     Parameters
     ----------
-    master_night, name
-        Of the archived master.
+    candidates
+        Masters of one kind.
     night
         Night that needs one.
     limit_days
         Age limit, in days.
-    master_s, exposure_s
-        Exposure time of the master and of what it shall serve, in s; 0 where it does not matter.
+    exposure_s
+        Exposure time that a dark shall serve, in s; 0 for other kinds.
     """
-    age = age_days(master_night, night)
-    ratio = max(master_s / exposure_s, exposure_s / master_s) if master_s > 0 and exposure_s > 0 else 1.0
-    return age > limit_days, ratio, age, master_night, name
+
+    def preference(each: C) -> tuple[bool, float, int, date, str]:
+        known = each.exposure_s > 0 and exposure_s > 0
+        ratio = max(each.exposure_s / exposure_s, exposure_s / each.exposure_s) if known else 1.0
+        age = age_days(each.night, night)
+        return age > limit_days, ratio, age, each.night, each.path.name
+
+    return sorted(candidates, key=preference)
 
 
 def age_days(master_night: date, night: date) -> int:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace
+from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, to_host
 
 Mode: TypeAlias = Literal["clipped", "seed", "median", "mean"]
 Step: TypeAlias = tuple[int, int, bool, bool]
+Prepare: TypeAlias = Callable[[Array, int, slice], Array]
 
 # a piece of the stack and its work space stay in one core's second-level cache
 CACHE_BYTES = 1 << 20
@@ -87,6 +88,41 @@ def combine(stack: Array, *, mode: Mode, noise: Noise, clip_sigma: float = 5.0) 
     for piece in _pieces(flat):
         image[piece], variance[piece], count[piece] = _combine(flat[:, piece], mode, noise, clip_sigma)
     return Combined(image=image.reshape(shape), variance=variance.reshape(shape), count=count.reshape(shape))
+
+
+def combine_bands(
+    bands: Iterable[tuple[slice, Array]],
+    shape: tuple[int, int],
+    xp: Any,
+    *,
+    mode: Mode,
+    noise: Noise,
+    clip_sigma: float,
+    prepare: Prepare | None = None,
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Combine frames that come in bands of rows; return image and variance on the host.
+
+    Parameters
+    ----------
+    bands
+        Rows, and a stack ``(n, rows, nx)`` of them, until the frames are complete.
+    shape
+        Shape of a frame.
+    xp
+        Array module to combine with.
+    mode, noise, clip_sigma
+        See ``combine``.
+    prepare
+        What is done to each plane of a stack before, given the plane, the frame's number and the rows.
+    """
+    image, variance = (np.empty(shape, np.float32) for _ in range(2))
+    for rows, raw in bands:
+        stack = xp.asarray(raw)
+        if prepare is not None:
+            stack = xp.stack([prepare(plane, number, rows) for number, plane in enumerate(stack)])
+        combined = combine(stack, mode=mode, noise=noise, clip_sigma=clip_sigma)
+        image[rows], variance[rows] = to_host(combined.image), to_host(combined.variance)
+    return image, variance
 
 
 def median(stack: Array) -> Array:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tasks.records import Frame, MaskBit
+from tasks.records import Frame, MaskBit, MasterQuality, QaBit
 from tasks.science import headers
 from tasks.science.headers import Header
 
 DAY_S = 86400.0
 MOST_INPUTS = 999
+# characters of a text that fit one card
+CARD_TEXT = 68
 # cards of the raw array that do not hold for the calibrated one
 RAW_ONLY = ("BZERO", "BSCALE", "PEDESTAL", "CBLACK", "CWHITE", "DATAMIN", "DATAMAX")
 
@@ -25,6 +27,8 @@ class Facts:
     saturation_adu: float
     dark_scale: float
     bits: Mapping[MaskBit, int]
+    qa: int = 0
+    doubts: tuple[str, ...] = ()
 
 
 def master_cards(frames: Sequence[Frame], raw: Sequence[Mapping[str, headers.Value]]) -> Header:
@@ -76,7 +80,45 @@ def light_cards(
         **{f"{key}NAME": name for key, (name, _) in masters.items()},
         **ages,
         **{f"NMASK{bit.value}": number for bit, number in facts.bits.items()},
+        **qa_cards(facts.qa, facts.doubts),
     }
+
+
+def qa_cards(bits: int, words: Sequence[str]) -> Header:
+    """Return the cards that tell what is doubtful; the text is cut to what one card holds."""
+    text = "; ".join(words)
+    return {"QAFLAG": bits, "QATEXT": text if len(text) <= CARD_TEXT else f"{text[: CARD_TEXT - 3]}..."}
+
+
+def quality(
+    sources: Sequence[MasterQuality], limits_days: Mapping[str, float], *, scale: float
+) -> tuple[int, list[str]]:
+    """Return bits of ``QaBit``, and words for each, that the masters of a light bring with them.
+
+    Parameters
+    ----------
+    sources
+        What is known of its masters.
+    limits_days
+        Age limit by kind.
+    scale
+        Exposure of the light over that of its dark.
+    """
+    bits, words = QaBit(0), []
+    for each in sources:
+        kind = each.kind.upper()
+        if each.status == "doubtful":
+            bits |= QaBit[f"{kind}_DOUBTFUL"]
+            words.append(f"doubtful {each.kind}: {', '.join(each.faults)}")
+        if each.status == "borrowed":
+            bits |= QaBit[f"{kind}_BORROWED"]
+            words.append(f"{each.kind} {each.age_days:g} d old")
+        if each.age_days > limits_days[each.kind]:
+            bits |= QaBit[f"{kind}_OLD"]
+    if scale != 1:
+        bits |= QaBit.DARK_SCALED
+        words.append(f"dark scaled by {scale:g}")
+    return int(bits), words
 
 
 def mean_time(cards: Mapping[str, headers.Value]) -> datetime | None:

@@ -26,6 +26,30 @@ class Selection:
     rejected: tuple[Rejected, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How a camera was set: gain setting, binning, shape of the frames."""
+
+    gain_setting: int | None
+    binning: int
+    shape: tuple[int, int]
+
+
+def setting(frames: Sequence[Frame]) -> Setting:
+    """Return the commonest setting of the lights, or of all frames where there are no lights.
+
+    Raises
+    ------
+    UnusableData
+        If there is no frame at all.
+    """
+    lights = [frame for frame in frames if frame.type is FrameType.LIGHT]
+    if not frames:
+        raise UnusableData("the night has no frame that can be used")
+    gain_setting, binning, shape = Counter(_setting(frame) for frame in lights or frames).most_common(1)[0][0]
+    return Setting(gain_setting=gain_setting, binning=binning, shape=shape)
+
+
 def reject(frame: Frame, reason: str) -> Rejected:
     """Say why a frame was left out of calibration."""
     return Rejected(name=frame.path.name, stage=Stage.CALIBRATE.value, reason=reason, unit=frame.unit)
