@@ -26,7 +26,7 @@ from tasks.io import frames, ldac
 from tasks.options import ReduceOptions
 from tasks.programs import missfits, outputs, scamp, solve_field, source_extractor
 from tasks.records import Astrometry, Calibrated, Rejected, Solved, SolvedBatch, Stage
-from tasks.science import astrometry, matching, pointing
+from tasks.science import astrometry, matching, photometry, pointing
 from tasks.science.headers import Header
 from tasks.science.matching import Floats
 
@@ -184,7 +184,9 @@ def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
 def _positions(table: Table) -> Floats:
     """Return 0-based x, y of the detections whose positions are exact, brightest first."""
     use = (np.asarray(table["FLAGS"]) <= USABLE_FLAGS) & (np.asarray(table["SNR_WIN"]) > SNR_OF_A_MATCH)
-    use &= (np.asarray(table["IMAFLAGS_ISO"]) == 0) & (np.asarray(table["ELLIPTICITY"]) < LARGEST_ELLIPTICITY)
+    use &= ((np.asarray(table["IMAFLAGS_ISO"]) & photometry.SPOILS) == 0) & (
+        np.asarray(table["ELLIPTICITY"]) < LARGEST_ELLIPTICITY
+    )
     chosen = table[use]
     order = np.argsort(-np.asarray(chosen["FLUX_AUTO"]), kind="stable")
     positions: Floats = np.column_stack([np.asarray(chosen[name])[order] - 1 for name in ("XWIN_IMAGE", "YWIN_IMAGE")])

@@ -15,7 +15,7 @@ from astropy.table import Table
 
 from tasks.errors import AlgorithmError
 from tasks.options import ReduceOptions
-from tasks.records import Photometry
+from tasks.records import MaskBit, Photometry
 from tasks.science import matching
 from tasks.science.arrays import MAD_TO_SIGMA
 from tasks.science.headers import Header
@@ -35,6 +35,8 @@ SEEING_BRIGHT_MARGIN_MAG = 0.25
 SMALLEST_SNR = 20.0
 CLIP_SIGMA = 2.0
 FEWEST_STARS = 5
+# halos and ghosts are faint against a star that is good enough otherwise
+SPOILS = 255 & ~(MaskBit.HALO | MaskBit.GHOST).value
 # the reference magnitudes of a field share an error that no number of stars averages out
 CALIBRATION_FLOOR_MAG = 0.005
 AB_MICROJANSKY_MAG = 23.9
@@ -257,7 +259,7 @@ def _good(table: Table, field: Field, options: ReduceOptions) -> Floats:
     """Tell which detections are whole: nothing flagged, nothing masked, inside the ellipse."""
     good = np.asarray(table["FLAGS"]) == 0
     if "IMAFLAGS_ISO" in table.colnames:
-        good &= np.asarray(table["IMAFLAGS_ISO"]) == 0
+        good &= (np.asarray(table["IMAFLAGS_ISO"]) & SPOILS) == 0
     inside = in_ellipse(table["X_IMAGE"], table["Y_IMAGE"], field.shape, options.photometry_fraction)
     result: Floats = good & np.asarray(inside)
     return result

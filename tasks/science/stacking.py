@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tasks.errors import UnusableData
-from tasks.records import Reduced, Rejected, Stage
+from tasks.records import MaskBit, Reduced, Rejected, Stage
 from tasks.science import headers
 from tasks.science.arrays import Array, array_namespace
 from tasks.science.headers import Header
@@ -20,9 +20,9 @@ ZERO_POINT_TOLERANCE_MAG = 0.5
 SEEING_TOLERANCE = 1.5
 # stars this close to saturation are no longer linear after resampling
 SATURATION_MARGIN = 0.08
-# mask bits: a pixel with one of these has no value; a saturated one (2) has, and keeps its bit in the stack
-SATURATED, NO_DATA = 2, 16
-VALUELESS = 1 | 4 | 8 | NO_DATA
+# a pixel with one of these bits has no value; a saturated one has, and keeps its bit in the stack
+SATURATED, NO_DATA = MaskBit.SATURATED.value, MaskBit.NO_DATA.value
+VALUELESS = (MaskBit.BAD | MaskBit.COSMIC_RAY | MaskBit.INTERPOLATED | MaskBit.NO_DATA | MaskBit.TRAIL).value
 FEW_FRAMES, FEW_WEIGHT = 3, 0.3
 BLOCK_PX = 64
 MJD_ZERO_JD = 2400000.5
