@@ -23,7 +23,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import naming, products
 from tasks.errors import UnusableData
 from tasks.io import frames as images
-from tasks.io import master_files
+from tasks.io import master_files, sections
 from tasks.options import CalibrateOptions
 from tasks.records import (
     Calibrated,
@@ -32,7 +32,7 @@ from tasks.records import (
     Masters,
     Rejected,
 )
-from tasks.science import arrays, calibration, lights, provenance, selection
+from tasks.science import arrays, calibration, cosmic_rays, lights, provenance, selection
 from tasks.science.calibration import Master, Planes
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,12 @@ class _Bench:
         self.masters = masters
         self.folder = folder
         self.options = options
+        self.limits = cosmic_rays.Limits(
+            sigma=options.cosmic_sigma,
+            fraction=options.cosmic_fraction,
+            contrast=options.cosmic_contrast,
+            rounds=options.cosmic_rounds,
+        )
         self.bias = images.open_image(masters.bias)
         self.setups: dict[tuple[Any, ...], lights.Setup] = {}
 
@@ -130,13 +136,13 @@ class _Bench:
     def _run(self, jobs: Sequence[_Job]) -> Iterator[Calibrated | Rejected]:
         """Work through the jobs, reading one ahead and writing one behind."""
         with ThreadPoolExecutor(2) as threads:
-            coming = [threads.submit(images.read_image, job.frame.path) for job in jobs[:1]]
+            coming = [threads.submit(self._read, job) for job in jobs[:1]]
             writing: list[Future[Calibrated]] = []
             for job, following in itertools.zip_longest(jobs, jobs[1:]):
                 started = time.monotonic()
                 raw = coming.pop()
                 if following is not None:
-                    coming.append(threads.submit(images.read_image, following.frame.path))
+                    coming.append(threads.submit(self._read, following))
                 try:
                     counts, header = raw.result()
                     planes, cards = self._planes(job, counts, header)
@@ -146,6 +152,10 @@ class _Bench:
                 yield from (future.result() for future in writing)
                 writing = [threads.submit(_write_light, job, planes, cards, started)]
             yield from (future.result() for future in writing)
+
+    def _read(self, job: _Job) -> tuple[images.Image, images.Header]:
+        stored = sections.open_raw(job.frame.path, overscan=self.options.overscan, trim=self.options.trim)
+        return stored.rows(), stored.header
 
     def _planes(self, job: _Job, counts: Any, header: images.Header) -> tuple[Planes, images.Header]:
         """Calibrate one light on the device, on the CPU where the device is full; return host arrays and cards."""
@@ -165,7 +175,7 @@ class _Bench:
             qa=job.qa,
             doubts=job.doubts,
         )
-        return planes, provenance.light_cards(job.frame, header, facts, self._sources(job))
+        return planes, provenance.light_cards(job.frame, header, facts, self._sources(job), self.options.header_table)
 
     def _planes_on(self, xp: Any, job: _Job, counts: Any) -> tuple[lights.Setup, Planes]:
         key = (xp, job.dark, job.flat, job.scale, job.frame.egain)
@@ -173,7 +183,12 @@ class _Bench:
             self.setups.clear()  # lights come sorted: the last setup is the only one used again
             self.setups[key] = self._setup(xp, job)
         setup = self.setups[key]
-        return setup, lights.process(counts, setup, find_cosmic_rays=self.options.cosmic_rays)
+        return setup, lights.process(
+            counts,
+            setup,
+            find_cosmic_rays=self.options.cosmic_rays and job.frame.exposure_s >= self.options.cosmic_exposure_s,
+            limits=self.limits,
+        )
 
     def _setup(self, xp: Any, job: _Job) -> lights.Setup:
         bias, dark, flat = (_read_master(path, xp) for path in (self.masters.bias, job.dark, job.flat))

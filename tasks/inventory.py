@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 
 from prefect import task
@@ -12,9 +14,10 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming
 from tasks.errors import UnusableData
-from tasks.io import frames
+from tasks.io import sections
+from tasks.options import CalibrateOptions
 from tasks.records import Frame, FrameType, Inventory, Rejected, Stage
-from tasks.science import headers
+from tasks.science import headers, selection
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +25,27 @@ SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz")
 PACKED = (".fz", ".bz2", ".xz", ".zip", ".z")
 ORDER = tuple(FrameType)
 READERS = 4
+STANDARD = CalibrateOptions()
 
 
 @task(task_run_name="inventory-{unit}-{night}", cache_policy=NO_CACHE)
-def take_inventory(folder: Path, unit: str, night: date) -> Inventory:
+def take_inventory(
+    folder: Path,
+    unit: str,
+    night: date,
+    options: CalibrateOptions = STANDARD,
+    objects: tuple[str, ...] = (),
+) -> Inventory:
     """Read the headers of a night folder; sort the frames by type and time.
+
+    Parameters
+    ----------
+    folder, unit, night
+        What to read.
+    options
+        How headers are rewritten and frames trimmed.
+    objects
+        Objects or tiles whose lights are taken (``T00123`` or 123); none means all.
 
     Raises
     ------
@@ -36,12 +55,30 @@ def take_inventory(folder: Path, unit: str, night: date) -> Inventory:
     naming.unit(unit)
     paths = _images(folder)
     with ThreadPoolExecutor(READERS) as pool:
-        read = list(pool.map(lambda path: _read(path, unit), paths))
-    good = [frame for frame in read if isinstance(frame, Frame)]
-    good.sort(key=lambda frame: (ORDER.index(frame.type), frame.date_obs, frame.path.name))
+        read = list(pool.map(lambda path: _read(path, unit, options), paths))
+    good = [frame for frame in read if isinstance(frame, Frame) and selection.wanted(frame, objects)]
+    good.sort(key=_order)
     rejected = tuple(frame for frame in read if isinstance(frame, Rejected))
     log.info("%s %s: %d frames, %d rejected", unit, night, len(good), len(rejected))
     return Inventory(night=night, unit=unit, folder=folder, frames=tuple(good), rejected=rejected)
+
+
+def join(inventories: Sequence[Inventory]) -> tuple[Inventory, ...]:
+    """Join what belongs to one unit: a survey and a target of opportunity share their calibration frames."""
+    units: dict[str, list[Inventory]] = {}
+    for each in inventories:
+        units.setdefault(each.unit, []).append(each)
+    return tuple(_joined(group) for group in units.values())
+
+
+def _joined(group: Sequence[Inventory]) -> Inventory:
+    frames = [frame for each in group for frame in each.frames]
+    rejected = tuple(rejection for each in group for rejection in each.rejected)
+    return replace(group[0], frames=tuple(sorted(frames, key=_order)), rejected=rejected)
+
+
+def _order(frame: Frame) -> tuple[int, datetime, str]:
+    return ORDER.index(frame.type), frame.date_obs, frame.path.name
 
 
 def _images(folder: Path) -> list[Path]:
@@ -58,18 +95,18 @@ def _images(folder: Path) -> list[Path]:
     return images
 
 
-def _read(path: Path, unit: str) -> Frame | Rejected:
+def _read(path: Path, unit: str, options: CalibrateOptions) -> Frame | Rejected:
     try:
-        return _frame(path, unit)
+        return _frame(path, unit, options)
     except UnusableData as error:
         return Rejected(name=path.name, stage=Stage.CALIBRATE.value, reason=str(error), unit=unit)
 
 
-def _frame(path: Path, unit: str) -> Frame:
+def _frame(path: Path, unit: str, options: CalibrateOptions) -> Frame:
     if path.name.lower().endswith(PACKED):
         raise UnusableData(f"{path.name} is packed in a way that is not read (allowed: {', '.join(SUFFIXES)})")
     if not path.is_file():
         raise UnusableData(f"{path.name} is not a file")
-    stored = frames.open_image(path)
-    header, changes = headers.normalise(stored.header, name=path.name, unit=unit)
+    stored = sections.open_raw(path, overscan=options.overscan, trim=options.trim)
+    header, changes = headers.normalise(stored.header, name=path.name, unit=unit, table=options.header_table)
     return headers.parse(header, path=path, unit=unit, shape=stored.shape, changes=changes)

@@ -47,11 +47,11 @@ class _Made:
     """A master just combined: what it is, the names it will have, and what it was made of."""
 
     kind: str
-    label: str
     name: str
     archived: str
     master: Master
     opened: RawSet
+    label: str = ""
     cards: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -182,14 +182,8 @@ class _Workshop:
         self.read_adu = float(np.median(noises)) if noises else 0.0
         self.bias_adu = float(np.median(opened.levels_adu))
         master = self._combine(opened, self._noise())
-        made = _Made(
-            kind="bias",
-            label="",
-            name=BIAS_NAME,
-            archived=naming.archived_bias(self.shelf.night),
-            master=master,
-            opened=opened,
-        )
+        archived = naming.archived_bias(self.shelf.night)
+        made = _Made(kind="bias", name=BIAS_NAME, archived=archived, master=master, opened=opened)
         return self._settle(made, self.shelf.bias(), inspection.bias(master, self.options))
 
     def _borrowed_bias(self) -> Path:
@@ -321,7 +315,7 @@ class _Workshop:
         return path
 
     def _open(self, chosen: Sequence[Frame]) -> RawSet:
-        opened, unreadable = raw_sets.open_set(chosen)
+        opened, unreadable = raw_sets.open_set(chosen, overscan=self.options.overscan, trim=self.options.trim)
         self.rejected.extend(selection.reject(frame, reason) for frame, reason in unreadable.items())
         return opened
 
@@ -361,7 +355,12 @@ class _Workshop:
         figures = {"BUNIT": "adu", "EGAIN": self.gain, "RDNOISE": self.read_adu * self.gain}
         raw = [stored.header for stored in made.opened.stored]
         judged = {**quality.figures, **provenance.qa_cards(int(bool(quality.faults)), quality.faults)}
-        header = {**provenance.master_cards(made.opened.frames, raw), **figures, **made.cards, **judged}
+        header = {
+            **provenance.master_cards(made.opened.frames, raw, self.options.header_table),
+            **figures,
+            **made.cards,
+            **judged,
+        }
         for place, data in ((path, made.master.image), (naming.variance_of(path), made.master.variance)):
             with products.staged(place) as temporary:
                 images.write_image(temporary, data, header)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tasks.errors import UnusableData
 from tasks.io import frames as images
+from tasks.io import sections
 from tasks.records import Frame
 
 
@@ -38,15 +39,18 @@ class RawSet:
         )
 
 
-def open_set(chosen: Sequence[Frame]) -> tuple[RawSet, dict[Frame, str]]:
-    """Open frames and sample their pixels; return the set, and why the others cannot be read."""
+def open_set(chosen: Sequence[Frame], *, overscan: bool = False, trim: bool = False) -> tuple[RawSet, dict[Frame, str]]:
+    """Open frames and sample their pixels; return the set, and why the others cannot be read.
+
+    ``overscan`` and ``trim`` are those of ``sections.open_raw``.
+    """
     good: list[Frame] = []
     stored: list[images.Stored] = []
     samples: list[images.Image] = []
     unreadable: dict[Frame, str] = {}
     for frame in chosen:
         try:
-            handle = images.open_image(frame.path)
+            handle = sections.open_raw(frame.path, overscan=overscan, trim=trim)
             sample = handle.sample()
         except UnusableData as error:
             unreadable[frame] = str(error)

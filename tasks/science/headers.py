@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
 from tasks import naming
 from tasks.errors import UnusableData
+from tasks.options import HeaderRewrite
 from tasks.records import Frame, FrameType
 
 Value: TypeAlias = str | int | float | bool
 Header: TypeAlias = dict[str, Value]
+Rewrite: TypeAlias = HeaderRewrite
 Rule: TypeAlias = Callable[[Mapping[str, Value]], Header]
 
 TYPES = {
@@ -64,15 +65,6 @@ LONGEST_EXPOSURE_S = 86400.0
 UNIX_EPOCH_JD = 2440587.5
 MJD_ZERO_JD = 2400000.5
 DAY_S = 86400.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rewrite:
-    """One row of a user's table: where ``key`` has exactly ``value``, it becomes ``new``."""
-
-    key: str
-    value: Value
-    new: Value
 
 
 def normalise(

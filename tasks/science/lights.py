@@ -59,14 +59,16 @@ def prepare(
     )
 
 
-def process(counts: Array, setup: Setup, *, find_cosmic_rays: bool) -> Planes:
+def process(
+    counts: Array, setup: Setup, *, find_cosmic_rays: bool, limits: cosmic_rays.Limits = cosmic_rays.STANDARD
+) -> Planes:
     """Turn raw counts, on the host, into planes on the host; everything between happens where the setup is."""
     xp = array_namespace(setup.bad)
     raw = xp.asarray(counts)
     planes = calibration.calibrate(raw, setup.correction, bad=setup.bad, saturation_adu=setup.raw_saturation_adu)
     planes = calibration.interpolate(planes, MaskBit.BAD | MaskBit.NO_DATA)
     if find_cosmic_rays:
-        hits = cosmic_rays.detect(planes.image, planes.variance, ignore=_ignored(planes.mask))
+        hits = cosmic_rays.detect(planes.image, planes.variance, ignore=_ignored(planes.mask), limits=limits)
         mask = planes.mask | hits.astype(xp.uint8) * xp.uint8(MaskBit.COSMIC_RAY)
         marked = Planes(image=planes.image, variance=planes.variance, mask=mask)
         planes = calibration.interpolate(marked, MaskBit.COSMIC_RAY)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tasks.options import HeaderRewrite
 from tasks.records import Frame, MaskBit, MasterQuality, QaBit
 from tasks.science import headers
 from tasks.science.headers import Header
@@ -31,9 +32,11 @@ class Facts:
     doubts: tuple[str, ...] = ()
 
 
-def master_cards(frames: Sequence[Frame], raw: Sequence[Mapping[str, headers.Value]]) -> Header:
+def master_cards(
+    frames: Sequence[Frame], raw: Sequence[Mapping[str, headers.Value]], table: Sequence[HeaderRewrite] = ()
+) -> Header:
     """Return the cards of the first input, with the mean time and the names of all inputs."""
-    first, _ = headers.normalise(raw[0], name=frames[0].path.name, unit=frames[0].unit)
+    first, _ = headers.normalise(raw[0], name=frames[0].path.name, unit=frames[0].unit, table=table)
     mean = datetime.fromtimestamp(sum(frame.date_obs.timestamp() for frame in frames) / len(frames), UTC)
     names = {f"IMCMB{number:03d}": frame.path.name for number, frame in enumerate(frames[:MOST_INPUTS], start=1)}
     return {**_without_raw(first), **_times(mean), "NCOMBINE": len(frames), **names}
@@ -44,6 +47,7 @@ def light_cards(
     raw: Mapping[str, headers.Value],
     facts: Facts,
     masters: Mapping[str, tuple[str, datetime | None]],
+    table: Sequence[HeaderRewrite] = (),
 ) -> Header:
     """Return the cards of a calibrated light.
 
@@ -57,8 +61,10 @@ def light_cards(
         Its figures.
     masters
         Name and mean time of each master, by ``BIAS``, ``DARK``, ``FLAT`` and ``BPM``.
+    table
+        A user's rewrites of the raw cards.
     """
-    header, _ = headers.normalise(raw, name=frame.path.name, unit=frame.unit)
+    header, _ = headers.normalise(raw, name=frame.path.name, unit=frame.unit, table=table)
     position = {"RA": frame.ra_deg, "DEC": frame.dec_deg}
     ages = {
         f"{key}AGE": round(abs((frame.date_obs - moment).total_seconds()) / DAY_S, 4)

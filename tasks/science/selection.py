@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from tasks import naming
 from tasks.errors import UnusableData
 from tasks.records import Frame, FrameType, Rejected, Stage
 from tasks.science import calibration
@@ -100,6 +101,14 @@ def enough(frames: Sequence[Frame], *, minimum: int, kind: str) -> Selection:
     """Keep all frames, or none where there are too few for a master."""
     few = f"only {len(frames)} usable {kind} frames (at least {minimum} make a master)"
     return _split({frame: few if len(frames) < minimum else "" for frame in frames})
+
+
+def wanted(frame: Frame, objects: Collection[str]) -> bool:
+    """Tell whether a frame is one of these objects or tiles (``T00123`` or 123), or is no light; none means all."""
+    if not objects or frame.type is not FrameType.LIGHT:
+        return True
+    names = {f"T{int(each):05d}" if each.isdecimal() else each for each in objects}
+    return naming.slug(frame.object) in {naming.slug(name) for name in names}
 
 
 def misfit(light: Frame, *, shape: tuple[int, int], gain_setting: object) -> str:
