@@ -7,6 +7,7 @@ bits of ``MaskBit``; the equations are those of a linear detector whose dark cur
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,10 @@ from tasks.errors import UnusableData
 from tasks.records import MaskBit
 from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, nmad
 
-# pixels that share a cache: about 12 rows of float32 work space in 1 MiB
-CACHE_PIXELS = 1 << 14
+# pixels that share a cache: about 12 rows of float32 work space in 2 MiB
+CACHE_PIXELS = 1 << 15
+# NumPy works outside the interpreter's lock; a light is bound by memory, which more threads do not make faster
+THREADS = 2
 BAD_SIGMA = 5.0
 BAD_FLAT = (0.5, 1.5)
 OUTLIER_NMAD = 5.0
@@ -43,14 +46,15 @@ class Master:
 class Correction:
     """What turns a raw light into an image and its variance, worked out once for all lights that share masters.
 
-    ``image = (raw - offset) inverse`` and ``variance = max(raw - bias, 0) photons + base + image² relative``, where
-    ``photons`` is ``inverse²/gain``. Where the flat has no value ``inverse`` is 0 and ``empty`` is True.
+    ``image = (raw - offset) inverse`` and ``variance = max(raw photons + start, base) + image² relative``, where
+    ``photons`` is ``inverse²/gain`` and ``start`` is ``base - bias photons``: below the bias there are no photons.
+    Where the flat has no value ``inverse`` is 0 and ``empty`` is True.
     """
 
-    bias: Array
     offset: Array
     inverse: Array
     photons: Array
+    start: Array
     base: Array
     relative: Array
     empty: Array
@@ -162,12 +166,14 @@ def correction(
     inverse = xp.where(empty, xp.float32(0), 1 / xp.where(empty, xp.float32(1), flat.image))
     square = inverse * inverse
     read = xp.float32((read_noise_e / gain) ** 2)
+    photons = square / xp.float32(gain)
+    base = (read + bias.variance + xp.float32(scale**2) * dark.variance) * square
     return Correction(
-        bias=bias.image,
         offset=bias.image + xp.float32(scale) * dark.image,
         inverse=inverse,
-        photons=square / xp.float32(gain),
-        base=(read + bias.variance + xp.float32(scale**2) * dark.variance) * square,
+        photons=photons,
+        start=base - bias.image * photons,
+        base=base,
         relative=xp.where(empty, xp.float32(0), flat.variance) * square,
         empty=empty,
     )
@@ -189,13 +195,18 @@ def calibrate(raw: Array, shared: Correction, *, bad: Array, saturation_adu: flo
     """
     xp = array_namespace(raw)
     image, variance = xp.empty(raw.shape, xp.float32), xp.empty(raw.shape, xp.float32)
-    rows = max(1, CACHE_PIXELS // raw.shape[1]) if xp is np else raw.shape[0]
-    for start in range(0, raw.shape[0], rows):
-        piece = slice(start, start + rows)
-        _calibrate_rows(raw[piece], shared, piece, image[piece], variance[piece])
-    mask = xp.where(bad != 0, xp.uint8(MaskBit.BAD), xp.uint8(0))
-    mask |= grow(raw >= saturation_adu).astype(xp.uint8) * xp.uint8(MaskBit.SATURATED)
-    mask |= shared.empty.astype(xp.uint8) * xp.uint8(MaskBit.NO_DATA)
+    mask, saturated = xp.empty(raw.shape, xp.uint8), xp.empty(raw.shape, bool)
+
+    def work(pieces: Sequence[slice]) -> None:
+        for piece in pieces:
+            _calibrate_rows(raw[piece], shared, piece, image[piece], variance[piece])
+            _mask_rows(bad[piece], shared.empty[piece], mask[piece])
+            xp.greater_equal(raw[piece], saturation_adu, out=saturated[piece])
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(work, _shares(raw.shape) if xp is np else [[slice(None)]]))
+    if bool(saturated.any()):
+        mask |= grow(saturated).view(xp.uint8) * xp.uint8(MaskBit.SATURATED)
     return Planes(image=image, variance=variance, mask=mask)
 
 
@@ -217,7 +228,9 @@ def interpolate(planes: Planes, holes: MaskBit = MaskBit.BAD | MaskBit.COSMIC_RA
     """
     xp = array_namespace(planes.image)
     unusable = planes.mask != 0
-    y, x = xp.nonzero(planes.mask & xp.uint8(holes))
+    y, x = xp.divmod(xp.flatnonzero((planes.mask & xp.uint8(holes)).view(bool)), planes.mask.shape[1])
+    if not y.size:
+        return planes
     image, variance, mask = planes.image.copy(), planes.variance.copy(), planes.mask.copy()
     mask[y, x] |= xp.uint8(MaskBit.INTERPOLATED)
     for radius in FILL_RADII_PX:
@@ -253,13 +266,28 @@ def _calibrate_rows(raw: Array, shared: Correction, piece: slice, image: Array, 
     xp = array_namespace(raw)
     xp.subtract(raw, shared.offset[piece], out=image, dtype=xp.float32)
     xp.multiply(image, shared.inverse[piece], out=image)
-    xp.subtract(raw, shared.bias[piece], out=variance, dtype=xp.float32)
-    xp.maximum(variance, xp.float32(0), out=variance)
-    xp.multiply(variance, shared.photons[piece], out=variance)
-    xp.add(variance, shared.base[piece], out=variance)
+    xp.multiply(raw, shared.photons[piece], out=variance, dtype=xp.float32)
+    xp.add(variance, shared.start[piece], out=variance)
+    xp.maximum(variance, shared.base[piece], out=variance)
     flat_noise = image * image
     xp.multiply(flat_noise, shared.relative[piece], out=flat_noise)
     xp.add(variance, flat_noise, out=variance)
+
+
+def _mask_rows(bad: Array, empty: Array, mask: Array) -> None:
+    """Write the bits of bad pixels and of those without a flat into the array given."""
+    xp = array_namespace(bad)
+    xp.multiply(bad != 0, xp.uint8(MaskBit.BAD), out=mask)
+    if bool(empty.any()):
+        xp.bitwise_or(mask, empty.view(xp.uint8) * xp.uint8(MaskBit.NO_DATA), out=mask)
+
+
+def _shares(shape: tuple[int, int]) -> list[list[slice]]:
+    """Return rows that share a cache, piece by piece, for each thread those of one part of the frame."""
+    step = max(1, CACHE_PIXELS // shape[1])
+    pieces = [slice(start, start + step) for start in range(0, shape[0], step)]
+    length = -(-len(pieces) // THREADS)
+    return [pieces[first : first + length] for first in range(0, len(pieces), length)]
 
 
 def _ring_means(planes: Planes, unusable: Array, y: Array, x: Array, radius: int) -> tuple[Array, Array, Array]:
