@@ -232,9 +232,25 @@ class NightTree:
         """Return the folder of calibrated images and stacks of one object, unit and filter."""
         return self.root / "processed_1x1_gain2750" / slug(object_name) / unit_name / filter_name(filter_)
 
+    def objects(self, unit_name: str) -> list[Path]:
+        """Return the folders of all objects that a unit has products of."""
+        return sorted(self.root.glob(f"processed_1x1_gain2750/*/{unit(unit_name)}"))
+
+    def begun(self, night: date) -> list[str]:
+        """Return the units that have a working folder of a night."""
+        return sorted(path.parent.name for path in self.root.glob(f"work/*/{night.isoformat()}"))
+
     def stage(self, unit_name: str, night: date, stage: str) -> Path:
         """Return the ledger of one stage of one unit's night."""
         return self.root / "nights" / night.isoformat() / unit(unit_name) / f"{slug(stage)}.json"
+
+    def journal(self, unit_name: str, night: date) -> Path:
+        """Return what became of one unit's night."""
+        return self.root / "nights" / night.isoformat() / unit(unit_name) / "journal.json"
+
+    def log(self, unit_name: str) -> Path:
+        """Return a unit's log of nights, as CSV."""
+        return self.root / "log" / f"{unit(unit_name)}.log"
 
     def report(self, night: date) -> Path:
         """Return the folder of a night's page, tables and recipe."""

@@ -1,11 +1,21 @@
-"""Manifests of night folders: when a night has come to rest."""
+"""Manifests of night folders: when a night has come to rest, and when one that failed is tried again."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+
+# an observatory that writes such a file, empty or not, says that nothing more will come
+END_OF_NIGHT = "end-of-night"
+# a folder whose last file stays unreadable for so long is taken as it is: the frame is then named with the reason
+LONGEST_WAIT_S = 1800.0
+RETRY_AFTER = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
+"""How long after each announcement a night that failed is announced again; after the last it is left alone."""
+
+SILENCE = timedelta(hours=12)
+"""A run that began, or should have begun, so long ago and did not end is taken for failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +28,8 @@ class Entry:
 
 
 def digest(entries: Iterable[Entry]) -> str:
-    """Return a hash of names and sizes: a late or longer file changes it, a touched one does not."""
-    lines = sorted(f"{entry.name}\0{entry.size}" for entry in entries)
+    """Return a hash of names and sizes: a late or longer file changes it, a touched one or a marker does not."""
+    lines = sorted(f"{entry.name}\0{entry.size}" for entry in entries if not _aside(entry))
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -27,3 +37,72 @@ def at_rest(entries: Iterable[Entry], *, now: datetime, quiet_s: float) -> bool:
     """Tell whether there are files, and none has changed for ``quiet_s`` seconds."""
     changes = [entry.changed for entry in entries]
     return bool(changes) and (now - max(changes)).total_seconds() >= quiet_s
+
+
+def ended(entries: Iterable[Entry]) -> bool:
+    """Tell whether a marker says that the night has ended."""
+    return any(_marks(entry) for entry in entries)
+
+
+def last(entries: Sequence[Entry]) -> Entry | None:
+    """Return the file that changed last, markers and hidden files aside; the last by name of several at once."""
+    files = [entry for entry in entries if not _aside(entry)]
+    return max(files, key=lambda entry: (entry.changed, entry.name)) if files else None
+
+
+def settled(entries: Sequence[Entry], *, seen: str | None, complete: bool, now: datetime, quiet_s: float = 0.0) -> bool:
+    """Tell whether a night folder has settled.
+
+    It has when a marker says so; or when its manifest is that of the last look, nothing has changed for a while, and
+    the last file is complete. A last file that stays incomplete is waited for half an hour.
+
+    Parameters
+    ----------
+    entries
+        Its files.
+    seen
+        Its manifest at the last look; None at the first.
+    complete
+        Whether its last file can be read to its last block.
+    now, quiet_s
+        Time of this look; time without any change after which a folder is at rest, in s.
+    """
+    if not any(not _aside(entry) for entry in entries):
+        return False
+    if ended(entries):
+        return True
+    rests = at_rest(entries, now=now, quiet_s=quiet_s) and digest(entries) == seen
+    return rests and (complete or at_rest(entries, now=now, quiet_s=max(quiet_s, LONGEST_WAIT_S)))
+
+
+def retry_due(
+    *, state: str | None, started: datetime | None, announced: datetime, attempts: int, now: datetime
+) -> bool:
+    """Tell whether a night whose frames are as announced is to be announced again.
+
+    Parameters
+    ----------
+    state
+        ``running``, ``done``, ``failed``, or None where no run has begun.
+    started
+        When its last run began, if it did.
+    announced, attempts
+        When it was announced last, and how many times.
+    now
+        Time of this look.
+    """
+    if attempts > len(RETRY_AFTER):
+        return False
+    if state is None or state == "running":
+        return now - max(announced, started or announced) >= SILENCE
+    # a run that had begun before could not see what was announced then
+    missed = state == "failed" or (started is not None and started < announced)
+    return missed and now - announced >= RETRY_AFTER[attempts - 1]
+
+
+def _aside(entry: Entry) -> bool:
+    return _marks(entry) or entry.name.startswith(".")
+
+
+def _marks(entry: Entry) -> bool:
+    return entry.name.lstrip(".").casefold().replace("_", "-").split(".")[0] == END_OF_NIGHT

@@ -1,0 +1,71 @@
+"""The journal of nights: a run begins, ends or fails, and the unit's log says so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import naming, products
+from tasks.io import journals
+from tasks.io.journals import NightState
+from tasks.records import NightFolder, NightReport
+
+log = logging.getLogger(__name__)
+
+NO_LIGHT = "No Light Frame"
+NOTE_LENGTH = 300
+
+
+@task(cache_policy=NO_CACHE, task_run_name="begin-{night}")
+def begin(night: date, root: Path, folders: Sequence[NightFolder]) -> None:
+    """Note that a run for these folders has begun."""
+    for unit, own in _by_unit(folders).items():
+        _write(root, NightState(unit=unit, night=night, folders=own, state="running", start=datetime.now(UTC)))
+
+
+@task(cache_policy=NO_CACHE, task_run_name="end-{night}")
+def end(night: date, root: Path, folders: Sequence[NightFolder], made: NightReport) -> None:
+    """Note how a run ended."""
+    note = "" if made.frames_ok or made.rejected else NO_LIGHT
+    for unit in _by_unit(folders):
+        _finish(root, night, unit, "done", note)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="fail-{night}")
+def fail(night: date, root: Path, folders: Sequence[NightFolder], reason: str) -> None:
+    """Note that a run failed, and why."""
+    for unit in _by_unit(folders):
+        _finish(root, night, unit, "failed", " ".join(reason.split())[:NOTE_LENGTH])
+
+
+def _finish(root: Path, night: date, unit: str, state: str, note: str) -> None:
+    before = journals.read_state(naming.NightTree(root=root).journal(unit, night))
+    if before is None:
+        return
+    now = datetime.now(UTC)
+    after = NightState(
+        unit=unit, night=night, folders=before.folders, state=state, start=before.start, end=now, note=note
+    )
+    _write(root, after)
+
+
+def _write(root: Path, state: NightState) -> None:
+    """Write a state, and the unit's log anew from all of its states."""
+    tree = naming.NightTree(root=root)
+    products.write_bytes(tree.journal(state.unit, state.night), journals.state_bytes(state))
+    paths = sorted(tree.journal(state.unit, state.night).parents[2].glob(f"*/{state.unit}/journal.json"))
+    known = [each for path in paths if (each := journals.read_state(path)) is not None]
+    products.write_text(tree.log(state.unit), journals.night_log(known))
+    log.info("%s %s: %s", state.unit, state.night, state.state)
+
+
+def _by_unit(folders: Sequence[NightFolder]) -> dict[str, tuple[Path, ...]]:
+    units: dict[str, tuple[Path, ...]] = {}
+    for each in folders:
+        units[each.unit] = (*units.get(each.unit, ()), each.folder)
+    return units
