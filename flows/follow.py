@@ -22,14 +22,13 @@ def follow(
 ) -> Ranking:
     """Rank a night's candidates against an event's newest sky map and write the ranking beside the event's page.
 
-    Parameters
-    ----------
-    event_id
-        Name of the event's folder: ``S250910b``.
-    night
-        Date of the evening.
-    observatory, registry, slack, store
-        Names of blocks; an empty name of the last three means a file or folder beside the alerts.
+    Args:
+        event_id: Name of the event's folder: ``S250910b``.
+        night: Date of the evening.
+        observatory: Name of the block with the observatory's places.
+        registry: Name of the block with the registry's database; empty: a file beside the alerts.
+        slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
+        store: Name of the block with the product store; empty: a folder beside the alerts.
     """
     places = observing.places(observatory)
     event = publishing.newest(event_id, root=places.alert_root, registry=registry)

@@ -19,12 +19,12 @@ def reconcile(
 ) -> Reconciled:
     """Resubmit notices that came to nothing, and drain the outbox.
 
-    Parameters
-    ----------
-    silence_s
-        Time after its dispatch from which a notice without an outcome is resubmitted, in s.
-    observatory, registry, slack, store
-        Names of blocks; an empty name of the last three means a file or folder beside the alerts.
+    Args:
+        silence_s: Time after its dispatch from which a notice without an outcome is resubmitted, in s.
+        observatory: Name of the block with the observatory's places.
+        registry: Name of the block with the registry's database; empty: a file beside the alerts.
+        slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
+        store: Name of the block with the product store; empty: a folder beside the alerts.
     """
     root = observing.places(observatory).alert_root
     silent = publishing.unanswered(silence_s, root=root, registry=registry)

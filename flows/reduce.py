@@ -21,16 +21,11 @@ def reduce(
 ) -> tuple[StageResult, ...]:
     """Solve each unit's calibrated lights and measure them.
 
-    Parameters
-    ----------
-    night
-        Date of the evening; its frames must be calibrated.
-    units
-        Units to reduce; none means all that were calibrated.
-    options
-        How frames get their WCS and zero points.
-    observatory
-        Name of the block with the observatory's places.
+    Args:
+        night: Date of the evening; its frames must be calibrated.
+        units: Units to reduce; none means all that were calibrated.
+        options: How frames get their WCS and zero points.
+        observatory: Name of the block with the observatory's places.
     """
     places = observing.places(observatory)
     calibrated = reporting.read_stage(places.product_root, night, units, Stage.CALIBRATE)

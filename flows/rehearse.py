@@ -33,22 +33,18 @@ def rehearse(
 ) -> Rehearsal:
     """Respond to a notice, reduce a night, and rank what the night found against the sky map.
 
-    Parameters
-    ----------
-    notice, sha256
-        The stored notice, and the hash of its bytes.
-    evening
-        Date of the night to reduce.
-    telescopes
-        Telescopes to plan.
-    topic
-        Where the notice would have come from.
-    options
-        How the event is planned.
-    clock
-        Time at which the plan begins; now, where it is not given.
-    observatory, registry, slack, store
-        Names of blocks; an empty name of the last three means a file or folder beside the alerts.
+    Args:
+        notice: File of the stored notice.
+        sha256: Hash of the notice's bytes.
+        evening: Date of the night to reduce.
+        telescopes: Telescopes to plan.
+        topic: Where the notice would have come from.
+        options: How the event is planned.
+        clock: Time at which the plan begins; now, where it is not given.
+        observatory: Name of the block with the observatory's places.
+        registry: Name of the block with the registry's database; empty: a file beside the alerts.
+        slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
+        store: Name of the block with the product store; empty: a folder beside the alerts.
     """
     blocks: dict[str, Any] = {"observatory": observatory, "registry": registry, "slack": slack, "store": store}
     response = respond(

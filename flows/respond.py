@@ -38,24 +38,22 @@ def respond(
 ) -> Response:
     """Do for one notice all that the policy asks; doing it again changes nothing that is already right.
 
-    Parameters
-    ----------
-    path, sha256
-        The stored notice, and the hash of its bytes.
-    topic, partition, offset
-        Where it came from.
-    policy, thresholds
-        Name of the policy, and of a set of its thresholds; the policy's own where empty.
-    telescopes
-        Telescopes to plan; the decision's own where there is none.
-    options
-        How the event is planned.
-    clock
-        Time at which to begin; now, where it is not given.
-    plan_here
-        Plan in this run, instead of by the automation on ``gw.alert.accepted``.
-    observatory, registry, slack, store
-        Names of blocks; an empty name of the last three means a file or folder beside the alerts.
+    Args:
+        path: File of the stored notice.
+        sha256: Hash of the notice's bytes.
+        topic: Kafka topic that it came from.
+        partition: Partition of the topic.
+        offset: Offset in the partition.
+        policy: Name of the policy: sevendt, grandma, tarot.
+        thresholds: Name of a set of its thresholds; the policy's own where empty.
+        telescopes: Telescopes to plan; the decision's own where there is none.
+        options: How the event is planned.
+        clock: Time at which to begin; now, where it is not given.
+        plan_here: Plan in this run, instead of by the automation on ``gw.alert.accepted``.
+        observatory: Name of the block with the observatory's places.
+        registry: Name of the block with the registry's database; empty: a file beside the alerts.
+        slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
+        store: Name of the block with the product store; empty: a folder beside the alerts.
     """
     log.info("%s: from %s, partition %s, offset %s", sha256[:8], topic, partition, offset)
     root = observing.places(observatory).alert_root

@@ -21,16 +21,11 @@ def search(
 ) -> tuple[StageResult, ...]:
     """Subtract the reference from each stack and find what is new.
 
-    Parameters
-    ----------
-    night
-        Date of the evening; its frames must be stacked.
-    units
-        Units to search; none means all that were stacked.
-    options
-        How references are subtracted and what counts as a detection.
-    observatory
-        Name of the block with the observatory's places.
+    Args:
+        night: Date of the evening; its frames must be stacked.
+        units: Units to search; none means all that were stacked.
+        options: How references are subtracted and what counts as a detection.
+        observatory: Name of the block with the observatory's places.
     """
     places = observing.places(observatory)
     stacked = reporting.read_stage(places.product_root, night, units, Stage.STACK)

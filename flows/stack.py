@@ -21,16 +21,11 @@ def stack(
 ) -> tuple[StageResult, ...]:
     """Combine each unit's frames of one field and filter.
 
-    Parameters
-    ----------
-    night
-        Date of the evening; its frames must be reduced.
-    units
-        Units to stack; none means all that were reduced.
-    options
-        Which frames are stacked together, and how.
-    observatory
-        Name of the block with the observatory's places.
+    Args:
+        night: Date of the evening; its frames must be reduced.
+        units: Units to stack; none means all that were reduced.
+        options: Which frames are stacked together, and how.
+        observatory: Name of the block with the observatory's places.
     """
     places = observing.places(observatory)
     reduced = reporting.read_stage(places.product_root, night, units, Stage.REDUCE)

@@ -12,12 +12,9 @@ from tasks.records import NightFolder
 def watch(quiet_s: float = 120.0, *, observatory: str = "observatory") -> tuple[NightFolder, ...]:
     """Announce every night folder that has come to rest since the last look; late frames announce it again.
 
-    Parameters
-    ----------
-    quiet_s
-        Time without any change after which a folder is at rest, in s.
-    observatory
-        Name of the block with the observatory's places.
+    Args:
+        quiet_s: Time without any change after which a folder is at rest, in s.
+        observatory: Name of the block with the observatory's places.
     """
     places = observing.places(observatory)
     folders = observing.all_folders(places.raw_root)
