@@ -6,7 +6,7 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import calibration, inventory, mastering, observing, reporting, runtime
+from tasks import calibration, housekeeping, inventory, mastering, observing, reporting, runtime
 from tasks.options import CalibrateOptions
 from tasks.records import Stage, StageResult
 
@@ -21,22 +21,18 @@ def calibrate(
 ) -> tuple[StageResult, ...]:
     """Make each unit's master frames and calibrate its lights.
 
-    Parameters
-    ----------
-    night
-        Date of the evening.
-    units
-        Units to calibrate; none means all that have frames of the night.
-    options
-        How masters are combined and lights calibrated.
-    observatory
-        Name of the block with the observatory's places.
+    Args:
+        night: Date of the evening.
+        units: Units to calibrate; none means all that have frames of the night.
+        options: How masters are combined and lights calibrated.
+        observatory: Name of the block with the observatory's places.
     """
     places = observing.places(observatory)
     folders = observing.night_folders(places.raw_root, night, units)
 
     taken = [inventory.take_inventory.submit(each.folder, each.unit, night) for each in folders]
     inventories, no_inventory = runtime.gather(taken, stage=Stage.CALIBRATE)
+    housekeeping.check_space(inventories, places.product_root)
 
     masters = {each: mastering.make_masters.submit(each, places.product_root, options) for each in inventories}
     lights = [

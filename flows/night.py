@@ -11,12 +11,12 @@ from flows.calibrate import calibrate
 from flows.reduce import reduce
 from flows.search import search
 from flows.stack import stack
-from tasks import observing, reporting, runtime
+from tasks import housekeeping, observing, reporting, runtime
 from tasks.options import CalibrateOptions, NightOptions, ReduceOptions, SearchOptions, StackOptions
 from tasks.records import NightReport, Stage, StageResult
 
 
-@flow(name="night", flow_run_name="night-{night}")
+@flow(name="night", flow_run_name="night-{night}", on_cancellation=[housekeeping.cancel])
 def night(
     night: date,
     units: tuple[str, ...] = (),
@@ -34,20 +34,17 @@ def night(
 
     A night whose raw frames, options and products are as an earlier run left them is a lookup.
 
-    Parameters
-    ----------
-    night
-        Date of the evening.
-    units
-        Units to reduce; none means all that have frames of the night.
-    until
-        Last stage to run.
-    force
-        Stages to run anew even where their products are intact.
-    calibration, reduction, stacking, searching
-        Options of the stages.
-    observatory, cluster
-        Names of the blocks with the observatory's places and with the Dask cluster.
+    Args:
+        night: Date of the evening.
+        units: Units to reduce; none means all that have frames of the night.
+        until: Last stage to run.
+        force: Stages to run anew even where their products are intact.
+        calibration: How masters are combined and lights calibrated.
+        reduction: How frames get their WCS and zero points.
+        stacking: Which frames are stacked together, and how.
+        searching: How references are subtracted and what counts as a detection.
+        observatory: Name of the block with the observatory's places.
+        cluster: Name of the block with the Dask cluster.
     """
     places = observing.places(observatory)
     folders = observing.night_folders(places.raw_root, night, units)
@@ -65,7 +62,8 @@ def night(
         Stage.SEARCH: (search, searching),
     }
     results: list[StageResult] = []
-    with runtime.cluster(observing.slots(cluster)) as address:
+    alone = housekeeping.alone(night, places.product_root, folders)
+    with alone, runtime.cluster(observing.slots(cluster)) as address:
         for stage in until.and_before():
             reporting.progress(night, stage, until)
             run, chosen = stages[stage]

@@ -21,7 +21,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
-from tasks.errors import AlgorithmError, ProgramError, SirenError, UnusableData
+from tasks.errors import FAULTS, AlgorithmError, SirenError, UnusableData, passing
 from tasks.io import frames, ldac
 from tasks.options import ReduceOptions
 from tasks.programs import missfits, outputs, scamp, solve_field, source_extractor
@@ -130,7 +130,7 @@ def _solve_all(
         options,
     )
     rejected = tuple(_reject(light, errors[light.image]) for light in calibrated if light.image in errors)
-    lasting = not any(isinstance(error, ProgramError) for error in errors.values())
+    lasting = not any(map(passing, errors.values()))
     return SolvedBatch(solved=tuple(written), rejected=rejected), lasting
 
 
@@ -147,7 +147,7 @@ def _each(
     for light, future in zip(lights, futures, strict=True):
         try:
             results.append(future.result())
-        except SirenError as error:
+        except FAULTS as error:
             errors[light.image] = error
     return results
 
@@ -155,7 +155,8 @@ def _each(
 def _reject(light: Calibrated, error: SirenError) -> Rejected:
     frame = light.frame
     log.warning("%s %s: no WCS: %s", frame.unit, frame.path.name, error)
-    return Rejected(name=frame.path.name, stage=Stage.REDUCE, reason=str(error), unit=frame.unit)
+    again = passing(error)
+    return Rejected(name=frame.path.name, stage=Stage.REDUCE, reason=str(error), unit=frame.unit, passing=again)
 
 
 def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
@@ -310,8 +311,7 @@ def _fit_alone(job: Job, reference: Path, stars: Table, options: ReduceOptions) 
 def _common(options: ReduceOptions) -> dict[str, Any]:
     return {
         "distortion_degree": options.distortion_degree,
-        # with more of them SCAMP adds up in the order in which they end: the last digits differ from run to run
-        "threads": 1,
+        "threads": 1,  # more of them add up in the order in which they end: other last digits every run
         "timeout_s": options.program_timeout_s,
     }
 

@@ -10,6 +10,10 @@
     └── MissingPart      stop: something that must be installed or configured is not there
 """
 
+import errno
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class SirenError(Exception):
     """Base of every error that brightsiren raises on purpose."""
@@ -52,3 +56,17 @@ class Unavailable(SirenError):
 
 class MissingPart(SirenError):
     """A program, package or setting is not there; the message says how to get it."""
+
+
+# what may be wrong with one item of many; anything else is wrong with all of them
+FAULTS = (UnusableData, AlgorithmError, ProgramError)
+
+
+def passing(error: BaseException) -> bool:
+    """Tell whether the same work might succeed another time: nothing is wrong with what it was given."""
+    return not isinstance(error, UnusableData | AlgorithmError)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Tell whether an error says that no space is left."""
+    return isinstance(error, OSError) and error.errno in FULL

@@ -13,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
-from tasks.errors import SirenError
+from tasks.errors import FAULTS, passing
 from tasks.io import frames, ldac, photcat
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
@@ -53,9 +53,11 @@ def _reduce(light: Solved, catalogue: Path, reference: Table, root: Path, option
             stage="measure", inputs=(light.image, light.variance, light.mask, catalogue), options=options
         )
         return products.recall(recipe, image, Reduced) or _measure(light, reference, recipe, image, options)
-    except (SirenError, OSError) as error:
+    except FAULTS as error:
         log.warning("%s %s: no photometry: %s", frame.unit, frame.path.name, error)
-        return Rejected(name=frame.path.name, stage=Stage.REDUCE, reason=str(error), unit=frame.unit)
+        return Rejected(
+            name=frame.path.name, stage=Stage.REDUCE, reason=str(error), unit=frame.unit, passing=passing(error)
+        )
 
 
 def _place(light: Solved, root: Path) -> Path:

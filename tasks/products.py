@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,9 +21,11 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
-from tasks import naming
+from tasks import errors, naming
 
 R = TypeVar("R")
+
+TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}\..+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +57,31 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; on success sync it and rename it, on failure remove it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Give a temporary name beside ``path``; on success sync it and rename it, on failure remove it.
+
+    Raises
+    ------
+    Unavailable
+        Where no space is left.
+    """
     temporary = path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
+    except OSError as error:
+        if errors.disk_is_full(error):
+            raise errors.Unavailable(f"no space is left for {path.name} in {path.parent}") from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def halves(folder: Path) -> list[Path]:
+    """Return the half-written files under a folder: those of runs that go on, and of runs that were killed."""
+    return [path for path in folder.rglob(".*") if TEMPORARY.fullmatch(path.name) and path.is_file()]
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -23,12 +23,12 @@ import distributed
 from dask.base import annotate
 from prefect import Task
 from prefect.client.orchestration import get_client
-from prefect.exceptions import PrefectException
+from prefect.exceptions import PrefectException, UpstreamTaskError
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect_dask.task_runners import DaskTaskRunner
 
-from tasks.errors import MissingPart, SirenError, Unavailable
+from tasks.errors import MissingPart, SirenError, Unavailable, disk_is_full, passing
 from tasks.records import Rejected
 
 log = logging.getLogger(__name__)
@@ -182,6 +182,11 @@ def gather(futures: Iterable[PrefectFuture[R]], *, stage: str = "") -> tuple[tup
         What ``submit`` and ``map`` returned.
     stage
         Name of the stage, for the failures.
+
+    Raises
+    ------
+    Unavailable
+        If a task failed for something that no other input would cure, such as a full disk.
     """
     results: list[R] = []
     failed: list[tuple[PrefectFuture[R], Exception]] = []
@@ -190,9 +195,11 @@ def gather(futures: Iterable[PrefectFuture[R]], *, stage: str = "") -> tuple[tup
             results.append(future.result())
         except Exception as error:  # noqa: BLE001 - whatever ended one task must not end the others' flow
             failed.append((future, error))
+    _stop_where_unavailable([error for _, error in failed])
     names = _names([future.task_run_id for future, _ in failed])
     failures = tuple(
-        Rejected(name=name, stage=stage, reason=_reason(error)) for name, (_, error) in zip(names, failed, strict=True)
+        Rejected(name=name, stage=stage, reason=_reason(error), passing=_passing(error))
+        for name, (_, error) in zip(names, failed, strict=True)
     )
     for failure in failures:
         log.warning("%s: %s", failure.name, failure.reason)
@@ -234,6 +241,20 @@ def _address(client: distributed.Client) -> str:
 
 def _words(offered: Mapping[str, float]) -> str:
     return ", ".join(f"{number:g} {name}" for name, number in offered.items()) or "none"
+
+
+def _stop_where_unavailable(errors: Iterable[Exception]) -> None:
+    """Raise what is no fault of one task's input: the disk is full, a service is away."""
+    for error in errors:
+        if isinstance(error, Unavailable):
+            raise error
+        if disk_is_full(error):
+            raise Unavailable(f"no space is left: {error}") from error
+
+
+def _passing(error: Exception) -> bool:
+    """Tell whether a task might succeed another time; one that another failed for is judged by that one."""
+    return passing(error) and not isinstance(error, UpstreamTaskError)
 
 
 def _reason(error: Exception) -> str:

@@ -53,7 +53,9 @@ def combine(group: tuple[Reduced, ...], catalogue: Path, root: Path, options: St
     recipe = products.Recipe(stage="combine", inputs=(*_inputs(group), catalogue), options=options)
     if (known := products.recall(recipe, image, Stack)) is not None:
         return known
-    with outputs.scratch(image.parent, "stack") as folder:
+    frame = chosen.reference.frame
+    place = naming.NightTree(root=root).scratch(frame.unit, naming.night_of(frame.date_obs))
+    with outputs.scratch(place, "stack") as folder:
         stack = _make(chosen, photcat.read_reference(catalogue), image, folder, options)
     stack = replace(stack, seconds=time.monotonic() - started)
     products.remember(recipe, [image, stack.variance, stack.mask, stack.photometry.catalogue], stack)

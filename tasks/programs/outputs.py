@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.errors import ProgramError
+from tasks.errors import ProgramError, Unavailable, disk_is_full
 
 BLOCK = 2880
 CARD = 80
 # headers of our programs have a few hundred cards; a file without END is not read to its end
 LARGEST_HEADER = 400 * BLOCK
+# names of scratch folders
+SCRATCH = re.compile(r"\.[a-z-]+-[a-z0-9_]{8}")
 
 
 @contextmanager
@@ -25,6 +28,11 @@ def scratch(parent: Path, name: str) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
     try:
         yield folder
+    except OSError as error:
+        _keep_text(folder)
+        if disk_is_full(error):
+            raise Unavailable(f"no space is left in {parent} for scratch files of {name}") from error
+        raise
     except Exception:
         _keep_text(folder)
         raise

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tasks.errors import MissingPart, ProgramError
+from tasks.errors import MissingPart, ProgramError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ CANCEL_FILE = "CANCEL"
 CANCEL_LEVELS = 4
 # address space: SWarp maps 8 GiB by its own settings, everything else needs less than half of that
 MEMORY_BYTES = 24 << 30
+# one plane of a full frame; where less is left, a failed program tells of the disk and not of its input
+FULL_BYTES = 256 << 20
 # what a child may see of our environment: enough to run, nothing that may hold a secret
 ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 
@@ -100,6 +102,8 @@ def run(
     ------
     ProgramError
         On a deadline, a cancellation, a signal or an exit code other than 0; with the tail of the log.
+    Unavailable
+        If it failed where the disk is as good as full.
     MissingPart
         If the program cannot be started.
     """
@@ -118,6 +122,8 @@ def run(
     if trouble is None and process.returncode != 0:
         trouble = _exit_words(process.returncode)
     if trouble is not None:
+        if (free := shutil.disk_usage(folder).free) < FULL_BYTES:
+            raise Unavailable(f"{name} {trouble}; only {free >> 20} MiB are left for it in {folder}")
         raise ProgramError(f"{name} {trouble} (allowed: exit code 0 within {timeout_s:g} s)", log_tail=tail(log_file))
     seconds = time.monotonic() - started
     log.debug("%s finished in %.2f s", name, seconds)

@@ -123,6 +123,8 @@ class Rejected:
     stage: str
     reason: str
     unit: str = ""
+    passing: bool = False
+    """It might succeed another time: a program died, a worker was lost. Such a night is not taken as done."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,9 +33,13 @@ def unaccounted(
         For the rejections.
     """
     missing = set(expected) - set(made) - {each.name for each in rejected}
-    reasons = [each.reason for each in failures if unit in each.name] or [each.reason for each in failures]
-    reason = "; ".join(dict.fromkeys(reasons)) or UNKNOWN
-    return tuple(Rejected(name=name, stage=stage, reason=reason, unit=unit) for name in sorted(missing))
+    failures = list(failures)
+    causes = [each for each in failures if unit in each.name] or failures
+    reason = "; ".join(dict.fromkeys(each.reason for each in causes)) or UNKNOWN
+    passing = not causes or any(each.passing for each in causes)
+    return tuple(
+        Rejected(name=name, stage=stage, reason=reason, unit=unit, passing=passing) for name in sorted(missing)
+    )
 
 
 def summarise(night: date, results: Sequence[StageResult], *, seconds: float) -> NightReport:
