@@ -9,7 +9,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 
@@ -42,6 +47,8 @@ from tasks.records import (
 from tasks.science import accounting
 
 log = logging.getLogger(__name__)
+
+MOST_PICTURES = 12
 
 Failures = tuple[Rejected, ...]
 
@@ -227,7 +234,7 @@ def report(
         naming.sidecar(file).unlink(missing_ok=True)
     else:
         products.remember(_recipe(places, folders, options), list(dict.fromkeys(files)), complete)
-    _show(complete)
+    _show(complete, tuple(previews.values()))
     return complete
 
 
@@ -237,7 +244,14 @@ def rehearsed(response: Response, made: NightReport, ranked: Ranking | None) -> 
     return Rehearsal(response=response, report=made, ranking=ranked)
 
 
-def _show(made: NightReport) -> None:
+def _show(made: NightReport, pictures: Sequence[Path]) -> None:
+    for picture in pictures[:MOST_PICTURES]:
+        name = naming.slug(picture.name.removesuffix(".com.fits.png"))
+        create_image_artifact(
+            image_url=night_pages.thumbnail(picture),
+            key=f"stack-{name}".replace("_", "-").replace(".", "-").lower(),
+            description=name,
+        )
     create_table_artifact(night_pages.frame_rows(made), key="night-frames", description=f"Frames of {made.night}")
     create_table_artifact(night_pages.stack_rows(made), key="night-stacks", description=f"Stacks of {made.night}")
     create_table_artifact(

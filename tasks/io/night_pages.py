@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from astropy.visualization import AsinhStretch, ZScaleInterval
 from PIL import Image
 from pydantic import TypeAdapter
 
-from tasks.io import pages
-from tasks.records import Candidate, NightReport, Reduced, Rejected, Stack
+from tasks.io import night_plots, pages
+from tasks.records import Candidate, NightReport, QaBit, Reduced, Rejected, Stack
 
 PREVIEW_WIDTH = 640
+THUMBNAIL_WIDTH = 480
 MOST_ROWS = 400
 
 Staged = Callable[[Path], AbstractContextManager[Path]]
@@ -69,6 +71,15 @@ def as_data_url(picture: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 
+def thumbnail(picture: Path) -> str:
+    """Return a picture as a data URL of some ten kilobytes: Prefect keeps it in its database."""
+    small = io.BytesIO()
+    with Image.open(picture) as image:
+        image.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
+        image.convert("RGB").save(small, format="JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}"
+
+
 def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
     """Write the night's page, complete in one file."""
     stamps = {each.id: as_data_url(each.stamp) for each in survivors(report) if each.stamp and each.stamp.exists()}
@@ -83,6 +94,8 @@ def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
         stamps=stamps,
         flagged=len(report.candidates) - len(survivors(report)),
         frames=frame_rows(report),
+        plots=night_plots.night_plots(report),
+        masters=master_rows(report),
     )
 
 
@@ -104,7 +117,7 @@ def losses(rejected: Sequence[Rejected]) -> tuple[Loss, ...]:
 
 def frame_rows(report: NightReport) -> list[Row]:
     """Return a row per frame: what became of it, its seeing, zero point and depth."""
-    done = [_frame_row(each) for each in report.reduced]
+    done = [_frame_row(each, report.qa.get(each.frame.path.name, 0)) for each in report.reduced]
     lost = [_lost_row(each) for each in report.rejected]
     return (lost + sorted(done, key=lambda row: (str(row["unit"]), str(row["frame"]))))[:MOST_ROWS]
 
@@ -112,6 +125,22 @@ def frame_rows(report: NightReport) -> list[Row]:
 def stack_rows(report: NightReport) -> list[Row]:
     """Return a row per stack."""
     return [_stack_row(each) for each in report.stacks]
+
+
+def master_rows(report: NightReport) -> list[Row]:
+    """Return a row per master: whether it was made, borrowed or doubtful, its figures, its faults."""
+    return [
+        {
+            "unit": each.unit,
+            "master": f"{each.kind} {each.label}".strip(),
+            "status": each.status,
+            "age_days": each.age_days,
+            "file": each.file.name,
+            "figures": ", ".join(f"{key.removeprefix('QA').lower()} {value:g}" for key, value in each.figures.items()),
+            "faults": "; ".join(each.faults),
+        }
+        for each in report.masters
+    ]
 
 
 def candidate_rows(report: NightReport) -> list[Row]:
@@ -130,9 +159,12 @@ def markdown(report: NightReport) -> str:
             f"Units: {', '.join(report.units)}."
         ),
         "",
-        "| stage | seconds | done | failed |",
-        "|---|---:|---:|---:|",
-        *(f"| {each.stage} | {each.seconds:.1f} | {each.done} | {each.failed} |" for each in report.timings),
+        "| stage | seconds | done | failed | p50 s | p95 s |",
+        "|---|---:|---:|---:|---:|---:|",
+        *(
+            f"| {each.stage} | {each.seconds:.1f} | {each.done} | {each.failed} | {each.p50_s:.2f} | {each.p95_s:.2f} |"
+            for each in report.timings
+        ),
         "",
     ]
     if report.rejected:
@@ -141,12 +173,12 @@ def markdown(report: NightReport) -> str:
     return "\n".join([*lines, "", f"Page: `{report.page}`"])
 
 
-def _frame_row(each: Reduced) -> Row:
+def _frame_row(each: Reduced, qa: int) -> Row:
     photometry = each.photometry
     return {
         "frame": each.frame.path.name,
         "unit": each.frame.unit,
-        "status": "reduced",
+        "status": f"reduced; {words_of(qa)}" if qa else "reduced",
         "filter": each.frame.filter,
         "start": each.frame.date_obs.strftime("%H:%M:%S"),
         "seeing_arcsec": round(photometry.seeing_arcsec, 2),
@@ -155,6 +187,11 @@ def _frame_row(each: Reduced) -> Row:
         "rms_arcsec": round(max(each.astrometry.rms_ra_arcsec, each.astrometry.rms_dec_arcsec), 3),
         "seconds": round(each.seconds, 1),
     }
+
+
+def words_of(qa: int) -> str:
+    """Return bits of ``QaBit`` in words."""
+    return ", ".join(bit.name.lower().replace("_", " ") for bit in QaBit(qa) if bit.name)
 
 
 def _lost_row(each: Rejected) -> Row:
