@@ -28,6 +28,19 @@ class SlackWorkspace(Block):
     channel_test: str = Field(default="", description="Channel id of tests and mock events. Empty: operators.")
     channel_operators: str = Field(default="", description="Channel id of what only operators must know.")
     url: str = Field(default="https://slack.com/api/", description="Address of Slack's interface.")
+    signing_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Signing secret: proves that a press of a button comes from Slack. No default.",
+    )
+    app_token: SecretStr = Field(
+        default=SecretStr(""), description="App token (xapp-…) of Socket Mode, where Slack cannot reach this machine."
+    )
+    planners: str = Field(
+        default="", description="User ids of those who may run and cancel plans, separated by commas."
+    )
+    reviewers: str = Field(
+        default="", description="User ids of those who may only mark events as under review or mute them."
+    )
 
     def client(self) -> WebClient | None:
         """Return a ready client, or None without a token.
@@ -38,6 +51,18 @@ class SlackWorkspace(Block):
         if not token:
             return None
         return WebClient(token=token, base_url=self.url, timeout=TIMEOUT_S, retry_handlers=[])
+
+    def hears(self) -> bool:
+        """Tell whether presses of buttons can reach us; without that messages have no buttons."""
+        return bool(self.signing_secret.get_secret_value() or self.app_token.get_secret_value())
+
+    def allowed(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the ids of those who may run plans, and of those who may mark events: the former may that, too."""
+        planners, reviewers = (
+            frozenset(name.strip() for name in people.split(",") if name.strip())
+            for people in (self.planners, self.reviewers)
+        )
+        return planners, planners | reviewers
 
     def channels(self) -> dict[str, str]:
         """Return the channel of each audience that has one; tests never fall back to the channel of real events."""

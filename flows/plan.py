@@ -30,20 +30,16 @@ def plan(
 
     Two requests for the same plan make one; the second gets what the first made.
 
-    Parameters
-    ----------
-    event_id
-        Name of the event's folder: ``S250910b``, ``Swift_1423875``.
-    telescopes
-        Names of telescopes; those of the event's decision where there is none.
-    options
-        How the event is planned.
-    clock
-        Time at which the window begins; now, where it is not given.
-    asked_by
-        Who asked for it.
-    observatory, registry, slack, store
-        Names of blocks; an empty name of the last three means a file or folder beside the alerts.
+    Args:
+        event_id: Name of the event's folder: ``S250910b``, ``Swift_1423875``.
+        telescopes: Names of telescopes; those of the event's decision where there is none.
+        options: How the event is planned.
+        clock: Time at which the window begins; now, where it is not given.
+        asked_by: Who asked for it.
+        observatory: Name of the block with the observatory's places.
+        registry: Name of the block with the registry's database; empty: a file beside the alerts.
+        slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
+        store: Name of the block with the product store; empty: a folder beside the alerts.
     """
     root = observing.places(observatory).alert_root
     event = publishing.newest(event_id, root=root, registry=registry)
@@ -62,7 +58,7 @@ def plan(
         files = planning.write_plans(made, source, planning.folder_of(event.alert, root))
     except SirenError as error:
         publishing.announce_failed_plan(
-            event.alert, chosen, str(error), event.registered, audience=event.audience, **where
+            event.alert, chosen, str(error), event.registered, audience=event.audience, store=store, **where
         )
         publishing.deliver(root=root, registry=registry, workspace=slack)
         raise

@@ -182,6 +182,7 @@ def announce_failed_plan(
     audience: Audience,
     root: Path,
     registry: str = "",
+    store: str = "",
 ) -> bool:
     """Record that a plan failed and say why in the thread; it may be claimed again."""
     where = {"telescopes": telescopes, "parameters_sha256": parameters_sha256}
@@ -189,8 +190,15 @@ def announce_failed_plan(
         if not plans.fail(session, alert.sha256, **where, reason=reason, now=now()):  # type: ignore[arg-type]
             return False
         key = f"{alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{now().isoformat()}"
-        said = announcements.of_failed_plan(alert, registered, telescopes, reason, audience=audience, key=key)
-        return outbox.enqueue_message(session, said, now=now())
+        known = _knowledge(history.of_event(session, registered.slug), links_of(store, alert))
+        return bool(
+            _enqueue(
+                session,
+                announcements.of_failed_plan(
+                    alert, registered, telescopes, reason, known=known, audience=audience, key=key
+                ),
+            )
+        )
 
 
 @task(cache_policy=NO_CACHE, **PATIENT, task_run_name="bury-{sha256}")
@@ -280,7 +288,8 @@ def open_sender(name: str, root: Path) -> slack.SlackSender | rendered.FolderSen
     client = block.client()
     if client is None:
         return rendered.FolderSender(root / "outbox")
-    return slack.SlackSender(client, {Audience(key): channel for key, channel in block.channels().items()})
+    channels = {Audience(key): channel for key, channel in block.channels().items()}
+    return slack.SlackSender(client, channels, interactive=block.hears())
 
 
 def open_store(name: str, root: Path) -> stores.Store:

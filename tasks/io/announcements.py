@@ -37,6 +37,10 @@ def knowledge(
         instruments=tuple(dict.fromkeys(heard)),
         plans=history.plans,
         notices=sum(entry.standing is not Standing.DUPLICATE for entry in history.notices),
+        slug=history.slug,
+        pending=tuple(entry for entry in history.plans if entry.notice_sha256 == history.newest_sha256),
+        actions=history.actions,
+        muted=history.muted,
         links=links,
     )
 
@@ -69,7 +73,7 @@ def of_notice(
     if standing is Standing.DUPLICATE:
         return ()
     if standing is Standing.LATE:
-        return (say.reply("late", messages.late(alert)),) if opened else ()
+        return (say.reply("late", messages.late(alert)),) if opened and not known.muted else ()
     if standing is Standing.RETRACTION:
         return _retraction(alert, registered, say, known=known, opened=opened)
     shown = (say.file(picture),) if picture else ()
@@ -78,6 +82,8 @@ def of_notice(
         top = messages.top(dataclasses.replace(known, mention=mention))
         why = (say.reply("why", messages.why(decision)),) if decision and decision.reasons else ()
         return (say.top(top), *shown, *why)
+    if known.muted:
+        return (say.edit("notice", messages.top(known)),)
     words = messages.update(alert, registered, decision)
     broadcast = standing is Standing.REINSTATED or _newly_go(registered.previous_decision, decision)
     return (say.reply("update", words, broadcast=broadcast), *shown, say.edit("notice", messages.top(known)))
@@ -93,11 +99,28 @@ def of_plans(
 
 
 def of_failed_plan(
-    alert: Alert, registered: Registered, telescopes: Sequence[str], reason: str, *, audience: Audience, key: str
-) -> Outgoing:
-    """Return the message that a failed plan calls for."""
+    alert: Alert,
+    registered: Registered,
+    telescopes: Sequence[str],
+    reason: str,
+    *,
+    known: Knowledge,
+    audience: Audience,
+    key: str,
+) -> tuple[Outgoing, ...]:
+    """Return the messages that a failed plan calls for: why, and a top message that offers to run it again."""
+    say = _Speaker(registered.slug, key, _tested(audience, registered))
     words = messages.plan_failed(alert.notice.event_id, telescopes, reason=reason)
-    return _Speaker(registered.slug, key, _tested(audience, registered)).reply("plan-failed", words)
+    return (say.reply("plan-failed", words), say.edit("plan-failed", messages.top(known)))
+
+
+def of_press(
+    slug: str, words: Rendered | None, *, known: Knowledge, audience: Audience, key: str
+) -> tuple[Outgoing, ...]:
+    """Return the messages that a pressed button calls for: what happens now, where that is worth saying, and the state."""
+    say = _Speaker(slug, key, audience)
+    said = (say.reply("press", words),) if words else ()
+    return (*said, say.edit("press", messages.top(known)))
 
 
 def of_dead_letter(sha256: str, *, topic: str | None, reason: str) -> Outgoing:

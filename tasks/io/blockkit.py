@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from tasks.errors import UnusableData
 
 # https://api.slack.com/reference/block-kit/blocks
 HEADER_LENGTH = 150
@@ -14,8 +17,17 @@ FIELD_LENGTH = 2000
 FIELDS = 10
 CONTEXT_ELEMENTS = 10
 BLOCKS = 50
+# https://docs.slack.dev/reference/block-kit/block-elements/button-element, .../composition-objects/confirmation-dialog-object
+BUTTON_LENGTH = 75
+VALUE_LENGTH = 2000
+CONFIRM_TITLE_LENGTH = 100
+CONFIRM_TEXT_LENGTH = 300
+CONFIRM_BUTTON_LENGTH = 30
+BUTTONS = 25
 # the text beside blocks, for notifications: Slack advises 4000
 FALLBACK_LENGTH = 4000
+
+USER_ID = re.compile(r"[UW][A-Z0-9]{1,20}")
 
 Block = dict[str, Any]
 
@@ -61,6 +73,34 @@ def context(lines: Sequence[str]) -> Block:
     return {"type": "context", "elements": [_markup(line, FIELD_LENGTH) for line in kept]}
 
 
+def actions(buttons: Sequence[Block]) -> Block:
+    """Make a row of buttons."""
+    return {"type": "actions", "elements": list(buttons[:BUTTONS])}
+
+
+def button(label: str, *, action: str, value: str, style: str = "", confirm: Block | None = None) -> Block:
+    """Make a button: ``action`` names what it does, ``value`` what it is about; ``style`` is primary or danger."""
+    if len(value) > VALUE_LENGTH:
+        raise UnusableData(f"a button's value of {len(value)} characters; Slack takes {VALUE_LENGTH}")
+    made: Block = {"type": "button", "text": _plain(label, BUTTON_LENGTH), "action_id": action, "value": value}
+    return {**made, **({"style": style} if style else {}), **({"confirm": confirm} if confirm else {})}
+
+
+def confirm(title: str, text: str, *, yes: str, no: str = "Not now") -> Block:
+    """Make the question that Slack asks before a button counts."""
+    return {
+        "title": _plain(title, CONFIRM_TITLE_LENGTH),
+        "text": _plain(text, CONFIRM_TEXT_LENGTH),
+        "confirm": _plain(yes, CONFIRM_BUTTON_LENGTH),
+        "deny": _plain(no, CONFIRM_BUTTON_LENGTH),
+    }
+
+
+def mention(user: str) -> str:
+    """Name a person so that Slack shows the name; anything but a user id becomes plain text."""
+    return f"<@{user}>" if USER_ID.fullmatch(user) else escape(user)
+
+
 def divider() -> Block:
     """Make a line."""
     return {"type": "divider"}
@@ -82,6 +122,10 @@ def escape(text: str) -> str:
 def cut(text: str, length: int) -> str:
     """Shorten a text to a length, with an ellipsis at its end."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _plain(text: str, length: int) -> Block:
+    return {"type": "plain_text", "text": cut(text, length) or "·"}
 
 
 def _markup(text: str, length: int) -> Block:

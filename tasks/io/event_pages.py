@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tasks.io import changes, messages, pages, wording
+from tasks.io import buttons, changes, messages, pages, wording
 from tasks.records import Alert, Decision, Kind, MapRole, Notice, Reason, SkyMapSummary, Tile
-from tasks.records.effects import EventHistory, EventState, NoticeEntry, PlanEntry, PlanState, Standing
+from tasks.records.effects import Button, EventHistory, EventState, NoticeEntry, PlanEntry, PlanState, Standing
 
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 LARGEST_PICTURE = 4_000_000
@@ -23,6 +23,14 @@ PLAN_WORDS = {
     PlanState.FAILED: "Failed",
     PlanState.CANCELLED: "Cancelled",
     PlanState.SUPERSEDED: "Superseded",
+}
+ACTION_WORDS = {
+    Button.RUN: "Plan asked for",
+    Button.CHOOSE: "Telescopes asked for",
+    Button.CANCEL: "Plans cancelled",
+    Button.REVIEW: "Under review",
+    Button.MUTE: "Muted",
+    Button.UNMUTE: "Unmuted",
 }
 MAP_WORDS = {MapRole.GW: "gravitational waves", MapRole.COMBINED: "combined", MapRole.HEALPIX: "mission's map"}
 
@@ -115,6 +123,10 @@ def _badges(history: EventHistory, notice: Notice) -> list[tuple[str, str]]:
         badges.append((STATE_WORDS[history.state], "bad" if history.state is EventState.RETRACTED else "warn"))
     if notice.significant is False:
         badges.append(("Low significance", "warn"))
+    if reviewers := ", ".join(entry.user_name or entry.user for entry in buttons.reviewers(history.actions)):
+        badges.append((f"Under review by {reviewers}", "plain"))
+    if history.muted:
+        badges.append(("Muted", "plain"))
     badges += [(f"Linked with {slug}", "plain") for slug in history.linked]
     return badges
 
@@ -223,6 +235,10 @@ def _timeline(history: EventHistory) -> list[Moment]:
         what = f"Plan for {', '.join(plan.telescopes)}: {plan.state.value}"
         why = (plan.reason,) if plan.reason and plan.state not in (PlanState.DONE, PlanState.SUPERSEDED) else ()
         happened.append((plan.created, _moment(history, plan.created, what, why, "plan")))
+    for action in history.actions:
+        if action.done:
+            what = f"{ACTION_WORDS[action.button]} by {action.user_name or action.user}"
+            happened.append((action.created, _moment(history, action.created, what, (), "message")))
     for message in history.messages:
         if message.sent is not None and message.kind == "top":
             what = f"Announced to {message.audience.value}"

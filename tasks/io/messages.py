@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasks.io import blockkit, changes, wording
+from tasks.io import blockkit, buttons, changes, wording
 from tasks.io.blockkit import Block, Rendered, escape
 from tasks.records import Alert, Decision, Kind, Notice, Plan, Reason, SkyMapSummary
-from tasks.records.effects import EventState, PlanEntry, PlanState, Registered, Standing
+from tasks.records.effects import ActionEntry, EventState, PlanEntry, PlanState, Registered, Standing
 
 REASONS_SHOWN = 24
 SIGMA = "\u03c3"
@@ -35,7 +35,8 @@ class Knowledge:
     """All that a top message may show: the newest alert and what became of it.
 
     ``position`` is the best position of all notices of a burst, ``first`` its first notice, ``instruments`` are those
-    that have reported; ``mention`` wakes the whole channel.
+    that have reported; ``mention`` wakes the whole channel. ``slug`` names the event's folder: without it a message has
+    no buttons; ``actions`` are what was pressed, ``pending`` the plans of the newest notice.
     """
 
     alert: Alert
@@ -46,6 +47,10 @@ class Knowledge:
     instruments: tuple[str, ...] = ()
     plans: tuple[PlanEntry, ...] = ()
     notices: int = 1
+    slug: str = ""
+    pending: tuple[PlanEntry, ...] = ()
+    actions: tuple[ActionEntry, ...] = ()
+    muted: bool = False
     mention: bool = False
     links: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,6 +67,8 @@ def top(known: Knowledge) -> Rendered:
         *_coincidence(known.alert),
         *_decision(known.decision),
         *_plan_lines(known.plans),
+        *buttons.people(known.actions, muted=known.muted, retracted=_retracted(known)),
+        *_buttons(known),
         *_links(notice, known.links),
         blockkit.context([_small_print(known)]),
     ]
@@ -236,6 +243,20 @@ def _plan_lines(plans: Sequence[PlanEntry]) -> list[Block]:
         words = numbers or ", ".join(entry.telescopes) + (f": {entry.reason}" if entry.reason else "")
         lines.append(f"{PLAN_WORDS[entry.state]} · {escape(words)}")
     return [blockkit.section("*Plans*\n" + "\n".join(lines))] if lines else []
+
+
+def _buttons(known: Knowledge) -> list[Block]:
+    if _retracted(known) or not known.slug:
+        return []
+    telescopes = known.decision.telescopes if known.decision else ()
+    return buttons.row(
+        known.alert.notice,
+        known.slug,
+        telescopes=telescopes,
+        plans=known.pending,
+        actions=known.actions,
+        muted=known.muted,
+    )
 
 
 def _plan_blocks(plan: Plan) -> list[Block]:

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 from tasks.io.slack import attachment_name, fingerprint
 from tasks.records.effects import Claimed, Sent
@@ -51,7 +52,9 @@ def as_text(claimed: Claimed) -> str:
     return "\n".join(part for part in parts if part) + "\n"
 
 
-def _block_text(block: dict[str, object]) -> str:
+def _block_text(block: dict[str, Any]) -> str:
+    if block.get("type") == "actions":
+        return " ".join(f"[{element['text']['text']}]" for element in block["elements"])
     texts = [block.get("text"), *_listed(block.get("fields")), *_listed(block.get("elements"))]
     lines = [str(text["text"]) for text in texts if isinstance(text, dict)]
     body = "\n".join(lines) or RULE

@@ -52,14 +52,17 @@ class SlackSender:
         A client without retry handlers: a retry that nobody knows of may send twice.
     channels
         Channel of each audience, by id or name.
+    interactive
+        Whether somebody hears when a button is pressed; if not, messages go without buttons.
     """
 
     # Slack allows about one message a second and channel
     pace_s = 1.0
 
-    def __init__(self, client: WebClient, channels: Mapping[Audience, str]) -> None:
+    def __init__(self, client: WebClient, channels: Mapping[Audience, str], *, interactive: bool = True) -> None:
         self.client = client
         self.channels = channels
+        self.interactive = interactive
 
     def send(self, claimed: Claimed) -> Sent:
         """Send one message.
@@ -95,7 +98,7 @@ class SlackSender:
             answer = self.client.chat_postMessage(
                 channel=channel,
                 text=message.text,
-                blocks=json.loads(message.blocks),
+                blocks=self._blocks(message),
                 metadata={"event_type": METADATA_TYPE, "event_payload": {"key": fingerprint(message)}},
                 unfurl_links=False,
                 **extra,
@@ -110,7 +113,7 @@ class SlackSender:
                 channel=claimed.channel,
                 ts=claimed.thread,
                 text=claimed.message.text,
-                blocks=json.loads(claimed.message.blocks),
+                blocks=self._blocks(claimed.message),
             )
         return Sent(channel=claimed.channel, ts=None)
 
@@ -132,6 +135,10 @@ class SlackSender:
                     title=message.text,
                 )
         return Sent(channel=claimed.channel, ts=None)
+
+    def _blocks(self, message: Outgoing) -> list[dict[str, Any]]:
+        blocks: list[dict[str, Any]] = json.loads(message.blocks)
+        return [block for block in blocks if self.interactive or block["type"] != "actions"]
 
     def _find(self, claimed: Claimed, channel: str) -> Sent | None:
         """Look for a message that an earlier attempt may have sent."""

@@ -127,6 +127,59 @@ class UploadEntry:
     created: datetime
 
 
+class Button(StrEnum):
+    """What somebody can press under an event's message."""
+
+    RUN = "run-plan"
+    CHOOSE = "choose-telescopes"
+    CANCEL = "cancel-plan"
+    REVIEW = "under-review"
+    MUTE = "mute"
+    UNMUTE = "unmute"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionEntry:
+    """Somebody pressed a button: who, which, when, and what came of it.
+
+    ``done`` is False where it was refused, or was a question only. ``waits_for`` names the telescopes that were asked
+    to be planned while no plan of them has begun.
+    """
+
+    user: str
+    user_name: str
+    button: Button
+    created: datetime
+    outcome: str
+    done: bool = True
+    waits_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Press:
+    """A press of a button, as Slack tells of it: ``trigger`` is new for each, ``channel`` and ``ts`` name the message.
+
+    ``telescopes`` is the answer of the window that asks for them.
+    """
+
+    trigger: str
+    user: str
+    user_name: str
+    button: Button
+    channel: str
+    ts: str
+    telescopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pressed:
+    """A press on record; ``slug`` is empty where the message is none of ours."""
+
+    id: int
+    slug: str = ""
+    audience: Audience = Audience.OPERATORS
+
+
 @dataclass(frozen=True, kw_only=True)
 class EventHistory:
     """All that the registry knows of one event, in the order of arrival."""
@@ -144,6 +197,8 @@ class EventHistory:
     messages: tuple[MessageEntry, ...] = ()
     uploads: tuple[UploadEntry, ...] = ()
     linked: tuple[str, ...] = field(default=())
+    actions: tuple[ActionEntry, ...] = ()
+    muted: bool = False
 
     @property
     def newest(self) -> NoticeEntry:

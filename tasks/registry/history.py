@@ -17,7 +17,7 @@ from tasks.records.effects import (
     Standing,
     UploadEntry,
 )
-from tasks.registry import columns, models
+from tasks.registry import actions, columns, models
 
 
 def of_event(session: Session, slug: str) -> EventHistory:
@@ -39,6 +39,8 @@ def of_event(session: Session, slug: str) -> EventHistory:
         messages=_messages(session, event),
         uploads=_uploads(session, event),
         linked=_linked(session, event),
+        actions=actions.entries(session, event),
+        muted=event.muted,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -18,6 +19,8 @@ STANDING = (PlanState.RUNNING, PlanState.DONE, PlanState.EMPTY)
 RESTARTABLE = (PlanState.FAILED, PlanState.CANCELLED)
 # several times the longest planner's deadline
 LEASE = timedelta(minutes=30)
+
+S = TypeVar("S")
 
 
 def joined(telescopes: Sequence[str]) -> str:
@@ -34,18 +37,43 @@ def claim(
     now: datetime,
     asked_by: str | None = None,
 ) -> bool:
-    """Claim the planning of a notice for some telescopes; False when somebody has it or did it."""
+    """Claim the planning of a notice for some telescopes; False when somebody has it or did it.
+
+    A plan that runs for longer than ``LEASE`` has lost its process: the next one may have it.
+    """
     row, made = _insert(session, sha256, telescopes, parameters_sha256, now=now, asked_by=asked_by)
     return made or rows.compare_and_set(
         session,
         models.Plan,
         models.Plan.id == row.id,
-        models.Plan.state.in_(RESTARTABLE),
+        sa.or_(
+            models.Plan.state.in_(RESTARTABLE),
+            sa.and_(models.Plan.state == PlanState.RUNNING, models.Plan.created < now - LEASE),
+        ),
         models.Plan.attempt == row.attempt,
         state=PlanState.RUNNING,
         attempt=row.attempt + 1,
         reason="",
+        asked_by=columns.text(asked_by) if asked_by else None,
+        created=now,
+        finished=None,
     )
+
+
+def attempts(session: Session, sha256: str, telescopes: Sequence[str]) -> int:
+    """Count how often the planning of a notice was begun for these telescopes."""
+    count = sa.select(sa.func.coalesce(sa.func.sum(models.Plan.attempt), 0))
+    return int(session.scalars(_of(count, sha256, telescopes)).one())
+
+
+def states(session: Session, sha256: str, telescopes: Sequence[str]) -> tuple[PlanState, ...]:
+    """Return the states of the plans of a notice for these telescopes."""
+    return tuple(PlanState(state) for state in session.scalars(_of(sa.select(models.Plan.state), sha256, telescopes)))
+
+
+def _of(query: sa.Select[tuple[S]], sha256: str, telescopes: Sequence[str]) -> sa.Select[tuple[S]]:
+    of_notice = sa.select(models.Notice.id).where(models.Notice.sha256 == sha256).scalar_subquery()
+    return query.where(models.Plan.notice_id == of_notice, models.Plan.telescopes == joined(telescopes))
 
 
 def record(

@@ -27,6 +27,8 @@ class Workspace:
     url: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    socket_url: str = ""
+    views: list[dict[str, Any]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     quiet_until: float = 0.0
@@ -109,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
     def body(self, raw: bytes) -> dict[str, Any] | None:
         kind = self.headers.get("Content-Type", "").split(";")[0]
         if kind == "application/json":
-            return json.loads(raw)
+            return json.loads(raw or b"{}")
         if kind == "application/x-www-form-urlencoded":
             return {key: values[0] for key, values in parse_qs(raw.decode(), strict_parsing=bool(raw)).items()}
         return None
@@ -127,6 +129,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def respond(state: Workspace, method: str, body: dict[str, Any] | None, headers: Any) -> dict[str, Any]:
+    if method == "apps.connections.open":
+        known = headers.get("Authorization", "").startswith("Bearer xapp-") and state.socket_url
+        return {"ok": True, "url": state.socket_url} if known else {"ok": False, "error": "invalid_auth"}
     if headers.get("Authorization") != f"Bearer {TOKEN}":
         return {"ok": False, "error": "invalid_auth"}
     if body is None:
@@ -138,6 +143,7 @@ def respond(state: Workspace, method: str, body: dict[str, Any] | None, headers:
         "chat.update": _update,
         "conversations.history": _history,
         "conversations.replies": _replies,
+        "views.open": _open_view,
         "files.getUploadURLExternal": _upload_url,
         "files.completeUploadExternal": _complete,
     }
@@ -166,11 +172,38 @@ def _context_fits(block: dict[str, Any]) -> bool:
     return 1 <= len(block["elements"]) <= 10 and all(entry["text"] for entry in block["elements"])
 
 
-LIMITS = {"header": _header_fits, "section": _section_fits, "context": _context_fits, "divider": lambda _: True}
+def _actions_fit(block: dict[str, Any]) -> bool:
+    return 1 <= len(block["elements"]) <= 25 and all(_button_fits(entry) for entry in block["elements"])
+
+
+def _button_fits(entry: dict[str, Any]) -> bool:
+    question = entry.get("confirm")
+    return (
+        1 <= len(entry["text"]["text"]) <= 75
+        and 1 <= len(entry["action_id"]) <= 255
+        and len(entry["value"]) <= 2000
+        and entry.get("style", "primary") in ("primary", "danger")
+        and (question is None or _question_fits(question))
+    )
+
+
+def _question_fits(question: dict[str, Any]) -> bool:
+    limits = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
+    return all(1 <= len(question[key]["text"]) <= limit for key, limit in limits.items())
+
+
+LIMITS = {
+    "header": _header_fits,
+    "section": _section_fits,
+    "context": _context_fits,
+    "actions": _actions_fit,
+    "divider": lambda _: True,
+}
 
 
 def _post(state: Workspace, body: dict[str, Any]) -> dict[str, Any]:
-    if body.get("channel") not in CHANNELS:
+    # a user's id stands for the direct message to that user
+    if body.get("channel") not in CHANNELS and not str(body.get("channel")).startswith("U"):
         return {"ok": False, "error": "channel_not_found"}
     if not body.get("text") and not body.get("blocks"):
         return {"ok": False, "error": "no_text"}
@@ -216,6 +249,14 @@ def _replies(state: Workspace, body: dict[str, Any]) -> dict[str, Any]:
 def _shown(message: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     hidden = () if str(body.get("include_all_metadata")) in ("1", "True", "true") else ("metadata",)
     return {key: value for key, value in message.items() if key not in hidden and value is not None}
+
+
+def _open_view(state: Workspace, body: dict[str, Any]) -> dict[str, Any]:
+    view = json.loads(body["view"]) if isinstance(body["view"], str) else body["view"]
+    if not body.get("trigger_id") or len(view["title"]["text"]) > 24 or not view["blocks"]:
+        return {"ok": False, "error": "invalid_arguments"}
+    state.views.append({"trigger_id": body["trigger_id"], **view})
+    return {"ok": True, "view": view}
 
 
 def _upload_url(state: Workspace, body: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,268 @@
+"""What a press of a button does, however it comes: over HTTP or Socket Mode.
+
+``Desk.take`` reads a press, checks who pressed, and leaves the work to a thread, so that Slack is answered at once. The
+work is one transaction of the registry, with the event locked, then the outbox: of two presses at once the second sees
+the first.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from deployments import slack_payloads
+from tasks import telescopes
+from tasks.errors import SirenError
+from tasks.io import announcements, blockkit, buttons, wording
+from tasks.io.blockkit import Rendered
+from tasks.io.messages import Knowledge
+from tasks.records import Alert
+from tasks.records.effects import Button, Claimed, EventHistory, EventState, Press, Pressed, Sent
+from tasks.registry import Registry, Session, actions, delivery, history, outbox
+from tasks.registry.store import now
+from tasks.science import positions
+
+log = logging.getLogger(__name__)
+
+PLANNING = frozenset({Button.RUN, Button.CHOOSE, Button.CANCEL})
+QUIET_S = 60.0
+"""A person who may not press is told so at most once in this time."""
+
+
+class Planner(Protocol):
+    """Makes and stops runs of ``plan``."""
+
+    def start(self, slug: str, telescopes: tuple[str, ...], *, key: str, asked_by: str) -> str:
+        """Make a run, or find the one made with the same key; raise ``Unavailable`` where trying later may help."""
+        ...
+
+    def stop(self, slug: str) -> int:
+        """Stop the runs of an event; return how many."""
+        ...
+
+
+class Voice(Protocol):
+    """Speaks with one person in Slack, best effort."""
+
+    def tell(self, user: str, text: str) -> None:
+        """Send a direct message."""
+        ...
+
+    def open(self, trigger: str, view: Mapping[str, Any]) -> None:
+        """Open a window."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staff:
+    """Who may press what, by user id."""
+
+    planners: frozenset[str]
+    reviewers: frozenset[str]
+
+    def may(self, press: Press) -> bool:
+        """Tell whether a person may press a button."""
+        return press.user in (self.planners if press.button in PLANNING else self.reviewers)
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """Takes presses of buttons.
+
+    Parameters
+    ----------
+    registry
+        Our record of events, messages and presses.
+    staff
+        Who may press what.
+    planner, voice
+        Do what lies outside; replaced in tests.
+    send
+        Sends one message of the outbox.
+    links
+        Returns an alert's public links.
+    """
+
+    registry: Registry
+    staff: Staff
+    planner: Planner
+    voice: Voice
+    send: Callable[[Claimed], Sent]
+    links: Callable[[Alert], Mapping[str, str]] = field(default=lambda _: {})
+    pace_s: float = 0.0
+    told: dict[str, float] = field(default_factory=dict)
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, thread_name_prefix="slack"))
+
+    def take(self, payload: Mapping[str, Any]) -> bool:
+        """Take a press; return whether it will be worked on. Nothing here waits for anything.
+
+        Raises
+        ------
+        UnusableData
+            Where the payload is no press of a button.
+        """
+        press = slack_payloads.read(payload)
+        if press is None:
+            return False
+        if not self.staff.may(press):
+            log.warning("%s may not press %s", press.user, press.button)
+            self._later(self._turn_away, press)
+            return False
+        self._later(self._work, press)
+        return True
+
+    def close(self) -> None:
+        """Finish what was taken."""
+        self.pool.shutdown()
+
+    def _later(self, work: Callable[[Press], None], press: Press) -> None:
+        self.pool.submit(work, press).add_done_callback(_report)
+
+    def _turn_away(self, press: Press) -> None:
+        if time.monotonic() - self.told.get(press.user, -QUIET_S) >= QUIET_S:
+            self.told[press.user] = time.monotonic()
+            self.voice.tell(press.user, "You are not on the list of people who may press this button.")
+
+    def _work(self, press: Press) -> None:
+        try:
+            self._do(press)
+        except SirenError as error:
+            log.warning("%s of %s: %s", press.button, press.user, error)
+            self.voice.tell(press.user, f"Your press of the button came to nothing: {error}")
+        delivery.drain_messages(self.registry, self.send, pace_s=self.pace_s)
+
+    def _do(self, press: Press) -> None:
+        with self.registry.begin() as session:
+            pressed = actions.record(session, press, now=now())
+            if pressed is None:
+                log.info("%s was pressed once and came twice", press.button)
+                return
+            if not pressed.slug:
+                actions.settle(session, pressed, "refused: unknown message")
+                words = "This message is not on record here: its buttons do nothing."
+            else:
+                words = self._act(session, press, pressed)
+        if words:
+            self.voice.tell(press.user, words)
+        else:
+            self._outside(press, pressed)
+
+    def _act(self, session: Session, press: Press, pressed: Pressed) -> str:
+        """Change the registry; return what the person is told instead, where nothing happens."""
+        known = history.of_event(session, pressed.slug)
+        name = wording.name(known.newest.alert.notice)
+        if known.state is EventState.RETRACTED:
+            return self._refuse(session, pressed, press, f"{name} was retracted")
+        if press.button is Button.RUN:
+            return self._ask(session, press, pressed, known)
+        if press.button is Button.CANCEL:
+            if not actions.cancel(session, pressed, by=press.user_name or press.user):
+                return self._refuse(session, pressed, press, f"{name} has no plan to cancel")
+            return self._say(session, press, pressed, "🚫 The plans were cancelled by")
+        if press.button is Button.CHOOSE:
+            actions.settle(session, pressed, "asked which telescopes")
+            return ""
+        return self._mark(session, press, pressed, name)
+
+    def _ask(self, session: Session, press: Press, pressed: Pressed, known: EventHistory) -> str:
+        name, chosen = wording.name(known.newest.alert.notice), chosen_telescopes(press, known)
+        if not chosen:
+            return self._refuse(session, pressed, press, f"no telescopes are chosen for {name}")
+        if why := actions.ask(session, pressed, chosen, now=now()):
+            return self._refuse(session, pressed, press, f"{name} {why} for {', '.join(chosen)}")
+        return self._say(session, press, pressed, f"⏳ Planning {name} for {', '.join(chosen)}, asked for by")
+
+    def _mark(self, session: Session, press: Press, pressed: Pressed, name: str) -> str:
+        if press.button is Button.REVIEW:
+            return self._say(session, press, pressed, "👀 Under review by")
+        muted = press.button is Button.MUTE
+        if not actions.mute(session, pressed, muted=muted):
+            return self._refuse(session, pressed, press, f"{name} is {'muted' if muted else 'not muted'} already")
+        return self._say(session, press, pressed, "🔕 Muted by" if muted else "🔔 Unmuted by")
+
+    def _say(self, session: Session, press: Press, pressed: Pressed, words: str) -> str:
+        """Tell the thread who did what, and bring the top message up to date."""
+        if press.button is not Button.RUN:
+            actions.settle(session, pressed, actions.DONE)
+        text = f"{words} {blockkit.mention(press.user)}"
+        line = Rendered(
+            text=f"{words} {press.user_name or press.user}",
+            blocks=blockkit.rendered("", [blockkit.section(text)]).blocks,
+        )
+        self._publish(session, pressed, line, key=f"action:{pressed.id}")
+        return ""
+
+    def _publish(self, session: Session, pressed: Pressed, words: Rendered, *, key: str) -> None:
+        known = self._knowledge(history.of_event(session, pressed.slug))
+        said = announcements.of_press(pressed.slug, words, known=known, audience=pressed.audience, key=key)
+        for message in said:
+            outbox.enqueue_message(session, message, now=now())
+
+    def _knowledge(self, known: EventHistory) -> Knowledge:
+        position = positions.best([entry.alert for entry in known.notices])
+        return announcements.knowledge(known, position=position, links=self.links(known.newest.alert))
+
+    def _refuse(self, session: Session, pressed: Pressed, press: Press, words: str) -> str:
+        actions.settle(session, pressed, f"refused: {words}")
+        return f"{words[0].upper()}{words[1:]}: {permalink(press)}"
+
+    def _outside(self, press: Press, pressed: Pressed) -> None:
+        """Do what lies outside the registry, after its transaction."""
+        if press.button is Button.CANCEL:
+            stopped = self.planner.stop(pressed.slug)
+            log.info("%s: %d runs of plan stopped", pressed.slug, stopped)
+        elif press.button is Button.CHOOSE:
+            self._open_window(press, pressed)
+        elif press.button is Button.RUN:
+            self._start(press, pressed)
+
+    def _start(self, press: Press, pressed: Pressed) -> None:
+        with self.registry.read() as session:
+            chosen = chosen_telescopes(press, history.of_event(session, pressed.slug))
+        try:
+            run = self.planner.start(
+                pressed.slug, chosen, key=f"press:{pressed.id}", asked_by=press.user_name or press.user
+            )
+        except SirenError as error:
+            with self.registry.begin() as session:
+                actions.settle(session, pressed, f"failed: {error}")
+                words = f"The plan could not be started: {error}. It can be run again."
+                line = blockkit.rendered(words, [blockkit.section(f"⚠️ {blockkit.escape(words)}")])
+                self._publish(session, pressed, line, key=f"action:{pressed.id}:failed")
+            raise
+        log.info("%s: run %s for %s", pressed.slug, run, press.user)
+
+    def _open_window(self, press: Press, pressed: Pressed) -> None:
+        with self.registry.read() as session:
+            known = history.of_event(session, pressed.slug)
+        view = buttons.window(
+            pressed.slug,
+            wording.name(known.newest.alert.notice),
+            known=telescopes.names(),
+            chosen=chosen_telescopes(press, known),
+            message=slack_payloads.address(press),
+        )
+        self.voice.open(press.trigger, view)
+
+
+def chosen_telescopes(press: Press, known: EventHistory) -> tuple[str, ...]:
+    """Return the telescopes of a window's answer that exist, else those of the event's decision."""
+    if press.telescopes:
+        return tuple(name for name in press.telescopes if name in telescopes.names())
+    decision = known.newest.decision
+    return decision.telescopes if decision else ()
+
+
+def permalink(press: Press) -> str:
+    """Return the address of the message under which a button was pressed."""
+    return f"https://slack.com/archives/{press.channel}/p{press.ts.replace('.', '')}"
+
+
+def _report(done: Future[None]) -> None:
+    """Log what nobody waits for."""
+    if error := done.exception():
+        log.error("a press of a button failed: %s", type(error).__name__, exc_info=error)
