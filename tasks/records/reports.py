@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tasks.records.nights import (
     Candidate,
     Difference,
     Inventory,
+    MasterQuality,
     Reduced,
     Rejected,
     Stack,
@@ -50,6 +52,11 @@ class StageTiming:
     done: int
     failed: int
     skipped: int = 0
+    p50_s: float = 0.0
+    """Median time of one item, in s."""
+
+    p95_s: float = 0.0
+    """Time that 95 of 100 items stay below, in s."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +75,7 @@ class StageResult:
     candidates: tuple[Candidate, ...] = ()
     tables: tuple[Path, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    masters: tuple[MasterQuality, ...] = ()
 
     def fields(self) -> tuple[tuple[Calibrated, ...], ...]:
         """Return the calibrated lights in batches of one object and filter, which share an astrometric solution."""
@@ -97,3 +105,6 @@ class NightReport:
     timings: tuple[StageTiming, ...]
     seconds: float
     page: Path | None = None
+    masters: tuple[MasterQuality, ...] = ()
+    qa: Mapping[str, int] = field(default_factory=dict)
+    """Bits of ``QaBit`` of the lights that have any, by the raw frame's name."""

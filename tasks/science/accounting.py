@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import date
 
-from tasks.records import NightReport, Rejected, Stage, StageResult, StageTiming
+from tasks.records import (
+    Calibrated,
+    Difference,
+    NightReport,
+    Reduced,
+    Rejected,
+    Stack,
+    Stage,
+    StageResult,
+    StageTiming,
+)
 
 UNKNOWN = "lost without a word: its task ended before it could say why"
 
@@ -56,6 +67,8 @@ def summarise(night: date, results: Sequence[StageResult], *, seconds: float) ->
         stacks=tuple(stack for each in results for stack in each.stacks),
         differences=tuple(difference for each in results for difference in each.differences),
         candidates=tuple(candidate for each in results for candidate in each.candidates),
+        masters=tuple(master for each in results for master in each.masters),
+        qa={light.frame.path.name: light.qa for each in results for light in each.calibrated if light.qa},
         timings=tuple(_timing(stage, results) for stage in Stage if any(each.stage is stage for each in results)),
         seconds=seconds,
     )
@@ -63,9 +76,21 @@ def summarise(night: date, results: Sequence[StageResult], *, seconds: float) ->
 
 def _timing(stage: Stage, results: Sequence[StageResult]) -> StageTiming:
     own = [each for each in results if each.stage is stage]
+    times = sorted(item.seconds for each in own for item in _items(each))
     return StageTiming(
         stage=stage,
         seconds=max(each.seconds for each in own),
         done=sum(each.done for each in own),
         failed=sum(len(each.rejected) for each in own),
+        p50_s=_quantile(times, 0.5),
+        p95_s=_quantile(times, 0.95),
     )
+
+
+def _items(result: StageResult) -> tuple[Calibrated | Reduced | Stack | Difference, ...]:
+    return (*result.calibrated, *result.reduced, *result.stacks, *result.differences)
+
+
+def _quantile(ordered: Sequence[float], part: float) -> float:
+    """Return the smallest value that at least a part of all values do not exceed; 0 where there are none."""
+    return round(ordered[max(0, math.ceil(part * len(ordered)) - 1)], 3) if ordered else 0.0

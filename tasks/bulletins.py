@@ -1,0 +1,51 @@
+"""What the observers are told of a night: messages for the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from prefect.context import FlowRunContext
+
+from tasks.io import night_messages
+from tasks.io.blockkit import Rendered
+from tasks.records import Audience, NightFolder, NightReport
+from tasks.records.effects import Outgoing
+
+
+def started(night: date, folders: Sequence[NightFolder]) -> tuple[Outgoing, ...]:
+    """Open the night's thread, where that is new, and say in it that a run began."""
+    units = tuple(dict.fromkeys(each.unit for each in folders))
+    files = sum(1 for each in folders for path in each.folder.iterdir() if path.is_file())
+    words = night_messages.started(units, files, [each.unit for each in folders if each.too])
+    opening = _message(night, "night", night_messages.opening(night), key=night.isoformat(), mode="top")
+    return opening, _message(night, "started", words)
+
+
+def finished(made: NightReport) -> tuple[Outgoing, ...]:
+    """Say how a run ended."""
+    return (_message(made.night, "finished", night_messages.finished(made), broadcast=True),)
+
+
+def failed(night: date, folders: Sequence[NightFolder], reason: str) -> tuple[Outgoing, ...]:
+    """Say that a run failed, and why."""
+    units = tuple(dict.fromkeys(each.unit for each in folders))
+    return (_message(night, "failed", night_messages.failed(units, reason), broadcast=True),)
+
+
+def _message(
+    night: date, kind: str, words: Rendered, *, key: str = "", mode: str = "reply", broadcast: bool = False
+) -> Outgoing:
+    """Make a message that a retry of the same run does not repeat."""
+    context = FlowRunContext.get()
+    run = str(context.flow_run.id) if context and context.flow_run else "no run"
+    return Outgoing(
+        subject=f"night:{night.isoformat()}",
+        kind=kind,
+        key=key or run,
+        audience=Audience.OPERATORS,
+        mode=mode,
+        text=words.text,
+        blocks=words.blocks,
+        broadcast=broadcast,
+    )

@@ -1,0 +1,121 @@
+"""A night's plain tables: the stages' log, the frames' log, dumps of headers, an index of products."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from astropy.io import fits
+
+from tasks.records import Difference, NightReport, Photometry, Reduced, Rejected, Stack, Stage, StageResult
+
+SUMMARY = ("process", "status", "time [s]", "done", "failed", "skipped", "p50 [s]", "p95 [s]")
+FRAMES = (
+    "image",
+    "object",
+    "filter",
+    "exptime",
+    "data_reduction",
+    "astrometry",
+    "photometry",
+    "stack",
+    "subtraction",
+    "qaflag",
+    "reason",
+)
+
+
+def summary_log(report: NightReport) -> str:
+    """Write a row per stage; its status is true where nothing failed."""
+    rows = [
+        (
+            each.stage,
+            each.failed == 0,
+            f"{each.seconds:.3f}",
+            each.done,
+            each.failed,
+            each.skipped,
+            f"{each.p50_s:.3f}",
+            f"{each.p95_s:.3f}",
+        )
+        for each in report.timings
+    ]
+    return _table(SUMMARY, rows)
+
+
+def frames_log(results: Sequence[StageResult]) -> str:
+    """Write a row per light: how far it came, with which flags, and why no further."""
+    reduced = {each.frame.path: each for result in results for each in result.reduced}
+    stacked = {path: stack.image for result in results for stack in result.stacks for path in stack.inputs}
+    searched = {each.stack.image for result in results for each in result.differences}
+    lost = {each.name: each for result in results for each in result.rejected}
+    rows = []
+    for light in sorted((each for result in results for each in result.calibrated), key=lambda x: str(x.frame.path)):
+        frame, done = light.frame, reduced.get(light.frame.path)
+        stack = stacked.get(done.image) if done else None
+        ways = (True, done is not None, done is not None, stack is not None, stack in searched)
+        reason = lost[frame.path.name].reason if frame.path.name in lost else ""
+        facts = (frame.path.name, frame.object, frame.filter, f"{frame.exposure_s:g}")
+        rows.append((*facts, *ways, light.qa, " ".join(reason.split())))
+    names = {row[0] for row in rows}
+    rows += [
+        _lost_row(each) for name, each in sorted(lost.items()) if each.stage == Stage.CALIBRATE and name not in names
+    ]
+    return _table(FRAMES, rows)
+
+
+def header_dump(image: Path) -> str:
+    """Return the cards of an image as text, one in a line."""
+    text: str = fits.getheader(image).tostring(sep="\n", endcard=True, padding=False)
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def header_of(image: Path) -> Path:
+    """Return the place of an image's dump, in the folder ``header`` beside it."""
+    return image.parent / "header" / (image.name.removesuffix(".fits") + ".head")
+
+
+def indexes(report: NightReport) -> dict[Path, str]:
+    """Return an index of the night's products for each object, unit and filter, by its place beside them."""
+    groups: dict[Path, dict[str, Any]] = {}
+    for word, products in (("singles", report.reduced), ("stacks", report.stacks), ("differences", report.differences)):
+        for each in products:
+            place = each.image.parent / "index" / f"{report.night.isoformat()}.json"
+            groups.setdefault(place, {"night": report.night.isoformat()}).setdefault(word, []).append(_entry(each))
+    return {place: json.dumps(content, indent=1, sort_keys=True) + "\n" for place, content in sorted(groups.items())}
+
+
+def _entry(each: Reduced | Stack | Difference) -> dict[str, Any]:
+    files = {word: getattr(each, word).name for word in ("image", "variance", "mask")}
+    if isinstance(each, Difference):
+        return {**files, "stack": each.stack.image.name, "reference": each.reference.name, "engine": each.engine}
+    if isinstance(each, Reduced):
+        when = {"date_obs": each.frame.date_obs.isoformat(), "exposure_s": each.frame.exposure_s}
+        return {**files, **when, "raw": each.frame.path.name, **_measured(each.photometry)}
+    when = {"date_obs": each.date_obs.isoformat(), "exposure_s": each.exposure_s}
+    return {**files, **when, "inputs": [path.name for path in each.inputs], **_measured(each.photometry)}
+
+
+def _measured(photometry: Photometry) -> dict[str, Any]:
+    return {
+        "catalogue": f"{photometry.catalogue.parent.name}/{photometry.catalogue.name}",
+        "seeing_arcsec": round(photometry.seeing_arcsec, 3),
+        "zero_point_mag": round(photometry.zero_point_mag["AUTO"], 4),
+        "depth5_mag": round(photometry.depth5_mag["1"], 3),
+    }
+
+
+def _lost_row(each: Rejected) -> tuple[Any, ...]:
+    return (each.name, "", "", "", *(False,) * 5, "", " ".join(each.reason.split()))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()

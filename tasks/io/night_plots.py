@@ -1,0 +1,116 @@
+"""Plots of a night against time, as SVG that stands in its page: seeing, zero point, depth, by unit and filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from html import escape
+
+from tasks.records import NightReport, Reduced
+
+WIDTH, HEIGHT = 760, 220
+LEFT, RIGHT, TOP, BOTTOM = 56, 150, 26, 30
+# Okabe and Ito's colours, which the colour-blind can tell apart
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
+MOST_SERIES = 12
+TICKS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Values of one unit and filter against time."""
+
+    name: str
+    points: tuple[tuple[datetime, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scale:
+    """From a value to a place on the page."""
+
+    low: float
+    high: float
+    first: float
+    last: float
+
+    def place(self, value: float) -> float:
+        span = self.high - self.low or 1.0
+        return self.first + (value - self.low) / span * (self.last - self.first)
+
+
+def night_plots(report: NightReport) -> tuple[str, ...]:
+    """Draw seeing, zero point and depth of all reduced frames against time; nothing where there is none."""
+    if not report.reduced:
+        return ()
+    return (
+        draw("seeing", "arcsec", _series(report, lambda each: each.photometry.seeing_arcsec)),
+        draw("zero point", "mag", _series(report, lambda each: each.photometry.zero_point_mag["AUTO"])),
+        draw("5 sigma depth", "mag", _series(report, lambda each: each.photometry.depth5_mag["1"])),
+    )
+
+
+def draw(title: str, unit: str, series: Sequence[Series]) -> str:
+    """Draw series of values against time as one SVG element; every point says what it is when pointed at."""
+    times = [moment.timestamp() for each in series for moment, _ in each.points]
+    values = [value for each in series for _, value in each.points]
+    margin = 0.08 * ((max(values) - min(values)) or 1.0)
+    across = _Scale(low=min(times), high=max(times), first=LEFT, last=WIDTH - RIGHT)
+    down = _Scale(low=min(values) - margin, high=max(values) + margin, first=HEIGHT - BOTTOM, last=TOP)
+    words = escape(f"{title} [{unit}] against time (UTC)")
+    parts = [
+        (
+            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}" xmlns="http://www.w3.org/2000/svg" '
+            'style="width:100%;height:auto;font:11px sans-serif" fill="currentColor">'
+        ),
+        f'<text x="{LEFT}" y="15" font-weight="bold">{escape(title)} [{escape(unit)}]</text>',
+        *_axes(across, down),
+        *(part for number, each in enumerate(series[:MOST_SERIES]) for part in _points(each, number, across, down)),
+        "</svg>",
+    ]
+    return "".join(parts)
+
+
+def _series(report: NightReport, value: Callable[[Reduced], float]) -> list[Series]:
+    groups: dict[str, list[Reduced]] = {}
+    for each in report.reduced:
+        groups.setdefault(f"{each.frame.unit} {each.frame.filter}", []).append(each)
+    return [
+        Series(
+            name=name,
+            points=tuple(
+                (each.frame.date_obs, value(each)) for each in sorted(group, key=lambda each: each.frame.date_obs)
+            ),
+        )
+        for name, group in sorted(groups.items())
+    ]
+
+
+def _axes(across: _Scale, down: _Scale) -> list[str]:
+    parts = [
+        f'<path d="M{LEFT},{TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" fill="none" stroke="currentColor" opacity="0.5"/>'
+    ]
+    for step in range(TICKS + 1):
+        value = down.low + step / TICKS * (down.high - down.low)
+        y = down.place(value)
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2f}</text>')
+        moment = datetime.fromtimestamp(across.low, UTC) + timedelta(seconds=step / TICKS * (across.high - across.low))
+        x = across.place(moment.timestamp())
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 10}" text-anchor="middle">{moment:%H:%M}</text>')
+    return parts
+
+
+def _points(series: Series, number: int, across: _Scale, down: _Scale) -> list[str]:
+    colour = COLOURS[number % len(COLOURS)]
+    y = TOP + 8 + 15 * number
+    parts = [
+        (
+            f'<circle cx="{WIDTH - RIGHT + 16}" cy="{y - 4}" r="4" fill="{colour}"/>'
+            f'<text x="{WIDTH - RIGHT + 26}" y="{y}">{escape(series.name)}</text>'
+        )
+    ]
+    for moment, value in series.points:
+        x, place = across.place(moment.timestamp()), down.place(value)
+        words = escape(f"{series.name} {moment:%H:%M:%S} {value:.3f}")
+        parts.append(f'<circle cx="{x:.1f}" cy="{place:.1f}" r="3" fill="{colour}"><title>{words}</title></circle>')
+    return parts

@@ -1,0 +1,145 @@
+"""A night's page, plots, logs and messages say what the report says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import records as make
+
+from tasks import archiving
+from tasks.io import frames, night_logs, night_messages, night_pages, night_plots
+from tasks.records import MasterQuality, QaBit, Rejected, Stage, StageResult
+from tasks.science import accounting
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def borrowed():
+    return MasterQuality(
+        unit="7DT01",
+        kind="flat",
+        label="r",
+        file=Path("/m/20260110-nr.fits"),
+        status="borrowed",
+        age_days=5,
+        figures={"QASIGMA": 0.05},
+        faults=("flat noise 0.050 (allowed: 0.04)",),
+    )
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Three lights of two bands, one with a borrowed flat; a fourth lost to <clouds>."""
+    made = []
+    for number, band in enumerate("rri"):
+        moment = make.START + timedelta(minutes=number)
+        light = make.frame(f"{number}.fits", filter=band, date_obs=moment)
+        image = tmp_path / "T00001" / band / f"calib_{number}.fits"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        frames.write_image(image, np.ones((4, 5), np.float32), {"OBJECT": "T00001", "QAFLAG": number})
+        made.append(replace(make.reduced(light), image=image, seconds=float(number + 1)))
+    lights = tuple(
+        replace(make.calibrated(each.frame), qa=QaBit.FLAT_BORROWED if n == 0 else 0) for n, each in enumerate(made)
+    )
+    stack = replace(
+        make.stack(), image=tmp_path / "T00001" / "r" / "stack.com.fits", inputs=(made[0].image, made[1].image)
+    )
+    frames.write_image(stack.image, np.ones((4, 5), np.float32), {})
+    lost = Rejected(name="lost.fits", stage="calibrate", reason="<clouds>", unit="7DT01")
+    common = {"unit": "7DT01", "night": make.NIGHT, "seconds": 4.0}
+    return (
+        StageResult(stage=Stage.CALIBRATE, calibrated=lights, rejected=(lost,), masters=(borrowed(),), **common),
+        StageResult(stage=Stage.REDUCE, reduced=tuple(made), **common),
+        StageResult(stage=Stage.STACK, stacks=(stack,), **common),
+    )
+
+
+@pytest.fixture
+def report(results, tmp_path):
+    return replace(accounting.summarise(make.NIGHT, results, seconds=60.0), page=tmp_path / "page" / "index.html")
+
+
+def test_timings_have_quantiles_per_item(report):
+    [reduce] = [each for each in report.timings if each.stage == "reduce"]
+    assert (reduce.p50_s, reduce.p95_s) == (2.0, 3.0)
+
+
+def test_plots_show_each_frame_once_by_unit_and_band_and_are_well_formed(report):
+    plots = night_plots.night_plots(report)
+    assert len(plots) == 3
+    for plot in plots:
+        root = ET.fromstring(plot)
+        titles = [each.text for each in root.iter(f"{SVG}title")]
+        assert [each.rsplit(" ", 1)[0] for each in titles] == [
+            "7DT01 i 04:36:13",
+            "7DT01 r 04:34:13",
+            "7DT01 r 04:35:13",
+        ]
+    places = [float(each.get("cx")) for each in ET.fromstring(plots[0]).iter(f"{SVG}circle") if len(each)]
+    assert places[0] > places[2] > places[1]
+
+
+def test_a_night_without_frames_has_no_plots(report):
+    assert night_plots.night_plots(replace(report, reduced=())) == ()
+
+
+def test_the_page_names_losses_borrowed_masters_and_flags_and_escapes_them(report, tmp_path):
+    picture = tmp_path / "p.png"
+    night_pages.draw_preview(report.stacks[0].image, picture)
+    page = night_pages.render(report, {stack.image: picture for stack in report.stacks})
+    assert "&lt;clouds&gt;" in page
+    assert "<clouds>" not in page
+    assert "20260110-nr.fits" in page
+    assert "reduced; flat borrowed" in page
+    assert page.count("<svg") == 3
+
+
+def test_every_light_has_a_row_that_tells_how_far_it_came(results):
+    rows = list(csv.DictReader(night_logs.frames_log(results).splitlines()))
+    ways = {row["image"]: (row["data_reduction"], row["photometry"], row["stack"], row["subtraction"]) for row in rows}
+    assert ways == {
+        "0.fits": ("True", "True", "True", "False"),
+        "1.fits": ("True", "True", "True", "False"),
+        "2.fits": ("True", "True", "False", "False"),
+        "lost.fits": ("False", "False", "False", "False"),
+    }
+    assert rows[0]["qaflag"] == str(QaBit.FLAT_BORROWED.value)
+    assert rows[-1]["reason"] == "<clouds>"
+
+
+def test_the_stages_log_has_a_row_per_stage(report):
+    rows = list(csv.DictReader(night_logs.summary_log(report).splitlines()))
+    assert [(row["process"], row["status"], row["done"]) for row in rows] == [
+        ("calibrate", "False", "3"),
+        ("reduce", "True", "3"),
+        ("stack", "True", "1"),
+    ]
+
+
+def test_headers_are_dumped_and_products_indexed_and_a_second_time_nothing_is_written(report, results):
+    assert archiving.file_night.fn(report, results) == 8
+    assert archiving.file_night.fn(report, results) == 0
+    first = report.reduced[0].image
+    cards = (first.parent / "header" / "calib_0.head").read_text().splitlines()
+    assert "QAFLAG  =                    0" in cards
+    assert cards[-1] == "END"
+    index = json.loads((first.parent / "index" / "2026-01-15.json").read_text())
+    assert [each["raw"] for each in index["singles"]] == ["0.fits", "1.fits"]
+    assert index["stacks"][0]["inputs"] == ["calib_0.fits", "calib_1.fits"]
+
+
+def test_messages_tell_what_matters_and_mention_nobody(report):
+    done = night_messages.finished(report)
+    assert done.text.startswith("7DT01: 3 frames reduced, 1 left out, 1 stacks")
+    blocks = json.dumps(json.loads(done.blocks))
+    assert "flat r: borrowed, 5 d old" in blocks
+    assert "&lt;clouds&gt;" in blocks
+    assert "<!channel>" not in night_messages.failed(["7DT01"], "<!channel> broke").blocks
+    assert "target of opportunity: 7DT02" in night_messages.started(["7DT01", "7DT02"], 12, ["7DT02"]).text
