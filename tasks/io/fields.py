@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import pybase64
+
 from tasks import naming
 from tasks.errors import UnusableData
 
@@ -67,7 +69,7 @@ def decode_map(text: str) -> bytes:
         If the text is not base64, or not of a FITS file.
     """
     try:
-        content = binascii.a2b_base64(text, strict_mode=True)
+        content = pybase64.b64decode(text, validate=True)
     except ValueError:
         content = _decode_wrapped(text)
     if not content.startswith(FITS_STARTS):

@@ -12,6 +12,8 @@ import math
 from pathlib import Path
 from typing import Any, NoReturn
 
+import orjson
+
 from tasks.errors import UnusableData
 from tasks.io import gcn_json, lvk, voevents
 from tasks.io.fields import Fields
@@ -74,7 +76,7 @@ def load_json(payload: bytes) -> dict[str, Any]:
         If it is not JSON in UTF-8, not an object, nested too deeply, or holds a number that is not finite.
     """
     try:
-        document = json.loads(payload.decode("utf-8"), parse_constant=_refuse_constant)
+        document = _parse_strictly(payload)
     except RecursionError as error:
         raise UnusableData(f"JSON nested deeper than {DEPTH_LIMIT} levels") from error
     except ValueError as error:
@@ -83,6 +85,14 @@ def load_json(payload: bytes) -> dict[str, Any]:
         raise UnusableData(f"JSON of type {type(document).__name__}, expected an object")
     _check(document)
     return document
+
+
+def _parse_strictly(payload: bytes) -> Any:
+    """Read JSON quickly; what the quick reader refuses, lone surrogates among others, the patient one decides."""
+    try:
+        return orjson.loads(payload)
+    except ValueError:
+        return json.loads(payload.decode("utf-8"), parse_constant=_refuse_constant)
 
 
 def _refuse_constant(word: str) -> NoReturn:

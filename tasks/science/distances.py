@@ -7,7 +7,7 @@ I_0 = Phi(x) and I_1 = mu I_0 + sigma phi(x).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ STEPS_LIMIT = 60
 LAST_STEP = 0.01
 """Newton's method ends with a step smaller than this fraction; what is left is about its square."""
 
+FAR_SIGMA = 15.0
+"""No probability worth counting lies this many sigma beyond mu, whatever r² does to it."""
+
 SAMPLE = 1000
 """About how many rows give the first estimate of the quantiles."""
 
@@ -45,10 +48,6 @@ class Distance:
     p05_mpc: float
     p95_mpc: float
 
-    def with_mean(self, mean_mpc: float, std_mpc: float) -> Distance:
-        """Return the same quantiles with another mean and standard deviation."""
-        return replace(self, mean_mpc=mean_mpc, std_mpc=std_mpc)
-
 
 def moments(mu: Floats, sigma: Floats) -> tuple[Floats, Floats]:
     """Return the mean of r and of r² of each pixel's distance, in Mpc and Mpc²; mu finite, sigma positive."""
@@ -57,8 +56,16 @@ def moments(mu: Floats, sigma: Floats) -> tuple[Floats, Floats]:
     return integrals[3] / integrals[2] * sigma, integrals[4] / integrals[2] * sigma**2
 
 
-def marginal(skymap: SkyMap) -> Distance | None:
-    """Return the distance over the whole sky, each pixel with its probability; None where no pixel has a distance."""
+def marginal(skymap: SkyMap, *, stated: tuple[float, float] | None = None) -> Distance | None:
+    """Return the distance over the whole sky, each pixel with its probability; None where no pixel has a distance.
+
+    Parameters
+    ----------
+    skymap
+        Map with or without distances.
+    stated
+        Mean and standard deviation in Mpc where they are known; else they are worked out from the pixels.
+    """
     if skymap.distmu is None or skymap.distsigma is None:
         return None
     weight = skymap.density * healpix.PIXEL_SR[skymap.order]
@@ -67,11 +74,15 @@ def marginal(skymap: SkyMap) -> Distance | None:
         return None
     weight = weight[known] / weight[known].sum()
     mu, sigma = _tamed(skymap.distmu[known], skymap.distsigma[known])
-    mean, second = (float((weight * moment).sum()) for moment in moments(mu, sigma))
-    std = float(np.sqrt(max(second - mean**2, 0.0)))
+    mean, std = stated or _mean_and_std(mu, sigma, weight)
     bright = np.flatnonzero(weight > NEGLECTED / weight.size)
     p05, median, p95 = _quantiles(mu[bright], sigma[bright], weight[bright], mean=mean, std=std)
     return Distance(mean_mpc=mean, std_mpc=std, median_mpc=float(median), p05_mpc=float(p05), p95_mpc=float(p95))
+
+
+def _mean_and_std(mu: Floats, sigma: Floats, weight: Floats) -> tuple[float, float]:
+    mean, second = (float((weight * moment).sum()) for moment in moments(mu, sigma))
+    return mean, float(np.sqrt(max(second - mean**2, 0.0)))
 
 
 def _tamed(mu: Floats, sigma: Floats) -> tuple[Floats, Floats]:
@@ -96,8 +107,9 @@ def _integrals(x: Floats, highest: int) -> list[Floats]:
 
 def _quantiles(mu: Floats, sigma: Floats, weight: Floats, *, mean: float, std: float) -> Floats:
     """Return the three quantiles: of a sample of the rows first, which leaves one step or two for all rows."""
-    guess = np.maximum(mean + std * special.ndtri(QUANTILES), 0.1 * mean)
-    highest = mean + 10 * std + 1e-3
+    # bounds come from the pixels: a header may say anything
+    highest = float((np.maximum(mu, 0.0) + FAR_SIGMA * sigma).max())
+    guess = np.clip(mean + std * special.ndtri(QUANTILES), max(0.1 * mean, 1e-3 * highest), highest)
     sample = slice(None, None, max(1, mu.size // SAMPLE))
     start = _solve(mu[sample], sigma[sample], weight[sample], guess=guess, highest=highest)
     return _solve(mu, sigma, weight, guess=start, highest=highest)

@@ -101,10 +101,9 @@ def _mean(values: Floats) -> float:
 
 def distance_of(skymap: SkyMap) -> distances.Distance | None:
     """Return the distance: mean and std of the header where it has both, else of the marginal; None without any."""
-    marginal = distances.marginal(skymap)
-    if marginal is None or skymap.distance_mpc is None or skymap.distance_std_mpc is None:
-        return marginal
-    return marginal.with_mean(skymap.distance_mpc, skymap.distance_std_mpc)
+    header = skymap.distance_mpc, skymap.distance_std_mpc
+    stated = None if header[0] is None or header[1] is None else (header[0], header[1])
+    return distances.marginal(skymap, stated=stated)
 
 
 def summary(skymap: SkyMap, role: MapRole, *, path: Path | None = None) -> SkyMapSummary:
