@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,16 @@ from astropy.wcs import WCS, FITSFixedWarning
 from tasks import naming
 from tasks.errors import UnusableData
 from tasks.io import frames
-from tasks.io.frames import Header, Image
+from tasks.io.frames import Header, Image, Value
 
 log = logging.getLogger(__name__)
+
+# of a header from anywhere, no other card reaches the library, which has crashed on some
+WCS_CARD = re.compile(
+    r"NAXIS[12]?|(CTYPE|CRVAL|CRPIX|CUNIT|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d{1,2}"
+    r"|LONPOLE|LATPOLE|WCSAXES|RADESYS|RADECSYS|EQUINOX|[AB]P?_(ORDER|\d_\d)"
+)
+LARGEST_SIP_ORDER = 9
 
 # GAIN may be a camera's setting (0, 2750) instead of e-/ADU
 LARGEST_GAIN = 100.0
@@ -88,9 +96,7 @@ def celestial(header: Header) -> WCS | None:
     """Return a header's celestial WCS, or None where it has none that can be used."""
     if "CTYPE1" not in header or "CTYPE2" not in header:
         return None
-    cards = fits.Header(
-        [(key, value) for key, value in header.items() if not isinstance(value, str) or value.isascii()]
-    )
+    cards = fits.Header([(key, value) for key, value in header.items() if _belongs(key, value)])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FITSFixedWarning)
@@ -100,6 +106,13 @@ def celestial(header: Header) -> WCS | None:
         log.warning("a WCS that cannot be used: %s", str(error).strip().splitlines()[-1:])
         return None
     return wcs if usable else None
+
+
+def _belongs(key: str, value: Value) -> bool:
+    """Tell whether a card is one that describes a celestial WCS, within the orders that exist."""
+    if key.endswith("_ORDER") and not (isinstance(value, int) and 0 <= value <= LARGEST_SIP_ORDER):
+        return False
+    return bool(WCS_CARD.fullmatch(key)) and (not isinstance(value, str) or value.isascii())
 
 
 def _gain(header: Header) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,9 @@ from tasks.science.arrays import MAD_TO_SIGMA
 from tasks.science.headers import Header
 from tasks.science.matching import Floats
 
+SOLUTION_CARD = re.compile(
+    r"NAXIS[12]?|(CTYPE|CRVAL|CRPIX|CUNIT)[12]|CD[12]_[12]|PV[12]_\d{1,2}|LONPOLE|LATPOLE|RADESYS|EQUINOX"
+)
 MATCH_ARCSEC = 2.0
 CLIP_SIGMA = 4.0
 # enough stars for any frame; fewer are enough where this part of what could match did
@@ -184,10 +188,11 @@ def solution_cards(solution: fits.Header) -> Header:
 
 
 def wcs_of(cards: Mapping[str, Any]) -> WCS:
-    """Return the WCS of cards."""
+    """Return the WCS of cards; those that are no part of a solution of ours never reach the library."""
     header = fits.Header()
     for key, value in cards.items():
-        header[key] = value
+        if SOLUTION_CARD.fullmatch(key):
+            header[key] = value
     return WCS(header, naxis=2)
 
 

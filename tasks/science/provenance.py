@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,12 @@ MOST_INPUTS = 999
 # characters of a text that fit one card
 CARD_TEXT = 68
 # cards of the raw array that do not hold for the calibrated one
+# a raw frame's own WCS is nobody's business: programs written in C would parse it, and ours is found anew
+WCS_CARD = re.compile(
+    r"(CTYPE|CRVAL|CRPIX|CUNIT|CDELT|CROTA|CRDER|CSYER|CNAME)\d+[A-Z]?|(CD|PC|PV|PS|DP|DQ)\d+_\d+[A-Z]?"
+    r"|(LONPOLE|LATPOLE|WCSAXES|WCSNAME|RADESYS|EQUINOX|SPECSYS)[A-Z]?|RADECSYS|EPOCH"
+    r"|[AB]P?_(ORDER|DMAX|\d_\d)|(PROJP|PV|TR)\d+.*|(CPDIS|CQDIS|CPERR|CQERR|DVERR)\d+.*"
+)
 RAW_ONLY = ("BZERO", "BSCALE", "PEDESTAL", "CBLACK", "CWHITE", "DATAMIN", "DATAMAX")
 
 
@@ -142,4 +149,4 @@ def _times(moment: datetime) -> Header:
 
 
 def _without_raw(header: Mapping[str, headers.Value]) -> Header:
-    return {key: value for key, value in header.items() if key not in RAW_ONLY}
+    return {key: value for key, value in header.items() if key not in RAW_ONLY and not WCS_CARD.fullmatch(key)}
