@@ -73,13 +73,21 @@ def locate(
 
 
 def reduce(
-    place: NightPlace, *, out: Path, until: str = Stage.SEARCH, force: tuple[str, ...] = (), slots: tuple[int, int]
+    place: NightPlace,
+    *,
+    out: Path,
+    until: str = Stage.SEARCH,
+    force: tuple[str, ...] = (),
+    objects: tuple[str, ...] = (),
+    slots: tuple[int, int],
 ) -> NightReport:
-    """Run the flow ``night`` and return its report."""
+    """Run the flow ``night`` and return its report; its messages are kept beside the products."""
     with private.prefect(out / STATE):
         private.place(place.places, cpu_slots=slots[0], gpu_slots=slots[1])
         stages = tuple(Stage(name) for name in force)
-        return night_flow(place.night, place.units, until=Stage(until), force=stages)
+        return night_flow(
+            place.night, place.units, objects=objects, until=Stage(until), force=stages, registry="", slack=""
+        )
 
 
 def facts(report: NightReport) -> dict[str, Any]:

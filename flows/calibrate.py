@@ -16,6 +16,7 @@ def calibrate(
     night: date,
     units: tuple[str, ...] = (),
     *,
+    objects: tuple[str, ...] = (),
     options: CalibrateOptions = CalibrateOptions(),
     observatory: str = "observatory",
 ) -> tuple[StageResult, ...]:
@@ -24,14 +25,16 @@ def calibrate(
     Args:
         night: Date of the evening.
         units: Units to calibrate; none means all that have frames of the night.
+        objects: Objects or tiles (``T00123`` or 123) to take; none means all.
         options: How masters are combined and lights calibrated.
         observatory: Name of the block with the observatory's places.
     """
     places = observing.places(observatory)
     folders = observing.night_folders(places.raw_root, night, units)
 
-    taken = [inventory.take_inventory.submit(each.folder, each.unit, night) for each in folders]
-    inventories, no_inventory = runtime.gather(taken, stage=Stage.CALIBRATE)
+    taken = [inventory.take_inventory.submit(each.folder, each.unit, night, options, objects) for each in folders]
+    found, no_inventory = runtime.gather(taken, stage=Stage.CALIBRATE)
+    inventories = inventory.join(found)
     housekeeping.check_space(inventories, places.product_root)
 
     masters = {each: mastering.make_masters.submit(each, places.product_root, options) for each in inventories}
@@ -45,4 +48,4 @@ def calibrate(
     made, no_masters = runtime.gather(masters.values(), stage=Stage.CALIBRATE)
 
     failures = (*no_inventory, *no_masters, *no_batch)
-    return reporting.conclude_calibration(night, places.product_root, inventories, made, batches, failures)
+    return reporting.conclude_calibration(night, places.product_root, inventories, made, batches, failures, objects)

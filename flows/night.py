@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from prefect import Flow, flow
@@ -11,9 +12,13 @@ from flows.calibrate import calibrate
 from flows.reduce import reduce
 from flows.search import search
 from flows.stack import stack
-from tasks import housekeeping, observing, reporting, runtime
+from tasks import archiving, bulletins, housekeeping, journal, observing, publishing, reporting, runtime
 from tasks.options import CalibrateOptions, NightOptions, ReduceOptions, SearchOptions, StackOptions
 from tasks.records import NightReport, Stage, StageResult
+from tasks.records.effects import Outgoing
+
+# a Slack that is away is not waited for longer than this; the outbox is sent again by the next run
+PATIENCE_S = 5.0
 
 
 @flow(name="night", flow_run_name="night-{night}", on_cancellation=[housekeeping.cancel])
@@ -21,6 +26,7 @@ def night(
     night: date,
     units: tuple[str, ...] = (),
     *,
+    objects: tuple[str, ...] = (),
     until: Stage = Stage.SEARCH,
     force: tuple[Stage, ...] = (),
     calibration: CalibrateOptions = CalibrateOptions(),
@@ -29,6 +35,8 @@ def night(
     searching: SearchOptions = SearchOptions(),
     observatory: str = "observatory",
     cluster: str = "cluster",
+    registry: str = "registry",
+    slack: str = "slack",
 ) -> NightReport:
     """Reduce a night: calibrate, reduce, stack, search, report.
 
@@ -37,6 +45,7 @@ def night(
     Args:
         night: Date of the evening.
         units: Units to reduce; none means all that have frames of the night.
+        objects: Objects or tiles (``T00123`` or 123) to reduce; none means all.
         until: Last stage to run.
         force: Stages to run anew even where their products are intact.
         calibration: How masters are combined and lights calibrated.
@@ -45,15 +54,22 @@ def night(
         searching: How references are subtracted and what counts as a detection.
         observatory: Name of the block with the observatory's places.
         cluster: Name of the block with the Dask cluster.
+        registry: Name of the block with the registry; where it is empty, a file beside the products.
+        slack: Name of the block with the Slack workspace; where it is empty, a folder beside the products.
     """
     places = observing.places(observatory)
     folders = observing.night_folders(places.raw_root, night, units)
+    root = places.product_root
     options = NightOptions(
-        until=until, calibration=calibration, reduction=reduction, stacking=stacking, searching=searching
+        until=until,
+        objects=objects,
+        calibration=calibration,
+        reduction=reduction,
+        stacking=stacking,
+        searching=searching,
     )
     if (known := reporting.recall_night(night, places, folders, options, force)) is not None:
         return known
-    reporting.forget(night, places.product_root, folders, force)
 
     stages: dict[Stage, tuple[Flow[..., tuple[StageResult, ...]], Any]] = {
         Stage.CALIBRATE: (calibrate, calibration),
@@ -62,12 +78,34 @@ def night(
         Stage.SEARCH: (search, searching),
     }
     results: list[StageResult] = []
-    alone = housekeeping.alone(night, places.product_root, folders)
-    with alone, runtime.cluster(observing.slots(cluster)) as address:
-        for stage in until.and_before():
-            reporting.progress(night, stage, until)
-            run, chosen = stages[stage]
-            staged = run.with_options(task_runner=runtime.runner_for(address))
-            results += staged(night, units, options=chosen, observatory=observatory)
+    with housekeeping.alone(night, root, folders):
+        journal.begin(night, root, folders)
+        _tell(bulletins.started(night, folders), root, registry, slack)
+        reporting.forget(night, root, folders, force, objects)
+        try:
+            with runtime.cluster(observing.slots(cluster)) as address:
+                for stage in until.and_before():
+                    reporting.progress(night, stage, until)
+                    run, chosen = stages[stage]
+                    staged = run.with_options(task_runner=runtime.runner_for(address))
+                    results += staged(night, units, objects=objects, options=chosen, observatory=observatory)
 
-    return reporting.report(night, places, folders, options, tuple(results))
+            made = reporting.report(night, places, folders, options, tuple(results))
+            archiving.file_night(made, tuple(results))
+        except Exception as error:
+            journal.fail(night, root, folders, str(error))
+            _tell(bulletins.failed(night, folders, str(error)), root, registry, slack)
+            raise
+
+        journal.end(night, root, folders, made)
+        _tell(bulletins.finished(made), root, registry, slack)
+    return made
+
+
+def _tell(messages: tuple[Outgoing, ...], root: Path, registry: str, slack: str) -> None:
+    """Put messages into the outbox and send them; a night goes on whether or not that succeeds."""
+    for message in messages:
+        publishing.say.with_options(retries=1)(message, root=root, registry=registry, return_state=True)
+    publishing.deliver.with_options(retries=1)(
+        root=root, registry=registry, workspace=slack, patience_s=PATIENCE_S, return_state=True
+    )

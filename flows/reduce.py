@@ -16,6 +16,7 @@ def reduce(
     night: date,
     units: tuple[str, ...] = (),
     *,
+    objects: tuple[str, ...] = (),
     options: ReduceOptions = ReduceOptions(),
     observatory: str = "observatory",
 ) -> tuple[StageResult, ...]:
@@ -24,11 +25,12 @@ def reduce(
     Args:
         night: Date of the evening; its frames must be calibrated.
         units: Units to reduce; none means all that were calibrated.
+        objects: Objects or tiles (``T00123`` or 123) to take; none means all.
         options: How frames get their WCS and zero points.
         observatory: Name of the block with the observatory's places.
     """
     places = observing.places(observatory)
-    calibrated = reporting.read_stage(places.product_root, night, units, Stage.CALIBRATE)
+    calibrated = reporting.read_stage(places.product_root, night, units, Stage.CALIBRATE, objects)
 
     solved, measured = [], []
     for batch in [batch for unit in calibrated for batch in unit.fields()]:
@@ -49,4 +51,4 @@ def reduce(
     batches, no_photometry = runtime.gather(measured, stage=Stage.REDUCE)
 
     failures = (*no_solution, *no_photometry)
-    return reporting.conclude_reduction(night, places.product_root, calibrated, solutions, batches, failures)
+    return reporting.conclude_reduction(night, places.product_root, calibrated, solutions, batches, failures, objects)

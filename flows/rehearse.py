@@ -51,7 +51,7 @@ def rehearse(
         notice, sha256, topic, telescopes=telescopes, options=options, clock=clock, plan_here=True, **blocks
     )
 
-    report = night(evening, observatory=observatory)
+    report = night(evening, observatory=observatory, registry=registry, slack=slack)
 
     ranking = follow(response.event_id, evening, **blocks) if response.event_id else None
     return reporting.rehearsed(response, report, ranking)

@@ -16,6 +16,7 @@ def search(
     night: date,
     units: tuple[str, ...] = (),
     *,
+    objects: tuple[str, ...] = (),
     options: SearchOptions = SearchOptions(),
     observatory: str = "observatory",
 ) -> tuple[StageResult, ...]:
@@ -24,11 +25,12 @@ def search(
     Args:
         night: Date of the evening; its frames must be stacked.
         units: Units to search; none means all that were stacked.
+        objects: Objects or tiles (``T00123`` or 123) to take; none means all.
         options: How references are subtracted and what counts as a detection.
         observatory: Name of the block with the observatory's places.
     """
     places = observing.places(observatory)
-    stacked = reporting.read_stage(places.product_root, night, units, Stage.STACK)
+    stacked = reporting.read_stage(places.product_root, night, units, Stage.STACK, objects)
 
     differences, searched = [], []
     for each in [stack for unit in stacked for stack in unit.stacks]:
@@ -48,4 +50,4 @@ def search(
     batches, no_search = runtime.gather(searched, stage=Stage.SEARCH)
 
     failures = (*no_difference, *no_search)
-    return reporting.conclude_search(night, places.product_root, stacked, subtracted, batches, failures)
+    return reporting.conclude_search(night, places.product_root, stacked, subtracted, batches, failures, objects)

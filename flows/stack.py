@@ -16,6 +16,7 @@ def stack(
     night: date,
     units: tuple[str, ...] = (),
     *,
+    objects: tuple[str, ...] = (),
     options: StackOptions = StackOptions(),
     observatory: str = "observatory",
 ) -> tuple[StageResult, ...]:
@@ -24,11 +25,12 @@ def stack(
     Args:
         night: Date of the evening; its frames must be reduced.
         units: Units to stack; none means all that were reduced.
+        objects: Objects or tiles (``T00123`` or 123) to take; none means all.
         options: Which frames are stacked together, and how.
         observatory: Name of the block with the observatory's places.
     """
     places = observing.places(observatory)
-    reduced = reporting.read_stage(places.product_root, night, units, Stage.REDUCE)
+    reduced = reporting.read_stage(places.product_root, night, units, Stage.REDUCE, objects)
     groups = stacking.group(reduced, options)
 
     stacked = [
@@ -39,4 +41,4 @@ def stack(
     ]
     stacks, failures = runtime.gather(stacked, stage=Stage.STACK)
 
-    return reporting.conclude_stacks(night, places.product_root, reduced, stacks, failures)
+    return reporting.conclude_stacks(night, places.product_root, reduced, stacks, failures, objects)

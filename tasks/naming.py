@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -44,6 +45,11 @@ def slug(text: str) -> str:
     """Turn a header's OBJECT into a strict name: letters, digits, ``+-.``, at most 40 characters, never empty."""
     name = re.sub(r"[^A-Za-z0-9+.-]+", "-", text).strip("-.")[:OBJECT_SLUG_LENGTH]
     return name or f"object-{hashed(text)}"
+
+
+def object_slugs(objects: Iterable[str]) -> frozenset[str]:
+    """Return the slugs of objects or tiles that a person named; a number is a tile (123 is ``T00123``)."""
+    return frozenset(slug(f"T{int(each):05d}" if each.isdecimal() else each) for each in objects)
 
 
 def unit(text: str) -> str:
@@ -243,6 +249,11 @@ class NightTree:
     def stage(self, unit_name: str, night: date, stage: str) -> Path:
         """Return the ledger of one stage of one unit's night."""
         return self.root / "nights" / night.isoformat() / unit(unit_name) / f"{slug(stage)}.json"
+
+    def notes(self, unit_name: str, night: date, stage: str) -> list[Path]:
+        """Return the sidecars of what a stage keeps in working folders: masters, and frames before photometry."""
+        folders = {"calibrate": self.masters(unit_name, night), "reduce": self.solved(unit_name, night)}
+        return sorted(folders[stage].glob("*.json")) if stage in folders else []
 
     def journal(self, unit_name: str, night: date) -> Path:
         """Return what became of one unit's night."""

@@ -200,6 +200,9 @@ class NightOptions:
     until: Stage = Stage.SEARCH
     """Last stage that is run."""
 
+    objects: tuple[str, ...] = ()
+    """Objects or tiles that are reduced; none means all."""
+
     calibration: CalibrateOptions = CalibrateOptions()
     """How masters are combined and lights calibrated."""
 

@@ -66,6 +66,7 @@ def conclude_calibration(
     masters: Sequence[Masters],
     batches: Sequence[CalibratedBatch],
     failures: Failures,
+    objects: Sequence[str] = (),
 ) -> tuple[StageResult, ...]:
     """Write each unit's ledger of calibration; every light is in it, calibrated or rejected."""
     results = []
@@ -90,9 +91,10 @@ def conclude_calibration(
                 inventory=inventory,
                 calibrated=made,
                 rejected=(*own, *lost),
+                masters=tuple(quality for each in masters if each.unit == inventory.unit for quality in each.quality),
             )
         )
-    return _write(root, results, failures)
+    return _write(root, results, failures, objects)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="conclude-reduce-{night}")
@@ -103,6 +105,7 @@ def conclude_reduction(
     solutions: Sequence[SolvedBatch],
     batches: Sequence[ReducedBatch],
     failures: Failures,
+    objects: Sequence[str] = (),
 ) -> tuple[StageResult, ...]:
     """Write each unit's ledger of reduction; every calibrated light is in it, reduced or rejected."""
     del night
@@ -121,12 +124,17 @@ def conclude_reduction(
         )
         result = _next(before, Stage.REDUCE)
         results.append(replace(result, reduced=made, rejected=(*own, *lost)))
-    return _write(root, results, failures)
+    return _write(root, results, failures, objects)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="conclude-stack-{night}")
 def conclude_stacks(
-    night: date, root: Path, reduced: Sequence[StageResult], stacks: Sequence[Stack], failures: Failures
+    night: date,
+    root: Path,
+    reduced: Sequence[StageResult],
+    stacks: Sequence[Stack],
+    failures: Failures,
+    objects: Sequence[str] = (),
 ) -> tuple[StageResult, ...]:
     """Write each unit's ledger of stacks."""
     del night
@@ -138,7 +146,7 @@ def conclude_stacks(
         )
         for before in reduced
     ]
-    return _write(root, results, failures)
+    return _write(root, results, failures, objects)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="conclude-search-{night}")
@@ -149,6 +157,7 @@ def conclude_search(
     differences: Sequence[Difference],
     batches: Sequence[CandidateBatch],
     failures: Failures,
+    objects: Sequence[str] = (),
 ) -> tuple[StageResult, ...]:
     """Write each unit's ledger of differences and candidates."""
     del night
@@ -164,17 +173,19 @@ def conclude_search(
                 rejected=tuple(each for each in failures if before.unit in each.name),
             )
         )
-    return _write(root, results, failures)
+    return _write(root, results, failures, objects)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="read-{stage}-{night}")
-def read_stage(root: Path, night: date, units: Sequence[str], stage: Stage) -> tuple[StageResult, ...]:
-    """Read what a stage made of a night, for the units asked for or for all that have it."""
+def read_stage(
+    root: Path, night: date, units: Sequence[str], stage: Stage, objects: Sequence[str] = ()
+) -> tuple[StageResult, ...]:
+    """Read what a stage made of a night, for the units and objects asked for or for all that have it."""
     tree = naming.NightTree(root=root)
     paths = [tree.stage(unit, night, stage) for unit in units] or sorted(tree.report(night).glob(f"*/{stage}.json"))
     if not paths:
         raise UnusableData(f"no unit has finished stage {stage} of {night} in {root}: run it first")
-    return tuple(ledgers.read_stage(path) for path in paths)
+    return tuple(accounting.only(ledgers.read_stage(path), objects) for path in paths)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="recall-{night}")
@@ -184,23 +195,29 @@ def recall_night(
     """Return the report of an earlier run where frames, options and every product are as it left them."""
     if force:
         return None
-    known = products.recall(_recipe(places, folders, options), _report_file(places, night, folders), NightReport)
+    known = products.recall(
+        _recipe(places, folders, options), _report_file(places, night, folders, options), NightReport
+    )
     if known is not None:
         log.info("%s: nothing has changed since it was reduced; %d stacks stand", night, len(known.stacks))
     return known
 
 
 @task(cache_policy=NO_CACHE, task_run_name="forget-{night}")
-def forget(night: date, root: Path, folders: Sequence[NightFolder], stages: Sequence[Stage]) -> int:
+def forget(
+    night: date, root: Path, folders: Sequence[NightFolder], stages: Sequence[Stage], objects: Sequence[str] = ()
+) -> int:
     """Forget how the products of some stages were made, so that they are made anew; return how many."""
     tree = naming.NightTree(root=root)
     forgotten = 0
     for unit in {folder.unit for folder in folders}:
         for stage in stages:
             ledger = tree.stage(unit, night, stage)
-            for product in _files(ledgers.read_stage(ledger)) if ledger.exists() else ():
-                naming.sidecar(product).unlink(missing_ok=True)
-                forgotten += 1
+            made = _files(accounting.only(ledgers.read_stage(ledger), objects)) if ledger.exists() else []
+            notes = {*map(naming.sidecar, made), *tree.notes(unit, night, stage)}
+            for note in notes:
+                note.unlink(missing_ok=True)
+            forgotten += len(notes)
     return forgotten
 
 
@@ -222,7 +239,7 @@ def report(
 ) -> NightReport:
     """Write the night's page and tables, remember its recipe, show its artifacts."""
     made = accounting.summarise(night, results, seconds=_seconds())
-    file = _report_file(places, night, folders)
+    file = _report_file(places, night, folders, options)
     page = file.with_name("index.html")
     complete = replace(made, page=page)
     previews = night_pages.write_previews(complete, page.parent / "previews", products.staged)
@@ -268,11 +285,11 @@ def _recipe(places: Places, folders: Sequence[NightFolder], options: NightOption
     return products.Recipe(stage="night", inputs=[*raw, *catalogues, *references], options=options)
 
 
-def _report_file(places: Places, night: date, folders: Sequence[NightFolder]) -> Path:
-    """Name a night's report; one of a part of the units has a name of its own."""
+def _report_file(places: Places, night: date, folders: Sequence[NightFolder], options: NightOptions) -> Path:
+    """Name a night's report; one of a part of the units or objects has a name of its own."""
     folder = naming.NightTree(root=places.product_root).report(night)
-    units = "-".join(sorted({each.unit for each in folders}))
-    return folder / f"report-{naming.hashed(units)}" / "report.json"
+    part = "-".join((*sorted({each.unit for each in folders}), *sorted(naming.object_slugs(options.objects))))
+    return folder / f"report-{naming.hashed(part)}" / "report.json"
 
 
 def _files(result: StageResult) -> list[Path]:
@@ -299,8 +316,10 @@ def _next(before: StageResult, stage: Stage) -> StageResult:
     return StageResult(stage=stage, unit=before.unit, night=before.night, seconds=_seconds())
 
 
-def _write(root: Path, results: Sequence[StageResult], failures: Failures) -> tuple[StageResult, ...]:
-    """Write the ledgers; raise where not even one unit got through."""
+def _write(
+    root: Path, results: Sequence[StageResult], failures: Failures, objects: Sequence[str]
+) -> tuple[StageResult, ...]:
+    """Write the ledgers, of some objects into those of all; raise where not even one unit got through."""
     if not results:
         reasons = "; ".join(f"{each.name}: {each.reason}" for each in failures) or "there was none"
         raise UnusableData(f"no unit could be used: {reasons}")
@@ -308,7 +327,9 @@ def _write(root: Path, results: Sequence[StageResult], failures: Failures) -> tu
     results = [replace(results[0], rejected=(*results[0].rejected, *strays)), *results[1:]]
     tree = naming.NightTree(root=root)
     for result in results:
-        products.write_bytes(tree.stage(result.unit, result.night, result.stage), ledgers.stage_bytes(result))
+        place = tree.stage(result.unit, result.night, result.stage)
+        whole = accounting.merged(ledgers.read_stage(place), result, objects) if objects and place.exists() else result
+        products.write_bytes(place, ledgers.stage_bytes(whole))
         log.info("%s %s: %d done, %d rejected", result.unit, result.stage, result.done, len(result.rejected))
     return tuple(results)
 

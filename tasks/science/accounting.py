@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 
+from tasks import naming
 from tasks.records import (
     Calibrated,
     Difference,
@@ -51,6 +53,49 @@ def unaccounted(
     return tuple(
         Rejected(name=name, stage=stage, reason=reason, unit=unit, passing=passing) for name in sorted(missing)
     )
+
+
+def only(result: StageResult, objects: Sequence[str]) -> StageResult:
+    """Return what a stage made of some objects or tiles; none means all."""
+    return _divided(result, objects)[0] if objects else result
+
+
+def merged(before: StageResult, after: StageResult, objects: Sequence[str]) -> StageResult:
+    """Return what a stage made of some objects now, beside what it had made of the others before."""
+    kept = _divided(before, objects)[1]
+    names = {each.frame.path.name for each in after.calibrated} | {each.frame.path.name for each in after.reduced}
+    names |= {each.name for each in after.rejected}
+    return replace(
+        after,
+        inventory=before.inventory or after.inventory,
+        calibrated=(*kept.calibrated, *after.calibrated),
+        reduced=(*kept.reduced, *after.reduced),
+        stacks=(*kept.stacks, *after.stacks),
+        differences=(*kept.differences, *after.differences),
+        candidates=(*kept.candidates, *after.candidates),
+        tables=tuple(dict.fromkeys((*before.tables, *after.tables))),
+        rejected=(*(each for each in before.rejected if each.name not in names), *after.rejected),
+    )
+
+
+def _divided(result: StageResult, objects: Sequence[str]) -> tuple[StageResult, StageResult]:
+    """Return a result's part of some objects, and the rest."""
+    slugs = naming.object_slugs(objects)
+
+    def part(inside: bool) -> StageResult:  # noqa: FBT001 - the two halves of one division
+        def belongs(name: str) -> bool:
+            return (naming.slug(name) in slugs) is inside
+
+        return replace(
+            result,
+            calibrated=tuple(each for each in result.calibrated if belongs(each.frame.object)),
+            reduced=tuple(each for each in result.reduced if belongs(each.frame.object)),
+            stacks=tuple(each for each in result.stacks if belongs(each.object)),
+            differences=tuple(each for each in result.differences if belongs(each.stack.object)),
+            candidates=tuple(each for each in result.candidates if belongs(each.object)),
+        )
+
+    return part(True), part(False)
 
 
 def summarise(night: date, results: Sequence[StageResult], *, seconds: float) -> NightReport:

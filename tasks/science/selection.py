@@ -107,8 +107,7 @@ def wanted(frame: Frame, objects: Collection[str]) -> bool:
     """Tell whether a frame is one of these objects or tiles (``T00123`` or 123), or is no light; none means all."""
     if not objects or frame.type is not FrameType.LIGHT:
         return True
-    names = {f"T{int(each):05d}" if each.isdecimal() else each for each in objects}
-    return naming.slug(frame.object) in {naming.slug(name) for name in names}
+    return naming.slug(frame.object) in naming.object_slugs(objects)
 
 
 def misfit(light: Frame, *, shape: tuple[int, int], gain_setting: object) -> str:
