@@ -15,7 +15,7 @@ from typing import Self
 
 import pytest
 from prefect.client.orchestration import get_client
-from support import kafka, listening
+from support import kafka, listening, tally
 
 from deployments import daemon, dispatch, listener
 from tasks import registry
@@ -172,6 +172,7 @@ def test_a_listener_killed_at_every_side_effect_loses_nothing_and_doubles_nothin
     broker: kafka.Broker, tmp_path: Path
 ) -> None:
     kill_and_check(list(range(1, 11)), broker, broker.topic("killed-everywhere"), tmp_path)
+    tally.count(f"R3 listener killed at enumerated effects ({broker.kind})", points=10, kills=10, lost=0, duplicates=0)
 
 
 def notice(root: Path, payload: bytes, book: Registry) -> str:

@@ -1,0 +1,322 @@
+"""Killed at any moment: nothing is lost, nothing is done twice.
+
+Listener and worker are processes (see ``support.river``); the oracle is what the same notices lead to when nobody dies.
+"""
+
+from __future__ import annotations
+
+import collections
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from support import bulletins, kafka, river, slack, tally, webdav
+from support.river import River
+
+from tasks import registry
+from tasks.records import Audience
+from tasks.records.effects import Outgoing
+from tasks.registry import Registry, models, outbox
+from tasks.registry.store import now
+
+TABLES = (models.Notice, models.Delivery, models.Event, models.Decision, models.Plan, models.Tile, models.Upload)
+# pages and summaries tell the time at which they were made
+TIMED = ("index.html", "plan.json")
+LIVES = 8
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[kafka.Broker]:
+    with kafka.broker() as started:
+        yield started
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """A river with a Slack and a WebDAV server of its own."""
+
+    river: River
+    slack: slack.Workspace
+    dav: webdav.Server
+    book: Registry
+    sent: list[bytes] = field(default_factory=list)
+
+    def rows(self) -> dict[str, int]:
+        with self.book.read() as session:
+            return {each.__tablename__: session.scalar(sa.select(sa.func.count()).select_from(each)) for each in TABLES}
+
+    def effects(self) -> dict[str, Any]:
+        """Return all that the world has seen, without the moments at which it saw it."""
+        tops = {message["ts"]: message["text"] for message in self.slack.messages}
+        messages = [
+            (each["channel"], tops.get(each["thread_ts"]), each["text"], len(each.get("files", ())))
+            for each in self.slack.messages
+        ]
+        files = {name: b"" if name.endswith(TIMED) else content for name, content in self.dav.files().items()}
+        return {"messages": collections.Counter(messages), "files": files, "rows": self.rows()}
+
+    def twice(self) -> int:
+        """Count the messages that Slack has more than once: by our key, and files by their name, which holds it."""
+        keys = [each["metadata"]["event_payload"]["key"] for each in self.slack.messages if each["metadata"]]
+        keys += [file["name"] for each in self.slack.messages for file in each.get("files", ())]
+        return len(keys) - len(set(keys))
+
+    def unsent(self) -> int:
+        with self.book.read() as session:
+            lanes = [outbox.counts(session, lane) for lane in (outbox.MESSAGES, outbox.UPLOADS)]
+        return sum(number for lane in lanes for state, number in lane.items() if state != "sent")
+
+
+@contextmanager
+def staged(root: Path, broker: kafka.Broker | None = None) -> Iterator[Stage]:
+    root.mkdir(parents=True)
+    with slack.workspace() as workspace, webdav.server(root / "dav") as dav:
+        places = River(
+            root=root / "alerts",
+            slack=workspace.url,
+            dav=dav.url,
+            broker=broker.address if broker else "",
+            topic=broker.topic(root.name) if broker else "igwn.gwalert",
+            session_s=broker.session_s if broker else 2.0,
+        )
+        places.root.mkdir()
+        book = registry.open(places.url)
+        yield Stage(river=places, slack=workspace, dav=dav, book=book)
+        book.close()
+
+
+def bring(stage: Stage, *payloads: bytes) -> None:
+    """Do what the listener does, at once."""
+    from deployments import listener
+
+    archive = listener.Archive(root=stage.river.root, registry=stage.book)
+    for payload in payloads:
+        stage.sent.append(payload)
+        archive.keep(Delivered(payload, len(stage.sent)))
+    for notice in stage.book.undispatched():
+        river.make_run(stage.river, notice)
+        stage.book.mark_dispatched(notice.sha256, run="run")
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What a consumer gives."""
+
+    payload: bytes
+    place: int
+
+    def value(self) -> bytes:
+        return self.payload
+
+    def topic(self) -> str:
+        return "igwn.gwalert"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self.place
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_768_516_200_000
+
+
+def the_night(events: int) -> list[bytes]:
+    """A night's notices: superevents with updates, a retraction, bursts of two instruments, a repetition, rubbish."""
+    notices: list[bytes] = []
+    for number in range(events):
+        name = f"S2601{10 + number // 20}{'abcdefghijklmnopqrst'[number % 20]}"
+        notices += [bulletins.gw(name, minutes=number), bulletins.burst(1423800 + number)]
+        notices += [b'{"superevent_id": ' + str(number).encode()] if number % 2 else []
+        notices += [bulletins.gw(name, "UPDATE", minutes=number + 30), bulletins.gw(name, minutes=number)]
+        notices += [bulletins.burst(1423800 + number, seconds=80, packet=67)]
+        notices += [bulletins.retraction(name, minutes=90)] if number % 3 == 2 else []
+    return notices
+
+
+# --------------------------------------------------------------------------------------------------- random moments
+
+
+def killed_at_random(broker: kafka.Broker, root: Path, *, kills: int, events: int) -> None:
+    notices, chance = the_night(events), random.Random(20260115)
+    with staged(root / "undisturbed", broker) as calm:
+        live(broker, calm, notices, lambda _: None)
+        expected = calm.effects()
+    died = collections.Counter[str]()
+    with staged(root / "killed", broker) as stage:
+        processes = {"listener": None, "worker": None}
+
+        def strike(number: int) -> None:
+            while died.total() * len(notices) < kills * (number + 1):
+                victim = chance.choice(["listener", "worker", "worker"])
+                time.sleep(chance.uniform(0.02, 0.9))
+                river.kill(processes[victim])
+                died[victim] += 1
+                processes[victim] = river.start(PARTS[victim], stage.river)
+
+        live(broker, stage, notices, strike, processes)
+        assert died.total() == kills
+        found, twice, unsent = stage.effects(), stage.twice(), stage.unsent()
+    assert found["rows"] == expected["rows"]
+    assert found["messages"] == expected["messages"]
+    assert found["files"] == expected["files"]
+    assert (twice, unsent) == (0, 0)
+    tally.count(
+        f"R3 killed at random moments ({broker.kind})",
+        kills=kills,
+        of_the_listener=died["listener"],
+        of_the_worker=died["worker"],
+        notices=len(notices),
+        messages=found["messages"].total(),
+        uploads=len(found["files"]),
+        plans=found["rows"]["plan"],
+        lost=0,
+        duplicates=twice,
+    )
+
+
+PARTS = {"listener": river.listen, "worker": river.work}
+
+
+def live(
+    broker: kafka.Broker,
+    stage: Stage,
+    notices: list[bytes],
+    strike: Callable[[int], None],
+    processes: dict[str, Any] | None = None,
+) -> None:
+    """Send notices one by one, strike after each, wait until all is done, end."""
+    processes = {} if processes is None else processes
+    processes |= {name: river.start(part, stage.river) for name, part in PARTS.items()}
+    for number, payload in enumerate(notices):
+        broker.send(stage.river.topic, payload)
+        strike(number)
+    unique = len(set(notices))
+    river.until(
+        lambda: (
+            stage.rows()["delivery"] == len(notices)
+            and broker.committed(stage.river.topic, stage.river.topic) == len(notices)
+            and river.settled(stage.river, stage.book, unique)
+        ),
+        patience_s=60 + 3 * len(notices),
+        what=f"{stage.rows()}, {stage.unsent()} unsent, {len(stage.book.unanswered(before=now()))} unanswered",
+    )
+    for process in processes.values():
+        river.finish(process)
+
+
+def test_three_random_kills_lose_and_double_nothing(broker: kafka.Broker, tmp_path: Path) -> None:
+    killed_at_random(broker, tmp_path, kills=3, events=1)
+
+
+@pytest.mark.gate
+@pytest.mark.timeout(1200)
+def test_fifty_random_kills_lose_and_double_nothing(broker: kafka.Broker, tmp_path: Path) -> None:
+    killed_at_random(broker, tmp_path, kills=50, events=6)
+
+
+# -------------------------------------------------------------------------------------------------- every effect
+
+
+SCENE = (b"not a notice", bulletins.gw(), bulletins.retraction())
+
+
+def act(stage: Stage, part: Callable[..., None], play: Callable[[], bool], *, point: str, names: Path) -> int:
+    """Play a scene, its process killed at a point and started again; return how often it died."""
+    deaths = 0
+    process = river.start(part, stage.river, point, None if point else names)
+    deadline = time.monotonic() + 60
+    while not play():
+        assert time.monotonic() < deadline, f"killed at {point!r}: {stage.rows()}"
+        if process.exitcode is not None:
+            deaths += 1
+            process = river.start(part, stage.river)
+        time.sleep(0.02)
+    river.finish(process) if process.exitcode is None else None
+    return deaths
+
+
+def killed_at_every_effect(
+    root: Path, part: Callable[..., None], prepare: Callable[[Stage], Callable[[], bool]], *, label: str, every: int
+) -> None:
+    names = root / "names"
+    with staged(root / "undisturbed") as calm:
+        assert act(calm, part, prepare(calm), point="", names=names) == 0
+        expected = calm.effects()
+    points = list(dict.fromkeys(names.read_text().splitlines()))[::every]
+    deaths = twice = 0
+    for number, point in enumerate(points):
+        with staged(root / f"killed-{number}") as stage:
+            died = act(stage, part, prepare(stage), point=point, names=names)
+            found = stage.effects()
+            assert found["rows"] == expected["rows"], point
+            assert found["messages"] == expected["messages"], point
+            assert found["files"] == expected["files"], point
+            deaths, twice = deaths + died, twice + stage.twice()
+            assert stage.unsent() == 0, point
+    assert deaths >= 0.9 * len(points)
+    assert twice == 0
+    tally.count(f"R3 {label} killed at enumerated effects", points=len(points), kills=deaths, lost=0, duplicates=twice)
+
+
+def at_work(stage: Stage) -> Callable[[], bool]:
+    """Have the whole scene dispatched before the worker begins."""
+    stage.river.runs.mkdir(parents=True, exist_ok=True)
+    bring(stage, *SCENE)
+    return lambda: river.settled(stage.river, stage.book, len(SCENE))
+
+
+def test_a_worker_killed_at_some_effects_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    killed_at_every_effect(tmp_path, river.work, at_work, label="worker", every=40)
+
+
+@pytest.mark.gate
+@pytest.mark.timeout(1800)
+def test_a_worker_killed_at_every_effect_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    killed_at_every_effect(tmp_path, river.work, at_work, label="worker", every=1)
+
+
+# ------------------------------------------------------------------------------------------- Slack's own window
+
+
+def killed_after_acceptance(root: Path, *, times: int) -> None:
+    """Kill the sender each time between Slack's acceptance and our record of it."""
+    with staged(root / "window") as stage:
+        with stage.book.begin() as session:
+            for number in range(times):
+                thread = f"event:{number // 5}"
+                mode = "top" if number % 5 == 0 else "reply"
+                words = {"mode": mode, "text": f"message {number}", "audience": Audience.GW}
+                outbox.enqueue_message(
+                    session, Outgoing(subject=thread, kind="window", key=str(number), **words), now=now()
+                )
+        deaths = 0
+        while stage.unsent():
+            process = river.start(river.work, stage.river, "after a request to Slack chat.postMessage")
+            river.until(lambda process=process: process.exitcode is not None or not stage.unsent(), what="the sender")
+            deaths += process.exitcode is not None
+            river.kill(process)
+        twice, posted = stage.twice(), len(stage.slack.messages)
+    assert (deaths, posted, twice) == (times, times, 0)
+    tally.count(
+        "R3 killed between Slack's acceptance and our record",
+        kills=deaths,
+        posted=posted,
+        posted_twice=twice,
+        rate=f"at most 1 in {deaths // 3} (95 %)",
+    )
+
+
+def test_a_sender_killed_after_slack_accepted_sends_nothing_twice(tmp_path: Path) -> None:
+    killed_after_acceptance(tmp_path, times=6)
+
+
+@pytest.mark.gate
+def test_three_hundred_senders_killed_after_slack_accepted_send_nothing_twice(tmp_path: Path) -> None:
+    killed_after_acceptance(tmp_path, times=300)

@@ -1,0 +1,382 @@
+"""The alert river in processes of its own that a test may kill at any moment.
+
+``listen`` is the listener with its dispatcher; a run is a file named by its idempotency key, so that the same key gives
+the same run, as on the Prefect server. ``work`` does what a Prefect worker does with those runs and what the ``reconcile``
+flow does beside it: it calls the very bodies of ``flows.respond`` and ``flows.plan`` with their tasks' functions in the
+place of the tasks, so that the registry, the files, Slack's protocol and WebDAV are real and only Prefect's own book-keeping
+is left out (five seconds for each start), and the drawing of pictures, which touches nothing. Both are forked from a
+process that has imported everything: 30 ms.
+
+A process can be told to kill itself at a step by its name. A step is either side of an effect: a file synced or renamed,
+a transaction about to commit or just committed, a request to Slack or WebDAV about to leave or just answered; its name
+holds the lines of our code that led there, so that one place reached on two ways is two steps.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from unittest import mock
+
+import slack_sdk
+import webdav3.client
+from prefect import Task
+
+from blocks import ProductStore, RegistryDatabase, SlackWorkspace
+from deployments import daemon, dispatch, listener
+from flows import plan as plan_flow
+from flows import respond as respond_flow
+from support import slack as slack_stand_in
+from support import webdav
+from tasks import alerting, observing, planning, products, publishing, registry
+from tasks.errors import SirenError, Unavailable
+from tasks.io import skyplots, slack
+from tasks.options import PlanOptions
+from tasks.records import Places
+from tasks.records.effects import StoredNotice
+from tasks.registry import Registry, outbox, plans
+from tasks.science import pictures
+
+log = logging.getLogger(__name__)
+
+CLOCK = datetime(2026, 1, 15, 22, 30, tzinfo=UTC)
+OPTIONS = PlanOptions(engine="siren", tiles=2, hours=12.0)
+TELESCOPES = ("TCH",)
+IDLE_S = 0.03
+ROOT = Path(__file__).resolve().parents[2]
+PICTURE = b"\x89PNG\r\n\x1a\n a picture"
+
+
+@dataclass(frozen=True, kw_only=True)
+class River:
+    """Where one run of the river keeps everything."""
+
+    root: Path
+    slack: str = ""
+    dav: str = ""
+    broker: str = ""
+    topic: str = ""
+    session_s: float = 2.0
+    database: str = ""
+    lease_s: float = 0.4
+    """How long a claim on a message, a file or a plan stands: minutes in earnest."""
+
+    @property
+    def url(self) -> str:
+        return self.database or f"sqlite:///{self.root}/registry.sqlite"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def done(self) -> Path:
+        return self.root / "done"
+
+
+# ------------------------------------------------------------------------------------------------------------ death
+
+
+class Reaper:
+    """Kills this process when it comes to a step for the first time; without one it writes all steps into a file."""
+
+    def __init__(self, point: str = "", names: Path | None = None) -> None:
+        self.point = point
+        self.names = names
+        self.lock = threading.Lock()
+
+    def step(self, name: str) -> None:
+        if not self.point and self.names is None:
+            return
+        where = f"{name} | {way(sys._getframe(1))}"
+        with self.lock:
+            if self.names is not None:
+                with self.names.open("a") as file:
+                    file.write(f"{where}\n")
+            if self.point and where.startswith(self.point):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, owner: Any, name: str, label: str) -> None:
+        """Put a step before and after a function; a text that it takes first is part of the step's name."""
+        effect = getattr(owner, name)
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            words = next((each for each in args[:2] if isinstance(each, str) and len(each) < 40), "")
+            self.step(f"before {label} {words}")
+            result = effect(*args, **kwargs)
+            self.step(f"after {label} {words}")
+            return result
+
+        setattr(owner, name, wrapped)
+
+    def inside_transactions(self) -> None:
+        begin = Registry.begin
+
+        @contextmanager
+        def watched(book: Registry) -> Iterator[Any]:
+            with begin(book) as session:
+                yield session
+                session.flush()
+                self.step("before a commit")
+            self.step("after a commit")
+
+        Registry.begin = watched  # type: ignore[method-assign]
+
+    def everywhere(self) -> None:
+        self.inside_transactions()
+        self.around(products, "_sync", "a file's sync")
+        self.around(slack_sdk.WebClient, "api_call", "a request to Slack")
+        self.around(webdav3.client.Client, "execute_request", "a request to WebDAV")
+        self.around(listener, "_commit", "an offset's commit")
+
+
+def way(frame: FrameType | None) -> str:
+    """Name the lines of our code that led to a frame, outermost first."""
+    lines: list[str] = []
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(ROOT) and path.parts[len(ROOT.parts)] in ("flows", "tasks", "deployments"):
+            lines.append(f"{path.stem}:{frame.f_lineno}")
+        frame = frame.f_back
+    return " ".join(reversed(lines))
+
+
+# --------------------------------------------------------------------------------------------------------- listener
+
+
+def listen(river: River, point: str = "", names: Path | None = None) -> None:
+    """Listen and dispatch until the process ends."""
+    quiet()
+    book = registry.open(river.url)
+    reaper = Reaper(point, names)
+    reaper.everywhere()
+
+    def submit(notice: StoredNotice) -> str:
+        reaper.step("before a run is made")
+        make_run(river, notice)
+        reaper.step("after a run is made")
+        return f"notice-{notice.sha256}"
+
+    stop, arrived = threading.Event(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    configuration = {
+        "bootstrap.servers": river.broker,
+        "group.id": river.topic,
+        "session.timeout.ms": int(1000 * river.session_s),
+        "heartbeat.interval.ms": int(300 * river.session_s),
+        "topic.metadata.refresh.interval.ms": 1000,
+        "log_level": 0,
+    }
+    options = listener.ListenOptions(topics=(river.topic,), configuration=configuration)
+    ear = listener.Listener(
+        options, archive=listener.Archive(root=river.root, registry=book), arrived=arrived, alarm=log.error
+    )
+    hand = dispatch.Dispatcher(root=river.root, registry=book, submit=submit, announce=lambda _: None)
+    daemon.run_together(lambda: ear.run(stop), lambda: hand.run(stop, arrived), stop=stop)
+    book.close()
+
+
+def make_run(river: River, notice: StoredNotice) -> None:
+    """Make the run of a notice, as the server does: whole, and one for each key."""
+    content = {"path": str(notice.path), "sha256": notice.sha256, "topic": notice.topic}
+    run = river.runs / f"notice-{notice.sha256}"
+    aside = run.with_name(f".{run.name}-{os.getpid()}")
+    aside.write_text(json.dumps(content))
+    aside.replace(run)
+
+
+# ----------------------------------------------------------------------------------------------------------- worker
+
+
+def work(river: River, point: str = "", names: Path | None = None) -> None:
+    """Respond to runs and reconcile until the process ends."""
+    quiet()
+    without_prefect(river)
+    book = registry.open(river.url)
+    Reaper(point, names).everywhere()
+    going = True
+
+    def stop(*_: object) -> None:
+        nonlocal going
+        going = False
+
+    signal.signal(signal.SIGTERM, stop)
+    while going:
+        busy = [turn(river, run) for run in waiting(river) if going]
+        try:
+            reconcile(river, book)
+        except Unavailable as trouble:
+            log.warning("%s", trouble)
+        time.sleep(0 if busy else IDLE_S)
+
+
+def waiting(river: River) -> list[Path]:
+    """Return the runs to do, oldest first."""
+    return sorted(river.runs.glob("notice-*"), key=lambda run: run.stat().st_mtime_ns)
+
+
+def turn(river: River, run: Path) -> None:
+    """Do one run; a run that failed is Prefect's to retry, and the work of ``reconcile`` after that."""
+    content = json.loads(run.read_text())
+    try:
+        respond(river, **content)
+    except SirenError as trouble:
+        log.warning("%s", trouble)
+        time.sleep(0.2)
+        return
+    run.replace(river.done / run.name)
+
+
+def respond(river: River, path: str, sha256: str, topic: str | None = None) -> None:
+    respond_flow.respond.fn(
+        Path(path),
+        sha256,
+        topic,
+        telescopes=TELESCOPES,
+        options=OPTIONS,
+        clock=CLOCK,
+        plan_here=True,
+        observatory="o",
+        registry="r",
+        slack="s",
+        store="w",
+    )
+
+
+def reconcile(river: River, book: Registry) -> None:
+    """Do what the flow of that name does: what came to nothing again, then the outbox."""
+    for notice in book.unanswered(before=datetime.now(UTC) - timedelta(seconds=2 * river.lease_s)):
+        respond(river, str(notice.path), notice.sha256, notice.topic)
+    where = {"root": river.root, "registry": "r", "patience_s": 0.0}
+    with book.read() as session:
+        messages, uploads = (outbox.next_due(session, lane) for lane in (outbox.MESSAGES, outbox.UPLOADS))
+    if messages is not None:
+        publishing.deliver(**where, workspace="s")
+    if uploads is not None:
+        publishing.upload(**where, store="w")
+
+
+def without_prefect(river: River) -> None:
+    """Put functions in the place of tasks and flows, and our places in the place of blocks."""
+    for module in (alerting, observing, planning, publishing):
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Task):
+                plain = value.fn
+                plain.fn = plain  # where one task calls another's function
+                setattr(module, name, plain)
+    respond_flow.plan = plan_flow.plan.fn  # type: ignore[attr-defined]
+    folder = river.root
+    observing.places = lambda _: Places(  # type: ignore[assignment]
+        raw_root=folder,
+        product_root=folder,
+        alert_root=folder,
+        references=folder,
+        astrometric_catalogue=folder,
+        photometric_catalogue=folder,
+    )
+    alerting.emit_event = lambda **_: None  # type: ignore[assignment]
+    publishing.load = lambda kind, _: made_blocks(river)[kind]  # type: ignore[assignment]
+    pictures.picture = planning._picture = lambda *_, **__: None  # type: ignore[assignment]
+    skyplots.sky_map = skyplots.coverage = lambda _: PICTURE  # type: ignore[assignment]
+    slack.SlackSender.pace_s = 0.0
+    outbox.LEASE = plans.LEASE = timedelta(seconds=river.lease_s)
+    outbox.FIRST_DELAY, outbox.LONGEST_DELAY = timedelta(seconds=0.1), timedelta(seconds=1)
+
+
+def made_blocks(river: River) -> dict[type, Any]:
+    channels = {"gw": "GW", "grb": "GRB", "test": "TEST", "operators": "OPS", "low_significance": "LOW"}
+    return {
+        RegistryDatabase: _Address(river.url),
+        SlackWorkspace: SlackWorkspace(
+            token=slack_stand_in.TOKEN,
+            url=river.slack,
+            **{f"channel_{name}": f"C-{channel}" for name, channel in channels.items()},
+        ),
+        ProductStore: ProductStore(url=river.dav, user=webdav.USER, password=webdav.PASSWORD, root="siren/products"),
+    }
+
+
+@dataclass(frozen=True)
+class _Address:
+    url: str
+
+    def address(self) -> str:
+        return self.url
+
+
+def quiet() -> None:
+    """Let only errors be seen: the processes are killed by the dozen."""
+    logging.disable(logging.ERROR)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+# ------------------------------------------------------------------------------------------------------- from outside
+
+
+@functools.cache
+def context() -> ForkServerContext:
+    """Return what forks processes from one that has imported all this and done it once."""
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(["support.warm"])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    # not every Python tells that process where to look for modules
+    with mock.patch.dict(os.environ, {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}):
+        forkserver.ensure_running()
+    return made
+
+
+def start(target: Callable[..., None], river: River, point: str = "", names: Path | None = None) -> BaseProcess:
+    for folder in (river.runs, river.done):
+        folder.mkdir(parents=True, exist_ok=True)
+    process = context().Process(target=target, args=(river, point, names), daemon=True)
+    main = sys.modules["__main__"]
+    # else the child would import the test runner's own script again
+    with mock.patch.dict(vars(main), {"__spec__": None}):
+        vars(main).pop("__file__", None)
+        process.start()
+    return process
+
+
+def kill(process: BaseProcess) -> None:
+    process.kill()
+    process.join(20)
+
+
+def finish(process: BaseProcess) -> None:
+    """Ask a process to end; it must."""
+    process.terminate()
+    process.join(30)
+    assert process.exitcode == 0, f"it ended with {process.exitcode}"
+
+
+def until(condition: Callable[[], bool], *, patience_s: float = 60.0, what: str = "") -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.03)
+
+
+def settled(river: River, book: Registry, count: int) -> bool:
+    """Tell whether every notice of ``count`` has come to its end and nothing is left to send."""
+    if len(list(river.done.glob("notice-*"))) < count:
+        return False
+    with book.read() as session:
+        lanes = [outbox.counts(session, lane) for lane in (outbox.MESSAGES, outbox.UPLOADS)]
+    return not any(set(lane) - {"sent", "failed"} for lane in lanes) and not book.unanswered(before=datetime.now(UTC))
