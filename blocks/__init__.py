@@ -2,6 +2,7 @@
 
 from blocks.cluster import Cluster
 from blocks.gcn import GcnCredentials
+from blocks.links import PublicLinks
 from blocks.observatory import Observatory
 from blocks.registry import RegistryDatabase
 from blocks.slack import SlackWorkspace
@@ -13,6 +14,7 @@ __all__ = [
     "GcnCredentials",
     "Observatory",
     "ProductStore",
+    "PublicLinks",
     "RegistryDatabase",
     "SlackWorkspace",
     "TreasureMap",

@@ -47,10 +47,11 @@ from blocks import SlackWorkspace
 from deployments import daemon, house, seeds, slack_door, slack_socket
 from deployments.cli import signals
 from deployments.slack_actions import Desk, Staff
+from tasks import publishing
 from tasks import registry as registries
 from tasks.errors import MissingPart, SirenError, Unavailable
 from tasks.io import slack
-from tasks.records import Audience
+from tasks.records import Alert, Audience
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +152,18 @@ def desk(block: SlackWorkspace, registry: registries.Registry) -> Desk:
         planner=PrefectPlanner(),
         voice=SlackVoice(client=client),
         send=sender.send,
+        links=public_links,
         pace_s=sender.pace_s,
     )
+
+
+def public_links(alert: Alert) -> Mapping[str, str]:
+    """Return an event's links by the saved blocks; those that need none where the server is away."""
+    try:
+        return publishing.links_of("store", alert)
+    except (SirenError, RuntimeError, OSError, httpx.HTTPError) as error:
+        log.warning("no block of links now: %s", type(error).__name__)
+        return publishing.links_of("", alert)
 
 
 def run(block: SlackWorkspace, *, host: str, port: int, stop: threading.Event) -> None:

@@ -14,34 +14,27 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import quote
 
 from prefect import task
 from prefect.blocks.core import Block
 from prefect.cache_policies import NO_CACHE
 
-from blocks import ProductStore, RegistryDatabase, SlackWorkspace
+from blocks import ProductStore, PublicLinks, RegistryDatabase, SlackWorkspace
 from tasks import naming, products
 from tasks import registry as registries
 from tasks.errors import MissingPart, Unavailable
-from tasks.io import announcements, event_pages, rendered, slack, stores
+from tasks.io import announcements, event_pages, links, rendered, slack, store_files, stores
+from tasks.io import plan_changes as plan_tellings
 from tasks.io.messages import Knowledge
-from tasks.records import Alert, Audience, Decision, EventInHand, Kind, Plan
-from tasks.records.effects import ClaimedUpload, Drained, EventHistory, Outgoing, Registered, StoredNotice
+from tasks.records import Alert, Audience, Decision, EventInHand, Plan
+from tasks.records.effects import ClaimedUpload, Drained, EventHistory, Outgoing, PlanChange, Registered, StoredNotice
 from tasks.registry import Registry, Session, delivery, events, history, notices, outbox, plans
 from tasks.registry.store import now
-from tasks.science import positions
+from tasks.science import plan_changes, positions
 
 log = logging.getLogger(__name__)
 
 B = TypeVar("B", bound=Block)
-
-# folders in which people leave things of their own, beside ours
-PEOPLES_FOLDERS = {
-    "IMAGES": "Images of this event's follow-up.",
-    "KNC_IMAGES": "Images by amateur astronomers.",
-    "LOGBOOK": "Photometry and notes.",
-}
 
 
 def _when_away(_task: Any, _run: Any, state: Any) -> bool:
@@ -81,13 +74,13 @@ def announce(
     ``source`` is the notice's bytes, ``picture`` its sky map. Announcing again does nothing. Returns the number of new
     messages.
     """
-    links, files = links_of(store, alert), _files_of(alert, source, root)
+    known_links, files = links_of(store, alert), store_files.of_notice(alert, source, root)
     with opened(registry, root) as kept, kept.begin() as session:
         if decision is not None:
             events.record_decision(session, alert, decision, now=now())
         if not events.mark_announced(session, alert.sha256, now=now()):
             return 0
-        told = _tell_notice(session, alert, decision, registered, links, picture)
+        told = _tell_notice(session, alert, decision, registered, known_links, picture)
         _enqueue_files(session, registered.slug, files)
         return told
 
@@ -106,16 +99,19 @@ def announce_plans(
     store: str = "",
 ) -> bool:
     """Record finished plans and put their message and files into the outbox; False when they were known or cancelled."""
-    links = links_of(store, alert)
-    with opened(registry, root) as kept, kept.begin() as session:
+    known_links = links_of(store, alert)
+    with opened(registry, root) as book, book.begin() as session:
         if not plans.record(session, alert.sha256, made, parameters_sha256=parameters_sha256, now=now()):
             return False
         key = f"{alert.sha256}:{plans.joined([plan.telescope for plan in made])}:{parameters_sha256}"
-        known = _knowledge(history.of_event(session, registered.slug), links)
-        said = announcements.of_plans(alert, registered, made, known=known, audience=audience, key=key)
+        told = history.of_event(session, registered.slug)
+        changed = plan_changes.of_history(told)
+        known = _knowledge(told, known_links)
+        said = announcements.of_plans(alert, registered, made, known=known, audience=audience, key=key, changed=changed)
         _enqueue(session, said)
         folder = naming.StoreTree.visit(alert)
-        _enqueue_files(session, registered.slug, {f"{folder}/{path.name}": path for path in files})
+        kept = [*files, *_changes_file(alert, changed, root)]
+        _enqueue_files(session, registered.slug, {f"{folder}/{path.name}": path for path in kept})
         return True
 
 
@@ -191,14 +187,10 @@ def announce_failed_plan(
             return False
         key = f"{alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{now().isoformat()}"
         known = _knowledge(history.of_event(session, registered.slug), links_of(store, alert))
-        return bool(
-            _enqueue(
-                session,
-                announcements.of_failed_plan(
-                    alert, registered, telescopes, reason, known=known, audience=audience, key=key
-                ),
-            )
+        said = announcements.of_failed_plan(
+            alert, registered, telescopes, reason, known=known, audience=audience, key=key
         )
+        return bool(_enqueue(session, said))
 
 
 @task(cache_policy=NO_CACHE, **PATIENT, task_run_name="bury-{sha256}")
@@ -244,7 +236,11 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
         page = naming.AlertTree(root=root).page(alert.notice)
         pictures = sorted(page.parent.rglob("*.png"))
         html = event_pages.render(
-            known, position=positions.best(_alerts(known)), pictures=pictures, links=links_of(store, alert)
+            known,
+            position=positions.best(_alerts(known)),
+            pictures=pictures,
+            links=links_of(store, alert),
+            changed=plan_changes.of_history(known),
         )
         products.write_text(page, html)
         with kept.begin() as session:
@@ -300,12 +296,17 @@ def open_store(name: str, root: Path) -> stores.Store:
 
 
 def links_of(name: str, alert: Alert) -> dict[str, str]:
-    """Return the links to an event's products and page, where the store has a public address."""
-    base = load(ProductStore, name).public_url.rstrip("/") if name else ""
-    if not base:
-        return {}
-    folder, page = naming.StoreTree.event(alert.notice), naming.StoreTree.page(alert.notice)
-    return {"Products": f"{base}/{quote(folder)}", "Event page": f"{base}/{quote(page)}"}
+    """Return the links to public pages about an event, and to its products where the store has a public address."""
+    public = _public_links() if name else PublicLinks()
+    base = load(ProductStore, name).public_url if name else ""
+    return links.of_event(alert.notice, store_url=base, templates=public.templates(alert.notice.kind))
+
+
+def _public_links() -> PublicLinks:
+    try:
+        return load(PublicLinks, "links")
+    except MissingPart:
+        return PublicLinks()
 
 
 def load(kind: type[B], name: str) -> B:
@@ -351,26 +352,12 @@ def _enqueue_files(session: Session, slug: str, files: Mapping[str, Path]) -> No
         )
 
 
-def _files_of(alert: Alert, source: Path | None, root: Path) -> dict[str, Path]:
-    """Return what a notice brings into the store: its bytes, its maps, a line in each folder that people use."""
-    files: dict[str, Path] = {}
-    if source is not None:
-        suffix = ".xml" if source.read_bytes().lstrip().startswith(b"<") else ".json"
-        files[naming.StoreTree.notice(alert, suffix)] = source
-    for summary in (alert.sky_map, alert.combined):
-        if summary is not None and summary.path is not None:
-            files[f"{naming.StoreTree.visit(alert)}/{summary.path.name}"] = summary.path
-    return files | (_peoples_folders(alert, root) if alert.notice.kind is Kind.GW else {})
-
-
-def _peoples_folders(alert: Alert, root: Path) -> dict[str, Path]:
-    files = {}
-    for name, words in PEOPLES_FOLDERS.items():
-        path = root / "templates" / f"{name}.txt"
-        if not path.exists():
-            products.write_text(path, f"{words}\n")
-        files[f"{naming.StoreTree.event(alert.notice)}/{name}/README.txt"] = path
-    return files
+def _changes_file(alert: Alert, changed: Sequence[PlanChange], root: Path) -> tuple[Path, ...]:
+    if not changed:
+        return ()
+    path = naming.AlertTree(root=root).plans(alert) / "changes.json"
+    products.write_text(path, plan_tellings.document(changed))
+    return (path,)
 
 
 def _knowledge(known: EventHistory, links: Mapping[str, str]) -> Knowledge:

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.io import messages
+from tasks.io import messages, plan_changes
 from tasks.io.blockkit import Rendered
 from tasks.io.messages import Knowledge
 from tasks.records import Alert, Audience, Decision, Kind, Notice, Plan
-from tasks.records.effects import EventHistory, Outgoing, Registered, Standing
+from tasks.records.effects import EventHistory, Outgoing, PlanChange, Registered, Standing
 
 TOP = "top"
 
@@ -90,12 +90,20 @@ def of_notice(
 
 
 def of_plans(
-    alert: Alert, registered: Registered, plans: Sequence[Plan], *, known: Knowledge, audience: Audience, key: str
+    alert: Alert,
+    registered: Registered,
+    plans: Sequence[Plan],
+    *,
+    known: Knowledge,
+    audience: Audience,
+    key: str,
+    changed: Sequence[PlanChange] = (),
 ) -> tuple[Outgoing, ...]:
-    """Return the messages that finished plans call for: a table in the thread, the state in the top message."""
+    """Return the messages that finished plans call for: a table in the thread, what is new in it, the top message."""
     say = _Speaker(registered.slug, key, _tested(audience, registered))
     done = messages.plan_finished(alert.notice.event_id, plans, links=known.links)
-    return (say.reply("plans", done), say.edit("plans", messages.top(known)))
+    news = (say.reply("plan-changes", plan_changes.message(alert.notice.event_id, changed)),) if changed else ()
+    return (say.reply("plans", done), *news, say.edit("plans", messages.top(known)))
 
 
 def of_failed_plan(

@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tasks.io import buttons, changes, messages, pages, wording
+from tasks.io import buttons, changes, messages, pages, plan_changes, wording
 from tasks.records import Alert, Decision, Kind, MapRole, Notice, Reason, SkyMapSummary, Tile
-from tasks.records.effects import Button, EventHistory, EventState, NoticeEntry, PlanEntry, PlanState, Standing
+from tasks.records.effects import (
+    Button,
+    EventHistory,
+    EventState,
+    NoticeEntry,
+    PlanChange,
+    PlanEntry,
+    PlanState,
+    Standing,
+)
 
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 LARGEST_PICTURE = 4_000_000
@@ -69,6 +78,7 @@ def render(
     position: Notice | None = None,
     pictures: Sequence[Path] = (),
     links: Mapping[str, str] | None = None,
+    changed: Sequence[PlanChange] = (),
 ) -> str:
     """Write an event's page.
 
@@ -82,6 +92,8 @@ def render(
         PNG or JPEG files, each in the folder of its notice; they become part of the page, the newest first.
     links
         Addresses by label, beside those that the notices gave.
+    changed
+        What the newest plans change of those before.
     """
     newest = _shown(history)
     notice = newest.alert.notice
@@ -99,6 +111,10 @@ def render(
         coincidence=_coincidence(notice),
         decision=newest.decision,
         plans=tuple(_plan(entry) for entry in reversed(history.plans)),
+        changed=changed,
+        change_kinds=plan_changes.KINDS,
+        tiles_of=plan_changes.tiles_of,
+        named=plan_changes.named,
         timeline=_timeline(history),
         pictures=_pictures(pictures),
         links=_links(notice, links or {}),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from tasks.records.alerts import Alert, Audience, Decision, Kind, Plan
+from tasks.records.alerts import Alert, Audience, Decision, Kind, Plan, Tile
 
 
 class Standing(StrEnum):
@@ -104,6 +105,19 @@ class PlanEntry:
     created: datetime
     plans: tuple[Plan, ...] = ()
     reason: str = ""
+    observed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Ids of the tiles that were observed, by telescope."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanChange:
+    """What a new plan of one telescope changes of the one before it; no tile is in two of the lists."""
+
+    telescope: str
+    keep: tuple[Tile, ...] = ()
+    drop: tuple[Tile, ...] = ()
+    add: tuple[Tile, ...] = ()
+    observed: tuple[Tile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

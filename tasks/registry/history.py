@@ -85,9 +85,19 @@ def _plans(session: Session, event: models.Event) -> tuple[PlanEntry, ...]:
             created=row.created,
             plans=columns.load(tuple[Plan, ...], row.plans),
             reason=row.reason,
+            observed=_observed(session, row),
         )
         for row, sha256 in session.execute(query)
     )
+
+
+def _observed(session: Session, plan: models.Plan) -> dict[str, tuple[str, ...]]:
+    tile = models.Tile
+    query = sa.select(tile.telescope, tile.name).where(tile.plan_id == plan.id, tile.state == "observed")
+    found: dict[str, tuple[str, ...]] = {}
+    for telescope, name in session.execute(query.order_by(tile.id)):
+        found[telescope] = (*found.get(telescope, ()), name)
+    return found
 
 
 def _messages(session: Session, event: models.Event) -> tuple[MessageEntry, ...]:

@@ -19,7 +19,7 @@ from tasks.errors import MissingPart, Unavailable
 from tasks.io import slack, stores
 from tasks.records import Alert, Audience, Decision
 from tasks.records.effects import Outgoing, Registered
-from tasks.registry import delivery, outbox
+from tasks.registry import delivery, outbox, plans
 
 
 @pytest.fixture
@@ -299,3 +299,18 @@ def test_places_are_blocks_that_are_loaded_in_the_task(prefect_api, root, worksp
     assert stand_in.TOKEN not in caplog.text
     with pytest.raises(MissingPart, match="siren bootstrap"), disable_run_logger():
         publishing.register.fn(alert, root=root, registry="nowhere")
+
+
+def test_a_new_plan_after_a_new_map_tells_what_it_changes(root, store, send, workspace) -> None:
+    update = alerts.gw(alert_type="UPDATE", minutes=30, sky_map=alerts.sky_map(area90_deg2=28.4))
+    how = {"parameters_sha256": "p", "audience": Audience.GW, "root": root}
+    publishing.announce_plans.fn(alerts.gw(), (alerts.plan(tiles=3),), respond(root, alerts.gw()), **how)
+    with store.begin() as session:
+        plans.mark_observed(session, 1, telescope="7DT", tiles=["T01000"])
+    publishing.announce_plans.fn(update, (alerts.plan(tiles=5),), respond(root, update), **how)
+    delivery.drain_messages(store, send)
+    told = [message["text"] for message in workspace.messages if "stay" in message["text"]]
+    assert told == ["S241102br: 7DT 2 stay, 2 new, 0 dropped, 1 already observed."]
+    assert "What the newest plan changes" in publishing.publish_page.fn("S241102br", root=root).read_text()
+    [written] = root.rglob("changes.json")
+    assert '"drop": []' in written.read_text()

@@ -1,0 +1,91 @@
+"""What a new plan changes of the one before it: tiles that stay, go, come, and those that were observed already."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from tasks.records import Plan, Tile
+from tasks.records.effects import EventHistory, PlanChange, PlanEntry
+
+SAME_FIELD_DEG = 1 / 60
+"""Tiles of one id whose centres lie further apart are other fields: an id such as that of a centred field comes again."""
+
+
+def of_history(history: EventHistory, entry: PlanEntry | None = None) -> tuple[PlanChange, ...]:
+    """Compare a planning run of an event with the last one before it that was made for another notice.
+
+    Parameters
+    ----------
+    history
+        All that is known of the event.
+    entry
+        The run; the newest that made plans where it is not given.
+
+    Returns
+    -------
+    tuple of PlanChange
+        One for each telescope of the run that had tiles before; empty where nothing was planned before.
+    """
+    made = [each for each in history.plans if each.plans]
+    if not made:
+        return ()
+    newest = entry or made[-1]
+    earlier = [each for each in made[: made.index(newest)] if each.notice_sha256 != newest.notice_sha256]
+    before = {plan.telescope: plan for each in earlier for plan in each.plans}
+    return between(list(before.values()), newest.plans, observed=_observed(history.plans))
+
+
+def between(
+    before: Sequence[Plan], after: Sequence[Plan], *, observed: Mapping[str, frozenset[str]] | None = None
+) -> tuple[PlanChange, ...]:
+    """Compare plans telescope by telescope.
+
+    Parameters
+    ----------
+    before, after
+        Plans, at most one for each telescope in each of both.
+    observed
+        Ids of the tiles that each telescope has observed: these are neither kept nor dropped nor added.
+    """
+    old = {plan.telescope: plan for plan in before if plan.tiles}
+    return tuple(
+        _of_telescope(old[plan.telescope], plan, (observed or {}).get(plan.telescope, frozenset()))
+        for plan in after
+        if plan.telescope in old
+    )
+
+
+def _of_telescope(before: Plan, after: Plan, observed: frozenset[str]) -> PlanChange:
+    old, new = _by_id(before), _by_id(after)
+    done = {name: tile for name, tile in (old | new).items() if name in observed}
+    kept = [tile for name, tile in new.items() if name not in done and name in old and _same(tile, old[name])]
+    names = {tile.id for tile in kept}
+    return PlanChange(
+        telescope=after.telescope,
+        keep=tuple(kept),
+        drop=tuple(tile for name, tile in old.items() if name not in done and name not in names),
+        add=tuple(tile for name, tile in new.items() if name not in done and name not in names),
+        observed=tuple(done.values()),
+    )
+
+
+def _by_id(plan: Plan) -> dict[str, Tile]:
+    """Return a plan's tiles by id, visits of one tile as one."""
+    # reversed twice: the first visit of each, in the order of the plan
+    first = {tile.id: tile for tile in reversed(plan.tiles)}
+    return dict(reversed(first.items()))
+
+
+def _same(one: Tile, other: Tile) -> bool:
+    """Tell whether two tiles are one field; on so small an angle the sky is flat."""
+    across = (one.ra_deg - other.ra_deg + 180) % 360 - 180
+    return math.hypot(across * math.cos(math.radians(one.dec_deg)), one.dec_deg - other.dec_deg) <= SAME_FIELD_DEG
+
+
+def _observed(plans: Sequence[PlanEntry]) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for entry in plans:
+        for telescope, names in entry.observed.items():
+            found[telescope] = found.get(telescope, frozenset()) | frozenset(names)
+    return found
