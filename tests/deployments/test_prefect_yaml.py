@@ -22,7 +22,7 @@ from prefect.utilities.callables import parameter_schema
 from deployments import automations, bootstrap, dispatch
 
 FILE = yaml.safe_load((Path(__file__).resolve().parents[2] / "prefect.yaml").read_text())
-DEPLOYMENTS = {each["entrypoint"].rsplit(".", 1)[-1]: each for each in FILE["deployments"]}
+DEPLOYMENTS = {each["entrypoint"].rsplit(".", 1)[-1]: each for each in FILE["deployments"] if each["name"] == "prod"}
 TRIGGERS = [
     pytest.param(each["entrypoint"], trigger, id=trigger["name"])
     for each in FILE["deployments"]
@@ -53,8 +53,9 @@ EVENTS = {
 
 def test_every_flow_is_deployed_once_under_its_own_name() -> None:
     assert set(DEPLOYMENTS) == FLOWS
-    assert len(FILE["deployments"]) == len(FLOWS)
-    assert all(each["name"] == "prod" for each in FILE["deployments"])
+    others = [(each["entrypoint"], each["name"]) for each in FILE["deployments"] if each["name"] != "prod"]
+    assert others == [("flows.night.night", "too")]
+    assert len(FILE["deployments"]) == len(FLOWS) + 1
     assert FILE["pull"] == []
 
 
@@ -103,6 +104,17 @@ def test_a_trigger_renders_into_parameters_that_its_flow_takes(entrypoint: str, 
         assert validated["telescopes"] == ("7DT", "TCH")
     if "night" in validated:
         assert validated["night"] == date(2026, 1, 15)
+        assert validated["units"] == ("7DT01",)
+
+
+def test_each_settled_night_has_one_trigger_whether_survey_or_target_of_opportunity() -> None:
+    labels = [
+        trigger["match"]["siren.too"]
+        for each in FILE["deployments"]
+        for trigger in each.get("triggers", [])
+        if trigger["expect"] == ["night.settled"]
+    ]
+    assert sorted(labels) == ["no", "yes"]
 
 
 async def render(parameters: dict[str, object], resource: str, payload: dict[str, object]) -> dict[str, object]:
