@@ -40,6 +40,7 @@ CONNECT_S = 10.0
 # a killed worker is restarted by its nanny within seconds; a slot that has been there may be away for this long
 RETURN_S = 60.0
 START_S = 60.0
+LAUNCHES = 3
 POLL_S = 0.2
 # Dask tells of every connection; a person at a terminal wants to hear of trouble
 QUIET = {"DASK_LOGGING__DISTRIBUTED": "error"}
@@ -156,21 +157,29 @@ def cluster(spec: ClusterSpec | None = None) -> Iterator[str]:
 def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
     """Start scheduler and workers on the loopback interface, each worker under a nanny, and wait for them."""
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    quiet = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    try:
-        started = distributed.SpecCluster(  # type: ignore[no-untyped-call]  # Dask's own
-            scheduler={"cls": distributed.Scheduler, "options": quiet},
-            workers=_workers(spec, {**quiet, "local_directory": folder}),
-            silence_logs=logging.ERROR,
-        )
-    except RuntimeError as error:
-        raise Unavailable(f"the Dask workers cannot be started: {error}") from error
+    started = _launch(spec, folder=folder)
     try:
         started.wait_for_workers(spec.cpu_slots + spec.gpu_slots, timeout=START_S)
     except TimeoutError as error:
         started.close()
         raise Unavailable(f"the Dask workers did not start within {START_S:g} s") from error
     return started
+
+
+def _launch(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
+    """Start a cluster; a nanny gives up where its worker dies before it has come up, so that is tried again."""
+    quiet = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    trouble: RuntimeError | None = None
+    for _ in range(LAUNCHES):
+        try:
+            return distributed.SpecCluster(  # type: ignore[no-untyped-call]  # Dask's own
+                scheduler={"cls": distributed.Scheduler, "options": quiet},
+                workers=_workers(spec, {**quiet, "local_directory": folder}),
+                silence_logs=logging.ERROR,
+            )
+        except RuntimeError as error:
+            trouble = error
+    raise Unavailable(f"the Dask workers cannot be started: {trouble}") from trouble
 
 
 def gather(futures: Iterable[PrefectFuture[R]], *, stage: str = "") -> tuple[tuple[R, ...], tuple[Rejected, ...]]:
