@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import skymap_files
+from support import hostile, skymap_files
 
 from tasks.errors import UnusableData
 from tasks.io import notices
@@ -484,31 +484,11 @@ def test_a_heartbeat_is_called_one():
             notices.parse(payload)
 
 
-def attacks(canary: Path) -> dict[str, str]:
-    laughs = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 10))
-    body = "<VOEvent ivorn='ivo://x#1'><What><Param name='TrigID' value='1'/><Param name='Instrument'><Value>{}</Value></Param></What></VOEvent>"
-    uri = canary.as_uri()
-    return {
-        "entity to a file": f"<!DOCTYPE x [<!ENTITY e SYSTEM '{uri}'>]>" + body.format("&e;"),
-        "entity to the web": "<!DOCTYPE x [<!ENTITY e SYSTEM 'http://127.0.0.1:9/e'>]>" + body.format("&e;"),
-        "parameter entity": f"<!DOCTYPE x [<!ENTITY % e SYSTEM '{uri}'> %e;]>" + body.format("x"),
-        "remote document type": "<!DOCTYPE VOEvent SYSTEM 'http://127.0.0.1:9/x.dtd'>" + body.format("x"),
-        "document type in a file": f"<!DOCTYPE VOEvent SYSTEM '{uri}'>" + body.format("x"),
-        "public document type": f"<!DOCTYPE VOEvent PUBLIC '-//X//Y' '{uri}'>" + body.format("x"),
-        "laughs": f'<!DOCTYPE x [<!ENTITY a0 "ha">{laughs}]>' + body.format("&a9;"),
-        "quadratic": f'<!DOCTYPE x [<!ENTITY a "{"a" * 50_000}">]>' + body.format("&a;" * 5_000),
-        "entity in an attribute": '<!DOCTYPE x [<!ENTITY a "1">]>' + body.format("x").replace("'TrigID'", "'&a;'"),
-        "harmless document type": "<!DOCTYPE VOEvent>" + body.format("x"),
-        "undefined entity": body.format("&e;"),
-        "inclusion": body.format(f"<xi:include xmlns:xi='http://www.w3.org/2001/XInclude' parse='text' href='{uri}'/>"),
-    }
-
-
-@pytest.mark.parametrize("name", attacks(Path("/canary")))
+@pytest.mark.parametrize("name", hostile.xml_attacks(Path("/canary")))
 def test_an_attack_by_xml_reaches_neither_file_nor_network(name, tmp_path):
     canary = tmp_path / "canary"
     canary.write_text("secret")
-    payload = attacks(canary)[name].encode()
+    payload = hostile.xml_attacks(canary)[name].encode()
     start = time.thread_time()
     try:
         found = repr(notices.parse(payload))

@@ -13,7 +13,7 @@ import healpy
 import numpy as np
 import pytest
 from astropy.table import Table
-from support import skymap_files
+from support import hostile, skymap_files
 
 from tasks.errors import UnusableData
 from tasks.io import bintable, notices, skymaps
@@ -143,77 +143,7 @@ def test_a_row_whose_distance_makes_no_sense_has_none():
 # --------------------------------------------------------------------------------------------------------- hostile
 
 
-def card(content: bytes, key: str, value: str) -> bytes:
-    """Replace a header card's value."""
-    where = content.index(f"{key:<8}= ".encode())
-    return content[:where] + f"{key:<8}= {value:>20}".ljust(80).encode() + content[where + 80 :]
-
-
-def hostile() -> dict[str, bytes]:
-    good = skymap_files.blob(order=2, sigma_deg=30)
-    uniq, density = np.arange(4, 16), np.full(12, 1 / (4 * np.pi))
-    make = skymap_files.multiorder
-    huge = card(card(skymap_files.flat(np.full(12, 1 / 12)), "NAXIS2", "12582912"), "NSIDE", "1024")
-    return {
-        "empty": b"",
-        "text": b"hello",
-        "zeros": bytes(100_000),
-        "only a primary header": good[:2880],
-        "truncated header": good[:4000],
-        "truncated table": good[:-3000],
-        "rows announced": card(good, "NAXIS2", "3999999"),
-        "too many rows": card(good, "NAXIS2", "999999999999"),
-        "negative rows": card(good, "NAXIS2", "-1"),
-        "rows as a text": card(good, "NAXIS2", "'many'"),
-        "rows of 20 digits": card(good, "NAXIS2", "99999999999999999999"),
-        "wide rows": card(good, "NAXIS1", "160000000"),
-        "no columns": card(good, "TFIELDS", "0"),
-        "many columns": card(good, "TFIELDS", "999"),
-        "a format unknown": card(good, "TFORM1", "'PQ(3)'"),
-        "a format absent": good.replace(b"TFORM1", b"XFORM1"),
-        "an image first": card(card(good, "NAXIS", "2"), "BITPIX", "64"),
-        "999 axes": card(good, "NAXIS", "999"),
-        "no end": good.replace(b"END" + b" " * 77, b" " * 80),
-        "no bintable": good.replace(b"'BINTABLE'", b"'IMAGE   '"),
-        "compressed image": good.replace(b"PIXTYPE ", b"ZTABLE  "),
-        "scaled": make(uniq, density, header={"TSCAL2": 2.0}),
-        "UNIQ of nothing": make([0, *uniq[1:]], density),
-        "UNIQ negative": make([-5, *uniq[1:]], density),
-        "UNIQ of order 30": make([4 * 4**30, *uniq[1:]], density),
-        "UNIQ largest": make([2**63 - 1, *uniq[1:]], density),
-        "UNIQ twice": make([5, *uniq[1:]], density),
-        "overlap": make([*uniq, 16], [*density[:-1], density[-1] / 2, density[-1] / 2]),
-        "overlap of fine in coarse": make([*uniq, 4 * 4**29 + 7], [*density, 0.0]),
-        "UNIQ as floats": skymap_files.table({"UNIQ": uniq.astype(float), "PROBDENSITY": density}, {}),
-        "no rows": make([], []),
-        "sum of a half": make(uniq, density / 2),
-        "sum of two": make(uniq, density * 2),
-        "negative": make(uniq, [*(density[:-2]), 2 * density[0] + 1, -1]),
-        "NaN": make(uniq, [*density[:-1], np.nan]),
-        "infinite": make(uniq, [*density[:-1], np.inf]),
-        "all zero": make(uniq, density * 0),
-        "density as text": skymap_files.table({"UNIQ": uniq, "PROBDENSITY": np.full(12, b"a")}, {}),
-        "no density": skymap_files.table({"UNIQ": uniq}, {}),
-        "other table": skymap_files.table({"FLUX": density}, {}),
-        "flat of 13 pixels": skymap_files.flat(np.full(12, 1 / 12)).replace(b"NAXIS2  =                   12", b"NAXIS2  =                   11"),
-        "flat with a wrong NSIDE": card(skymap_files.flat(np.full(12, 1 / 12)), "NSIDE", "2"),
-        "flat of unknown ordering": skymap_files.flat(np.full(12, 1 / 12)).replace(b"'NESTED  '", b"'SPIRAL  '"),
-        "flat announced large": huge,
-        "flat announced too large": card(card(huge, "NAXIS2", "201326592"), "NSIDE", "4096"),
-        "ring announced large": huge.replace(b"'NESTED  '", b"'RING    '"),
-        "flat explicit": skymap_files.flat(np.full(12, 1 / 12), header={"INDXSCHM": "EXPLICIT"}),
-        "galactic": make(uniq, density, header={"COORDSYS": "G"}),
-        "gzip of nothing": gzip.compress(b""),
-        "gzip truncated": gzip.compress(good)[:-2000],
-        "gzip damaged": gzip.compress(good)[:200] + b"\xff" * 50 + gzip.compress(good)[250:],
-        "gzip bomb in the header": gzip.compress(good[:2880] + bytes(2**26), 9),
-        "gzip bomb in the rows": gzip.compress(card(good, "NAXIS2", "4000000")[: good.index(b"END" + b" " * 77, 2881)], 9)
-        + gzip.compress(bytes(2**26), 9),
-        "gzip bomb in a flat map": gzip.compress(huge[:5760] + bytes(2**26), 9),
-    }  # fmt: skip
-
-
-HOSTILE = hostile()
+HOSTILE = hostile.sky_maps()
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -245,19 +175,10 @@ def test_what_cannot_be_opened_is_unusable(tmp_path, name):
 
 
 def test_mutated_maps_raise_nothing_else(rng):
-    originals = [
-        skymap_files.blob(order=1, sigma_deg=40, distance_mpc=100),
-        skymap_files.flat(np.full(192, 1 / 192), ordering="RING"),
-        gzip.compress(skymap_files.flat(np.full(192, 1 / 192), per_row=16)),
-    ]
     read = 0
-    for number in range(600):
-        content = bytearray(originals[number % 3])
-        header = 5760 if number % 3 < 2 else len(content)
-        for place in rng.integers(0, header if number % 2 else len(content), size=rng.integers(1, 6)):
-            content[place] = rng.integers(256) if number % 4 else rng.choice(list(b"0123456789' =-+.DETF"))
+    for content in hostile.mutated_maps(600, rng):
         try:
-            skymaps.read(bytes(content[: rng.integers(len(content))] if number % 7 == 0 else content))
+            skymaps.read(content)
             read += 1
         except UnusableData:
             pass

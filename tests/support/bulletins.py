@@ -13,7 +13,9 @@ from support import skymap_files
 T0 = datetime(2026, 1, 15, 22, 30, 15, tzinfo=UTC)
 
 
-def gw(name: str = "S260115ab", alert_type: str = "PRELIMINARY", *, minutes: float = 1.0, **changes: Any) -> bytes:
+def gw(
+    name: str = "S260115ab", alert_type: str = "PRELIMINARY", *, minutes: float = 1.0, order: int = 4, **changes: Any
+) -> bytes:
     """A superevent near enough that telescopes are planned at once; its map lies elsewhere for each minute."""
     document = {
         "superevent_id": name,
@@ -32,7 +34,7 @@ def gw(name: str = "S260115ab", alert_type: str = "PRELIMINARY", *, minutes: flo
             "properties": {"HasNS": 1.0, "HasRemnant": 0.9, "HasMassGap": 0.0},
             "duration": None,
             "central_frequency": None,
-            "skymap": sky_map(int(minutes)),
+            "skymap": sky_map(int(minutes), order),
         },
         "external_coinc": None,
     }
@@ -82,6 +84,6 @@ def stamp(minutes: float) -> str:
 
 
 @functools.cache
-def sky_map(number: int) -> str:
-    content = skymap_files.blob(110 + number % 40, -30, sigma_deg=2, order=4, distance_mpc=80)
+def sky_map(number: int, order: int = 4) -> str:
+    content = skymap_files.blob(110 + number % 40, -30, sigma_deg=32 / 2**order, order=order, distance_mpc=80)
     return base64.b64encode(content).decode()
