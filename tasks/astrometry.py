@@ -21,7 +21,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
-from tasks.errors import FAULTS, AlgorithmError, SirenError, UnusableData, passing
+from tasks.errors import FAULTS, AlgorithmError, ProgramError, SirenError, UnusableData, passing
 from tasks.io import frames, ldac
 from tasks.options import ReduceOptions
 from tasks.programs import missfits, outputs, scamp, solve_field, source_extractor
@@ -38,8 +38,6 @@ NOMINAL_SCALE_ARCSEC = 0.505
 # a second vote, for pointing errors that the options do not expect
 WIDER = 3.0
 WIDEST_ARCMIN = 120.0
-# from frame to frame the camera does not turn, but on the other side of the pier
-KNOWN_ANGLE_DEG = 1.0
 # After the vote only the distortion is left, a few arcsec in the corners. SCAMP's own search for the pattern took 50 s
 # and more for six frames and found the same, so it is the last attempt for a frame alone.
 POINTED = (
@@ -246,27 +244,17 @@ def _point(jobs: Sequence[Job], stars: Table, options: ReduceOptions) -> tuple[l
 
 
 def _vote(job: Job, stars: Table, options: ReduceOptions, known: Floats | None) -> pointing.Pointing:
-    """Try the orientation known from another frame, then all, then all in a wider field."""
+    """Vote within the pointing error that the options expect, then in a wider field."""
     narrow = options.position_error_arcmin
-    wide = min(WIDEST_ARCMIN, WIDER * narrow)
-    everything = pointing.orientations(_scale(job))
-    rounds: list[tuple[tuple[Floats, ...], float, float]] = [
-        (everything, pointing.ANGLE_RANGE_DEG, narrow),
-        (everything, pointing.ANGLE_RANGE_DEG, wide),
-    ]
-    if known is not None:
-        rounds.insert(0, ((known,), KNOWN_ANGLE_DEG, narrow))
-    sky = (np.asarray(stars["X_WORLD"]), np.asarray(stars["Y_WORLD"]))
-    trouble = AlgorithmError("no vote was held")
-    for candidates, angle, radius in rounds:
-        try:
-            return pointing.find(
-                job.pixels, sky, shape=job.shape, centre=job.centre, radius_arcmin=radius, candidates=candidates,
-                angle_range_deg=angle,
-            )  # fmt: skip
-        except AlgorithmError as error:
-            trouble = error
-    raise trouble
+    return pointing.search(
+        job.pixels,
+        (np.asarray(stars["X_WORLD"]), np.asarray(stars["Y_WORLD"])),
+        shape=job.shape,
+        centre=job.centre,
+        radii_arcmin=(narrow, min(WIDEST_ARCMIN, WIDER * narrow)),
+        scale_arcsec=_scale(job),
+        known=known,
+    )
 
 
 def _fit_together(jobs: Sequence[Job], reference: Path, stars: Table, options: ReduceOptions) -> list[Solution]:
@@ -278,8 +266,11 @@ def _fit_together(jobs: Sequence[Job], reference: Path, stars: Table, options: R
             break
         try:
             heads = _scamp(left, reference, reference.parent, replace(settings, **_common(options)))
-        except SirenError as error:
+        except ProgramError as error:
             log.warning("%d frames together: %s", len(left), error)
+            break
+        except SirenError as error:
+            log.info("%d frames together: %s", len(left), error)
             continue
         for job, head in zip(left, heads, strict=True):
             try:
@@ -303,6 +294,8 @@ def _fit_alone(job: Job, reference: Path, stars: Table, options: ReduceOptions) 
         alone = replace(settings, **{**_common(options), "threads": 1, "share_distortion": False})
         try:
             return _check(job, _scamp([job], reference, job.folder, alone)[0], stars, options)
+        except ProgramError:
+            raise  # what crashed or hung would do so again, at the price of the deadline
         except SirenError as error:
             trouble = error
     raise trouble

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,15 @@ def write_reference(path: Path, table: Table) -> None:
         for name, (format_, unit) in REFERENCE_COLUMNS.items()
     ]
     objects = fits.BinTableHDU.from_columns(columns, name=TABLE)
-    fits.HDUList([fits.PrimaryHDU(), _header_table(fits.Header()), objects]).writeto(path, overwrite=True)
+    write(path, fits.Header(), objects)
+
+
+def write(path: Path, header: fits.Header, objects: fits.BinTableHDU) -> None:
+    """Write a table and the header of the image that it is of as an LDAC catalogue."""
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), _header_table(header), objects]).writeto(buffer)
+    # Astropy pads text with zeros; SCAMP looks for END and a space, and crashes where it finds none
+    path.write_bytes(buffer.getvalue().replace(b"END" + bytes(CARD - 3), b"END".ljust(CARD)))
 
 
 def write_positions(path: Path, x: Any, y: Any) -> None:
@@ -111,7 +120,9 @@ def read_header(path: Path) -> fits.Header:
 
 
 def _header_table(header: fits.Header) -> fits.BinTableHDU:
-    cards = [card.image for card in fits.PrimaryHDU(header=header).header.cards]
+    described = fits.Header([("SIMPLE", True), ("BITPIX", -32), ("NAXIS", 0)])
+    described.update(header)
+    cards = [card.image for card in described.cards]
     text = "".join([*cards, "END".ljust(CARD)])
     unit = fits.BinTableHDU.from_columns(
         [fits.Column("Field Header Card", f"{len(text)}A", array=np.array([text]))], name=HEADER_TABLE

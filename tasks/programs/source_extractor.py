@@ -17,7 +17,7 @@ PYRAMID = "CONV NORM\n1 2 1\n2 4 2\n1 2 1\n"
 BACKGROUND = re.compile(r"Background:\s*(\S+)\s+RMS:\s*(\S+)")
 # what Source Extractor says, and what that means for us
 KNOWN = {
-    r"not a FITS|Not a FITS|unknown FITS|cannot be opened|Unknown FITS": (UnusableData, "the image is not FITS"),
+    r"cannot open|[Nn]ot a FITS|[Uu]nknown FITS": (UnusableData, "the image is not FITS"),
     r"pixel stack overflow": (
         AlgorithmError,
         "too many pixels above the threshold: the image is a nebula or a bad frame",

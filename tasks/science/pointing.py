@@ -7,7 +7,7 @@ must then match many more stars than chance would.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +23,16 @@ BRIGHTEST = 120
 REFERENCE_EXCESS = 1.5
 MOST_REFERENCES = 20000
 ANGLE_RANGE_DEG = 5.0
+# from frame to frame the camera does not turn, but on the other side of the pier
+KNOWN_ANGLE_DEG = 1.0
 # radii of the matches, in cells, from the vote to the final affine solution
 REFINEMENT = (1.5, 0.8, 0.4, 0.3)
 SMALLEST_MATCH = 8
 # part of the detections that must have a partner, and how much more likely than by chance
 MATCHED_PART = 0.3
 CHANCE_RATIO = 4.0
+# votes in one cell, as part of the detections, that are worth a closer look at once
+STRONG_PART = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,46 @@ def deproject(xi_arcsec: float, eta_arcsec: float, *, centre: tuple[float, float
     return float(np.degrees(ra) % 360), float(np.degrees(dec))
 
 
+def search(
+    pixels: Floats,
+    sky: tuple[Floats, Floats],
+    *,
+    shape: tuple[int, int],
+    centre: tuple[float, float],
+    radii_arcmin: Sequence[float],
+    scale_arcsec: float,
+    known: Floats | None = None,
+) -> Pointing:
+    """Find the pointing of a frame: first as another frame's orientation ``known``, then in any, in ever wider fields.
+
+    The other parameters are those of ``find``.
+
+    Raises
+    ------
+    AlgorithmError
+        Where no round succeeds: what the last one said.
+    """
+    everything = orientations(scale_arcsec)
+    rounds: list[tuple[Sequence[Floats], float, float]] = [(everything, ANGLE_RANGE_DEG, each) for each in radii_arcmin]
+    if known is not None:
+        rounds.insert(0, ((known,), KNOWN_ANGLE_DEG, radii_arcmin[0]))
+    trouble = AlgorithmError("no radius to search in was given")
+    for candidates, angle, radius in rounds:
+        try:
+            return find(
+                pixels,
+                sky,
+                shape=shape,
+                centre=centre,
+                radius_arcmin=radius,
+                candidates=candidates,
+                angle_range_deg=angle,
+            )
+        except AlgorithmError as error:
+            trouble = error
+    raise trouble
+
+
 def find(
     pixels: Floats,
     sky: tuple[Floats, Floats],
@@ -126,16 +170,49 @@ def find(
     stars = pixels[:BRIGHTEST] - half
     scale = float(np.sqrt(abs(np.linalg.det(candidates[0]))))
     half_diagonal = float(np.hypot(*half)) * scale
-    plane = _field(sky, centre, reach=radius_arcmin * 60 + half_diagonal, per_area=_density(stars, shape, scale))
+    density = _density(stars, shape, scale)
+    plane = _field(sky, centre, reach=radius_arcmin * 60 + half_diagonal, per_area=density)
     if len(stars) < SMALLEST_MATCH or len(plane) < SMALLEST_MATCH:
         raise AlgorithmError(f"{len(stars)} detections and {len(plane)} reference stars are too few for a pointing")
-    votes = [
-        (*_vote(stars @ turned.T, plane, radius_arcmin * 60), turned)
-        for candidate in candidates
-        for turned in _turned(candidate, half_diagonal, angle_range_deg)
-    ]
-    _, shift, turned = max(votes, key=lambda vote: vote[0])
-    return _refine(stars, plane, shift, turned, centre=centre)
+    trouble = AlgorithmError("no orientation was tried")
+    for shift, turned in _winners(
+        stars, plane, radius_arcmin * 60, _turned(candidates, half_diagonal, angle_range_deg)
+    ):
+        try:
+            first = _refine(stars, plane, shift, turned, centre=centre)
+            # about the frame's own centre: the meridians converge, so the axes turn with the place of the tangent
+            near = _field(sky, (first.ra_deg, first.dec_deg), reach=1.2 * half_diagonal, per_area=density)
+            matrix_there = turn(first, centre)
+            return _refine(stars, near, np.zeros(2), matrix_there, centre=(first.ra_deg, first.dec_deg))
+        except AlgorithmError as error:
+            trouble = error
+    raise trouble
+
+
+def turn(found: Pointing, tangent: tuple[float, float]) -> Floats:
+    """Return the matrix of a pointing that was found on the plane at ``tangent``, on the plane at its own centre."""
+    step = 1.0 / 3600
+    there = (found.ra_deg, found.dec_deg)
+    east = (found.ra_deg + step / np.cos(np.radians(found.dec_deg)), found.dec_deg)
+    points = np.array([there, east, (found.ra_deg, found.dec_deg + step)])
+    old, new = (project(points[:, 0], points[:, 1], centre=centre) for centre in (tangent, there))
+    change: Floats = (new[1:] - new[0]).T @ np.linalg.inv((old[1:] - old[0]).T) @ found.linear()
+    return change
+
+
+def _winners(
+    stars: Floats, plane: Floats, radius: float, candidates: Iterable[Floats]
+) -> Iterator[tuple[Floats, Floats]]:
+    """Yield shift and matrix of every candidate with many votes at once, and of the best of all at last."""
+    most, best = 0, None
+    for turned in candidates:
+        votes, shift = _vote(stars @ turned.T, plane, radius)
+        if votes >= STRONG_PART * len(stars):
+            yield shift, turned
+        if votes > most:
+            most, best = votes, (shift, turned)
+    if best is not None:
+        yield best
 
 
 def _density(stars: Floats, shape: tuple[int, int], scale_arcsec: float) -> float:
@@ -152,23 +229,26 @@ def _field(sky: tuple[Floats, Floats], centre: tuple[float, float], *, reach: fl
     return plane[near][:number]
 
 
-def _turned(candidate: Floats, half_diagonal: float, range_deg: float) -> Iterator[Floats]:
-    """Yield a candidate turned in steps that move the corners by one cell."""
+def _turned(candidates: Sequence[Floats], half_diagonal: float, range_deg: float) -> Iterator[Floats]:
+    """Yield the candidates turned in steps that move the corners by one cell, the small turns first."""
     step = np.degrees(CELL_ARCSEC / half_diagonal)
-    for index in range(-int(np.ceil(range_deg / step)), int(np.ceil(range_deg / step)) + 1):
-        yield matrix(1.0, angle_deg=index * step, mirrored=True) @ candidate
+    for index in sorted(range(-int(np.ceil(range_deg / step)), int(np.ceil(range_deg / step)) + 1), key=abs):
+        for candidate in candidates:
+            yield matrix(1.0, angle_deg=index * step, mirrored=True) @ candidate
 
 
 def _vote(stars: Floats, plane: Floats, radius: float) -> tuple[int, Floats]:
     """Return the votes of the best cell (2 x 2 cells summed, so that no border divides a peak) and its centre."""
     size = int(np.ceil(2 * radius / CELL_ARCSEC)) + 1
-    offset = ((plane[:, None, :] - stars[None, :, :] + radius) / CELL_ARCSEC).reshape(-1, 2)
-    cell = np.floor(offset).astype(np.int64)
-    inside = np.all((cell >= 0) & (cell < size), axis=1)
-    count = np.bincount(cell[inside, 1] * size + cell[inside, 0], minlength=size * size).reshape(size, size)
+    column, row = (
+        ((plane[:, axis, None] - (stars[None, :, axis] - radius)) * (1 / CELL_ARCSEC)).ravel() for axis in (0, 1)
+    )
+    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+    cell = row[inside].astype(np.int64) * size + column[inside].astype(np.int64)
+    count = np.bincount(cell, minlength=size * size).reshape(size, size)
     summed = count[:-1, :-1] + count[1:, :-1] + count[:-1, 1:] + count[1:, 1:]
-    row, column = np.unravel_index(int(np.argmax(summed)), summed.shape)
-    return int(summed[row, column]), (np.array([column, row]) + 1) * CELL_ARCSEC - radius
+    high, wide = np.unravel_index(int(np.argmax(summed)), summed.shape)
+    return int(summed[high, wide]), (np.array([wide, high]) + 1) * CELL_ARCSEC - radius
 
 
 def _refine(stars: Floats, plane: Floats, shift: Floats, linear: Floats, *, centre: tuple[float, float]) -> Pointing:
