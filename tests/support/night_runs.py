@@ -1,0 +1,225 @@
+"""Nights that suffer: reduced in a process of their own that can be killed, and compared byte by byte."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from astropy.io import fits
+from pydantic import TypeAdapter
+
+from deployments import private
+from flows.night import night as night_flow
+from support.simulated import Night
+from tasks import products
+from tasks.records import NightReport, Places, Stage
+
+NIGHT = date(2026, 1, 15)
+# what tells of time and place in the records of two runs of one night
+TOLD = {".html", ".log"}
+PRODUCTS = {"masters", "work", "processed_1x1_gain2750", "nights"}
+VOLATILE = {"seconds", "mtime_ns", "created", "page"}
+CHILD = """
+import json, sys
+from pathlib import Path
+from support import night_runs
+spec = json.loads(sys.argv[1])
+night_runs.reduce(night_runs.places_of(Path(spec["night"]), Path(spec["out"])), cpus=2)
+"""
+
+
+@contextmanager
+def server(home: Path) -> Iterator[str]:
+    """Run a Prefect server for this process and its children; give its API's address."""
+    with private.prefect(home) as address:
+        yield f"{address}/api"
+
+
+def places_of(night: Path, out: Path) -> Places:
+    return Places(
+        raw_root=night / "obsdata",
+        product_root=out,
+        alert_root=out / "alerts",
+        references=night / "references",
+        astrometric_catalogue=night / "catalogues" / "astrometric.ldac.fits",
+        photometric_catalogue=night / "catalogues" / "photometric.fits",
+    )
+
+
+def reduce(places: Places, *, until: Stage = Stage.SEARCH, address: str = "", cpus: int = 1) -> NightReport:
+    """Run the flow in this process, on the cluster at ``address`` or on one of its own."""
+    private.place(places, cpu_slots=cpus, gpu_slots=1)
+    if address:
+        from blocks import Cluster
+
+        Cluster(address=address).save("cluster", overwrite=True)
+    return night_flow(NIGHT, until=until)
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A night that is reduced by a process with workers."""
+
+    night: Night
+    out: Path
+    api: str
+    log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        spec = json.dumps({"night": str(self.night.root), "out": str(self.out)})
+        folder = Path(__file__).parents[1]
+        environment = {**os.environ, "PREFECT_API_URL": self.api, "PYTHONPATH": f"{folder.parent}:{folder}"}
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-c", CHILD, spec],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def going(self) -> bool:
+        return self.process.poll() is None
+
+    def workers(self) -> list[int]:
+        """Return the processes of the Dask workers."""
+        return [pid for pid in _children(self.process.pid) if b"spawn_main" in _words(pid)]
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def finish(self, timeout_s: float = 600) -> None:
+        assert self.process.wait(timeout_s) == 0, self.log.read_text(errors="replace")[-3000:]
+
+    def report(self) -> NightReport:
+        [file] = (self.out / "nights" / NIGHT.isoformat()).glob("report-*/report.json")
+        return TypeAdapter(NightReport).validate_json(file.read_bytes())
+
+
+def batches(out: Path) -> dict[str, int]:
+    """Return the batches that are done, by their first product, with the time at which each was done."""
+    done = {}
+    for note in out.rglob("*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            if "report-" not in str(note) and "result" in json.loads(note.read_bytes()):
+                done[str(note.relative_to(out))] = note.stat().st_mtime_ns
+    return done
+
+
+def done_again(before: dict[str, int], after: dict[str, int]) -> list[str]:
+    """Return the batches that were done and then done again."""
+    return [name for name, moment in before.items() if after.get(name) != moment]
+
+
+def contents(out: Path) -> dict[str, str]:
+    """Return the hash of every product; of ledgers and reports without times and places."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        name = str(path.relative_to(out))
+        if (
+            not path.is_file()
+            or name.split("/", maxsplit=1)[0] not in PRODUCTS
+            or _in_scratch(path, out)
+            or path.suffix in TOLD
+        ):
+            continue
+        if path.suffix == ".json" and path.with_suffix("").exists():
+            continue  # a sidecar: it tells when and where
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            content = json.dumps(_steady(json.loads(content), str(out)), sort_keys=True).encode()
+        found[name] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def invalid(out: Path) -> list[str]:
+    """Return the files under final names that are not whole: FITS that cannot be read, JSON that is none."""
+    broken = []
+    for path in out.rglob("*"):
+        if path.name.startswith(".") or not path.is_file() or ".siren" in path.parts or _in_scratch(path, out):
+            continue
+        try:
+            if path.suffix == ".fits":
+                _read_all(path)
+            elif path.suffix == ".json":
+                json.loads(path.read_bytes())
+            elif path.suffix != ".csv" and not path.stat().st_size:
+                broken.append(f"{path.name}: empty")
+        except (OSError, ValueError, TypeError) as error:
+            broken.append(f"{path.name}: {error}")
+    return broken
+
+
+def lying(out: Path) -> list[str]:
+    """Return the products that are not what their sidecars say."""
+    wrong = []
+    for note in out.rglob("*.json"):
+        product = note.with_suffix("")
+        if product.exists() and ".siren" not in note.parts:
+            said = json.loads(note.read_bytes())
+            if said["sha256"] != products.sha256_of(product):
+                wrong.append(product.name)
+    return wrong
+
+
+def left_over(out: Path) -> list[str]:
+    """Return half-written files and scratch folders that a run has left."""
+    return [str(path.relative_to(out)) for path in out.rglob(".*") if path.name not in {".siren", ".lock"}]
+
+
+def wait_for(condition: Any, *, timeout_s: float = 300) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def _read_all(path: Path) -> None:
+    with fits.open(path, memmap=False) as units:
+        units.verify("exception")
+        for unit in units:
+            _ = unit.data
+        last = units[-1]
+        assert path.stat().st_size >= last._data_offset + last._data_size
+
+
+def _in_scratch(path: Path, out: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(out).parts)
+
+
+def _steady(value: Any, root: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _steady(each, root) for key, each in value.items() if key not in VOLATILE}
+    if isinstance(value, list):
+        return [_steady(each, root) for each in value]
+    return value.replace(root, "") if isinstance(value, str) else value
+
+
+def _children(parent: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{parent}/task").iterdir())
+        return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _words(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
