@@ -30,10 +30,12 @@ def begin(night: date, root: Path, folders: Sequence[NightFolder]) -> None:
 
 @task(cache_policy=NO_CACHE, task_run_name="end-{night}")
 def end(night: date, root: Path, folders: Sequence[NightFolder], made: NightReport) -> None:
-    """Note how a run ended."""
-    note = "" if made.frames_ok or made.rejected else NO_LIGHT
+    """Note how a run ended; one that lost something which may succeed another time was done in part."""
     for unit in _by_unit(folders):
-        _finish(root, night, unit, "done", note)
+        passing = [each for each in made.rejected if each.passing and each.unit in ("", unit)]
+        note = f"{len(passing)} losses that may not happen again" if passing else ""
+        nothing = not (made.frames_ok or made.rejected)
+        _finish(root, night, unit, "partial" if passing else "done", NO_LIGHT if nothing else note)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="fail-{night}")

@@ -18,7 +18,10 @@ NOTHING = "-"
 
 @dataclass(frozen=True, kw_only=True)
 class NightState:
-    """What became of one unit's night. ``state``: ``running``, ``done`` or ``failed``; ``note`` says more, or nothing."""
+    """What became of one unit's night. ``state``: ``running``, ``done``, ``partial`` or ``failed``; ``note`` says more.
+
+    ``partial`` is a night that lost something which may succeed another time; it is tried again like a failed one.
+    """
 
     unit: str
     night: date

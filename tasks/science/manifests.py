@@ -83,7 +83,7 @@ def retry_due(
     Parameters
     ----------
     state
-        ``running``, ``done``, ``failed``, or None where no run has begun.
+        ``running``, ``done``, ``partial``, ``failed``, or None where no run has begun.
     started
         When its last run began, if it did.
     announced, attempts
@@ -96,7 +96,7 @@ def retry_due(
     if state is None or state == "running":
         return now - max(announced, started or announced) >= SILENCE
     # a run that had begun before could not see what was announced then
-    missed = state == "failed" or (started is not None and started < announced)
+    missed = state in ("failed", "partial") or (started is not None and started < announced)
     return missed and now - announced >= RETRY_AFTER[attempts - 1]
 
 

@@ -74,6 +74,7 @@ def test_a_failed_night_is_tried_again_ever_later_and_then_left_alone():
     assert [due("failed", 0.9, 2), due("failed", 1.1, 2)] == [False, True]
     assert [due("failed", 5, 3), due("failed", 7, 3)] == [False, True]
     assert not due("failed", 1000, 4)
+    assert due("partial", 0.2)
 
 
 def test_frames_announced_while_a_run_was_under_way_are_announced_again():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 
 from tasks import journal, naming, observing, watching
 from tasks.io import frames
-from tasks.records import NightFolder, Places
+from tasks.records import NightFolder, Places, Rejected
+from tasks.science import accounting
 
 NIGHT = date(2026, 1, 15)
 HOUR_AGO = 3600.0
@@ -123,6 +125,16 @@ def test_a_failed_night_is_announced_again_later_and_a_finished_one_is_not(place
     assert len(look(places)) == 1
     assert look(places) == []
     assert [row["payload"]["unit"] for row in events] == ["7DT01", "7DT01"]
+
+
+def test_a_night_with_losses_that_may_pass_is_done_in_part_and_one_without_lights_says_so(places):
+    folder = NightFolder(unit="7DT01", night=NIGHT, folder=places.raw_root / "7DT01" / "2026-01-15_gain2750")
+    lost = Rejected(name="a.fits", stage="reduce", reason="a worker died", unit="7DT01", passing=True)
+    for rejected, words in (((lost,), "1 losses that may not happen again,partial"), ((), "No Light Frame,done")):
+        made = replace(accounting.summarise(NIGHT, (), seconds=1.0), rejected=rejected)
+        journal.begin.fn(NIGHT, places.product_root, [folder])
+        journal.end.fn(NIGHT, places.product_root, [folder], made)
+        assert (places.product_root / "log" / "7DT01.log").read_text().rstrip().endswith(words)
 
 
 def test_the_log_has_the_known_columns_and_a_status(places):
