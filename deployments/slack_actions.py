@@ -203,8 +203,8 @@ class Desk:
             outbox.enqueue_message(session, message, now=now())
 
     def _knowledge(self, known: EventHistory) -> Knowledge:
-        position = positions.best([entry.alert for entry in known.notices])
-        return announcements.knowledge(known, position=position, links=self.links(known.newest.alert))
+        burst = positions.burst([entry.alert for entry in known.notices])
+        return announcements.knowledge(known, burst=burst, links=self.links(known.newest.alert))
 
     def _refuse(self, session: Session, pressed: Pressed, press: Press, words: str) -> str:
         actions.settle(session, pressed, f"refused: {words}")

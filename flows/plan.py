@@ -53,7 +53,7 @@ def plan(
         return publishing.known_plans(event_id, root=root, registry=registry)
 
     try:
-        source = planning.source_of(event.alert, root)
+        source = planning.source_of(event.located, root)
         made = planning.make_plans(source, chosen, options, event_id, clock)
         files = planning.write_plans(made, source, planning.folder_of(event.alert, root))
     except SirenError as error:

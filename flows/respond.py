@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.plan import plan
-from tasks import alerting, observing, planning, publishing
+from tasks import alerting, linking, observing, planning, publishing
 from tasks.errors import UnusableData
 from tasks.options import PlanOptions
 from tasks.records import Plan, PlanMode, Response
@@ -31,6 +31,7 @@ def respond(
     options: PlanOptions = PlanOptions(),
     clock: datetime | None = None,
     plan_here: bool = False,
+    link_within_s: float = 60.0,
     observatory: str = "observatory",
     registry: str = "registry",
     slack: str = "slack",
@@ -50,6 +51,7 @@ def respond(
         options: How the event is planned.
         clock: Time at which to begin; now, where it is not given.
         plan_here: Plan in this run, instead of by the automation on ``gw.alert.accepted``.
+        link_within_s: Most seconds between events of two missions that may be one thing in the sky.
         observatory: Name of the block with the observatory's places.
         registry: Name of the block with the registry's database; empty: a file beside the alerts.
         slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
@@ -66,10 +68,12 @@ def respond(
 
     registered = publishing.register(alert, root=root, registry=registry)
     decision = alerting.decide(alert, policy, thresholds, registered.previous_decision)
+    linked = linking.link(alert, registered, root=root, registry=registry, within_s=link_within_s)
     picture = planning.draw_alert(alert, root)
     publishing.announce(
         alert, decision, registered, root=root, source=path, picture=picture, registry=registry, store=store
     )
+    publishing.refresh(linked, sha256, root=root, registry=registry, store=store)
     publishing.deliver(root=root, registry=registry, workspace=slack)
 
     plans: tuple[Plan, ...] = ()

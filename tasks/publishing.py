@@ -115,6 +115,21 @@ def announce_plans(
         return True
 
 
+@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="refresh")
+def refresh(slugs: Sequence[str], key: str, *, root: Path, registry: str = "", store: str = "") -> int:
+    """Rewrite the top messages of events of which something came to be known; ``key`` names what, once."""
+    with opened(registry, root) as book, book.begin() as session:
+        told = [history.of_event(session, slug) for slug in slugs]
+        said = [
+            announcements.of_refresh(
+                each.slug, known=_knowledge(each, links_of(store, each.newest.alert)), audience=tops[-1], key=key
+            )
+            for each in told
+            if (tops := [entry.audience for entry in each.messages if entry.kind == announcements.TOP])
+        ]
+        return _enqueue(session, said)
+
+
 @task(cache_policy=NO_CACHE, **PATIENT, task_run_name="newest-{slug}")
 def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
     """Take up an event by the name of its folder: its newest notice and what was decided on it.
@@ -125,8 +140,14 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
         If the registry does not know the event.
     """
     with opened(registry, root) as kept:
-        entry = kept.history(slug).newest
-        return EventInHand(alert=entry.alert, registered=kept.record_alert(entry.alert), decision=entry.decision)
+        known = kept.history(slug)
+        entry = known.newest
+        return EventInHand(
+            alert=entry.alert,
+            registered=kept.record_alert(entry.alert),
+            decision=entry.decision,
+            located=positions.located(_alerts(known)) or entry.alert,
+        )
 
 
 @task(cache_policy=NO_CACHE, **PATIENT, task_run_name="known-plans-{slug}")
@@ -237,7 +258,7 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
         pictures = sorted(page.parent.rglob("*.png"))
         html = event_pages.render(
             known,
-            position=positions.best(_alerts(known)),
+            burst=positions.burst(_alerts(known)),
             pictures=pictures,
             links=links_of(store, alert),
             changed=plan_changes.of_history(known),
@@ -361,7 +382,7 @@ def _changes_file(alert: Alert, changed: Sequence[PlanChange], root: Path) -> tu
 
 
 def _knowledge(known: EventHistory, links: Mapping[str, str]) -> Knowledge:
-    return announcements.knowledge(known, position=positions.best(_alerts(known)), links=links)
+    return announcements.knowledge(known, burst=positions.burst(_alerts(known)), links=links)
 
 
 def _alerts(known: EventHistory) -> tuple[Alert, ...]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from tasks.io import messages, plan_changes
 from tasks.io.blockkit import Rendered
 from tasks.io.messages import Knowledge
-from tasks.records import Alert, Audience, Decision, Kind, Notice, Plan
+from tasks.records import Alert, Audience, Decision, Kind, Plan
+from tasks.records.bursts import Burst
 from tasks.records.effects import EventHistory, Outgoing, PlanChange, Registered, Standing
 
 TOP = "top"
@@ -18,22 +19,21 @@ TOP = "top"
 def knowledge(
     history: EventHistory,
     *,
-    position: Notice | None,
+    burst: Burst,
     links: Mapping[str, str],
 ) -> Knowledge:
-    """Gather what a top message may show from all that is known of an event."""
+    """Gather what a top message may show from all that is known of an event; ``burst`` counts for bursts alone."""
     newest = history.newest
     told = [entry for entry in history.notices if not entry.alert.notice.retraction]
     # a retraction has no facts of its own: what stood before it stays in sight, marked as retracted
     shown = newest if not newest.alert.notice.retraction or not told else told[-1]
-    first = min(told or [newest], key=lambda entry: entry.alert.notice.time_created or entry.received)
     heard = [entry.alert.notice.instrument for entry in told if entry.alert.notice.instrument]
     return Knowledge(
         alert=shown.alert,
         state=history.state,
         decision=shown.decision,
-        position=position,
-        first=first.alert.notice,
+        burst=burst,
+        linked=history.linked,
         instruments=tuple(dict.fromkeys(heard)),
         plans=history.plans,
         notices=sum(entry.standing is not Standing.DUPLICATE for entry in history.notices),
@@ -84,7 +84,7 @@ def of_notice(
         return (say.top(top), *shown, *why)
     if known.muted:
         return (say.edit("notice", messages.top(known)),)
-    words = messages.update(alert, registered, decision)
+    words = messages.update(alert, _with_believed(alert, registered, known), decision)
     broadcast = standing is Standing.REINSTATED or _newly_go(registered.previous_decision, decision)
     return (say.reply("update", words, broadcast=broadcast), *shown, say.edit("notice", messages.top(known)))
 
@@ -129,6 +129,17 @@ def of_press(
     say = _Speaker(slug, key, audience)
     said = (say.reply("press", words),) if words else ()
     return (*said, say.edit("press", messages.top(known)))
+
+
+def of_link(slug: str, other: str, evidence: str, *, audience: Audience) -> Outgoing:
+    """Return the message that a link to another event calls for in an event's thread."""
+    words = messages.linked(other.replace("_", " "), evidence)
+    return _Speaker(slug, f"link:{other}", audience).reply("link", words)
+
+
+def of_refresh(slug: str, *, known: Knowledge, audience: Audience, key: str) -> Outgoing:
+    """Return a top message that shows what came to be known by another way than a notice."""
+    return _Speaker(slug, key, audience).edit("refresh", messages.top(known))
 
 
 def of_dead_letter(sha256: str, *, topic: str | None, reason: str) -> Outgoing:
@@ -198,6 +209,22 @@ def _retraction(
         return (_Speaker(registered.slug, alert.sha256, quiet).top(words, kind="retraction"),)
     words = messages.retraction(alert, known=True)
     return (say.reply("retraction", words, broadcast=True), say.edit("notice", messages.top(known)))
+
+
+def _with_believed(alert: Alert, registered: Registered, known: Knowledge) -> Registered:
+    """Put the position that others give in the place of the previous notice's, which may have had none."""
+    burst = known.burst
+    believed = (burst.before if burst.position == alert.notice else burst.position) if burst else None
+    if registered.previous is None or believed is None or registered.previous.notice.kind is not Kind.GRB:
+        return registered
+    notice = dataclasses.replace(
+        registered.previous.notice,
+        ra_deg=believed.ra_deg,
+        dec_deg=believed.dec_deg,
+        error_deg=believed.error_deg,
+        instrument=believed.instrument,
+    )
+    return dataclasses.replace(registered, previous=dataclasses.replace(registered.previous, notice=notice))
 
 
 def _audience(decision: Decision | None, registered: Registered) -> Audience:

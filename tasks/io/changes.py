@@ -59,12 +59,8 @@ def _grb(before: Notice, now: Notice) -> Iterable[str]:
 
 
 def _offset(before: Notice, now: Notice) -> Iterable[str]:
-    apart = wording.separation_deg(before, now)
-    if apart is None:
-        return
-    words = f"{apart:.1f}°" if apart >= 1 else f"{apart * 60:.2f}{wording.ARCMIN}"
-    outside = before.error_deg is not None and apart > before.error_deg
-    yield f"{words} from the previous position" + (", outside its error: check before pointing" if outside else "")
+    if words := wording.offset(now, before):
+        yield words
 
 
 def _maps(before: SkyMapSummary | None, now: SkyMapSummary | None) -> Iterable[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tasks.io import buttons, changes, messages, pages, plan_changes, wording
 from tasks.records import Alert, Decision, Kind, MapRole, Notice, Reason, SkyMapSummary, Tile
+from tasks.records.bursts import Burst
 from tasks.records.effects import (
     Button,
     EventHistory,
@@ -75,7 +76,7 @@ class Picture:
 def render(
     history: EventHistory,
     *,
-    position: Notice | None = None,
+    burst: Burst | None = None,
     pictures: Sequence[Path] = (),
     links: Mapping[str, str] | None = None,
     changed: Sequence[PlanChange] = (),
@@ -86,8 +87,8 @@ def render(
     ----------
     history
         All that the registry knows of the event.
-    position
-        The best position of a burst.
+    burst
+        What all notices of a burst say together.
     pictures
         PNG or JPEG files, each in the folder of its notice; they become part of the page, the newest first.
     links
@@ -104,7 +105,7 @@ def render(
         name=wording.name(notice),
         badges=_badges(history, notice),
         sentence=wording.sentence(newest.alert, newest.decision.action if newest.decision else ""),
-        facts=_gw_facts(newest.alert) if history.kind is Kind.GW else _grb_facts(history, position),
+        facts=_gw_facts(newest.alert) if history.kind is Kind.GW else _grb_facts(history, burst or Burst(facts=notice)),
         classes=wording.ranked(notice.classification),
         properties=sorted((notice.properties or {}).items()),
         maps=_maps(newest.alert),
@@ -163,8 +164,8 @@ def _gw_facts(alert: Alert) -> list[Fact]:
     ]
 
 
-def _grb_facts(history: EventHistory, position: Notice | None) -> list[Fact]:
-    first = min(history.notices, key=lambda entry: entry.alert.notice.time_created or entry.received).alert.notice
+def _grb_facts(history: EventHistory, burst: Burst) -> list[Fact]:
+    first, position = burst.facts, burst.position
     heard = dict.fromkeys(entry.alert.notice.instrument for entry in history.notices)
     facts = [_when("Trigger", first, note=", ".join(name for name in heard if name))]
     if position is not None and position.ra_deg is not None and position.dec_deg is not None:
@@ -172,14 +173,16 @@ def _grb_facts(history: EventHistory, position: Notice | None) -> list[Fact]:
         latitude = f"b = {wording.galactic_latitude_deg(ra, dec):+.1f}°".replace("-", wording.MINUS)
         place = f"{wording.right_ascension(ra)} {wording.declination(dec)}"
         facts.append(Fact(label="Position", value=place, note=f"{wording.degrees(ra, dec)}, {latitude}"))
-        facts.append(Fact(label="Error", value=wording.radius(position), note=position.instrument or ""))
+        away = wording.offset(position, burst.before) if burst.before else ""
+        whose = ", ".join(word for word in (position.instrument, away) if word)
+        facts.append(Fact(label="Error", value=wording.radius(position), note=whose))
     else:
         facts.append(Fact(label="Position", value="none yet"))
     if first.image_snr is not None or first.rate_snr is not None:
         best = max(snr for snr in (first.image_snr, first.rate_snr) if snr is not None)
         facts.append(Fact(label="Significance", value=f"{best:.1f} {messages.SIGMA}"))
-    if position is not None and position.magnitude is not None:
-        facts.append(Fact(label="Magnitude", value=f"{position.magnitude:.2f}", note=position.instrument or ""))
+    if first.magnitude is not None:
+        facts.append(Fact(label="Magnitude", value=f"{first.magnitude:.2f}"))
     return facts
 
 

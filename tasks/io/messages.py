@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tasks.io import blockkit, buttons, changes, wording
 from tasks.io.blockkit import Block, Rendered, escape
 from tasks.records import Alert, Decision, Kind, Notice, Plan, Reason, SkyMapSummary
+from tasks.records.bursts import Burst
 from tasks.records.effects import ActionEntry, EventState, PlanEntry, PlanState, Registered, Standing
 
 REASONS_SHOWN = 24
@@ -34,7 +35,7 @@ GO_SYMBOLS = {True: "🚀", False: "🔭"}
 class Knowledge:
     """All that a top message may show: the newest alert and what became of it.
 
-    ``position`` is the best position of all notices of a burst, ``first`` its first notice, ``instruments`` are those
+    ``burst`` is what all notices of a burst say together, ``instruments`` are those
     that have reported; ``mention`` wakes the whole channel. ``slug`` names the event's folder: without it a message has
     no buttons; ``actions`` are what was pressed, ``pending`` the plans of the newest notice.
     """
@@ -42,8 +43,8 @@ class Knowledge:
     alert: Alert
     state: EventState = EventState.OPEN
     decision: Decision | None = None
-    position: Notice | None = None
-    first: Notice | None = None
+    burst: Burst | None = None
+    linked: tuple[str, ...] = ()
     instruments: tuple[str, ...] = ()
     plans: tuple[PlanEntry, ...] = ()
     notices: int = 1
@@ -65,6 +66,7 @@ def top(known: Knowledge) -> Rendered:
         *_standing_line(known),
         *facts,
         *_coincidence(known.alert),
+        *_linked(known),
         *_decision(known.decision),
         *_plan_lines(known.plans),
         *buttons.people(known.actions, muted=known.muted, retracted=_retracted(known)),
@@ -145,6 +147,12 @@ def plan_failed(event: str, telescopes: Sequence[str], *, reason: str) -> Render
     )
 
 
+def linked(name: str, evidence: str) -> Rendered:
+    """Say that another event may be the same thing in the sky."""
+    words = f"{name} may be the same: {evidence}. The two events stay apart."
+    return blockkit.rendered(words, [blockkit.section(f"🔗 {escape(words)}")])
+
+
 def unreadable(sha256: str, *, topic: str | None, reason: str) -> Rendered:
     """Tell the operators of a notice that could not be understood."""
     words = f"A notice on {topic or 'no topic'} cannot be understood: {reason}"
@@ -190,21 +198,27 @@ def _gw_facts(known: Knowledge) -> list[Block]:
 
 
 def _grb_facts(known: Knowledge) -> list[Block]:
-    notice, place = known.alert.notice, known.position
-    first = known.first or notice
+    burst = known.burst or Burst(facts=known.alert.notice)
+    facts, place = burst.facts, burst.position
     pairs = [
-        ("Trigger time", _time(first)),
+        ("Trigger time", _time(facts)),
         ("Position", _position(place) if place else "none yet"),
         ("Error", _error(place) if place else ""),
+        ("Offset", escape(wording.offset(place, burst.before)) if place and burst.before else ""),
         ("Galactic latitude", _latitude(place)),
-        ("Significance", _significance(first)),
-        ("Duration of trigger", f"{first.duration_trigger_s:g} s" if first.duration_trigger_s else ""),
-        ("Magnitude", f"{place.magnitude:.2f}" if place and place.magnitude is not None else ""),
-        ("Slew", escape(notice.slew_status or "")),
+        ("Significance", _significance(facts)),
+        ("Duration of trigger", f"{facts.duration_trigger_s:g} s" if facts.duration_trigger_s else ""),
+        ("Magnitude", f"{facts.magnitude:.2f}" if facts.magnitude is not None else ""),
+        ("Slew", escape(facts.slew_status or "")),
         ("Heard from", escape(", ".join(known.instruments))),
-        ("Flags", escape(", ".join(notice.flags))),
+        ("Flags", escape(", ".join(facts.flags))),
     ]
     return blockkit.fields(pairs)
+
+
+def _linked(known: Knowledge) -> list[Block]:
+    names = ", ".join(name.replace("_", " ") for name in known.linked)
+    return [blockkit.section(f"*🔗 Perhaps one thing with* {escape(names)}")] if names else []
 
 
 def _coincidence(alert: Alert) -> list[Block]:

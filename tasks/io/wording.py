@@ -185,6 +185,31 @@ def separation_deg(one: Notice, other: Notice) -> float | None:
     return math.degrees(2 * math.asin(min(1.0, math.sqrt(square))))
 
 
+def offset(now: Notice, before: Notice) -> str:
+    """Say how far a position is from the one before it; a warning where the errors of both do not bridge that."""
+    apart = separation_deg(before, now)
+    if apart is None:
+        return ""
+    whose = f"the {before.instrument} position" if before.instrument else "the previous position"
+    words = f"{angle(apart)} from {whose}"
+    return f"{words}, outside its error: check before pointing" if is_outside(now, before) else words
+
+
+def is_outside(now: Notice, before: Notice) -> bool:
+    """Tell whether a position lies outside the error of the one before it, its own error allowed for."""
+    apart = separation_deg(before, now)
+    return (
+        apart is not None and before.error_deg is not None and apart > math.hypot(before.error_deg, now.error_deg or 0)
+    )
+
+
+def angle(deg: float) -> str:
+    """Write an angle in the unit that reads best."""
+    if deg >= 1:
+        return f"{deg:.1f}°"
+    return f"{deg * 60:.2f}{ARCMIN}" if deg >= 1 / 60 else f"{deg * 3600:.1f}{ARCSEC}"
+
+
 def name(notice: Notice) -> str:
     """Name an event as observers do."""
     return notice.event_id if notice.kind is Kind.GW else f"{notice.mission} {notice.event_id}"

@@ -32,10 +32,14 @@ class Response:
 
 @dataclass(frozen=True, kw_only=True)
 class EventInHand:
-    """An event as a flow takes it up: its newest notice, what was decided on it, where one speaks of it."""
+    """An event as a flow takes it up: its newest notice, what was decided on it, where one speaks of it.
+
+    ``located`` is the notice to point by: of a burst the one with the best position, else the newest.
+    """
 
     alert: Alert
     registered: Registered
+    located: Alert
     decision: Decision | None = None
 
     @property

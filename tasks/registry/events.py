@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import metadata
 
 import sqlalchemy as sa
@@ -75,6 +75,29 @@ def link(session: Session, one: int, other: int, *, kind: str, evidence: str, no
     first, second = sorted((one, other))
     values = {"kind": columns.text(kind), "evidence": columns.text(evidence), "created": now}
     return rows.insert_once(session, models.Link, key={"first_id": first, "second_id": second}, values=values)[1]
+
+
+def link_slugs(session: Session, one: str, other: str, *, kind: str, evidence: str, now: datetime) -> bool:
+    """Link two events by the names of their folders."""
+    query = sa.select(models.Event.id).where(models.Event.slug.in_((one, other)))
+    first, second = session.scalars(query).all()
+    return link(session, first, second, kind=kind, evidence=evidence, now=now)
+
+
+def neighbours(session: Session, slug: str, *, follows: str | None, within_s: float) -> tuple[str, ...]:
+    """Return the events near one in time, and the one that it follows, itself not."""
+    event = models.Event
+    mine = session.scalars(sa.select(event).filter_by(slug=slug)).one()
+    near: list[sa.ColumnElement[bool]] = []
+    if mine.t0 is not None:
+        span = timedelta(seconds=within_s)
+        near.append(event.t0.between(mine.t0 - span, mine.t0 + span))
+    if follows:
+        near.append(event.name == columns.identity(follows))
+    if not near:
+        return ()
+    query = sa.select(event.slug).where(event.id != mine.id, event.test == mine.test, sa.or_(*near)).order_by(event.id)
+    return tuple(session.scalars(query))
 
 
 def _event(session: Session, alert: Alert, *, now: datetime) -> models.Event:

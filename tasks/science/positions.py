@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from tasks.records import Alert, Notice
+from tasks.records import Alert, Kind, Notice
+from tasks.records.bursts import Burst
 
 # what each instrument reaches when a notice does not say, in degrees: missions' user guides, rounded
 TYPICAL_ERROR_DEG = {
@@ -19,6 +22,8 @@ TYPICAL_ERROR_DEG = {
     "GBM": 5.0,
 }
 UNKNOWN_ERROR_DEG = 10.0
+FROM_FIRST = ("time", "rate_snr", "image_snr", "duration_trigger_s", "energy_kev")
+FROM_LAST = ("slew_status", "magnitude")
 
 
 def best(alerts: Sequence[Alert]) -> Notice | None:
@@ -40,6 +45,47 @@ def best(alerts: Sequence[Alert]) -> Notice | None:
         if notice.ra_deg is not None and notice.dec_deg is not None and not notice.retraction:
             latest[(notice.instrument or "").upper()] = notice
     return min(latest.values(), key=error_deg, default=None)
+
+
+def trail(alerts: Sequence[Alert]) -> tuple[Notice, ...]:
+    """Return the positions that were the best one after another, as the notices were made: the last is ``best``'s."""
+    ordered = sorted(alerts, key=_age)
+    found: list[Notice] = []
+    for known in range(1, len(ordered) + 1):
+        now = best(ordered[:known])
+        if now is not None and (not found or found[-1] is not now):
+            found.append(now)
+    return tuple(found)
+
+
+def located(alerts: Sequence[Alert]) -> Alert | None:
+    """Return the alert of a burst with the best position; None where none has one, and for gravitational waves."""
+    chosen = best([alert for alert in alerts if alert.notice.kind is Kind.GRB])
+    return next((alert for alert in reversed(alerts) if alert.notice is chosen), None)
+
+
+def burst(alerts: Sequence[Alert]) -> Burst:
+    """Put together what all notices of one burst say, whatever the order in which they came.
+
+    Parameters
+    ----------
+    alerts
+        What is known of one event, at least one.
+    """
+    told = [alert.notice for alert in sorted(alerts, key=_age) if not alert.notice.retraction] or [alerts[0].notice]
+    dated = [notice for notice in told if notice.time_created is not None]
+    path = trail(alerts)
+    facts = replace(
+        (dated or told)[0],
+        **{name: _known(told, name) for name in FROM_FIRST},
+        **{name: _known(told[::-1], name) for name in FROM_LAST},
+        flags=tuple(dict.fromkeys(flag for notice in told for flag in notice.flags)),
+    )
+    return Burst(facts=facts, position=path[-1] if path else None, before=path[-2] if len(path) > 1 else None)
+
+
+def _known(notices: Sequence[Notice], name: str) -> Any:
+    return next((value for notice in notices if (value := getattr(notice, name)) is not None), None)
 
 
 def error_deg(notice: Notice) -> float:

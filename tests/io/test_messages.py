@@ -15,6 +15,7 @@ from tasks.io import changes, messages
 from tasks.io.blockkit import Rendered
 from tasks.records import MapRole, Reason
 from tasks.records.effects import EventState, PlanEntry, PlanState, Registered, Standing
+from tasks.science import positions
 
 
 def words(message: Rendered) -> str:
@@ -66,7 +67,7 @@ def test_what_is_missing_is_said_to_be_missing() -> None:
 def test_a_burst_shows_its_best_position_and_who_has_reported() -> None:
     xrt = alerts.grb("XRT", seconds=80, error_deg=0.0014)
     known = messages.Knowledge(
-        alert=xrt, first=alerts.grb().notice, position=xrt.notice, instruments=("BAT", "XRT"), notices=2
+        alert=xrt, burst=positions.burst([alerts.grb(), xrt]), instruments=("BAT", "XRT"), notices=2
     )
     text = words(messages.top(known))
     for fact in (
@@ -161,7 +162,9 @@ def everything(alert, decision, plans) -> list[Rendered]:
     entry = PlanEntry(
         notice_sha256="0", telescopes=("7DT",), state=PlanState.DONE, created=alerts.CREATED, plans=tuple(plans)
     )
-    known = messages.Knowledge(alert=alert, decision=decision, plans=(entry,) * 30, position=alert.notice, mention=True)
+    known = messages.Knowledge(
+        alert=alert, decision=decision, plans=(entry,) * 30, burst=positions.burst([alert]), mention=True
+    )
     return [
         messages.top(known),
         messages.update(alert, registered(Standing.CORRECTION, previous=alerts.gw()), decision),

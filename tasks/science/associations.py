@@ -1,0 +1,69 @@
+"""Whether two events may be one thing in the sky: close in time, and in places that agree."""
+
+from __future__ import annotations
+
+import math
+
+import astropy.units as u
+from astropy.coordinates import SkyCoord
+
+from tasks.records import Kind, Notice
+from tasks.science import positions
+
+USUAL_CONTAINMENT = 0.9
+OUTSIDE = 0.003
+"""Probability that a true pair lies further apart than allowed: that of three sigma."""
+
+MAP_LEVEL = 1 - OUTSIDE
+
+
+def evidence(one: Notice, other: Notice, *, within_s: float, credible_level: float | None = None) -> str:
+    """Say why two events may be one thing, or nothing where they cannot.
+
+    Parameters
+    ----------
+    one, other
+        What is known of each: its time and, where there is one, its best position.
+    within_s
+        Most seconds between their times.
+    credible_level
+        Least level (0 to 1) of a credible region of the one's sky map that holds the other's position, where one has a
+        map and the other a position; takes the place of their positions.
+
+    Returns
+    -------
+    str
+        A sentence on times and places. A place that is not known speaks neither for nor against.
+    """
+    if one.test is not other.test or (one.kind, one.mission) == (other.kind, other.mission):
+        return ""
+    if one.time is None or other.time is None:
+        return ""
+    apart_s = abs((one.time - other.time).total_seconds())
+    where = _places(one, other) if credible_level is None else _on_map(credible_level)
+    return f"{apart_s:.1f} s apart, {where}" if apart_s <= within_s and where else ""
+
+
+def allowed_deg(notice: Notice) -> float:
+    """Return the radius that holds a position's truth but for ``OUTSIDE``, the errors being Gaussian, in degrees."""
+    contained = notice.containment if notice.containment and 0 < notice.containment < 1 else USUAL_CONTAINMENT
+    return positions.error_deg(notice) * math.sqrt(math.log(OUTSIDE) / math.log1p(-contained))
+
+
+def _places(one: Notice, other: Notice) -> str:
+    """Compare positions; the empty string where they do not agree."""
+    if one.ra_deg is None or one.dec_deg is None or other.ra_deg is None or other.dec_deg is None:
+        return "without two places to compare"
+    places = [SkyCoord(ra, dec, unit=u.deg) for ra, dec in ((one.ra_deg, one.dec_deg), (other.ra_deg, other.dec_deg))]
+    apart_deg = float(places[0].separation(places[1]).deg)
+    most_deg = math.hypot(allowed_deg(one), allowed_deg(other))
+    return f"{apart_deg:.2g}° apart where {most_deg:.2g}° is allowed" if apart_deg <= most_deg else ""
+
+
+def _on_map(level: float) -> str:
+    return f"inside the {100 * level:.0f} % region of the sky map" if level <= MAP_LEVEL else ""
+
+
+def has_place(notice: Notice) -> bool:
+    """Tell whether a notice of a burst names a place."""
+    return notice.kind is Kind.GRB and notice.ra_deg is not None and notice.dec_deg is not None
