@@ -14,6 +14,7 @@ holds the lines of our code that led there, so that one place reached on two way
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -31,14 +32,16 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 from unittest import mock
 
 import slack_sdk
 import webdav3.client
 from prefect import Task
+from prefect.blocks.core import Block
 
+import blocks
 from blocks import ProductStore, RegistryDatabase, SlackWorkspace
 from deployments import daemon, dispatch, listener
 from flows import plan as plan_flow
@@ -46,7 +49,7 @@ from flows import respond as respond_flow
 from support import slack as slack_stand_in
 from support import webdav
 from tasks import alerting, observing, planning, products, publishing, registry
-from tasks.errors import SirenError, Unavailable
+from tasks.errors import SirenError, Unavailable, UnusableData
 from tasks.io import skyplots, slack
 from tasks.options import PlanOptions
 from tasks.records import Places
@@ -227,6 +230,31 @@ def work(river: River, point: str = "", names: Path | None = None) -> None:
         time.sleep(0 if busy else IDLE_S)
 
 
+def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
+    """Understand, register, decide and announce, or bury, without plans, pictures, pages and sending: for thousands."""
+    quiet()
+    without_prefect(river)
+    book = registry.open(river.url)
+    publishing.opened = lambda *_: contextlib.nullcontext(book)  # type: ignore[assignment]
+    where = {"root": river.root, "registry": "r"}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    while True:
+        for run in waiting(river):
+            content = json.loads(run.read_text())
+            path, sha256, topic = Path(content["path"]), content["sha256"], content["topic"]
+            try:
+                alert = alerting.understand(path, topic, river.root)
+            except UnusableData as error:
+                publishing.bury(path, sha256, str(error), topic=topic, **where)
+            else:
+                registered = publishing.register(alert, **where)
+                decision = alerting.decide(alert, "sevendt", "", registered.previous_decision)
+                publishing.announce(alert, decision, registered, source=path, store="w", **where)
+                publishing.answer(alert.sha256, **where)
+            run.unlink()
+        time.sleep(IDLE_S)
+
+
 def waiting(river: River) -> list[Path]:
     """Return the runs to do, oldest first."""
     return sorted(river.runs.glob("notice-*"), key=lambda run: run.stat().st_mtime_ns)
@@ -275,13 +303,14 @@ def reconcile(river: River, book: Registry) -> None:
 
 def without_prefect(river: River) -> None:
     """Put functions in the place of tasks and flows, and our places in the place of blocks."""
-    for module in (alerting, observing, planning, publishing):
-        for name, value in list(vars(module).items()):
-            if isinstance(value, Task):
-                plain = value.fn
-                plain.fn = plain  # where one task calls another's function
-                setattr(module, name, plain)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("tasks."):
+            _make_plain(module)
     respond_flow.plan = plan_flow.plan.fn  # type: ignore[attr-defined]
+    made = made_blocks(river)
+    for kind in vars(blocks).values():
+        if isinstance(kind, type) and issubclass(kind, Block):
+            kind.load = lambda *_, kind=kind, **__: made.get(kind) or kind()  # type: ignore[method-assign]
     folder = river.root
     observing.places = lambda _: Places(  # type: ignore[assignment]
         raw_root=folder,
@@ -291,13 +320,21 @@ def without_prefect(river: River) -> None:
         astrometric_catalogue=folder,
         photometric_catalogue=folder,
     )
-    alerting.emit_event = lambda **_: None  # type: ignore[assignment]
-    publishing.load = lambda kind, _: made_blocks(river).get(kind) or kind()  # type: ignore[assignment]
     pictures.picture = planning._picture = lambda *_, **__: None  # type: ignore[assignment]
     skyplots.sky_map = skyplots.coverage = lambda _: PICTURE  # type: ignore[assignment]
     slack.SlackSender.pace_s = 0.0
     outbox.LEASE = plans.LEASE = timedelta(seconds=river.lease_s)
     outbox.FIRST_DELAY, outbox.LONGEST_DELAY = timedelta(seconds=0.1), timedelta(seconds=1)
+
+
+def _make_plain(module: ModuleType) -> None:
+    for name, value in list(vars(module).items()):
+        if isinstance(value, Task):
+            plain = value.fn
+            plain.fn = plain  # where one task calls another's function
+            setattr(module, name, plain)
+        elif name == "emit_event":
+            setattr(module, name, lambda **_: None)
 
 
 def made_blocks(river: River) -> dict[type, Any]:
