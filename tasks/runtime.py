@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ CONNECT_S = 10.0
 RETURN_S = 60.0
 START_S = 60.0
 LAUNCHES = 3
+# Dask itself strikes a worker off its list 15 s after the loss
+REPLACE_S = 3.0
 POLL_S = 0.2
 # Dask tells of every connection; a person at a terminal wants to hear of trouble
 QUIET = {"DASK_LOGGING__DISTRIBUTED": "error"}
@@ -150,8 +153,31 @@ def cluster(spec: ClusterSpec | None = None) -> Iterator[str]:
         _check_answers(spec.address)
         yield spec.address
         return
-    with tempfile.TemporaryDirectory(prefix="siren-dask-") as folder, local_cluster(spec, folder=folder) as started:
+    folder = tempfile.TemporaryDirectory(prefix="siren-dask-")
+    with folder as name, local_cluster(spec, folder=name) as started, _complete(started):
         yield str(started.scheduler_address)
+
+
+@contextmanager
+def _complete(started: distributed.SpecCluster) -> Iterator[None]:
+    """Replace lost workers for the length of a block.
+
+    A nanny restarts a worker that dies, but gives up where it dies again before it has come up; its slot would be
+    missing ever after, and tasks would wait for it without end.
+    """
+    stop = threading.Event()
+
+    def keep() -> None:
+        while not stop.wait(REPLACE_S):
+            started.scale(len(started.worker_spec))  # type: ignore[no-untyped-call]  # Dask's own
+
+    keeper = threading.Thread(target=keep, name="siren-workers", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        keeper.join()
 
 
 def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:

@@ -61,7 +61,9 @@ TIME_KEYS = ("TIME-OBS", "UT")
 NAMED_TYPE = re.compile(r"(bias|zero|dark|flat|light|object)[^a-z]", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([Ee][+-]?\d+)?")
 SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3})[: ](\d{1,2})[: ](\d{1,2}(?:\.\d*)?)")
-LONGEST_EXPOSURE_S = 86400.0
+SHORTEST_EXPOSURE_S, LONGEST_EXPOSURE_S = 1e-5, 86400.0
+# e-/ADU of any camera
+EGAINS = (1e-3, 1e3)
 UNIX_EPOCH_JD = 2440587.5
 MJD_ZERO_JD = 2400000.5
 DAY_S = 86400.0
@@ -123,7 +125,7 @@ def parse(
         ra_deg=_angle(header, "RA", "OBJCTRA", hours=True, limits=(0.0, 360.0)),
         dec_deg=_angle(header, "DEC", "OBJCTDEC", hours=False, limits=(-90.0, 90.0)),
         gain_setting=_whole(header, "GAIN"),
-        egain=_positive(header, "EGAIN"),
+        egain=_egain(header),
         binning=_whole(header, "XBINNING") or 1,
         temperature_c=_first_number(header, ("CCD-TEMP", "SET-TEMP")),
         shape=shape,
@@ -245,9 +247,9 @@ def _exposure(header: Mapping[str, Value], type_: FrameType) -> float:
     exposure = _first_number(header, ("EXPTIME", "EXPOSURE"))
     if type_ is FrameType.BIAS:
         return max(0.0, exposure or 0.0)
-    if exposure is None or not 0 < exposure <= LONGEST_EXPOSURE_S:
+    if exposure is None or not SHORTEST_EXPOSURE_S <= exposure <= LONGEST_EXPOSURE_S:
         got = header.get("EXPTIME", header.get("EXPOSURE", "missing"))
-        raise UnusableData(f"EXPTIME is {got!r} (allowed: seconds above 0, at most {LONGEST_EXPOSURE_S:g})")
+        raise UnusableData(f"EXPTIME is {got!r} (allowed: {SHORTEST_EXPOSURE_S:g} to {LONGEST_EXPOSURE_S:g} s)")
     return exposure
 
 
@@ -276,9 +278,9 @@ def _first_number(header: Mapping[str, Value], keys: tuple[str, ...]) -> float |
     return next((value for value in numbers if value is not None), None)
 
 
-def _positive(header: Mapping[str, Value], key: str) -> float | None:
-    value = number(header.get(key))
-    return value if value is not None and value > 0 else None
+def _egain(header: Mapping[str, Value]) -> float | None:
+    value = number(header.get("EGAIN"))
+    return value if value is not None and EGAINS[0] <= value <= EGAINS[1] else None
 
 
 def _whole(header: Mapping[str, Value], key: str) -> int | None:
