@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,11 +10,10 @@ from html import escape
 
 from tasks.records import NightReport, Reduced
 
-WIDTH, HEIGHT = 760, 220
+WIDTH, LEAST_HEIGHT, LINE = 760, 220, 15
 LEFT, RIGHT, TOP, BOTTOM = 56, 150, 26, 30
 # Okabe and Ito's colours, which the colour-blind can tell apart
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
-MOST_SERIES = 12
 TICKS = 4
 
 
@@ -52,20 +52,29 @@ def night_plots(report: NightReport) -> tuple[str, ...]:
 
 def draw(title: str, unit: str, series: Sequence[Series]) -> str:
     """Draw series of values against time as one SVG element; every point says what it is when pointed at."""
+    series = [each for each in series if each.points]
+    if not series:
+        return ""
     times = [moment.timestamp() for each in series for moment, _ in each.points]
     values = [value for each in series for _, value in each.points]
     margin = 0.08 * ((max(values) - min(values)) or 1.0)
     across = _Scale(low=min(times), high=max(times), first=LEFT, last=WIDTH - RIGHT)
-    down = _Scale(low=min(values) - margin, high=max(values) + margin, first=HEIGHT - BOTTOM, last=TOP)
+    down = _Scale(
+        low=min(values) - margin,
+        high=max(values) + margin,
+        first=max(LEAST_HEIGHT, TOP + LINE * (len(series) + 2)) - BOTTOM,
+        last=TOP,
+    )
+    height = down.first + BOTTOM
     words = escape(f"{title} [{unit}] against time (UTC)")
     parts = [
         (
-            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}" xmlns="http://www.w3.org/2000/svg" '
+            f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{words}" xmlns="http://www.w3.org/2000/svg" '
             'style="width:100%;height:auto;font:11px sans-serif" fill="currentColor">'
         ),
         f'<text x="{LEFT}" y="15" font-weight="bold">{escape(title)} [{escape(unit)}]</text>',
         *_axes(across, down),
-        *(part for number, each in enumerate(series[:MOST_SERIES]) for part in _points(each, number, across, down)),
+        *(part for number, each in enumerate(series) for part in _points(each, number, across, down)),
         "</svg>",
     ]
     return "".join(parts)
@@ -79,7 +88,9 @@ def _series(report: NightReport, value: Callable[[Reduced], float]) -> list[Seri
         Series(
             name=name,
             points=tuple(
-                (each.frame.date_obs, value(each)) for each in sorted(group, key=lambda each: each.frame.date_obs)
+                (each.frame.date_obs, value(each))
+                for each in sorted(group, key=lambda each: each.frame.date_obs)
+                if math.isfinite(value(each))
             ),
         )
         for name, group in sorted(groups.items())
@@ -88,7 +99,7 @@ def _series(report: NightReport, value: Callable[[Reduced], float]) -> list[Seri
 
 def _axes(across: _Scale, down: _Scale) -> list[str]:
     parts = [
-        f'<path d="M{LEFT},{TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" fill="none" stroke="currentColor" opacity="0.5"/>'
+        f'<path d="M{LEFT},{TOP}V{down.first:g}H{WIDTH - RIGHT}" fill="none" stroke="currentColor" opacity="0.5"/>'
     ]
     for step in range(TICKS + 1):
         value = down.low + step / TICKS * (down.high - down.low)
@@ -96,13 +107,13 @@ def _axes(across: _Scale, down: _Scale) -> list[str]:
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2f}</text>')
         moment = datetime.fromtimestamp(across.low, UTC) + timedelta(seconds=step / TICKS * (across.high - across.low))
         x = across.place(moment.timestamp())
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 10}" text-anchor="middle">{moment:%H:%M}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{down.first + 20:g}" text-anchor="middle">{moment:%H:%M}</text>')
     return parts
 
 
 def _points(series: Series, number: int, across: _Scale, down: _Scale) -> list[str]:
     colour = COLOURS[number % len(COLOURS)]
-    y = TOP + 8 + 15 * number
+    y = TOP + 8 + LINE * number
     parts = [
         (
             f'<circle cx="{WIDTH - RIGHT + 16}" cy="{y - 4}" r="4" fill="{colour}"/>'

@@ -1,0 +1,100 @@
+"""Options that act when frames are read: overscan and trim, a user's rewrites, chosen objects, folders of one unit."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pytest
+from support import simulated
+
+from tasks import calibration, inventory, mastering
+from tasks.io import frames
+from tasks.options import CalibrateOptions, HeaderRewrite
+from tasks.records import FrameType
+
+NIGHT = date(2026, 1, 15)
+STRIP = 12
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    return simulated.make_night(tmp_path_factory.mktemp("night"), filters=("r",), lights=1)
+
+
+@pytest.fixture(scope="module")
+def wide(night, tmp_path_factory):
+    """The same frames from a camera that reads an overscan whose level wanders from row to row and frame to frame."""
+    folder = tmp_path_factory.mktemp("wide")
+    for number, path in enumerate(sorted(night.folder().glob("*.fits"))):
+        counts, header = frames.read_image(path)
+        ny, nx = counts.shape
+        drift = ((np.arange(ny) + 3 * number) % 7).astype(np.uint16)[:, None]
+        strip = np.full((ny, STRIP), 512, np.uint16) + drift
+        cards = {"BIASSEC": f"[1:{STRIP},1:{ny}]", "TRIMSEC": f"[{STRIP + 1}:{STRIP + nx},1:{ny}]"}
+        frames.write_image(folder / path.name, np.hstack([strip, counts + drift]), {**header, **cards})
+    return folder
+
+
+def calibrate(folder, root, options):
+    taken = inventory.take_inventory.fn(folder, "7DT01", NIGHT, options)
+    masters = mastering.make_masters.fn(taken, root, options)
+    [made] = calibration.calibrate_lights.fn(taken.of(FrameType.LIGHT), masters, NIGHT, root, options).calibrated
+    return masters, made, frames.read_image(made.image)[0]
+
+
+def test_overscan_and_trim_undo_what_the_camera_added(night, wide, tmp_path):
+    _, plain, expected = calibrate(night.folder(), tmp_path / "plain", CalibrateOptions(cosmic_rays=False))
+    options = CalibrateOptions(cosmic_rays=False, overscan=True, trim=True)
+    masters, made, image = calibrate(wide, tmp_path / "wide", options)
+
+    assert image.shape == expected.shape
+    good = (frames.read_image(plain.mask)[0] == 0) & (frames.read_image(made.mask)[0] == 0)
+    assert good.mean() > 0.98
+    assert np.abs(image - expected)[good].max() < 0.5
+    assert np.median(frames.read_image(masters.bias)[0]) == pytest.approx(0, abs=1)
+    assert [each.status for each in masters.quality] == ["made"] * 3
+    assert "TRIMSEC" not in frames.read_header(made.image)
+
+
+def test_a_users_rewrites_reach_inventory_masters_and_lights(night, tmp_path):
+    table = (
+        HeaderRewrite(key="FILTER", value="r", new="g"),
+        HeaderRewrite(key="OBJECT", value="T00001", new="FIELD1"),
+    )
+    masters, made, _ = calibrate(night.folder(), tmp_path, CalibrateOptions(header_table=table))
+    header = frames.read_header(made.image)
+    assert (made.frame.filter, made.frame.object) == ("g", "FIELD1")
+    assert (header["FILTER"], header["OBJECT"]) == ("g", "FIELD1")
+    assert set(masters.flats) == {"g"}
+
+
+def test_cosmic_rays_are_searched_with_the_options_limits_and_not_in_short_exposures(night, tmp_path):
+    taken = inventory.take_inventory.fn(night.folder(), "7DT01", NIGHT)
+    masters = mastering.make_masters.fn(taken, tmp_path, CalibrateOptions())
+
+    def marked(**choices):
+        chosen = taken.of(FrameType.LIGHT)
+        done = calibration.calibrate_lights.fn(chosen, masters, NIGHT, tmp_path, CalibrateOptions(**choices))
+        return int(frames.read_header(done.calibrated[0].image)["NMASK4"])
+
+    standard = marked()
+    assert 0 < marked(cosmic_sigma=12.0) < standard
+    assert 0 < marked(cosmic_rounds=1) <= standard
+    assert marked(cosmic_contrast=500.0) < standard
+    assert marked(cosmic_exposure_s=200.0) == 0
+
+
+@pytest.mark.parametrize(("objects", "lights"), [((), 1), (("T00001",), 1), (("1",), 1), (("t00002", "2"), 0)])
+def test_only_lights_of_chosen_objects_are_taken_with_all_calibration_frames(night, objects, lights):
+    taken = inventory.take_inventory.fn(night.folder(), "7DT01", NIGHT, CalibrateOptions(), objects)
+    assert [len(taken.of(type_)) for type_ in FrameType] == [7, 5, 5, lights]
+    assert taken.rejected == ()
+
+
+def test_survey_and_target_of_opportunity_of_one_unit_share_their_calibration_frames(night):
+    taken = inventory.take_inventory.fn(night.folder(), "7DT01", NIGHT)
+    urgent, survey = ([f for f in taken.frames if (f.type is FrameType.LIGHT) is light] for light in (True, False))
+    parts = [inventory.replace(taken, frames=tuple(part)) for part in (urgent, survey)]
+    other = inventory.replace(taken, unit="7DT02")
+    assert inventory.join([*parts, other]) == (taken, other)
