@@ -195,12 +195,14 @@ def test_an_address_where_nothing_answers_is_unavailable(monkeypatch: pytest.Mon
 
 
 def test_a_worker_whose_nanny_gave_up_is_replaced() -> None:
-    with runtime.cluster(runtime.ClusterSpec(cpu_slots=1, gpu_slots=0)) as started:
-        with distributed.Client(started, set_as_default=False) as client:
-            client.retire_workers(names=["cpu-0"], close_workers=True)
-            deadline = time.monotonic() + 60
-            while runtime.slots(client)[runtime.Slot.CPU.value]:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            runtime.require(client, runtime.Slot.CPU)
-            assert client.submit(lambda: 7, resources={"CPU": 1}).result(timeout=30) == 7
+    with (
+        runtime.cluster(runtime.ClusterSpec(cpu_slots=1, gpu_slots=0)) as started,
+        distributed.Client(started, set_as_default=False) as client,
+    ):
+        client.retire_workers(names=["cpu-0"], close_workers=True)
+        deadline = time.monotonic() + 60
+        while runtime.slots(client)[runtime.Slot.CPU.value]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        runtime.require(client, runtime.Slot.CPU)
+        assert client.submit(lambda: 7, resources={"CPU": 1}).result(timeout=30) == 7

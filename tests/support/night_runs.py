@@ -65,7 +65,7 @@ def reduce(places: Places, *, until: Stage = Stage.SEARCH, address: str = "", cp
         from blocks import Cluster
 
         Cluster(address=address).save("cluster", overwrite=True)
-    return night_flow(NIGHT, until=until)
+    return night_flow(NIGHT, until=until, registry="", slack="")
 
 
 @dataclass(kw_only=True)
