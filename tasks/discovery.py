@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import naming, products
 from tasks.io import frames, images
 from tasks.options import SearchOptions
-from tasks.records import Candidate, CandidateBatch, Difference
+from tasks.records import Candidate, CandidateBatch, Difference, Stack
 from tasks.science import arrays, detection, filtering, flags, stamps, stars
 from tasks.science.filtering import Planes
 from tasks.science.measurement import Detections
@@ -104,6 +104,12 @@ def table_of(findings: Findings, *, zero_point_mag: float | None = None) -> Tabl
     return table
 
 
+def total_zero_point(stack: Stack) -> float | None:
+    """Return the zero point of a star's whole light, which PSF fluxes need; that of AUTO where it was not measured."""
+    known = stack.photometry.zero_point_mag
+    return known.get("TOT", known.get("AUTO"))
+
+
 def magnitudes(found: Detections, zero_point_mag: float | None) -> tuple[Any, Any]:
     """Return magnitudes of |flux| and their errors; NaN without a zero point."""
     flux = np.abs(found.flux)
@@ -137,7 +143,7 @@ def _planes(difference: Difference) -> Planes:
 def _candidates(findings: Findings, difference: Difference, drawn: dict[int, Path]) -> tuple[Candidate, ...]:
     stack, found = difference.stack, findings.found
     ra, dec = findings.sky()
-    mag, mag_error = magnitudes(found, stack.photometry.zero_point_mag.get("AUTO"))
+    mag, mag_error = magnitudes(found, total_zero_point(stack))
     stem = difference.image.name.removesuffix(".fits")
     return tuple(
         Candidate(
@@ -164,7 +170,7 @@ def _candidates(findings: Findings, difference: Difference, drawn: dict[int, Pat
 
 def _write_tables(findings: Findings, batch: CandidateBatch) -> list[Path]:
     """Write catalogue, regions of the survivors and the count of each flag."""
-    zero_point = batch.difference.stack.photometry.zero_point_mag.get("AUTO")
+    zero_point = total_zero_point(batch.difference.stack)
     table = table_of(findings, zero_point_mag=zero_point)
     write_table(batch.table, table)
     regions = batch.table.with_suffix(".reg")

@@ -136,16 +136,14 @@ def conclude_stacks(
     failures: Failures,
     objects: Sequence[str] = (),
 ) -> tuple[StageResult, ...]:
-    """Write each unit's ledger of stacks."""
+    """Write each unit's ledger of stacks; a frame that a stack leaves out is in it with the reason."""
     del night
-    results = [
-        replace(
-            _next(before, Stage.STACK),
-            stacks=tuple(each for each in stacks if each.unit == before.unit),
-            rejected=tuple(each for each in failures if before.unit in each.name),
-        )
-        for before in reduced
-    ]
+    results = []
+    for before in reduced:
+        own = tuple(each for each in stacks if each.unit == before.unit)
+        left_out = tuple(frame for each in own for frame in each.rejected)
+        failed = tuple(each for each in failures if before.unit in each.name)
+        results.append(replace(_next(before, Stage.STACK), stacks=own, rejected=(*left_out, *failed)))
     return _write(root, results, failures, objects)
 
 

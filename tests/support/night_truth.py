@@ -42,9 +42,17 @@ class NightTruth:
     def light(self, frame_name: str) -> dict:
         return next(row for row in self.facts["lights"] if Path(row["file"]).name == frame_name)
 
-    def zero_point_error_mag(self, reduced: Reduced, aperture: str = "AUTO") -> float:
+    def zero_point_error_mag(self, reduced: Reduced, flat: Path) -> float:
+        """Zero point of a star's whole light, less the truth for the scale that the master flat gives all fluxes.
+
+        The truth holds for a flat of median 1; ours is 1 in the centre of the field.
+        """
         truth = self.light(reduced.frame.path.name)["zero_point_mag"]
-        return reduced.photometry.zero_point_mag[aperture] - truth
+        unit = reduced.frame.unit
+        good = fits.getdata(self.folder / self.facts["bad_pixels"][unit]) == 0
+        seen = fits.getdata(self.folder / self.facts["transmission"][unit])[good]
+        scale = np.median(seen / fits.getdata(flat)[good])
+        return reduced.photometry.zero_point_mag["TOT"] - truth - 2.5 * np.log10(scale)
 
     def astrometric_errors_arcsec(self, reduced: Reduced) -> np.ndarray:
         """Separations between where the product's WCS and the truth put the check points."""
