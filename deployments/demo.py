@@ -66,7 +66,7 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say) -> Demon
         If ``out`` holds anything else, or the notice cannot be read.
     """
     started = time.monotonic()
-    out = out.resolve()
+    out = _claim(out)
     payload = notices.read(notice) if notice else None
     truth = _night(out / "night", seed, say)
     payload = payload or _alert(out / "alert", seed, truth, say)
@@ -152,6 +152,18 @@ def _alert_words(made: Demonstration) -> list[str]:
         outcome = f"{len(plan.tiles)} tiles, {plan.probability:.0%} of the probability, {plan.area_deg2:.0f} deg²"
         lines.append(f"  {plan.telescope}: {outcome if plan.tiles else plan.reason}")
     return lines if response.plans else [*lines, "  no plan: the decision asks for none"]
+
+
+def _claim(out: Path) -> Path:
+    """Make the folder of a demonstration, or take up that of an earlier one; touch no other."""
+    out = out.resolve()
+    try:
+        if out.exists() and any(out.iterdir()) and not (out / STATE).is_dir():
+            raise UnusableData(f"{out} is neither empty nor an earlier demonstration: choose another folder with --out")
+        (out / STATE).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableData(f"folder {out} cannot be used: {error.strerror}") from error
+    return out
 
 
 def _night(folder: Path, seed: int, say: Say) -> dict[str, Any]:
