@@ -136,12 +136,17 @@ def open_table(payload: bytes, *, limit: int) -> Table:
     UnusableData
         If it is no FITS file, or has no plain binary table whose header agrees with itself.
     """
+    if not payload.startswith((b"SIMPLE", GZIP)):
+        raise UnusableData(f"not a FITS file: it starts with {payload[:16]!r}")
     source = Source(payload, limit=limit)
     primary = _header(source)
     if "SIMPLE" not in primary:
         raise UnusableData("not a FITS file: the first card is not SIMPLE")
-    _skip(source, _data_bytes(primary))
-    header = _header(source)
+    try:
+        _skip(source, _data_bytes(primary))
+        header = _header(source)
+    except UnusableData as error:
+        raise UnusableData(f"no whole table in the FITS file, expected a sky map's: {error}") from error
     if str(header.get("XTENSION")).strip() != "BINTABLE" or "ZTABLE" in header:
         raise UnusableData(f"the first extension is {str(header.get('XTENSION'))[:20]!r}, expected a plain BINTABLE")
     columns, width = _columns(header)
