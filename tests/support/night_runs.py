@@ -28,9 +28,9 @@ from tasks.records import NightReport, Places, Stage
 
 NIGHT = date(2026, 1, 15)
 # what tells of time and place in the records of two runs of one night
-TOLD = {".html", ".log"}
+TOLD = {".html", ".log", "journal.json"}
 PRODUCTS = {"masters", "work", "processed_1x1_gain2750", "nights"}
-VOLATILE = {"seconds", "mtime_ns", "created", "page"}
+VOLATILE = {"seconds", "timings", "mtime_ns", "page"}
 CHILD = """
 import json, sys
 from pathlib import Path
