@@ -135,7 +135,7 @@ def contents(out: Path) -> dict[str, str]:
             not path.is_file()
             or name.split("/", maxsplit=1)[0] not in PRODUCTS
             or _in_scratch(path, out)
-            or path.suffix in TOLD
+            or TOLD & {path.suffix, path.name}
         ):
             continue
         if path.suffix == ".json" and path.with_suffix("").exists():
