@@ -10,7 +10,7 @@ from support import records as make
 from tasks.records import SkyMap
 from tasks.science import ranking
 
-ORDER, NSIDE = 6, 64
+ORDER, NSIDE = 8, 256
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_the_credible_level_of_a_gaussian_is_that_of_its_radius(sky_map):
     radius_deg = 3.0
     [source] = ranking.sources([make.candidate(ra_deg=110.0, dec_deg=-30.0 + radius_deg)], sky_map)
 
-    assert source.credible_level == pytest.approx(1 - np.exp(-0.5), abs=0.05)
+    assert source.credible_level == pytest.approx(1 - np.exp(-0.5), abs=0.03)
 
 
 def test_the_density_is_per_square_degree(sky_map):
