@@ -1,0 +1,190 @@
+"""Sources and their fluxes in apertures, measured in this process as Source Extractor measures them.
+
+The detection and the sums are those of SEP, Source Extractor's own algorithms as a library (Barbary 2016, JOSS 1, 58);
+here they are given the variance and the mask that the frames carry. A local background in a ring around each source is
+not subtracted: the mesh's background is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sep
+
+from tasks.errors import AlgorithmError
+
+Floats = np.ndarray[Any, Any]
+
+# 3 x 3 pyramid: the detection filter of the production catalogues
+PYRAMID = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32)
+KRON_FACTOR, LEAST_RADIUS_PX = 2.5, 3.5
+KRON_REACH = 6.0
+PIXEL_STACK = 1_000_000
+HALF_LIGHT_TO_SIGMA = 2 / 2.3548
+SEEN_TRUNCATED = int(sep.APER_TRUNC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """How sources are found; the defaults are those of the production catalogues."""
+
+    threshold_sigma: float = 3.0
+    minimum_area_px: int = 5
+    deblend_levels: int = 64
+    deblend_contrast: float = 1e-4
+    mesh_px: int = 128
+    mesh_filter: int = 3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sources:
+    """Sources, each array with one entry per source.
+
+    ``x, y`` are barycentres and ``x_win, y_win`` windowed centroids, 0-based px; ``flux`` and ``error`` are per aperture
+    ``(n, apertures)``, ``flux_auto`` in the Kron ellipse; ``a, b, theta`` the shape in px and rad; ``flags`` those of
+    Source Extractor. ``sky`` and ``sky_sigma`` describe the image.
+    """
+
+    x: Floats
+    y: Floats
+    x_win: Floats
+    y_win: Floats
+    a: Floats
+    b: Floats
+    theta: Floats
+    peak: Floats
+    flux: Floats
+    error: Floats
+    flux_auto: Floats
+    error_auto: Floats
+    half_light_px: Floats
+    flags: Floats
+    sky: float
+    sky_sigma: float
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def extract(
+    image: Floats,
+    *,
+    diameters_px: Sequence[float],
+    variance: Floats | None = None,
+    mask: Floats | None = None,
+    gain: float | None = None,
+    how: Extraction = Extraction(),
+) -> Sources:
+    """Find sources and measure them.
+
+    Parameters
+    ----------
+    image
+        Image ``(ny, nx)`` with its sky, on the host.
+    diameters_px
+        Diameters of the apertures.
+    variance
+        Variance of the sky, without the sources' photons, for a threshold that follows it; else the mesh's own noise.
+    mask
+        True where a pixel has no value: it is neither searched nor summed.
+    gain
+        Effective gain in e-/ADU, for the photon noise of the sources; None leaves it out.
+    how
+        Thresholds.
+
+    Raises
+    ------
+    AlgorithmError
+        Where more pixels are above the threshold than sources can have: the image is a nebula or a bad frame.
+    """
+    native = np.ascontiguousarray(image, np.float32)
+    sky = sep.Background(native, mask=mask, bw=how.mesh_px, bh=how.mesh_px, fw=how.mesh_filter, fh=how.mesh_filter)
+    flat = native - sky.back(dtype=np.float32)
+    # one number for the noise, as Source Extractor takes without a weight map
+    noise: Any = sky.globalrms if variance is None else np.sqrt(variance).astype(np.float32)
+    rows = _detect(flat, noise, mask, how)
+    measured = _Measure(flat=flat, noise=noise, mask=mask, gain=gain, diameters_px=tuple(diameters_px)).of(rows)
+    shape = {name: rows[name] for name in ("x", "y", "a", "b", "theta", "peak")}
+    return Sources(**shape, **measured, sky=float(sky.globalback), sky_sigma=float(sky.globalrms))
+
+
+def _detect(flat: Floats, noise: Any, mask: Floats | None, how: Extraction) -> Floats:
+    sep.set_extract_pixstack(PIXEL_STACK)
+    try:
+        found: Floats = sep.extract(
+            flat,
+            how.threshold_sigma,
+            err=noise,
+            mask=mask,
+            minarea=how.minimum_area_px,
+            filter_kernel=PYRAMID,
+            filter_type="conv",
+            deblend_nthresh=how.deblend_levels,
+            deblend_cont=how.deblend_contrast,
+        )
+    except Exception as error:  # SEP raises bare Exception: its message tells what for
+        raise AlgorithmError(f"no sources can be told apart: {error}") from error
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Measure:
+    """Measures rows of detections on one image."""
+
+    flat: Floats
+    noise: Any
+    mask: Floats | None
+    gain: float | None
+    diameters_px: tuple[float, ...]
+
+    def of(self, rows: Floats) -> dict[str, Floats]:
+        """Return fluxes, centroids and flags."""
+        sums = [self._circle(rows, diameter / 2) for diameter in self.diameters_px]
+        auto, error_auto, kron_flags = self._kron(rows)
+        half_light, _ = sep.flux_radius(
+            self.flat, rows["x"], rows["y"], KRON_REACH * rows["a"], 0.5, normflux=auto, subpix=5, mask=self.mask
+        )
+        sigma = np.clip(half_light, 1.0, 10.0) * HALF_LIGHT_TO_SIGMA
+        x_win, y_win, lost = sep.winpos(self.flat, rows["x"], rows["y"], sigma, mask=self.mask, subpix=5)
+        wandered = lost != 0
+        return {
+            "x_win": np.where(wandered, rows["x"], x_win),
+            "y_win": np.where(wandered, rows["y"], y_win),
+            "flux": np.stack([each[0] for each in sums], axis=1),
+            "error": np.stack([each[1] for each in sums], axis=1),
+            "flux_auto": auto,
+            "error_auto": error_auto,
+            "half_light_px": half_light,
+            "flags": rows["flag"] | kron_flags,
+        }
+
+    def _circle(self, rows: Floats, radius_px: float) -> tuple[Floats, Floats, Floats]:
+        result: tuple[Floats, Floats, Floats] = sep.sum_circle(
+            self.flat, rows["x"], rows["y"], radius_px, err=self.noise, mask=self.mask, gain=self.gain, subpix=5
+        )
+        return result
+
+    def _kron(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return flux, error and flags in the Kron ellipse, in a circle of 3.5 px where that is smaller."""
+        shape = rows["a"], rows["b"], rows["theta"]
+        radius, flags = sep.kron_radius(self.flat, rows["x"], rows["y"], *shape, KRON_REACH, mask=self.mask)
+        usable = np.isfinite(radius) & (radius > 0)
+        reach = np.where(usable, KRON_FACTOR * radius, 1.0)
+        flux, error, more = sep.sum_ellipse(
+            self.flat,
+            rows["x"],
+            rows["y"],
+            *shape,
+            reach,
+            err=self.noise,
+            mask=self.mask,
+            gain=self.gain,
+            subpix=5,
+        )
+        small = ~usable | (reach * np.sqrt(rows["a"] * rows["b"]) < LEAST_RADIUS_PX)
+        circle = self._circle(rows[small], LEAST_RADIUS_PX)
+        flux[small], error[small] = circle[0], circle[1]
+        return flux, error, (flags | more) & SEEN_TRUNCATED
