@@ -50,7 +50,10 @@ def interleaved(payloads: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
 
 def fuzzed(broker: kafka.Broker, root: Path, label: str, payloads: Iterator[bytes]) -> None:
     places = river.River(
-        root=root / "alerts", broker=broker.address, topic=broker.topic(f"fuzz-{len(label)}"), session_s=broker.session_s
+        root=root / "alerts",
+        broker=broker.address,
+        topic=broker.topic(f"fuzz-{len(label)}"),
+        session_s=broker.session_s,
     )
     places.root.mkdir(parents=True)
     book = registry.open(places.url)

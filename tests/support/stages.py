@@ -1,0 +1,185 @@
+"""A stage for the alert river: its processes, Slack, WebDAV and registry, and all that the world has seen of them."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from deployments import listener
+from support import bulletins, doors, kafka, river, slack, webdav
+from support.river import River
+from tasks import registry
+from tasks.registry import Registry, models, outbox
+from tasks.registry.store import now
+
+TABLES = (models.Notice, models.Delivery, models.Event, models.Decision, models.Plan, models.Tile, models.Upload)
+# pages and summaries tell the time at which they were made
+TIMED = ("index.html", "plan.json")
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """A river with a Slack and a WebDAV server of its own."""
+
+    river: River
+    slack: slack.Workspace
+    dav: webdav.Server
+    book: Registry
+    slack_door: doors.Door
+    dav_door: doors.Door
+    sent: list[bytes] = field(default_factory=list)
+
+    def rows(self) -> dict[str, int]:
+        with self.book.read() as session:
+            return {each.__tablename__: session.scalar(sa.select(sa.func.count()).select_from(each)) for each in TABLES}
+
+    def effects(self) -> dict[str, Any]:
+        """Return all that the world has seen, without the moments at which it saw it."""
+        tops = {message["ts"]: message["text"] for message in self.slack.messages}
+        messages = [
+            (
+                each["channel"],
+                tops.get(each["thread_ts"]),
+                each["text"].replace(self.river.topic, "the topic"),
+                len(each.get("files", ())),
+            )
+            for each in self.slack.messages
+        ]
+        files = {name: b"" if name.endswith(TIMED) else content for name, content in self.dav.files().items()}
+        return {"messages": collections.Counter(messages), "files": files, "rows": self.rows()}
+
+    def shut(self) -> None:
+        """Let Slack and WebDAV be away."""
+        self.slack_door.shut()
+        self.dav_door.shut()
+
+    def open(self) -> None:
+        """Let Slack and WebDAV be back."""
+        self.slack_door.open()
+        self.dav_door.open()
+
+    def twice(self) -> int:
+        """Count the messages that Slack has more than once: by our key, and files by their name, which holds it."""
+        keys = [each["metadata"]["event_payload"]["key"] for each in self.slack.messages if each["metadata"]]
+        keys += [file["name"] for each in self.slack.messages for file in each.get("files", ())]
+        return len(keys) - len(set(keys))
+
+    def unsent(self) -> int:
+        with self.book.read() as session:
+            lanes = [outbox.counts(session, lane) for lane in (outbox.MESSAGES, outbox.UPLOADS)]
+        return sum(number for lane in lanes for state, number in lane.items() if state != "sent")
+
+
+@contextmanager
+def staged(root: Path, broker: kafka.Broker | None = None, *, database: str = "") -> Iterator[Stage]:
+    """Set the stage; Slack and WebDAV each stand behind a door."""
+    root.mkdir(parents=True)
+    with (
+        slack.workspace() as workspace,
+        webdav.server(root / "dav") as dav,
+        doors.door(place_of(workspace.url)) as slack_door,
+        doors.door(place_of(dav.url)) as dav_door,
+    ):
+        places = River(
+            root=root / "alerts",
+            slack=f"http://127.0.0.1:{slack_door.port}/api/",
+            dav=f"http://127.0.0.1:{dav_door.port}",
+            broker=broker.address if broker else "",
+            topic=broker.topic(root.name) if broker else "igwn.gwalert",
+            session_s=broker.session_s if broker else 2.0,
+            database=database,
+        )
+        workspace.url = places.slack
+        places.root.mkdir()
+        book = registry.open(places.url)
+        yield Stage(river=places, slack=workspace, dav=dav, book=book, slack_door=slack_door, dav_door=dav_door)
+        book.close()
+
+
+def place_of(url: str) -> tuple[str, int]:
+    address = urlsplit(url)
+    return str(address.hostname), int(address.port or 80)
+
+
+def bring(stage: Stage, *payloads: bytes) -> None:
+    """Do what the listener does, at once."""
+    archive = listener.Archive(root=stage.river.root, registry=stage.book)
+    for payload in payloads:
+        stage.sent.append(payload)
+        archive.keep(Delivered(payload, len(stage.sent)))
+    for notice in stage.book.undispatched():
+        river.make_run(stage.river, notice)
+        stage.book.mark_dispatched(notice.sha256, run="run")
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What a consumer gives."""
+
+    payload: bytes
+    place: int
+
+    def value(self) -> bytes:
+        return self.payload
+
+    def topic(self) -> str:
+        return "igwn.gwalert"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self.place
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_768_516_200_000
+
+
+def the_night(events: int) -> list[bytes]:
+    """A night's notices: superevents with updates, a retraction, bursts of two instruments, a repetition, rubbish."""
+    notices: list[bytes] = []
+    for number in range(events):
+        name = f"S2601{10 + number // 20}{'abcdefghijklmnopqrst'[number % 20]}"
+        notices += [bulletins.gw(name, minutes=number), bulletins.burst(1423800 + number)]
+        notices += [b'{"superevent_id": ' + str(number).encode()] if number % 2 else []
+        notices += [bulletins.gw(name, "UPDATE", minutes=number + 30), bulletins.gw(name, minutes=number)]
+        notices += [bulletins.burst(1423800 + number, seconds=80, packet=67)]
+        notices += [bulletins.retraction(name, minutes=90)] if number % 3 == 2 else []
+    return notices
+
+
+PARTS = {"listener": river.listen, "worker": river.work}
+
+
+def live(
+    broker: kafka.Broker,
+    stage: Stage,
+    notices: list[bytes],
+    strike: Callable[[int], None],
+    processes: dict[str, Any] | None = None,
+) -> None:
+    """Send notices one by one, strike after each, wait until all is done, end."""
+    processes = {} if processes is None else processes
+    processes |= {name: river.start(part, stage.river) for name, part in PARTS.items()}
+    for number, payload in enumerate(notices):
+        broker.send(stage.river.topic, payload)
+        strike(number)
+    unique = len(set(notices))
+    river.until(
+        lambda: (
+            stage.rows()["delivery"] == len(notices)
+            and broker.committed(stage.river.topic, stage.river.topic) == len(notices)
+            and river.settled(stage.river, stage.book, unique)
+        ),
+        patience_s=60 + 3 * len(notices),
+        what=f"{stage.rows()}, {stage.unsent()} unsent, {len(stage.book.unanswered(before=now()))} unanswered",
+    )
+    for process in processes.values():
+        river.finish(process)
