@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.plan import plan
-from tasks import alerting, linking, observing, planning, publishing
+from tasks import alerting, linking, observing, planning, publishing, revisiting
 from tasks.errors import UnusableData
 from tasks.options import PlanOptions
 from tasks.records import Plan, PlanMode, Response
@@ -76,6 +76,7 @@ def respond(
     publishing.refresh(linked, sha256, root=root, registry=registry, store=store)
     publishing.deliver(root=root, registry=registry, workspace=slack)
 
+    revisiting.expect(alert, registered)
     plans: tuple[Plan, ...] = ()
     if decision.plan is PlanMode.AUTOMATIC and registered.counts:
         chosen = telescopes or decision.telescopes

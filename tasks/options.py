@@ -237,3 +237,20 @@ class PlanOptions:
 
     program_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Deadline of the planner, in s."""
+
+
+@dataclass(config=CONFIG, kw_only=True)
+class RevisitOptions:
+    """What is looked for some time after a burst of Swift, and when."""
+
+    xrt_minutes: Annotated[float, Field(gt=0, le=1440)] = 10.0
+    """Time after the trigger at which it is said that no XRT position has come, in min."""
+
+    bat_page: bool = False
+    """Read the BAT team's analysis page; off until access to it is verified."""
+
+    bat_minutes: tuple[float, ...] = (3, 6, 10, 20, 40, 60, 120, 180, 240, 300, 360)
+    """Times after the trigger at which the BAT page is read, in min."""
+
+    bat_url: str = "https://swift.gsfc.nasa.gov/results/BATbursts/{id}/bascript/top.html"
+    """Address of the BAT page, with the trigger number for ``{id}``."""

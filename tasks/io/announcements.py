@@ -142,6 +142,30 @@ def of_refresh(slug: str, *, known: Knowledge, audience: Audience, key: str) -> 
     return _Speaker(slug, key, audience).edit("refresh", messages.top(known))
 
 
+def of_bat_page(slug: str, words: Rendered, *, first: bool, audience: Audience, key: str) -> Outgoing:
+    """Return the message on a burst's BAT page: new in the thread, or the one that is there with new content."""
+    return _Speaker(slug, key, audience).own("bat-page", words, first=first)
+
+
+def of_strange_page(slug: str, url: str) -> Outgoing:
+    """Return the operators' message about a BAT page on which nothing is recognised."""
+    words = messages.strange_page(slug, url)
+    return Outgoing(
+        subject="bat-page",
+        kind="strange-page",
+        key=slug,
+        audience=Audience.OPERATORS,
+        mode=TOP,
+        text=words.text,
+        blocks=words.blocks,
+    )
+
+
+def of_missing_xrt(slug: str, name: str, waited: str, *, audience: Audience) -> Outgoing:
+    """Return the message that XRT has not come in the time that it usually takes."""
+    return _Speaker(slug, "once", audience).reply("no-xrt", messages.missing_xrt(name, waited))
+
+
 def of_dead_letter(sha256: str, *, topic: str | None, reason: str) -> Outgoing:
     """Return the operators' message about a notice that cannot be understood."""
     words = messages.unreadable(sha256, topic=topic, reason=reason)
@@ -173,6 +197,9 @@ class _Speaker:
 
     def edit(self, kind: str, words: Rendered) -> Outgoing:
         return self._make(f"edit-{kind}", "edit", words)
+
+    def own(self, kind: str, words: Rendered, *, first: bool) -> Outgoing:
+        return self._make(kind, "reply" if first else "amend", words)
 
     def file(self, path: Path) -> Outgoing:
         return self._make("sky-map", "file", Rendered(text="Sky map", blocks="[]"), attachment=path)

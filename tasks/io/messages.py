@@ -153,6 +153,18 @@ def linked(name: str, evidence: str) -> Rendered:
     return blockkit.rendered(words, [blockkit.section(f"🔗 {escape(words)}")])
 
 
+def strange_page(slug: str, url: str) -> Rendered:
+    """Tell the operators of a BAT page that cannot be read."""
+    words = f"Nothing is recognised on the BAT page of {slug}: has its form changed?"
+    return blockkit.rendered(words, [blockkit.section(f"📭 {escape(words)} {blockkit.link(url, 'page')}")])
+
+
+def missing_xrt(name: str, waited: str) -> Rendered:
+    """Say that no XRT position has come."""
+    words = f"{name}: no XRT position {waited} after the trigger; the BAT position is the best."
+    return blockkit.rendered(words, [blockkit.section(f"⌛ {escape(words)}")])
+
+
 def unreadable(sha256: str, *, topic: str | None, reason: str) -> Rendered:
     """Tell the operators of a notice that could not be understood."""
     words = f"A notice on {topic or 'no topic'} cannot be understood: {reason}"

@@ -38,14 +38,20 @@ class FolderSender:
         if message.attachment is not None and message.attachment.is_file():
             shutil.copyfile(message.attachment, place / attachment_name(message, message.attachment))
         log.info("%s: %s", message.audience.value, message.text)
-        ts = None if message.mode in ("edit", "file") else f"folder.{claimed.id}.{fingerprint(message)[:8]}"
+        ts = None if message.mode in ("edit", "amend", "file") else f"folder.{claimed.id}.{fingerprint(message)[:8]}"
         return Sent(channel=message.audience.value, ts=ts)
 
 
 def as_text(claimed: Claimed) -> str:
     """Write a message as a person would read it in Slack."""
     message = claimed.message
-    where = {"top": "", "reply": "(in the thread)", "edit": "(rewrites the top message)", "file": "(picture)"}
+    where = {
+        "top": "",
+        "reply": "(in the thread)",
+        "edit": "(rewrites the top message)",
+        "amend": "(rewrites an earlier message)",
+        "file": "(picture)",
+    }
     head = f"{message.subject} · {message.kind} {where.get(message.mode, '')}".strip()
     parts = [head, RULE, message.text, RULE]
     parts += [_block_text(block) for block in json.loads(message.blocks)]

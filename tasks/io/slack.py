@@ -79,7 +79,7 @@ class SlackSender:
             When no channel is configured for the audience.
         """
         message = claimed.message
-        if message.mode == "edit":
+        if message.mode in ("edit", "amend"):
             return self._edit(claimed)
         if message.mode == "file":
             return self._upload(claimed)
@@ -107,7 +107,7 @@ class SlackSender:
 
     def _edit(self, claimed: Claimed) -> Sent:
         if claimed.thread is None or claimed.channel is None:
-            raise AlgorithmError(f"{claimed.message.subject} has no top message to rewrite: it was given up")
+            raise AlgorithmError(f"{claimed.message.subject} has no message to rewrite: it was given up")
         with _translated("chat.update"):
             self.client.chat_update(
                 channel=claimed.channel,

@@ -227,7 +227,7 @@ class Outgoing:
     ``subject`` is what it speaks of (``event:<slug>``, ``night:<date>``, ``notice:<sha256>``); messages of one subject
     are sent in their order. ``key`` names the content it tells of: a second message with the same subject, kind and
     key is never made. ``mode``: ``top`` opens the subject's thread, ``reply`` goes into it, ``edit`` rewrites its top
-    message, ``file`` adds a picture to it.
+    message, ``amend`` rewrites the last message of the same subject and kind, ``file`` adds a picture to the thread.
     """
 
     subject: str

@@ -185,7 +185,7 @@ def _take(session: Session, row: models.Message, *, now: datetime) -> Claimed:
     uncertain = row.uncertain or row.state == "sending"
     row.state, row.attempt, row.due, row.uncertain = "sending", row.attempt + 1, now + LEASE, uncertain
     session.flush()
-    top = None if row.mode == "top" else _top(session, row.subject)
+    top = _target(session, row)
     message = Outgoing(
         subject=row.subject,
         kind=row.kind,
@@ -205,6 +205,24 @@ def _take(session: Session, row: models.Message, *, now: datetime) -> Claimed:
         thread=top.ts if top else None,
         uncertain=uncertain,
     )
+
+
+def _target(session: Session, row: models.Message) -> models.Message | None:
+    """Return the message that a row answers or rewrites: its thread's top, or for ``amend`` the last of its own kind."""
+    if row.mode == "top":
+        return None
+    return _last(session, row) if row.mode == "amend" else _top(session, row.subject)
+
+
+def _last(session: Session, row: models.Message) -> models.Message | None:
+    message = models.Message
+    query = (
+        sa.select(message)
+        .where(message.subject == row.subject, message.kind == row.kind, message.ts.is_not(None))
+        .order_by(message.id.desc())
+        .limit(1)
+    )
+    return session.scalars(query).one_or_none()
 
 
 def _top(session: Session, subject: str) -> models.Message | None:

@@ -40,6 +40,7 @@ FLOWS = {
     "follow",
     "rehearse",
     "reconcile",
+    "revisit",
 }
 # what the emitters of these events send, see tasks/alerting.py and tasks/watching.py
 EVENTS = {
@@ -47,6 +48,7 @@ EVENTS = {
         "siren.event.S240422ed",
         {"event_id": "S240422ed", "alert_type": "UPDATE", "telescopes": ["7DT", "TCH"], "test": False},
     ),
+    "grb.trigger.heard": ("siren.event.Swift_1423875", {"event_id": "Swift_1423875"}),
     "night.settled": ("siren.night.2026-01-15.7DT01", {"night": "2026-01-15", "unit": "7DT01", "too": False}),
 }
 

@@ -91,7 +91,7 @@ def test_what_slack_refuses_is_an_error_in_its_words(sender) -> None:
         sender.send(claimed(channel="C-NOWHERE", mode="reply"))
     with pytest.raises(UnusableData, match="low-significance"):
         sender.send(claimed(audience=Audience.LOW_SIGNIFICANCE))
-    with pytest.raises(AlgorithmError, match="no top message"):
+    with pytest.raises(AlgorithmError, match="no message to rewrite"):
         sender.send(claimed(mode="edit"))
 
 

@@ -1,0 +1,144 @@
+"""A burst of Swift some time later: has XRT come, what does the BAT team's page say, when to look again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.deployments import run_deployment
+from prefect.events import emit_event
+
+from blocks import RegistryDatabase
+from tasks import registry as registries
+from tasks.errors import SirenError
+from tasks.io import announcements, bat_page, wording
+from tasks.options import RevisitOptions
+from tasks.records import Alert
+from tasks.records.bat import BatPage
+from tasks.records.effects import EventHistory, EventState, Registered, Standing
+from tasks.registry import Registry, Session, outbox
+from tasks.registry.store import now
+from tasks.science import revisits
+
+log = logging.getLogger(__name__)
+
+REVISIT = "revisit/prod"
+HEARD = "grb.trigger.heard"
+MISSION = "Swift"
+
+
+@task(cache_policy=NO_CACHE, task_run_name="expect-{registered.slug}")
+def expect(alert: Alert, registered: Registered) -> bool:
+    """Tell the automations of a new burst that is worth looking at again; return whether it is one."""
+    worth = alert.notice.mission == MISSION and registered.standing is Standing.FIRST and not registered.test
+    if worth:
+        resource = {"prefect.resource.id": f"siren.event.{registered.slug}"}
+        emit_event(event=HEARD, resource=resource, payload={"event_id": registered.slug})
+    return worth
+
+
+@task(cache_policy=NO_CACHE, task_run_name="look-{slug}")
+def look(slug: str, options: RevisitOptions, *, root: Path, registry: str = "") -> datetime | None:
+    """Say what is new of a burst; return when to look again, or None when that is done."""
+    with _opened(registry, root) as store:
+        known = store.history(slug)
+        trigger = known.time or known.notices[0].received
+        if known.state is EventState.RETRACTED or known.mission != MISSION:
+            return None
+        page = _page(known, options)
+        with store.begin() as session:
+            _tell_page(session, known, page, options)
+            _tell_xrt(session, known, options, trigger)
+    return _next(trigger, options, page)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="come-again-{slug}")
+def come_again(slug: str, moment: datetime | None, parameters: dict[str, Any]) -> str:
+    """Make the next run for its moment, once; return its id, or nothing where there is no next one."""
+    if moment is None:
+        return ""
+    run = run_deployment(
+        REVISIT,
+        parameters={"event_id": slug, **parameters},
+        scheduled_time=moment,
+        timeout=0,
+        as_subflow=False,
+        idempotency_key=f"revisit:{slug}:{moment.isoformat(timespec='seconds')}",
+    )
+    return str(getattr(run, "id", ""))
+
+
+def address(known: EventHistory, options: RevisitOptions) -> str:
+    """Return the address of an event's BAT page."""
+    return options.bat_url.replace("{id}", quote(known.name, safe=""))
+
+
+def _page(known: EventHistory, options: RevisitOptions) -> BatPage | None:
+    """Read the page; None where it is not wanted, not there, or cannot be had now: the next visit tries again."""
+    if not options.bat_page:
+        return None
+    try:
+        content = bat_page.fetch(address(known, options))
+        return None if content is None else bat_page.parse(content)
+    except SirenError as error:
+        log.warning("%s: %s", known.slug, error)
+        return None
+
+
+def _tell_page(session: Session, known: EventHistory, page: BatPage | None, options: RevisitOptions) -> None:
+    audience = _audience(known)
+    if page is None or audience is None:
+        return
+    url = address(known, options)
+    if page.empty:
+        outbox.enqueue_message(session, announcements.of_strange_page(known.slug, url), now=now())
+        return
+    words = bat_page.message(wording.name(known.newest.alert.notice), page, url)
+    first = all(entry.kind != "bat-page" for entry in known.messages)
+    key = hashlib.sha256(repr(page).encode()).hexdigest()
+    message = announcements.of_bat_page(known.slug, words, first=first, audience=audience, key=key)
+    outbox.enqueue_message(session, message, now=now())
+
+
+def _tell_xrt(session: Session, known: EventHistory, options: RevisitOptions, trigger: datetime) -> None:
+    told = [entry.alert.notice for entry in known.notices]
+    audience = _audience(known)
+    if audience is None or not revisits.misses_xrt(told, options, trigger=trigger, now=now()):
+        return
+    waited = wording.duration(timedelta(minutes=options.xrt_minutes).total_seconds())
+    name = wording.name(known.newest.alert.notice)
+    message = announcements.of_missing_xrt(known.slug, name, waited, audience=audience)
+    outbox.enqueue_message(session, message, now=now())
+
+
+def _next(trigger: datetime, options: RevisitOptions, page: BatPage | None) -> datetime | None:
+    finished = page is not None and page.complete
+    left = RevisitOptions(xrt_minutes=options.xrt_minutes) if finished else options
+    return revisits.following(trigger, left, now())
+
+
+def _audience(known: EventHistory) -> Any:
+    """Return where the event has its thread, or None."""
+    return next((entry.audience for entry in reversed(known.messages) if entry.kind == announcements.TOP), None)
+
+
+@contextmanager
+def _opened(name: str, root: Path) -> Iterator[Registry]:
+    if name:
+        # in a synchronous task it is the block and no coroutine
+        url = cast("RegistryDatabase", RegistryDatabase.load(name)).address()
+    else:
+        url = f"sqlite:///{root.resolve() / 'registry.sqlite'}"
+    store = registries.open(url)
+    try:
+        yield store
+    finally:
+        store.close()

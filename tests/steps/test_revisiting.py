@@ -1,0 +1,150 @@
+"""A burst some time later, against a server of pages that is away, empty, early, complete, changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from slack_sdk import WebClient
+from support import alerts
+from support import slack as stand_in
+
+from tasks import publishing, registry, revisiting
+from tasks.io import slack
+from tasks.options import RevisitOptions
+from tasks.records import Audience
+from tasks.registry import delivery
+
+PAGES = Path(__file__).parents[1] / "io" / "pages"
+COMPLETE, EARLY = (PAGES / "bat_complete.html").read_bytes(), (PAGES / "bat_early.html").read_bytes()
+STRANGE = b"<html><p>All new!</p></html>"
+CHANNELS = {Audience.GRB: "C-GRB", Audience.OPERATORS: "C-OPS"}
+
+
+class Pages(BaseHTTPRequestHandler):
+    answers: list[bytes | int]
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        answer = self.answers.pop(0)
+        content = answer if isinstance(answer, bytes) else b""
+        self.send_response(200 if content else answer)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[tuple[type[Pages], RevisitOptions]]:
+    handler = type("Handler", (Pages,), {"answers": [], "asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/BATbursts/{{id}}/bascript/top.html"
+    yield handler, RevisitOptions(bat_page=True, bat_url=url)
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def workspace() -> Iterator[stand_in.Workspace]:
+    with stand_in.workspace() as state:
+        yield state
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[registry.Registry]:
+    with publishing.opened("", tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def house(tmp_path, store, workspace, monkeypatch):
+    """Announce a burst; return what looks at it some minutes after its trigger."""
+    client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, timeout=5, retry_handlers=[])
+    sender = slack.SlackSender(client, CHANNELS)
+    first = alerts.grb("BAT")
+
+    def hear(alert) -> None:
+        verdict = alerts.decision("NO", audience=Audience.GRB, reasons=())
+        publishing.announce.fn(alert, verdict, publishing.register.fn(alert, root=tmp_path), root=tmp_path)
+
+    def look(minutes: float, options: RevisitOptions) -> float | None:
+        monkeypatch.setattr(revisiting, "now", lambda: first.notice.time + timedelta(minutes=minutes))
+        moment: datetime | None = revisiting.look.fn("Swift_1423875", options, root=tmp_path)
+        monkeypatch.undo()
+        delivery.drain_messages(store, sender.send)
+        return moment and round((moment - first.notice.time) / timedelta(minutes=1), 3)
+
+    hear(first)
+    look.hear = hear
+    return look
+
+
+def test_the_page_is_told_once_and_its_message_completed(house, site, workspace) -> None:
+    pages, options = site
+    pages.answers += [404, 503, EARLY, EARLY, COMPLETE]
+    assert [house(minutes, options) for minutes in (0.5, 3, 6, 10, 20)] == [3, 6, 10, 20, None]
+    assert pages.asked == ["/BATbursts/1423875/bascript/top.html"] * 5
+    [told] = [m for m in workspace.messages if "BAT analysis" in m["text"]]
+    assert told["edits"] == 1
+    assert told["thread_ts"] == workspace.messages[0]["ts"]
+    assert "1.220e-07" in str(told["blocks"])
+
+
+def test_a_page_of_another_form_is_reported_to_the_operators_once(house, site, workspace) -> None:
+    pages, options = site
+    pages.answers += [STRANGE, STRANGE, EARLY]
+    for minutes in (3, 6, 10):
+        house(minutes, options)
+    assert [m["channel"] for m in workspace.messages if "has its form changed" in m["text"]] == ["C-OPS"]
+    assert any("BAT analysis" in m["text"] for m in workspace.messages)
+
+
+def test_a_server_that_is_away_costs_a_look_and_nothing_else(house, workspace) -> None:
+    options = RevisitOptions(bat_page=True, bat_url="http://127.0.0.1:1/{id}")
+    assert house(359, options) == 360
+    assert house(360, options) is None
+    assert not any("BAT analysis" in m["text"] for m in workspace.messages)
+
+
+def test_by_default_no_page_is_read_and_a_missing_xrt_is_said_once(house, site, workspace) -> None:
+    pages, on = site
+    options = RevisitOptions(bat_url=on.bat_url)
+    assert [house(minutes, options) for minutes in (1, 10, 11)] == [10, None, None]
+    assert pages.asked == []
+    [said] = [m["text"] for m in workspace.messages if "no XRT position" in m["text"]]
+    assert said.startswith("Swift 1423875: no XRT position 10 min 0 s after the trigger")
+
+
+def test_an_xrt_that_came_is_not_missed(house, workspace) -> None:
+    house.hear(alerts.grb("XRT", seconds=80, error_deg=0.0014))
+    assert house(10, RevisitOptions()) is None
+    assert not any("no XRT" in m["text"] for m in workspace.messages)
+
+
+def test_a_retracted_burst_is_left_alone(house, site) -> None:
+    from dataclasses import replace
+
+    pages, options = site
+    withdrawn = alerts.grb("BAT", seconds=300, retraction=True, alert_type="RETRACTION")
+    house.hear(replace(withdrawn, sha256="r" * 64))
+    assert house(3, options) is None
+    assert pages.asked == []
+
+
+def test_only_a_new_burst_of_swift_is_looked_at_again(tmp_path, store, monkeypatch) -> None:
+    sent = []
+    monkeypatch.setattr(revisiting, "emit_event", lambda **event: sent.append(event["payload"]))
+    for alert in (alerts.grb("BAT"), alerts.grb("XRT", seconds=90), alerts.grb("GBM", mission="Fermi"), alerts.gw()):
+        revisiting.expect.fn(alert, publishing.register.fn(alert, root=tmp_path))
+    assert sent == [{"event_id": "Swift_1423875"}]
