@@ -25,6 +25,8 @@ LARGEST_SPREAD = 2.0
 # dust moves: more than this part of the light, pixel by pixel, is another flat
 FLAT_CHANGE = 0.01
 LARGEST_SCORE = 9.0
+# a variance so many times the median one is that of a noisy pixel
+NOISY = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ def bias(master: Master, options: CalibrateOptions) -> Quality:
     image, variance = _thin(master.image), _thin(master.variance)
     xp = array_namespace(image)
     level = float(xp.nanmedian(image))
-    structure = math.sqrt(max(float(nmad(image)) ** 2 - float(xp.nanmedian(variance)), 0.0))
+    structure = math.sqrt(max(float(nmad(image)) ** 2 - _mean_variance(variance), 0.0))
     low, high = options.bias_level_adu
     faults = []
     if not options.overscan and not low - HALF_STEP_ADU <= level <= high + HALF_STEP_ADU:
@@ -124,6 +126,15 @@ def _compare_flats(new: Master, last: Master, name: str) -> Quality:
     change = math.sqrt(max(float(nmad(ratio / xp.median(ratio))) ** 2 - noise, 0.0)) if ratio.size else math.inf
     wrong = f"flat differs by {change:.1%} from {name} (allowed: {FLAT_CHANGE:.0%})"
     return Quality(figures={"QACHANGE": change}, faults=() if change <= FLAT_CHANGE else (wrong,))
+
+
+def _mean_variance(variance: Array) -> float:
+    """Return the mean of a variance map without its noisy pixels.
+
+    Of few frames the median is too small: their variance follows chi squared, whose median is below its mean.
+    """
+    xp = array_namespace(variance)
+    return float(xp.mean(variance[variance <= NOISY * xp.nanmedian(variance)]))
 
 
 def _thin(image: Array) -> Array:

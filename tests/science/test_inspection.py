@@ -33,6 +33,14 @@ def test_a_good_bias_passes_and_its_figures_are_those_drawn(xp, rng):
     assert quality.figures["QASTRUCT"] < 1
 
 
+@pytest.mark.parametrize("frames", [3, 7, 20])
+def test_noise_of_few_frames_is_no_structure(xp, rng, frames):
+    stack = rng.normal(513.0, 13.7, (frames, *SHAPE))
+    variance = stack.var(axis=0, ddof=1) / frames
+    bias = Master(image=xp.asarray(stack.mean(axis=0).astype("f4")), variance=xp.asarray(variance.astype("f4")))
+    assert inspection.bias(bias, OPTIONS).figures["QASTRUCT"] < 1
+
+
 def test_a_bias_at_another_level_or_with_structure_does_not_pass(xp, rng):
     [level] = inspection.bias(master(xp, rng, 530.0, 5.0), OPTIONS).faults
     [structure] = inspection.bias(master(xp, rng, 513.0, 1.0, ramp(-6, 6)), OPTIONS).faults
