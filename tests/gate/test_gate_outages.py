@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import threading
 import time
@@ -15,7 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from support import bulletins, doors, kafka, postgres, river, tally
-from support.stages import PARTS, Stage, bring, place_of, staged, the_night
+from support.stages import PARTS, Stage, keep, place_of, staged, the_night
 
 from deployments import dispatch
 from tasks.records.effects import StoredNotice
@@ -171,7 +170,7 @@ def test_runs_are_made_when_the_prefect_server_is_back(scratch: Path, monkeypatc
         hand = dispatch.Dispatcher(root=stage.river.root, registry=stage.book, submit=submit, announce=lambda _: None)
         thread = threading.Thread(target=hand.run, args=(stop, arrived))
         door.shut()
-        archive(stage, notices)
+        keep(stage, *notices)
         thread.start()
         river.until(lambda: len(tried) >= 3, what="tries against a server that is away")
         assert len(stage.book.undispatched()) == len(set(notices))
@@ -191,20 +190,6 @@ def test_runs_are_made_when_the_prefect_server_is_back(scratch: Path, monkeypatc
         lost=0,
         duplicates=len(keys) - len(set(keys)),
     )
-
-
-def archive(stage: Stage, notices: list[bytes]) -> None:
-    """Do what the listener does, and leave the dispatching to others."""
-    stage.river.runs.mkdir(parents=True, exist_ok=True)
-    make_run, river.make_run = river.make_run, lambda *_: None
-    mark = functools.partial(setattr, stage.book, "mark_dispatched")
-    known = stage.book.mark_dispatched
-    mark(lambda *_, **__: True)
-    try:
-        bring(stage, *notices)
-    finally:
-        river.make_run = make_run
-        mark(known)
 
 
 # ---------------------------------------------------------------------------------------------------------- replay

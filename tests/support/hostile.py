@@ -242,4 +242,4 @@ def notices_with(hostile: str, number: int) -> bytes:
         lambda: bulletins.mission(f"m{number}", mission=hostile, alert_type=hostile),
         lambda: bulletins.mission(f"e{number}", id=None, event_name=hostile, instrument=hostile),
     )
-    return forms[number // len(ESCAPES) % len(forms)]()
+    return forms[(number + number // len(ESCAPES)) % len(forms)]()

@@ -200,6 +200,7 @@ def make_run(river: River, notice: StoredNotice) -> None:
     """Make the run of a notice, as the server does: whole, and one for each key."""
     content = {"path": str(notice.path), "sha256": notice.sha256, "topic": notice.topic}
     run = river.runs / f"notice-{notice.sha256}"
+    run.parent.mkdir(exist_ok=True)
     aside = run.with_name(f".{run.name}-{os.getpid()}")
     aside.write_text(json.dumps(content))
     aside.replace(run)

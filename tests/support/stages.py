@@ -108,15 +108,21 @@ def place_of(url: str) -> tuple[str, int]:
     return str(address.hostname), int(address.port or 80)
 
 
-def bring(stage: Stage, *payloads: bytes) -> None:
+def keep(stage: Stage, *payloads: bytes) -> None:
     """Do what the listener does, at once."""
     archive = listener.Archive(root=stage.river.root, registry=stage.book)
     for payload in payloads:
         stage.sent.append(payload)
         archive.keep(Delivered(payload, len(stage.sent)))
-    for notice in stage.book.undispatched():
-        river.make_run(stage.river, notice)
-        stage.book.mark_dispatched(notice.sha256, run="run")
+
+
+def bring(stage: Stage, *payloads: bytes) -> None:
+    """Do what listener and dispatcher do, at once."""
+    keep(stage, *payloads)
+    while waiting := stage.book.undispatched():
+        for notice in waiting:
+            river.make_run(stage.river, notice)
+            stage.book.mark_dispatched(notice.sha256, run="run")
 
 
 @dataclass(frozen=True)
