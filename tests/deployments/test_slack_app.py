@@ -626,6 +626,34 @@ def test_links_of_an_action_are_the_ones_of_its_message() -> None:
     assert slack_actions.permalink(press) == "https://slack.com/archives/C-GW/p1700000000000001"
 
 
+@pytest.mark.server
+def test_a_press_is_one_run_of_plan_on_the_server_and_can_be_stopped(prefect_api) -> None:
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+
+    @flow(name="plan")
+    def plan(event_id: str, telescopes: tuple[str, ...] = (), asked_by: str = "") -> None:
+        """Stand for the real one: its deployment has the same name."""
+
+    planner = slack_app.PrefectPlanner()
+    with get_client(sync_client=True) as client:
+        known = client.create_deployment(client.create_flow(plan), name="prod")
+        first, again, other = (
+            planner.start(slug, ("7DT", "TCH"), key=key, asked_by="me")
+            for slug, key in (("S1", "press:1"), ("S1", "press:1"), ("S2", "press:2"))
+        )
+        assert first == again != other
+        run = client.read_flow_run(first)
+        assert run.parameters == {"event_id": "S1", "telescopes": ["7DT", "TCH"], "asked_by": "me"}
+        assert planner.stop("S1") == 1
+        assert planner.stop("S1") == 0
+        assert client.read_flow_run(first).state.type.value in {"CANCELLING", "CANCELLED"}
+        assert client.read_flow_run(other).state.is_scheduled()
+        client.delete_deployment(known)
+    with pytest.raises(Unavailable, match="siren bootstrap"):
+        planner.start("S1", ("7DT",), key="press:3", asked_by="me")
+
+
 def _free_port() -> int:
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
