@@ -119,11 +119,15 @@ def recall(recipe: Recipe, output: Path, kind: type[R]) -> R | None:
         return None
 
 
-def remember(recipe: Recipe, outputs: Sequence[Path], result: Any) -> None:
-    """Write the sidecars of ``outputs``, the first of which also holds ``result``."""
-    entries = [_entry(path, relative_to=outputs[0].parent) for path in outputs]
+def remember(recipe: Recipe, outputs: Sequence[Path], result: Any, *, others: Sequence[Path] = ()) -> None:
+    """Write the sidecars of ``outputs``, the first of which also holds ``result``.
+
+    ``others`` are products that must be intact too for the result to be recalled; the sidecars that tell how they were
+    made stay as they are.
+    """
+    entries = [_entry(path, relative_to=outputs[0].parent) for path in (*outputs, *others)]
     fingerprint = recipe.fingerprint()
-    for path, entry in zip(outputs[1:], entries[1:], strict=True):
+    for path, entry in zip(outputs[1:], entries[1 : len(outputs)], strict=True):
         _write_note(path, {**entry, "fingerprint": fingerprint, "made_with": outputs[0].name})
     _write_note(
         outputs[0],
@@ -153,10 +157,18 @@ def _entry(path: Path, *, relative_to: Path) -> dict[str, Any]:
     status = path.stat()
     return {
         "name": os.path.relpath(path, relative_to),
-        "sha256": sha256_of(path),
+        "sha256": _known_sha256(path, status) or sha256_of(path),
         "size": status.st_size,
         "mtime_ns": status.st_mtime_ns,
     }
+
+
+def _known_sha256(path: Path, status: os.stat_result) -> str | None:
+    """Return the hash in a product's sidecar where size and time say that it is that of these bytes."""
+    note = _read_note(path)
+    if note and note.get("size") == status.st_size and note.get("mtime_ns") == status.st_mtime_ns:
+        return str(note["sha256"])
+    return None
 
 
 def _intact(path: Path, entry: Mapping[str, Any]) -> bool:
@@ -172,11 +184,8 @@ def _intact(path: Path, entry: Mapping[str, Any]) -> bool:
 
 def _identity(path: Path) -> str:
     """Identify an input by its content's hash where it is one of our products, else by size and time."""
-    note = _read_note(path)
     status = path.stat()
-    if note and note.get("size") == status.st_size and note.get("mtime_ns") == status.st_mtime_ns:
-        return str(note["sha256"])
-    return f"{status.st_size}:{status.st_mtime_ns}"
+    return _known_sha256(path, status) or f"{status.st_size}:{status.st_mtime_ns}"
 
 
 def _read_note(product: Path) -> dict[str, Any] | None:

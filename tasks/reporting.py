@@ -243,12 +243,13 @@ def report(
     previews = night_pages.write_previews(complete, page.parent / "previews", products.staged)
     products.write_text(page, night_pages.render(complete, previews))
     products.write_text(file, night_pages.to_json(complete))
-    files = [file, page, *previews.values(), *(path for result in results for path in _files(result))]
+    files = [file, page, *previews.values()]
     if any(each.passing for each in complete.rejected):
         log.warning("%s: some losses may not happen again: run the night once more", night)
         naming.sidecar(file).unlink(missing_ok=True)
     else:
-        products.remember(_recipe(places, folders, options), list(dict.fromkeys(files)), complete)
+        others = dict.fromkeys(path for result in results for path in _files(result))
+        products.remember(_recipe(places, folders, options), files, complete, others=list(others))
     _show(complete, tuple(previews.values()))
     return complete
 

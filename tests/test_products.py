@@ -149,3 +149,15 @@ def test_a_path_in_options_is_recorded(tmp_path, raw):
     recipe = products.Recipe(stage="x", inputs=[raw], options={"path": Path("a"), "when": None})
 
     assert recipe.fingerprint() == recipe.fingerprint()
+
+
+def test_products_of_others_are_watched_and_keep_their_recipes(tmp_path, raw):
+    recipe, first = make(tmp_path, raw)
+    report = products.Recipe(stage="night", inputs=[raw])
+    summary = first.with_name("report.json")
+    products.write_text(summary, "summary")
+    products.remember(report, [summary], RESULT, others=[first])
+
+    assert products.recall(recipe, first, Rejected) == products.recall(report, summary, Rejected) == RESULT
+    first.write_bytes(b"PRODUCT")
+    assert products.recall(report, summary, Rejected) is None
