@@ -91,6 +91,7 @@ def check_space(inventories: Sequence[Inventory], root: Path) -> int:
     Unavailable
         If the disk has less: before hours of work, not after.
     """
+    root.mkdir(parents=True, exist_ok=True)
     needed = sum(_needed(inventory, root) for inventory in inventories)
     free = shutil.disk_usage(root).free
     if free < needed:
