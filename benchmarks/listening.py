@@ -55,7 +55,7 @@ def _payloads(count: int, sizes: tuple[int, int]) -> list[bytes]:
 def _row(
     name: str, broker: kafka.Broker, payloads: list[bytes], setting: Setting, *, wanted: float, synced: bool
 ) -> Row:
-    root = setting.folder / f"{name.split()[0]}-{'synced' if synced else 'lazy'}"
+    root = setting.folder / f"{name.split(maxsplit=1)[0]}-{'synced' if synced else 'lazy'}"
     root.mkdir()
     topic = broker.topic(root.name)
     with _syncing(on=synced), _book(root, synced=synced) as book:
