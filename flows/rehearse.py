@@ -53,5 +53,5 @@ def rehearse(
 
     report = night(evening, observatory=observatory, registry=registry, slack=slack)
 
-    ranking = follow(response.event_id, evening, **blocks) if response.event_id else None
+    ranking = follow(response.event_id, evening, **blocks) if response.event_id and response.has_map else None
     return reporting.rehearsed(response, report, ranking)

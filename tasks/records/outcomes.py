@@ -29,6 +29,11 @@ class Response:
         """The name of the event's folder."""
         return self.registered.slug if self.registered else None
 
+    @property
+    def has_map(self) -> bool:
+        """Whether there is a sky map that candidates can be ranked on."""
+        return self.alert is not None and self.alert.best_map is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class EventInHand:
