@@ -43,12 +43,12 @@ def hostile_ids(root: Path, count: int) -> None:
         notices = [hostile.notices_with(each, number) for number, each in enumerate(hostile.event_ids(count))]
         bring(stage, *notices)
         worker = river.start(hear_out_watched, stage.river, names=root / "outside")
-        river.until(lambda: not list(stage.river.runs.glob("notice-*")), patience_s=120 + count, what="the worker")
+        river.until(lambda: not list(stage.river.runs.glob("notice-*")), patience_s=240 + count, what="the worker")
         river.finish(worker)
         # what was understood goes out over WebDAV
         sender = river.start(river.work, stage.river)
         river.until(
-            lambda: stage.unsent() == 0 or sender.exitcode is not None, patience_s=120 + 2 * count, what="sending"
+            lambda: stage.unsent() == 0 or sender.exitcode is not None, patience_s=240 + 3 * count, what="sending"
         )
         river.finish(sender)
         judge(root, sandbox, stage, len(set(notices)))

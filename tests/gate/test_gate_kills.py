@@ -81,7 +81,7 @@ def act(stage: Stage, part: Callable[..., None], play: Callable[[], bool], *, po
     """Play a scene, its process killed at a point and started again; return how often it died."""
     deaths = 0
     process = river.start(part, stage.river, point, None if point else names)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not play():
         assert time.monotonic() < deadline, f"killed at {point!r}: {stage.rows()}"
         if process.exitcode is not None:

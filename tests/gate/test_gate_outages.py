@@ -208,7 +208,7 @@ def replayed(broker: kafka.Broker, root: Path, *, events: int, times: int) -> No
                 lambda wanted=wanted: (
                     stage.rows()["delivery"] == wanted and river.settled(stage.river, stage.book, len(set(notices)))
                 ),
-                patience_s=60 + 5 * len(notices),
+                patience_s=120 + 20 * len(notices),
                 what=f"turn {turn}",
             )
             counts.append({**stage.effects(), "rows": {**stage.rows(), "delivery": 0}, "letters": letters(stage)})

@@ -404,10 +404,11 @@ def finish(process: BaseProcess) -> None:
     assert process.exitcode == 0, f"it ended with {process.exitcode}"
 
 
-def until(condition: Callable[[], bool], *, patience_s: float = 60.0, what: str = "") -> None:
+def until(condition: Callable[[], bool], *, patience_s: float = 120.0, what: object = "") -> None:
+    """Wait for a condition; ``what`` says after it was in vain what was waited for, or is a function that does."""
     deadline = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        assert time.monotonic() < deadline, f"waited in vain: {what() if callable(what) else what}"
         time.sleep(0.03)
 
 

@@ -184,8 +184,8 @@ def live(
             and broker.committed(stage.river.topic, stage.river.topic) == len(notices)
             and river.settled(stage.river, stage.book, unique)
         ),
-        patience_s=60 + 3 * len(notices),
-        what=f"{stage.rows()}, {stage.unsent()} unsent, {len(stage.book.unanswered(before=now()))} unanswered",
+        patience_s=120 + 20 * len(notices),
+        what=lambda: f"{stage.rows()}, {stage.unsent()} unsent, {len(stage.book.unanswered(before=now()))} unanswered",
     )
     for process in processes.values():
         river.finish(process)
