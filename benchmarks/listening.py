@@ -85,9 +85,11 @@ def _listen(broker: kafka.Broker, topic: str, payloads: list[bytes], archive: li
     keep = archive.keep
 
     def counted(message):
-        moments.append(time.perf_counter()) if not moments else None
-        new = keep(message)
-        moments.append(time.perf_counter())
+        if not moments:
+            moments.append(time.perf_counter())
+        # a group that loses its session gets messages again: only new ones count
+        if new := keep(message):
+            moments.append(time.perf_counter())
         if len(moments) > len(payloads):
             done.set()
         return new
