@@ -241,7 +241,8 @@ def hostile_maps(folder: Path, count: int) -> None:
     spoilt = (content for content in mutated if not reads(content))
     for number, content in enumerate([*named, *(next(spoilt) for _ in range(count - len(named)))]):
         (folder / f"{number:03d}").write_bytes(content)
-    environment = os.environ | {"PYTHONPATH": str(Path(map_probe.__file__).parents[2])}
+    tests = Path(map_probe.__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": f"{tests.parent}:{tests}"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", map_probe.__file__, str(folder)],
         env=environment,

@@ -155,7 +155,7 @@ def test_gather_gives_results_in_order_and_every_failure_in_words(where: str, re
     assert results == (0, 2, 4)
     assert failures == (
         Rejected(name="reduce-1", stage="reduce", reason="frame 1 is odd (allowed: even)"),
-        Rejected(name="reduce-3", stage="reduce", reason="ValueError: three"),
+        Rejected(name="reduce-3", stage="reduce", reason="ValueError: three", passing=True),
     )
 
 

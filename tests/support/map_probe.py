@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 
+from support import memory
 from tasks.errors import UnusableData
 from tasks.io import notices, skymaps
 from tasks.science import alerts
@@ -46,5 +46,4 @@ def in_a_notice(content: bytes) -> str:
 
 if __name__ == "__main__":
     for each in sorted(Path(sys.argv[1]).iterdir()):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(json.dumps({**probe(each), "peak_kib": max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)}))  # noqa: T201
+        print(json.dumps({**probe(each), "peak_kib": memory.peak_kib()}))  # noqa: T201
