@@ -20,6 +20,7 @@ from deployments import serve
 from tasks.records import Places
 from tasks.science import arrays
 
+LEVEL = "PREFECT_LOGGING_LEVEL"
 # a person at a terminal reads our own lines; the states of runs are on the server's pages
 CHATTY = ("prefect", "prefect.flow_runs", "prefect.task_runs", "httpx")
 
@@ -38,13 +39,30 @@ def prefect(home: Path) -> Iterator[str]:
     environment = serve.house_environment(home, port)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    with temporary_settings({PREFECT_LOGGING_EXTRA_LOGGERS: "tasks"}), serve.server(home, port, environment):
+    with (
+        _quiet_workers(),
+        temporary_settings({PREFECT_LOGGING_EXTRA_LOGGERS: "tasks"}),
+        serve.server(home, port, environment),
+    ):
         try:
             yield f"http://{serve.HOST}:{port}"
         finally:
             # what is still on its way must arrive while the server is there
             APILogWorker.drain_all()
             EventsWorker.drain_all()
+
+
+@contextmanager
+def _quiet_workers() -> Iterator[None]:
+    """Have the processes that are started meanwhile, Dask's workers, say no more than this one does."""
+    before = os.environ.get(LEVEL)
+    os.environ[LEVEL] = "WARNING"
+    try:
+        yield
+    finally:
+        os.environ.pop(LEVEL)
+        if before is not None:
+            os.environ[LEVEL] = before
 
 
 def place(places: Places, *, cpu_slots: int = 0, gpu_slots: int = 0) -> None:
