@@ -51,16 +51,9 @@ class Submit(Protocol):
 
 def submit_run(notice: StoredNotice) -> str:
     """Make a run of ``respond``, or find the one made for the same bytes before."""
-    parameters = {
-        "path": str(notice.path),
-        "sha256": notice.sha256,
-        "topic": notice.topic,
-        "partition": notice.partition,
-        "offset": notice.offset,
-    }
     try:
         with get_client(sync_client=True) as client:
-            return _create_run(client, parameters, key=f"notice:{notice.sha256}")
+            return _create_run(client, notice.parameters(), key=f"notice:{notice.sha256}")
     except ObjectNotFound as error:
         raise Unavailable(f"{RESPOND} is not deployed: run siren bootstrap") from error
     except PrefectHTTPStatusError as error:

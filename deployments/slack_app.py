@@ -47,7 +47,7 @@ from blocks import SlackWorkspace
 from deployments import daemon, house, seeds, slack_door, slack_socket
 from deployments.cli import signals
 from deployments.slack_actions import Desk, Staff
-from tasks import publishing
+from tasks import connections
 from tasks import registry as registries
 from tasks.errors import MissingPart, SirenError, Unavailable
 from tasks.io import slack
@@ -160,10 +160,10 @@ def desk(block: SlackWorkspace, registry: registries.Registry) -> Desk:
 def public_links(alert: Alert) -> Mapping[str, str]:
     """Return an event's links by the saved blocks; those that need none where the server is away."""
     try:
-        return publishing.links_of("store", alert)
+        return connections.links_of("store", alert)
     except (SirenError, RuntimeError, OSError, httpx.HTTPError) as error:
         log.warning("no block of links now: %s", type(error).__name__)
-        return publishing.links_of("", alert)
+        return connections.links_of("", alert)
 
 
 def run(block: SlackWorkspace, *, host: str, port: int, stop: threading.Event) -> None:

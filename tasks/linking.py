@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks import RegistryDatabase
-from tasks import registry as registries
+from tasks import connections
 from tasks.io import announcements, skymaps
 from tasks.records import Alert, Notice
 from tasks.records.effects import EventHistory, Registered
-from tasks.registry import Registry, Session, events, history, outbox
+from tasks.registry import Session, events, history, outbox
 from tasks.registry.store import now
 from tasks.science import associations, positions
 from tasks.science import skymaps as maps
@@ -39,7 +35,7 @@ def link(
     """
     if alert.notice.retraction:
         return ()
-    with _opened(registry, root) as store, store.begin() as session:
+    with connections.registry(registry, root) as store, store.begin() as session:
         mine = history.of_event(session, registered.slug)
         near = events.neighbours(session, registered.slug, follows=alert.notice.follow_up_event, within_s=within_s)
         told = [history.of_event(session, slug) for slug in near]
@@ -99,17 +95,3 @@ def _tell(session: Session, slug: str, other: str, why: str) -> None:
     if not tops:
         return
     outbox.enqueue_message(session, announcements.of_link(slug, other, why, audience=tops[-1]), now=now())
-
-
-@contextmanager
-def _opened(name: str, root: Path) -> Iterator[Registry]:
-    if name:
-        # in a synchronous task it is the block and no coroutine
-        url = cast("RegistryDatabase", RegistryDatabase.load(name)).address()
-    else:
-        url = f"sqlite:///{root.resolve() / 'registry.sqlite'}"
-    store = registries.open(url)
-    try:
-        yield store
-    finally:
-        store.close()

@@ -9,32 +9,26 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from prefect import task
-from prefect.blocks.core import Block
 from prefect.cache_policies import NO_CACHE
 
-from blocks import ProductStore, PublicLinks, RegistryDatabase, SlackWorkspace
-from tasks import naming, products
-from tasks import registry as registries
-from tasks.errors import MissingPart, Unavailable
-from tasks.io import announcements, event_pages, links, rendered, slack, store_files, stores
+from tasks import connections, naming, products
+from tasks.errors import Unavailable
+from tasks.io import announcements, event_pages, store_files, stores
 from tasks.io import plan_changes as plan_tellings
 from tasks.io.messages import Knowledge
 from tasks.records import Alert, Audience, Decision, EventInHand, Plan
 from tasks.records.effects import ClaimedUpload, Drained, EventHistory, Outgoing, PlanChange, Registered, StoredNotice
-from tasks.registry import Registry, Session, delivery, events, history, notices, outbox, plans
+from tasks.registry import Session, delivery, events, history, notices, outbox, plans
 from tasks.registry.store import now
 from tasks.science import plan_changes, positions
 
 log = logging.getLogger(__name__)
-
-B = TypeVar("B", bound=Block)
 
 
 def _when_away(_task: Any, _run: Any, state: Any) -> bool:
@@ -51,7 +45,7 @@ PATIENT: dict[str, Any] = {
 @task(cache_policy=NO_CACHE, **PATIENT, task_run_name="register-{alert.notice.event_id}")
 def register(alert: Alert, *, root: Path, registry: str = "") -> Registered:
     """Give a notice its place in its event; registering it again gives the same answer."""
-    with opened(registry, root) as store:
+    with connections.registry(registry, root) as store:
         registered = store.record_alert(alert)
     log.info("%s: notice %d, %s", registered.slug, registered.number, registered.standing)
     return registered
@@ -74,8 +68,8 @@ def announce(
     ``source`` is the notice's bytes, ``picture`` its sky map. Announcing again does nothing. Returns the number of new
     messages.
     """
-    known_links, files = links_of(store, alert), store_files.of_notice(alert, source, root)
-    with opened(registry, root) as kept, kept.begin() as session:
+    known_links, files = connections.links_of(store, alert), store_files.of_notice(alert, source, root)
+    with connections.registry(registry, root) as kept, kept.begin() as session:
         if decision is not None:
             events.record_decision(session, alert, decision, now=now())
         if not events.mark_announced(session, alert.sha256, now=now()):
@@ -99,8 +93,8 @@ def announce_plans(
     store: str = "",
 ) -> bool:
     """Record finished plans and put their message and files into the outbox; False when they were known or cancelled."""
-    known_links = links_of(store, alert)
-    with opened(registry, root) as book, book.begin() as session:
+    known_links = connections.links_of(store, alert)
+    with connections.registry(registry, root) as book, book.begin() as session:
         if not plans.record(session, alert.sha256, made, parameters_sha256=parameters_sha256, now=now()):
             return False
         key = f"{alert.sha256}:{plans.joined([plan.telescope for plan in made])}:{parameters_sha256}"
@@ -118,11 +112,14 @@ def announce_plans(
 @task(cache_policy=NO_CACHE, **PATIENT, task_run_name="refresh")
 def refresh(slugs: Sequence[str], key: str, *, root: Path, registry: str = "", store: str = "") -> int:
     """Rewrite the top messages of events of which something came to be known; ``key`` names what, once."""
-    with opened(registry, root) as book, book.begin() as session:
+    with connections.registry(registry, root) as book, book.begin() as session:
         told = [history.of_event(session, slug) for slug in slugs]
         said = [
             announcements.of_refresh(
-                each.slug, known=_knowledge(each, links_of(store, each.newest.alert)), audience=tops[-1], key=key
+                each.slug,
+                known=_knowledge(each, connections.links_of(store, each.newest.alert)),
+                audience=tops[-1],
+                key=key,
             )
             for each in told
             if (tops := [entry.audience for entry in each.messages if entry.kind == announcements.TOP])
@@ -139,7 +136,7 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
     UnusableData
         If the registry does not know the event.
     """
-    with opened(registry, root) as kept:
+    with connections.registry(registry, root) as kept:
         known = kept.history(slug)
         entry = known.newest
         return EventInHand(
@@ -153,7 +150,7 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
 @task(cache_policy=NO_CACHE, **PATIENT, task_run_name="known-plans-{slug}")
 def known_plans(slug: str, *, root: Path, registry: str = "") -> tuple[Plan, ...]:
     """Return the plans last made for an event's newest notice."""
-    with opened(registry, root) as kept:
+    with connections.registry(registry, root) as kept:
         known = kept.history(slug)
     made = [entry.plans for entry in known.plans if entry.notice_sha256 == known.newest.alert.sha256]
     return made[-1] if made else ()
@@ -162,7 +159,7 @@ def known_plans(slug: str, *, root: Path, registry: str = "") -> tuple[Plan, ...
 @task(cache_policy=NO_CACHE, **PATIENT, task_run_name="unanswered")
 def unanswered(silence_s: float, *, root: Path, registry: str = "") -> tuple[StoredNotice, ...]:
     """Return the notices that a run was made for at least ``silence_s`` seconds ago and that came to nothing."""
-    with opened(registry, root) as kept:
+    with connections.registry(registry, root) as kept:
         return kept.unanswered(before=now() - timedelta(seconds=silence_s))
 
 
@@ -177,7 +174,7 @@ def claim_plan(
     registry: str = "",
 ) -> bool:
     """Claim the planning of a notice; False when somebody has it or did it."""
-    with opened(registry, root) as kept, kept.begin() as session:
+    with connections.registry(registry, root) as kept, kept.begin() as session:
         return plans.claim(
             session,
             alert.sha256,
@@ -203,11 +200,11 @@ def announce_failed_plan(
 ) -> bool:
     """Record that a plan failed and say why in the thread; it may be claimed again."""
     where = {"telescopes": telescopes, "parameters_sha256": parameters_sha256}
-    with opened(registry, root) as kept, kept.begin() as session:
+    with connections.registry(registry, root) as kept, kept.begin() as session:
         if not plans.fail(session, alert.sha256, **where, reason=reason, now=now()):  # type: ignore[arg-type]
             return False
         key = f"{alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{now().isoformat()}"
-        known = _knowledge(history.of_event(session, registered.slug), links_of(store, alert))
+        known = _knowledge(history.of_event(session, registered.slug), connections.links_of(store, alert))
         said = announcements.of_failed_plan(
             alert, registered, telescopes, reason, known=known, audience=audience, key=key
         )
@@ -220,7 +217,7 @@ def bury(path: Path, sha256: str, reason: str, *, topic: str | None, root: Path,
     letter = naming.AlertTree(root=root).dead_letter(sha256)
     products.write_bytes(letter, path.read_bytes())
     products.write_text(naming.sidecar(letter), json.dumps({"reason": reason, "topic": topic}) + "\n")
-    with opened(registry, root) as kept, kept.begin() as session:
+    with connections.registry(registry, root) as kept, kept.begin() as session:
         notices.record_dead(session, sha256, reason)
         said = announcements.of_dead_letter(sha256, topic=topic, reason=reason)
         outbox.enqueue_message(session, said, now=now())
@@ -230,7 +227,7 @@ def bury(path: Path, sha256: str, reason: str, *, topic: str | None, root: Path,
 @task(cache_policy=NO_CACHE, **PATIENT, task_run_name="answer-{sha256}")
 def answer(sha256: str, *, root: Path, registry: str = "") -> bool:
     """Note that all was done for a notice: what is not noted is done again by ``reconcile``."""
-    with opened(registry, root) as kept, kept.begin() as session:
+    with connections.registry(registry, root) as kept, kept.begin() as session:
         return notices.mark_answered(session, sha256, now=now())
 
 
@@ -243,7 +240,7 @@ def say(
     registry: str = "",
 ) -> bool:
     """Put one message, and files by their paths in the store, into the outbox; False when it was there."""
-    with opened(registry, root) as kept, kept.begin() as session:
+    with connections.registry(registry, root) as kept, kept.begin() as session:
         _enqueue_files(session, message.subject.removeprefix("event:"), files or {})
         return outbox.enqueue_message(session, message, now=now())
 
@@ -251,7 +248,7 @@ def say(
 @task(cache_policy=NO_CACHE, **PATIENT, task_run_name="page-{slug}")
 def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") -> Path:
     """Write an event's page from all that is known of it and put it into the outbox."""
-    with opened(registry, root) as kept:
+    with connections.registry(registry, root) as kept:
         known = kept.history(slug)
         alert = known.newest.alert
         page = naming.AlertTree(root=root).page(alert.notice)
@@ -260,7 +257,7 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
             known,
             burst=positions.burst(_alerts(known)),
             pictures=pictures,
-            links=links_of(store, alert),
+            links=connections.links_of(store, alert),
             changed=plan_changes.of_history(known),
         )
         products.write_text(page, html)
@@ -272,8 +269,8 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
 @task(cache_policy=NO_CACHE, **PATIENT, tags=["slack"])
 def deliver(*, root: Path, registry: str = "", workspace: str = "", patience_s: float = 20.0) -> Drained:
     """Send the messages of the outbox that are due; wait a while for those to be tried again."""
-    sender = open_sender(workspace, root)
-    with opened(registry, root) as kept:
+    sender = connections.sender(workspace, root)
+    with connections.registry(registry, root) as kept:
         drained = delivery.drain_messages(kept, sender.send, patience_s=patience_s, pace_s=sender.pace_s)
     log.info("%d messages sent, %d wait, %d given up", drained.sent, drained.waiting, drained.failed)
     return drained
@@ -282,62 +279,10 @@ def deliver(*, root: Path, registry: str = "", workspace: str = "", patience_s: 
 @task(cache_policy=NO_CACHE, **PATIENT, tags=["store"])
 def upload(*, root: Path, registry: str = "", store: str = "", patience_s: float = 20.0) -> Drained:
     """Bring the files of the outbox that are due into the store; wait a while for those to be tried again."""
-    with opened(registry, root) as kept, contextlib.closing(open_store(store, root)) as place:
+    with connections.registry(registry, root) as kept, contextlib.closing(connections.store(store, root)) as place:
         drained = delivery.drain_uploads(kept, _putting(place), patience_s=patience_s)
     log.info("%d files uploaded, %d wait, %d given up", drained.sent, drained.waiting, drained.failed)
     return drained
-
-
-@contextmanager
-def opened(name: str, root: Path) -> Iterator[Registry]:
-    """Open the registry of a block, or the one under ``root``; close it afterwards."""
-    url = load(RegistryDatabase, name).address() if name else f"sqlite:///{root.resolve() / 'registry.sqlite'}"
-    registry = registries.open(url)
-    try:
-        yield registry
-    finally:
-        registry.close()
-
-
-def open_sender(name: str, root: Path) -> slack.SlackSender | rendered.FolderSender:
-    """Return what sends messages: Slack where the block has a token, else a folder under ``root``."""
-    block = load(SlackWorkspace, name) if name else SlackWorkspace()
-    client = block.client()
-    if client is None:
-        return rendered.FolderSender(root / "outbox")
-    channels = {Audience(key): channel for key, channel in block.channels().items()}
-    return slack.SlackSender(client, channels, interactive=block.hears())
-
-
-def open_store(name: str, root: Path) -> stores.Store:
-    """Return where products go: the block's server or folder, or a folder under ``root``."""
-    block = load(ProductStore, name) if name else ProductStore(root=str(root / "store"))
-    client = block.client()
-    return stores.FolderStore(block.folder()) if client is None else stores.WebDavStore(client, root=block.root)
-
-
-def links_of(name: str, alert: Alert) -> dict[str, str]:
-    """Return the links to public pages about an event, and to its products where the store has a public address."""
-    public = _public_links() if name else PublicLinks()
-    base = load(ProductStore, name).public_url if name else ""
-    return links.of_event(alert.notice, store_url=base, templates=public.templates(alert.notice.kind))
-
-
-def _public_links() -> PublicLinks:
-    try:
-        return load(PublicLinks, "links")
-    except MissingPart:
-        return PublicLinks()
-
-
-def load(kind: type[B], name: str) -> B:
-    """Load a block by name; say how to get it when it is not there."""
-    try:
-        # in a synchronous task it is the block and no coroutine
-        return cast("B", kind.load(name, validate=False))
-    except ValueError as error:
-        slug = kind.get_block_type_slug()
-        raise MissingPart(f"the block {slug}/{name} is not there: run siren bootstrap") from error
 
 
 def _tell_notice(

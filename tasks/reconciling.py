@@ -29,15 +29,8 @@ def resubmit(silent: Sequence[StoredNotice]) -> tuple[str, ...]:
     done = []
     for notice in silent:
         key = f"again:{notice.sha256}:{datetime.now(UTC):%Y%m%d%H}"
-        parameters = {
-            "path": str(notice.path),
-            "sha256": notice.sha256,
-            "topic": notice.topic,
-            "partition": notice.partition,
-            "offset": notice.offset,
-        }
         try:
-            run_deployment(RESPOND, parameters=parameters, timeout=0, as_subflow=False, idempotency_key=key)
+            run_deployment(RESPOND, parameters=notice.parameters(), timeout=0, as_subflow=False, idempotency_key=key)
         except (ObjectNotFound, PrefectHTTPStatusError, httpx.HTTPError) as error:
             log.warning("notice %s cannot be resubmitted now: %s", notice.sha256[:8], error)
         else:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from prefect import task
@@ -16,15 +14,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
 
-from blocks import RegistryDatabase
-from tasks import registry as registries
+from tasks import connections
 from tasks.errors import SirenError
 from tasks.io import announcements, bat_page, wording
 from tasks.options import RevisitOptions
 from tasks.records import Alert
 from tasks.records.bat import BatPage
 from tasks.records.effects import EventHistory, EventState, Registered, Standing
-from tasks.registry import Registry, Session, outbox
+from tasks.registry import Session, outbox
 from tasks.registry.store import now
 from tasks.science import revisits
 
@@ -48,7 +45,7 @@ def expect(alert: Alert, registered: Registered) -> bool:
 @task(cache_policy=NO_CACHE, task_run_name="look-{slug}")
 def look(slug: str, options: RevisitOptions, *, root: Path, registry: str = "") -> datetime | None:
     """Say what is new of a burst; return when to look again, or None when that is done."""
-    with _opened(registry, root) as store:
+    with connections.registry(registry, root) as store:
         known = store.history(slug)
         trigger = known.time or known.notices[0].received
         if known.state is EventState.RETRACTED or known.mission != MISSION:
@@ -128,17 +125,3 @@ def _next(trigger: datetime, options: RevisitOptions, page: BatPage | None) -> d
 def _audience(known: EventHistory) -> Any:
     """Return where the event has its thread, or None."""
     return next((entry.audience for entry in reversed(known.messages) if entry.kind == announcements.TOP), None)
-
-
-@contextmanager
-def _opened(name: str, root: Path) -> Iterator[Registry]:
-    if name:
-        # in a synchronous task it is the block and no coroutine
-        url = cast("RegistryDatabase", RegistryDatabase.load(name)).address()
-    else:
-        url = f"sqlite:///{root.resolve() / 'registry.sqlite'}"
-    store = registries.open(url)
-    try:
-        yield store
-    finally:
-        store.close()

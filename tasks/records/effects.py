@@ -83,6 +83,16 @@ class StoredNotice:
     partition: int | None = None
     offset: int | None = None
 
+    def parameters(self) -> dict[str, str | int | None]:
+        """Return the parameters of a run of ``respond`` for this notice."""
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class NoticeEntry:

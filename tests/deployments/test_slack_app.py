@@ -25,7 +25,7 @@ from support import slack as stand_in
 from blocks import SlackWorkspace
 from deployments import slack_actions, slack_app, slack_door, slack_payloads
 from deployments.slack_actions import Desk, Staff
-from tasks import publishing, registry
+from tasks import connections, publishing, registry
 from tasks.errors import MissingPart, Unavailable, UnusableData
 from tasks.io import slack
 from tasks.records import Audience
@@ -86,7 +86,7 @@ def workspace() -> Iterator[stand_in.Workspace]:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty registry, migrated once for all tests."""
     folder = tmp_path_factory.mktemp("empty")
-    with publishing.opened("", folder):
+    with connections.registry("", folder):
         return folder / "registry.sqlite"
 
 
@@ -100,7 +100,7 @@ def root(tmp_path: Path, empty: Path) -> Path:
 
 @pytest.fixture
 def store(root: Path) -> Iterator[registry.Registry]:
-    with publishing.opened("", root) as opened:
+    with connections.registry("", root) as opened:
         yield opened
 
 

@@ -14,7 +14,7 @@ from slack_sdk import WebClient
 from support import alerts
 from support import slack as stand_in
 
-from tasks import linking, publishing, registry
+from tasks import connections, linking, publishing, registry
 from tasks.io import notices, slack
 from tasks.records import Alert, Audience, Decision, PlanMode
 from tasks.records.effects import Registered
@@ -66,7 +66,7 @@ def verdict() -> Decision:
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("empty")
-    with publishing.opened("", folder):
+    with connections.registry("", folder):
         return folder / "registry.sqlite"
 
 
@@ -75,7 +75,7 @@ def house(tmp_path: Path, empty: Path) -> Iterator[House]:
     root = tmp_path / "alerts"
     root.mkdir()
     shutil.copyfile(empty, root / "registry.sqlite")
-    with stand_in.workspace() as workspace, publishing.opened("", root) as store:
+    with stand_in.workspace() as workspace, connections.registry("", root) as store:
         yield House(root, store, workspace)
 
 

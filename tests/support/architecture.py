@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGES = ("flows", "tasks", "blocks", "deployments", "benchmarks", "tests")
 VOCABULARY = {"tasks.records", "tasks.options", "tasks.errors", "tasks.naming"}
-HOUSEKEEPING = {"tasks.runtime", "tasks.products"}
+HOUSEKEEPING = {"tasks.connections", "tasks.products", "tasks.runtime"}
 
 # layer → the layers of ours that it may import
 LAW: Mapping[str, frozenset[str]] = {
@@ -22,6 +22,7 @@ LAW: Mapping[str, frozenset[str]] = {
     "policies": frozenset({"policies", "vocabulary"}),
     "products": frozenset({"vocabulary"}),
     "runtime": frozenset({"blocks", "vocabulary"}),
+    "connections": frozenset({"blocks", "io", "registry", "vocabulary"}),
     "tasks": frozenset(
         {
             "science",
@@ -30,6 +31,7 @@ LAW: Mapping[str, frozenset[str]] = {
             "registry",
             "telescopes",
             "policies",
+            "connections",
             "products",
             "runtime",
             "blocks",
@@ -49,6 +51,7 @@ LAW: Mapping[str, frozenset[str]] = {
             "registry",
             "telescopes",
             "policies",
+            "connections",
             "products",
             "runtime",
             "blocks",
@@ -59,7 +62,7 @@ LAW: Mapping[str, frozenset[str]] = {
 
 # library → the layers, or single modules, that may import it
 LIBRARIES: Mapping[str, frozenset[str]] = {
-    "prefect": frozenset({"flows", "tasks", "runtime", "blocks", "deployments"}),
+    "prefect": frozenset({"flows", "tasks", "connections", "runtime", "blocks", "deployments"}),
     "prefect_dask": frozenset({"runtime", "deployments"}),
     "dask": frozenset({"runtime", "tasks.runtime", "deployments"}),
     "distributed": frozenset({"runtime", "tasks.runtime", "deployments"}),

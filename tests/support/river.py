@@ -48,7 +48,7 @@ from flows import plan as plan_flow
 from flows import respond as respond_flow
 from support import slack as slack_stand_in
 from support import webdav
-from tasks import alerting, observing, planning, products, publishing, registry
+from tasks import alerting, connections, observing, planning, products, publishing, registry
 from tasks.errors import SirenError, Unavailable, UnusableData
 from tasks.io import skyplots, slack
 from tasks.options import PlanOptions
@@ -236,7 +236,7 @@ def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
     quiet()
     without_prefect(river)
     book = registry.open(river.url)
-    publishing.opened = lambda *_: contextlib.nullcontext(book)  # type: ignore[assignment]
+    connections.registry = lambda *_: contextlib.nullcontext(book)  # type: ignore[assignment]
     where = {"root": river.root, "registry": "r"}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     while True:

@@ -1,0 +1,81 @@
+"""What the names of blocks open: the registry, Slack, the product store, public links.
+
+A block is loaded in the task that uses it and never travels. An empty name means under ``root``: an SQLite file, a folder
+of rendered messages, a folder for products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar, cast
+
+from prefect.blocks.core import Block
+
+from blocks import ProductStore, PublicLinks, RegistryDatabase, SlackWorkspace
+from tasks import registry as registries
+from tasks.errors import MissingPart
+from tasks.io import links, rendered, slack, stores
+from tasks.records import Alert, Audience
+from tasks.registry import Registry
+
+B = TypeVar("B", bound=Block)
+
+
+@contextmanager
+def registry(name: str, root: Path) -> Iterator[Registry]:
+    """Open the registry of a block, or the one under ``root``; close it afterwards."""
+    url = load(RegistryDatabase, name).address() if name else f"sqlite:///{root.resolve() / 'registry.sqlite'}"
+    opened = registries.open(url)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def sender(name: str, root: Path) -> slack.SlackSender | rendered.FolderSender:
+    """Return what sends messages: Slack where the block has a token, else a folder under ``root``."""
+    block = load(SlackWorkspace, name) if name else SlackWorkspace()
+    client = block.client()
+    if client is None:
+        return rendered.FolderSender(root / "outbox")
+    channels = {Audience(key): channel for key, channel in block.channels().items()}
+    return slack.SlackSender(client, channels, interactive=block.hears())
+
+
+def store(name: str, root: Path) -> stores.Store:
+    """Return where products go: the block's server or folder, or a folder under ``root``."""
+    block = load(ProductStore, name) if name else ProductStore(root=str(root / "store"))
+    client = block.client()
+    return stores.FolderStore(block.folder()) if client is None else stores.WebDavStore(client, root=block.root)
+
+
+def links_of(name: str, alert: Alert) -> dict[str, str]:
+    """Return the links to public pages about an event, and to its products where the store has a public address."""
+    public = _public_links() if name else PublicLinks()
+    base = load(ProductStore, name).public_url if name else ""
+    return links.of_event(alert.notice, store_url=base, templates=public.templates(alert.notice.kind))
+
+
+def load(kind: type[B], name: str) -> B:
+    """Load a block by name.
+
+    Raises
+    ------
+    MissingPart
+        If the block is not there; says how to get it.
+    """
+    try:
+        # in a synchronous task it is the block and no coroutine
+        return cast("B", kind.load(name, validate=False))
+    except ValueError as error:
+        slug = kind.get_block_type_slug()
+        raise MissingPart(f"the block {slug}/{name} is not there: run siren bootstrap") from error
+
+
+def _public_links() -> PublicLinks:
+    try:
+        return load(PublicLinks, "links")
+    except MissingPart:
+        return PublicLinks()
