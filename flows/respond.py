@@ -67,7 +67,7 @@ def respond(
         return Response(sha256=sha256, rejected=str(error), dead_letter=letter)
 
     registered = publishing.register(alert, root=root, registry=registry)
-    decision = alerting.decide(alert, policy, thresholds, registered.previous_decision)
+    decision = alerting.decide(alert, policy, thresholds, registered, clock)
     linked = linking.link(alert, registered, root=root, registry=registry, within_s=link_within_s)
     picture = planning.draw_alert(alert, root)
     publishing.announce(

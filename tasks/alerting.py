@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import task
@@ -44,9 +45,25 @@ def understand(path: Path, topic: str | None, root: Path) -> Alert:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="decide-{alert.notice.event_id}-{policy}")
-def decide(alert: Alert, policy: str, thresholds: str = "", previous: Decision | None = None) -> Decision:
-    """Apply the policy of that name, with a set of its thresholds, to an alert."""
-    decision = decisions.decide(alert, policies.load(policy, thresholds=thresholds), previous=previous)
+def decide(
+    alert: Alert,
+    policy: str,
+    thresholds: str = "",
+    registered: Registered | None = None,
+    clock: datetime | None = None,
+) -> Decision:
+    """Apply the policy of that name, with a set of its thresholds, to an alert.
+
+    What the same policy has said of the same notice before stands: a notice that is understood again is older, but
+    nothing else.
+    """
+    rules = policies.load(policy, thresholds=thresholds)
+    if registered and registered.decision and registered.decision.policy_sha256 == rules.sha256:
+        return registered.decision
+    previous = registered.previous_decision if registered else None
+    decision = decisions.decide(alert, rules, previous=previous, now=clock or datetime.now(UTC))
+    if registered and registered.planned:
+        decision = decisions.settle(decision, alert, before=registered.previous, previous=previous)
     log.info("%s: score %s, %s", alert.notice.event_id, decision.score, decision.summary)
     return decision
 

@@ -9,18 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from prefect.blocks.core import Block
 
 from blocks import ProductStore, PublicLinks, RegistryDatabase, SlackWorkspace
 from tasks import registry as registries
-from tasks.errors import MissingPart
+from tasks.errors import MissingPart, Unavailable
 from tasks.io import links, rendered, slack, stores
 from tasks.records import Alert, Audience
 from tasks.registry import Registry
 
 B = TypeVar("B", bound=Block)
+
+
+def _when_away(_task: Any, _run: Any, state: Any) -> bool:
+    return isinstance(state.result(raise_on_failure=False), Unavailable)
+
+
+PATIENT: dict[str, Any] = {
+    "retries": 5,
+    "retry_delay_seconds": [2, 5, 15, 60, 120],
+    "retry_condition_fn": _when_away,
+}
+"""Settings of a task that tries again when what it needs is away."""
 
 
 @contextmanager

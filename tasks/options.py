@@ -254,3 +254,20 @@ class RevisitOptions:
 
     bat_url: str = "https://swift.gsfc.nasa.gov/results/BATbursts/{id}/bascript/top.html"
     """Address of the BAT page, with the trigger number for ``{id}``."""
+
+
+@dataclass(config=CONFIG, kw_only=True)
+class BackfillOptions:
+    """How notices are fetched that no broker has any more."""
+
+    url: str = "https://gracedb.ligo.org/api/"
+    """Address of GraceDB's interface."""
+
+    silence_h: Annotated[float, Field(ge=1, le=240)] = 12.0
+    """A longer time without any message is a gap, in h: test alerts alone come each hour."""
+
+    days: Annotated[float, Field(ge=1, le=90)] = 30.0
+    """How far back gaps are looked for, in d."""
+
+    lookback_days: Annotated[float, Field(ge=0, le=90)] = 7.0
+    """Events made so long before a gap are asked for, too: their updates may lie in it, in d."""

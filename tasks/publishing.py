@@ -12,13 +12,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import connections, naming, products
-from tasks.errors import Unavailable
 from tasks.io import announcements, event_pages, store_files, stores
 from tasks.io import plan_changes as plan_tellings
 from tasks.io.messages import Knowledge
@@ -31,18 +29,7 @@ from tasks.science import plan_changes, positions
 log = logging.getLogger(__name__)
 
 
-def _when_away(_task: Any, _run: Any, state: Any) -> bool:
-    return isinstance(state.result(raise_on_failure=False), Unavailable)
-
-
-PATIENT: dict[str, Any] = {
-    "retries": 5,
-    "retry_delay_seconds": [2, 5, 15, 60, 120],
-    "retry_condition_fn": _when_away,
-}
-
-
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="register-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="register-{alert.notice.event_id}")
 def register(alert: Alert, *, root: Path, registry: str = "") -> Registered:
     """Give a notice its place in its event; registering it again gives the same answer."""
     with connections.registry(registry, root) as store:
@@ -51,7 +38,7 @@ def register(alert: Alert, *, root: Path, registry: str = "") -> Registered:
     return registered
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="announce-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="announce-{alert.notice.event_id}")
 def announce(
     alert: Alert,
     decision: Decision | None,
@@ -79,7 +66,7 @@ def announce(
         return told
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
 def announce_plans(
     alert: Alert,
     made: tuple[Plan, ...],
@@ -109,7 +96,7 @@ def announce_plans(
         return True
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="refresh")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="refresh")
 def refresh(slugs: Sequence[str], key: str, *, root: Path, registry: str = "", store: str = "") -> int:
     """Rewrite the top messages of events of which something came to be known; ``key`` names what, once."""
     with connections.registry(registry, root) as book, book.begin() as session:
@@ -127,7 +114,7 @@ def refresh(slugs: Sequence[str], key: str, *, root: Path, registry: str = "", s
         return _enqueue(session, said)
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="newest-{slug}")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="newest-{slug}")
 def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
     """Take up an event by the name of its folder: its newest notice and what was decided on it.
 
@@ -147,7 +134,7 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
         )
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="known-plans-{slug}")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="known-plans-{slug}")
 def known_plans(slug: str, *, root: Path, registry: str = "") -> tuple[Plan, ...]:
     """Return the plans last made for an event's newest notice."""
     with connections.registry(registry, root) as kept:
@@ -156,14 +143,14 @@ def known_plans(slug: str, *, root: Path, registry: str = "") -> tuple[Plan, ...
     return made[-1] if made else ()
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="unanswered")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="unanswered")
 def unanswered(silence_s: float, *, root: Path, registry: str = "") -> tuple[StoredNotice, ...]:
     """Return the notices that a run was made for at least ``silence_s`` seconds ago and that came to nothing."""
     with connections.registry(registry, root) as kept:
         return kept.unanswered(before=now() - timedelta(seconds=silence_s))
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")
 def claim_plan(
     alert: Alert,
     telescopes: tuple[str, ...],
@@ -185,7 +172,7 @@ def claim_plan(
         )
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="fail-plan-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="fail-plan-{alert.notice.event_id}")
 def announce_failed_plan(
     alert: Alert,
     telescopes: tuple[str, ...],
@@ -211,7 +198,7 @@ def announce_failed_plan(
         return bool(_enqueue(session, said))
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="bury-{sha256}")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="bury-{sha256}")
 def bury(path: Path, sha256: str, reason: str, *, topic: str | None, root: Path, registry: str = "") -> Path:
     """Keep a notice that cannot be understood with the reason, and tell the operators once."""
     letter = naming.AlertTree(root=root).dead_letter(sha256)
@@ -224,14 +211,14 @@ def bury(path: Path, sha256: str, reason: str, *, topic: str | None, root: Path,
     return letter
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="answer-{sha256}")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="answer-{sha256}")
 def answer(sha256: str, *, root: Path, registry: str = "") -> bool:
     """Note that all was done for a notice: what is not noted is done again by ``reconcile``."""
     with connections.registry(registry, root) as kept, kept.begin() as session:
         return notices.mark_answered(session, sha256, now=now())
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="say-{message.kind}")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="say-{message.kind}")
 def say(
     message: Outgoing,
     *,
@@ -245,7 +232,7 @@ def say(
         return outbox.enqueue_message(session, message, now=now())
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, task_run_name="page-{slug}")
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="page-{slug}")
 def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") -> Path:
     """Write an event's page from all that is known of it and put it into the outbox."""
     with connections.registry(registry, root) as kept:
@@ -266,7 +253,7 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
     return page
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, tags=["slack"])
+@task(cache_policy=NO_CACHE, **connections.PATIENT, tags=["slack"])
 def deliver(*, root: Path, registry: str = "", workspace: str = "", patience_s: float = 20.0) -> Drained:
     """Send the messages of the outbox that are due; wait a while for those to be tried again."""
     sender = connections.sender(workspace, root)
@@ -276,7 +263,7 @@ def deliver(*, root: Path, registry: str = "", workspace: str = "", patience_s: 
     return drained
 
 
-@task(cache_policy=NO_CACHE, **PATIENT, tags=["store"])
+@task(cache_policy=NO_CACHE, **connections.PATIENT, tags=["store"])
 def upload(*, root: Path, registry: str = "", store: str = "", patience_s: float = 20.0) -> Drained:
     """Bring the files of the outbox that are due into the store; wait a while for those to be tried again."""
     with connections.registry(registry, root) as kept, contextlib.closing(connections.store(store, root)) as place:

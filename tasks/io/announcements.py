@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.io import messages, plan_changes
+from tasks.io import buttons, messages, plan_changes
 from tasks.io.blockkit import Rendered
 from tasks.io.messages import Knowledge
-from tasks.records import Alert, Audience, Decision, Kind, Plan
+from tasks.records import Alert, Audience, Decision, Kind, Plan, PlanMode
 from tasks.records.bursts import Burst
-from tasks.records.effects import EventHistory, Outgoing, PlanChange, Registered, Standing
+from tasks.records.effects import EventHistory, Outgoing, PlanChange, PlanEntry, Registered, Standing
 
 TOP = "top"
 
@@ -38,10 +38,21 @@ def knowledge(
         plans=history.plans,
         notices=sum(entry.standing is not Standing.DUPLICATE for entry in history.notices),
         slug=history.slug,
-        pending=tuple(entry for entry in history.plans if entry.notice_sha256 == history.newest_sha256),
+        pending=_pending(history),
         actions=history.actions,
         muted=history.muted,
         links=links,
+    )
+
+
+def _pending(history: EventHistory) -> tuple[PlanEntry, ...]:
+    """Return the plans of the newest notice; those that stand, where its decision lets them."""
+    newest = history.newest
+    kept = newest.decision is not None and newest.decision.plan is PlanMode.KEEP
+    return tuple(
+        entry
+        for entry in history.plans
+        if entry.notice_sha256 == history.newest_sha256 or (kept and entry.state in buttons.STANDING)
     )
 
 

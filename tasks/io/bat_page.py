@@ -9,16 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import httpx
 from lxml import etree, html
 
-from tasks.errors import Unavailable, UnusableData
-from tasks.io import blockkit
+from tasks.errors import UnusableData
+from tasks.io import blockkit, web
 from tasks.io.blockkit import Rendered
 from tasks.records.bat import BatPage, Fluence, Measured
 
 SIZE_LIMIT = 2 * 1024 * 1024
-TIMEOUT_S = 30.0
 NUMBER = r"([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
 MEASURED = rf"{NUMBER}(?:\s*(?:\+/-|\u00b1|\+-)\s*{NUMBER})?"
 T90 = re.compile(rf"T\s*90\s*\(?\s*15\s*-\s*1[05]0\s*keV\s*\)?\s*[:=]?\s*{MEASURED}", re.IGNORECASE)
@@ -38,26 +36,8 @@ TRIED = "T90, hardness ratio, fluences"
 
 
 def fetch(url: str) -> bytes | None:
-    """Fetch a page; None where it is not there yet.
-
-    Raises
-    ------
-    Unavailable
-        Where the server does not answer, or has trouble.
-    UnusableData
-        Where it refuses, or the page is endless.
-    """
-    try:
-        with httpx.stream("GET", url, timeout=TIMEOUT_S, follow_redirects=True) as answer:
-            if answer.status_code == httpx.codes.NOT_FOUND:
-                return None
-            if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-                raise Unavailable(f"the server of the BAT page answers {answer.status_code}")
-            if answer.is_error:
-                raise UnusableData(f"the server of the BAT page refuses: {answer.status_code}")
-            return _limited(answer.iter_bytes())
-    except httpx.HTTPError as error:
-        raise Unavailable(f"the server of the BAT page does not answer: {type(error).__name__}") from error
+    """Fetch a page; None where it is not there yet. Errors are those of ``web.fetch``."""
+    return web.fetch(url, what="the BAT page", limit=SIZE_LIMIT)
 
 
 def parse(content: bytes) -> BatPage:
@@ -86,15 +66,6 @@ def message(name: str, page: BatPage, url: str) -> Rendered:
     words = "; ".join(f"{label} {value}" for label, value in pairs if value)
     head = blockkit.section(f"*📈 BAT analysis of {blockkit.escape(name)}* · {blockkit.link(url, 'page')}")
     return blockkit.rendered(f"BAT analysis of {name}: {words}.", [head, *blockkit.fields(pairs)])
-
-
-def _limited(chunks: Iterator[bytes]) -> bytes:
-    content = bytearray()
-    for chunk in chunks:
-        content += chunk
-        if len(content) > SIZE_LIMIT:
-            raise UnusableData(f"a BAT page of more than {SIZE_LIMIT} bytes")
-    return bytes(content)
 
 
 def _measured(pattern: re.Pattern[str], text: str) -> Measured | None:

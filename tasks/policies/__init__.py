@@ -10,6 +10,13 @@ Comparisons: ``is``, ``is_not``, ``one_of``, ``none_of`` (a value); ``has_any``,
 ``starts_with``; ``above``, ``below`` (strict), ``at_least``, ``at_most`` (numbers, or the name of a threshold);
 ``known`` (true or false). ``missing`` is ``fails`` unless it says ``passes``.
 
+A telescope of a rule may have conditions of its own; where they do not hold, the rule's other telescopes are planned::
+
+    telescopes = ["7DT", { name = "TCH", when = [{ operand = "area90_deg2", below = 50 }] }]
+
+``automatic_within_h``: a notice that is older when it is decided on starts no plan by itself, but leaves the button.
+``priority`` of a rule (0 to 100) goes into its plans.
+
 Thresholds come in named sets, ``default`` being the one that is used unless another is asked for; single thresholds
 can be changed by name.
 """
@@ -19,7 +26,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -41,6 +48,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _TelescopeFile(_Strict):
+    name: Text
+    when: tuple[dict[str, Any], ...]
+
+
 class _RuleFile(_Strict):
     name: Text
     kind: Kind | None = None
@@ -50,13 +62,15 @@ class _RuleFile(_Strict):
     plan: PlanMode = PlanMode.NO
     audience: Audience | None = None
     mention: bool = False
-    telescopes: tuple[str, ...] = ()
+    telescopes: tuple[str | _TelescopeFile, ...] = ()
+    priority: Annotated[int, Field(ge=0, le=100)] = 50
     comment: str = ""
 
 
 class _PolicyFile(_Strict):
     description: Text
     default: Literal[""] | Text = ""
+    automatic_within_h: Annotated[float, Field(gt=0)] | None = None
     thresholds: dict[str, dict[str, float]] = {}
     rules: Annotated[tuple[_RuleFile, ...], Field(min_length=1)]
 
@@ -92,7 +106,8 @@ def load(name: str | Path = DEFAULT, *, thresholds: str = "") -> Policy:
         description=content.description,
         rules=rules,
         thresholds=values,
-        sha256=_fingerprint(path.stem, rules),
+        sha256=_fingerprint(path.stem, rules, content.automatic_within_h),
+        automatic_within_h=content.automatic_within_h,
     )
 
 
@@ -133,8 +148,12 @@ def _change(word: str, values: Mapping[str, float]) -> tuple[str, float]:
 
 
 def _rule(rule: _RuleFile, thresholds: Mapping[str, float]) -> Rule:
-    when = tuple(_condition(rule.name, table, thresholds) for table in rule.when)
-    return Rule(**{**dict(rule), "when": when})
+    def conditions(tables: Iterable[Mapping[str, Any]]) -> tuple[Condition, ...]:
+        return tuple(_condition(rule.name, table, thresholds) for table in tables)
+
+    named = [each.name if isinstance(each, _TelescopeFile) else each for each in rule.telescopes]
+    only = {each.name: conditions(each.when) for each in rule.telescopes if isinstance(each, _TelescopeFile)}
+    return Rule(**{**dict(rule), "when": conditions(rule.when), "telescopes": tuple(named), "only": only})
 
 
 def _condition(rule: str, table: Mapping[str, Any], thresholds: Mapping[str, float]) -> Condition:
@@ -170,6 +189,6 @@ def _bind(
     return (tuple(map(str, value)), None) if isinstance(value, list) else (cast("bool | float | str", value), None)
 
 
-def _fingerprint(name: str, rules: tuple[Rule, ...]) -> str:
-    content = json.dumps([name, to_jsonable_python(rules)], sort_keys=True)
+def _fingerprint(name: str, rules: tuple[Rule, ...], automatic_within_h: float | None) -> str:
+    content = json.dumps([name, to_jsonable_python(rules), automatic_within_h], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

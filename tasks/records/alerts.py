@@ -160,11 +160,12 @@ class Reason:
 
 
 class PlanMode(StrEnum):
-    """Whether a plan starts: never, when somebody presses the button, or by itself."""
+    """Whether a plan starts: never, when somebody presses the button, by itself; or the one before stays as it is."""
 
     NO = "no"
     BUTTON = "button"
     AUTOMATIC = "automatic"
+    KEEP = "keep"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +183,7 @@ class Decision:
     mention: bool = False
     reasons: tuple[Reason, ...] = ()
     summary: str = ""
+    priority: int = 50
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,10 @@ class Registered:
     test: bool = False
     previous: Alert | None = None
     previous_decision: Decision | None = None
+    decision: Decision | None = None
+    """What was decided on this notice before; None the first time."""
+    planned: bool = False
+    """Whether a plan of the event stands."""
 
     @property
     def counts(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tasks.records.alerts import Audience, Kind, PlanMode
@@ -56,6 +56,10 @@ class Rule:
     audience: Audience | None = None
     mention: bool = False
     telescopes: tuple[str, ...] = ()
+    only: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    """Conditions of single telescopes: where they do not hold, the others are planned."""
+    priority: int = 50
+    """Of the observations that follow, 0 (may wait) to 100 (at once), as telescopes' queues count it."""
     comment: str = ""
 
 
@@ -68,3 +72,5 @@ class Policy:
     rules: tuple[Rule, ...]
     thresholds: Mapping[str, float]
     sha256: str
+    automatic_within_h: float | None = None
+    """Age of a notice from which no plan starts by itself, in h; None is no limit."""

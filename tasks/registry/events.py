@@ -230,4 +230,6 @@ def _registered(session: Session, row: models.Notice, event: models.Event) -> Re
         test=event.test,
         previous=previous,
         previous_decision=decision_on(session, row.previous_sha256) if row.previous_sha256 else None,
+        decision=decision_on(session, row.sha256),
+        planned=plans.stands(session, event.id),
     )

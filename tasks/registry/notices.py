@@ -38,6 +38,19 @@ def undispatched(session: Session, limit: int = 100) -> tuple[StoredNotice, ...]
     return _stored(session, models.Notice.state == "received", limit=limit)
 
 
+def is_known(session: Session, sha256: str) -> bool:
+    """Tell whether there is a row for these bytes."""
+    return bool(session.scalars(sa.select(sa.exists().where(models.Notice.sha256 == sha256))).one())
+
+
+def arrivals(session: Session, *, since: datetime) -> tuple[datetime, ...]:
+    """Return when messages came since a time, and when the last one before it did, in their order."""
+    received = models.Delivery.received
+    before = session.scalars(sa.select(sa.func.max(received)).where(received < since)).one()
+    later = session.scalars(sa.select(received).where(received >= since).order_by(received))
+    return (*([before] if before else []), *later)
+
+
 def unanswered(session: Session, *, before: datetime, limit: int = 100) -> tuple[StoredNotice, ...]:
     """Return notices whose run was made before a time and has come to nothing: the work of ``reconcile``.
 

@@ -133,6 +133,13 @@ def fail(
     )
 
 
+def stands(session: Session, event_id: int) -> bool:
+    """Tell whether a plan of an event runs, or was made and is in force."""
+    plan = models.Plan
+    found = sa.exists().where(plan.event_id == event_id, plan.state.in_(STANDING))
+    return bool(session.scalars(sa.select(found)).one())
+
+
 def cancel(session: Session, event_id: int, *, reason: str) -> int:
     """Cancel the standing plans of an event and withdraw their planned tiles; return how many plans."""
     plan = models.Plan

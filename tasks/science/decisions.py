@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from tasks.errors import UnusableData
-from tasks.records import Alert, Audience, Comparison, Condition, Decision, Kind, Policy, Reason, Rule
+from tasks.records import Alert, Audience, Comparison, Condition, Decision, Kind, PlanMode, Policy, Reason, Rule
 from tasks.science import operands
 from tasks.science.operands import Situation, Value
 
@@ -60,38 +61,88 @@ def decide(alert: Alert, policy: Policy, *, previous: Decision | None = None, no
     UnusableData
         If the policy asks for what does not exist, or compares what cannot be compared.
     """
-    for condition in (condition for rule in policy.rules for condition in rule.when):
-        operands.check(condition.operand)
+    for rule in policy.rules:
+        for condition in (*rule.when, *(each for own in rule.only.values() for each in own)):
+            operands.check(condition.operand)
     situation = Situation(alert=alert, previous=previous, now=now)
     reasons: list[Reason] = []
-    for rule in policy.rules:
-        if rule.kind in {None, alert.notice.kind} and _holds(rule, situation, reasons):
-            return _decision(rule, policy, alert, reasons)
-    return _decision(NO_RULE, policy, alert, reasons)
+    held = (
+        rule
+        for rule in policy.rules
+        if rule.kind in {None, alert.notice.kind} and _hold(rule.name, rule.when, situation, reasons)
+    )
+    rule = next(held, NO_RULE)
+    wanted = tuple(
+        name for name in rule.telescopes if _hold(f"{rule.name}, {name}", rule.only.get(name, ()), situation, reasons)
+    )
+    return _decision(
+        rule, policy, situation, telescopes=wanted, plan=_plan(rule, policy, situation, reasons), reasons=reasons
+    )
+
+
+def settle(decision: Decision, alert: Alert, *, before: Alert | None, previous: Decision | None) -> Decision:
+    """Let the plan of the notice before stand where neither the decision nor what is planned for has changed.
+
+    Parameters
+    ----------
+    decision, alert
+        The new notice and what was decided on it.
+    before, previous
+        The newest notice before, for which a plan stands, and its decision.
+    """
+    same = before is not None and is_repeated(decision, previous) and _aim(alert) == _aim(before)
+    if not same or decision.plan is not PlanMode.AUTOMATIC:
+        return decision
+    words = "neither decision nor localisation has changed: the plan stands"
+    return replace(decision, plan=PlanMode.KEEP, summary=f"{decision.summary}; {words}")
 
 
 def is_repeated(decision: Decision, previous: Decision | None) -> bool:
     """Tell whether a decision asks for nothing that the one before did not ask for already."""
-    return previous is not None and all(
-        getattr(decision, name) == getattr(previous, name)
-        for name in ("policy_sha256", "score", "action", "plan", "telescopes", "audience")
+    wished = (PlanMode.AUTOMATIC, PlanMode.KEEP)
+    return (
+        previous is not None
+        and all(
+            getattr(decision, name) == getattr(previous, name)
+            for name in ("policy_sha256", "score", "action", "telescopes", "audience")
+        )
+        and (decision.plan == previous.plan or (decision.plan in wished and previous.plan in wished))
     )
 
 
-def _holds(rule: Rule, situation: Situation, reasons: list[Reason]) -> bool:
-    """Try a rule's conditions in order up to the first that fails, and note each."""
-    for condition in rule.when:
-        reason = _try(rule, condition, situation)
+def _aim(alert: Alert) -> object:
+    """Return what an alert is planned for: its map in numbers, or its position."""
+    if alert.best_map is not None:
+        return replace(alert.best_map, path=None)
+    notice = alert.notice
+    return notice.ra_deg, notice.dec_deg, notice.error_deg
+
+
+def _plan(rule: Rule, policy: Policy, situation: Situation, reasons: list[Reason]) -> PlanMode:
+    """Return a rule's plan; of a notice that is too old to start a telescope the button is left."""
+    age_s, limit = operands.read("age_s", situation), policy.automatic_within_h
+    if rule.plan is not PlanMode.AUTOMATIC or limit is None or not isinstance(age_s, float):
+        return rule.plan
+    young = age_s <= 3600 * limit
+    condition = f"age ≤ {limit:g} h (plans by themselves)"
+    reasons.append(Reason(rule=rule.name, condition=condition, value=f"{age_s / 3600:.3g} h", passed=young))
+    return rule.plan if young else PlanMode.BUTTON
+
+
+def _hold(name: str, when: Sequence[Condition], situation: Situation, reasons: list[Reason]) -> bool:
+    """Try conditions in order up to the first that fails, and note each."""
+    for condition in when:
+        reason = _try(name, condition, situation)
         reasons.append(reason)
         if not reason.passed:
             return False
     return True
 
 
-def _try(rule: Rule, condition: Condition, situation: Situation) -> Reason:
+def _try(name: str, condition: Condition, situation: Situation) -> Reason:
     found = operands.read(condition.operand, situation)
     return Reason(
-        rule=rule.name,
+        rule=name,
         condition=_words(condition),
         value=_shown(found, condition),
         passed=_passes(found, condition),
@@ -132,19 +183,32 @@ def _text(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
-def _decision(rule: Rule, policy: Policy, alert: Alert, reasons: list[Reason]) -> Decision:
-    notice = alert.notice
+def _decision(
+    rule: Rule,
+    policy: Policy,
+    situation: Situation,
+    *,
+    telescopes: tuple[str, ...],
+    plan: PlanMode,
+    reasons: Sequence[Reason],
+) -> Decision:
+    notice = situation.notice
     usual = rule.audience or (Audience.GW if notice.kind is Kind.GW else Audience.GRB)
+    # a rule whose telescopes all say no leaves the choice to people
+    idle = plan is PlanMode.AUTOMATIC and bool(rule.telescopes) and not telescopes
+    comment = f" ({rule.comment})" if rule.comment else ""
+    old = " (old: nothing starts by itself)" if plan is not rule.plan else ""
     return Decision(
         policy=policy.name,
         policy_sha256=policy.sha256,
         rule=rule.name,
         score=rule.score,
         action=rule.action,
-        plan=rule.plan,
-        telescopes=rule.telescopes,
+        plan=PlanMode.BUTTON if idle else plan,
+        telescopes=telescopes,
         audience=Audience.TEST if notice.test else usual,
-        mention=rule.mention and not notice.test,
+        mention=rule.mention and not notice.test and not old,
         reasons=tuple(reasons),
-        summary=f"{rule.action}: {rule.name}" + (f" ({rule.comment})" if rule.comment else ""),
+        summary=f"{rule.action}: {rule.name}{comment}{old}",
+        priority=rule.priority,
     )

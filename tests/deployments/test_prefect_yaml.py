@@ -41,6 +41,7 @@ FLOWS = {
     "rehearse",
     "reconcile",
     "revisit",
+    "backfill",
 }
 # what the emitters of these events send, see tasks/alerting.py and tasks/watching.py
 EVENTS = {

@@ -379,3 +379,71 @@ def test_radii_convert_as_for_a_normal_error():
 )
 def test_galactic_latitudes_are_those_the_missions_state(ra_deg, dec_deg, latitude):
     assert operands.galactic_latitude_deg(ra_deg, dec_deg) == pytest.approx(latitude, abs=0.01)
+
+
+def test_an_old_notice_starts_nothing_by_itself_and_says_so():
+    alert = made_up.gw(sky_map=made_up.sky_map(area90_deg2=50, distance_mpc=80))
+    for hours, plan in ((1, PlanMode.AUTOMATIC), (240, PlanMode.BUTTON)):
+        found = decide(alert, policies.load(), now=made_up.CREATED + timedelta(hours=hours))
+        assert found.plan is plan
+        assert found.action == "GO"
+        assert found.reasons[-1].condition == "age ≤ 24 h (plans by themselves)"
+        assert found.reasons[-1].passed is (hours == 1)
+    assert "old" in found.summary
+    assert not found.mention
+
+
+def test_a_telescope_may_have_conditions_of_its_own(tmp_path):
+    (tmp_path / "ours.toml").write_text("""
+        description = "7DT always, TCH where the area is small, TRE never"
+        [[rules]]
+        name = "all"
+        action = "GO"
+        plan = "automatic"
+        priority = 80
+        telescopes = [
+          "7DT",
+          { name = "TCH", when = [{ operand = "area90_deg2", below = 50 }] },
+          { name = "TRE", when = [{ operand = "far_hz", below = 0 }] },
+        ]
+        """)
+    rules = policies.load(tmp_path / "ours.toml")
+    small, large = (made_up.gw(sky_map=made_up.sky_map(area90_deg2=area)) for area in (40, 60))
+    assert decide(small, rules).telescopes == ("7DT", "TCH")
+    found = decide(large, rules)
+    assert (found.telescopes, found.plan, found.priority) == (("7DT",), PlanMode.AUTOMATIC, 80)
+    assert ("all, TCH", "area90_deg2 < 50", False) in [
+        (each.rule, each.condition, each.passed) for each in found.reasons
+    ]
+
+
+def test_a_rule_whose_telescopes_all_say_no_leaves_the_choice_to_people(tmp_path):
+    (tmp_path / "ours.toml").write_text("""
+        description = "TCH where the area is small"
+        [[rules]]
+        name = "all"
+        action = "GO"
+        plan = "automatic"
+        telescopes = [{ name = "TCH", when = [{ operand = "area90_deg2", below = 50 }] }]
+        """)
+    found = decide(made_up.gw(), policies.load(tmp_path / "ours.toml"))
+    assert (found.telescopes, found.plan) == ((), PlanMode.BUTTON)
+
+
+def test_a_plan_stands_where_neither_decision_nor_map_has_changed():
+    near = made_up.sky_map(area90_deg2=50, distance_mpc=80)
+    before, same = made_up.gw(sky_map=near), made_up.gw(alert_type="INITIAL", sky_map=near, minutes=30)
+    moved = made_up.gw(alert_type="INITIAL", sky_map=made_up.sky_map(area90_deg2=40, distance_mpc=80), minutes=30)
+    first = decide(before, policies.load())
+
+    kept = decisions.settle(decide(same, policies.load()), same, before=before, previous=first)
+    assert kept.plan is PlanMode.KEEP
+    assert "the plan stands" in kept.summary
+    again = decisions.settle(decide(same, policies.load()), same, before=same, previous=kept)
+    assert again.plan is PlanMode.KEEP, "a plan that was kept is kept on"
+    other = decisions.settle(decide(moved, policies.load()), moved, before=before, previous=first)
+    assert other.plan is PlanMode.AUTOMATIC
+    worse = decide(made_up.gw(sky_map=near, classification={"BBH": 1.0}), policies.load())
+    assert (
+        decisions.settle(decide(same, policies.load()), same, before=before, previous=worse).plan is PlanMode.AUTOMATIC
+    )

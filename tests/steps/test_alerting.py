@@ -51,7 +51,7 @@ def test_a_hostile_id_stays_inside_the_root(stored, payload, tmp_path, event_id)
 
 def test_a_decision_follows_the_policy_and_thresholds_of_that_name(stored, tmp_path):
     alert = alerting.understand.fn(stored, None, tmp_path / "root")
-    assert alerting.decide.fn(alert, "grandma").plan is PlanMode.AUTOMATIC
+    assert alerting.decide.fn(alert, "grandma", clock=alert.notice.time_created).plan is PlanMode.AUTOMATIC
     assert alerting.decide.fn(alert, "grandma", "A").score == 1
 
 

@@ -249,7 +249,7 @@ def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
                 publishing.bury(path, sha256, str(error), topic=topic, **where)
             else:
                 registered = publishing.register(alert, **where)
-                decision = alerting.decide(alert, "sevendt", "", registered.previous_decision)
+                decision = alerting.decide(alert, "sevendt", "", registered, CLOCK)
                 publishing.announce(alert, decision, registered, source=path, store="w", **where)
                 publishing.answer(alert.sha256, **where)
             run.unlink()

@@ -1,0 +1,39 @@
+"""A back-fill from a terminal: the bodies of the flow's tasks, without a Prefect server."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+from tasks import backfilling, registry
+from tasks.options import BackfillOptions
+from tasks.records.backfills import Backfilled, Recovered, Superevent
+
+# connections to a server that is not ours
+AT_A_TIME = 4
+
+
+def fill(
+    since: datetime | None, until: datetime | None, options: BackfillOptions, *, root: Path, url: str
+) -> Backfilled:
+    """Store the notices of a span, or of the gaps in what was heard; the parameters are those of the flow.
+
+    Raises
+    ------
+    Unavailable
+        If GraceDB or the database does not answer: what is stored stays, and asking again goes on from there.
+    UnusableData
+        If the span is none.
+    """
+    with closing(registry.open(url)) as book:
+        spans = backfilling.spans_of(since, until, options, book=book, root=root)
+        events = backfilling.list_events.fn(spans, options)
+
+        def recover(event: Superevent) -> Recovered:
+            return backfilling.recovered_of(event, spans, options, book=book, root=root)
+
+        with ThreadPoolExecutor(max_workers=AT_A_TIME, thread_name_prefix="gracedb") as pool:
+            recovered = tuple(pool.map(recover, events))
+        return backfilling.conclude(spans, recovered, book=book, root=root)

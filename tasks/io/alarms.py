@@ -1,0 +1,53 @@
+"""What only operators are told: a listener that hears nothing, a gap in what was heard and how it was filled."""
+
+from __future__ import annotations
+
+from tasks.io import blockkit, wording
+from tasks.records import Audience
+from tasks.records.backfills import Backfilled, Span
+from tasks.records.effects import Outgoing
+
+REFUSED_SHOWN = 10
+
+
+def of_backfill(made: Backfilled) -> Outgoing:
+    """Return the message about a gap that was filled, once for each gap."""
+    gaps = "; ".join(_gap(span) for span in made.spans)
+    words = f"Nothing was heard {gaps}. GraceDB has {made.new} notices of it that were missed, {made.known} were known."
+    lines = [f"• {blockkit.escape(each)}" for each in made.refused[:REFUSED_SHOWN]]
+    left = len(made.refused) - len(lines)
+    lines += [f"… and {left} more"] if left > 0 else []
+    refused = [blockkit.section("Could not be used:\n" + "\n".join(lines))] if lines else []
+    blocks = [blockkit.section(f"🕳️ {blockkit.escape(words)}"), *refused]
+    key = f"{made.spans[0].since.isoformat()}/{made.spans[-1].until.isoformat()}" if made.spans else "none"
+    return _told("backfill", "backfill", key, words, blocks)
+
+
+def of_silence(listener: str, words: str, *, since: str) -> Outgoing:
+    """Return the message about a listener that hears nothing; ``since`` tells one silence from the next."""
+    said = f"The listener {listener} hears nothing: {words}"
+    return _told(f"listener:{listener}", "silence", since, said, [blockkit.section(f"🔇 {blockkit.escape(said)}")])
+
+
+def of_sound(listener: str, lasted_s: float, *, since: str) -> Outgoing:
+    """Return the message about a listener that hears again."""
+    said = f"The listener {listener} hears again, after {wording.duration(lasted_s)}."
+    return _told(f"listener:{listener}", "sound", since, said, [blockkit.section(f"🔊 {blockkit.escape(said)}")])
+
+
+def _gap(span: Span) -> str:
+    since, until = (wording.moment(each.replace(microsecond=0)) for each in (span.since, span.until))
+    return f"from {since} to {until}"
+
+
+def _told(subject: str, kind: str, key: str, words: str, blocks: list[blockkit.Block]) -> Outgoing:
+    made = blockkit.rendered(words, blocks)
+    return Outgoing(
+        subject=subject,
+        kind=kind,
+        key=key,
+        audience=Audience.OPERATORS,
+        mode="top",
+        text=made.text,
+        blocks=made.blocks,
+    )

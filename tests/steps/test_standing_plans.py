@@ -1,0 +1,58 @@
+"""A later notice that changes nothing lets the plan stand; the same notice again is decided as before."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from support import alerts
+
+from tasks import alerting, connections, publishing
+from tasks.io import announcements
+from tasks.records import Alert, Decision, Plan, PlanMode, Tile
+from tasks.records.effects import Registered
+from tasks.registry import plans
+from tasks.registry.store import now
+from tasks.science import positions
+
+NEAR = alerts.sky_map(area90_deg2=50, distance_mpc=80)
+SOON = alerts.CREATED + timedelta(hours=1)
+PLAN = Plan(event_id="S241102br", telescope="7DT", engine="siren", tiles=(Tile(id="T1", ra_deg=1, dec_deg=2),))
+
+
+def taken_in(root: Path, alert: Alert, clock=SOON) -> tuple[Registered, Decision]:
+    registered = publishing.register.fn(alert, root=root)
+    decision = alerting.decide.fn(alert, "sevendt", "", registered, clock)
+    publishing.announce.fn(alert, decision, registered, root=root)
+    return registered, decision
+
+
+def planned(root: Path, alert: Alert) -> None:
+    with connections.registry("", root) as book, book.begin() as session:
+        assert plans.record(session, alert.sha256, (PLAN,), parameters_sha256="p", now=now())
+
+
+def test_an_initial_with_the_same_map_keeps_the_plan_of_the_preliminary(tmp_path):
+    first, second = alerts.gw(sky_map=NEAR), alerts.gw(alert_type="INITIAL", sky_map=NEAR, minutes=30)
+    assert taken_in(tmp_path, first)[1].plan is PlanMode.AUTOMATIC
+    planned(tmp_path, first)
+
+    assert taken_in(tmp_path, second)[1].plan is PlanMode.KEEP
+    with connections.registry("", tmp_path) as book:
+        known = book.history("S241102br")
+        assert book.unanswered(before=now() + timedelta(hours=1)) == ()
+    burst = positions.burst([entry.alert for entry in known.notices])
+    shown = announcements.knowledge(known, burst=burst, links={})
+    assert [entry.telescopes for entry in shown.pending] == [("7DT",)], "the plan can still be cancelled"
+
+
+def test_without_a_plan_that_stands_the_same_map_is_planned_again(tmp_path):
+    first, second = alerts.gw(sky_map=NEAR), alerts.gw(alert_type="INITIAL", sky_map=NEAR, minutes=30)
+    taken_in(tmp_path, first)
+    assert taken_in(tmp_path, second)[1].plan is PlanMode.AUTOMATIC
+
+
+def test_the_same_notice_a_month_later_is_decided_as_it_was(tmp_path):
+    alert = alerts.gw(sky_map=NEAR)
+    first = taken_in(tmp_path, alert)[1]
+    assert taken_in(tmp_path, alert, alerts.CREATED + timedelta(days=30))[1] == first
