@@ -1,7 +1,7 @@
 """Calibration of one unit's lights: raw counts to images with variance and mask.
 
-A frame stays on the device from its raw counts to the planes that are written; the next one is read and the last one
-written meanwhile. Calibrating again is a lookup.
+Lights with the same masters stay on the device together, from their raw counts to the planes that are written; the next
+ones are read and the last ones written meanwhile. Calibrating again is a lookup.
 """
 
 from __future__ import annotations
@@ -32,12 +32,16 @@ from tasks.records import (
     Masters,
     Rejected,
 )
-from tasks.science import arrays, calibration, cosmic_rays, lights, provenance, selection
+from tasks.science import batching, calibration, cosmic_rays, lights, provenance, selection
 from tasks.science.calibration import Master, Planes
 
 log = logging.getLogger(__name__)
 
 TOOLS = {"numpy": np.__version__}
+# lights on the device at a time: a task has more, so that reading and writing go on meanwhile
+TOGETHER = 4
+# one reads while one writes
+THREADS = 2
 
 
 @task(task_run_name="calibrate-{masters.unit}-{night}", tags={"gpu"}, cache_policy=NO_CACHE)
@@ -71,6 +75,29 @@ class _Job:
         """Return the light's exposure over the dark's."""
         return self.frame.exposure_s / self.dark_s
 
+    @property
+    def shared(self) -> tuple[Any, ...]:
+        """Return what lights have in common that are calibrated together."""
+        return self.dark, self.flat, self.scale, self.frame.exposure_s, self.frame.egain
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Read:
+    """A light that was read."""
+
+    job: _Job
+    counts: images.Image
+    header: images.Header
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Made:
+    """A light that was calibrated: planes on the host, and with what."""
+
+    read: _Read
+    setup: lights.Setup
+    planes: Planes
+
 
 def _read_master(path: Path, xp: Any = np) -> Master:
     image, variance = master_files.read_planes(path, naming.variance_of(path))
@@ -78,7 +105,7 @@ def _read_master(path: Path, xp: Any = np) -> Master:
 
 
 class _Bench:
-    """Calibrates lights of one unit, one on the device at a time."""
+    """Calibrates lights of one unit, a few on the device at a time."""
 
     def __init__(self, *, masters: Masters, folder: Path, options: CalibrateOptions) -> None:
         self.masters = masters
@@ -91,6 +118,8 @@ class _Bench:
             rounds=options.cosmic_rounds,
         )
         self.bias = images.open_image(masters.bias)
+        together = batching.size(TOGETHER, bytes_each=lights.bytes_needed(self.bias.shape))
+        self.batches = batching.Batches(together)
         self.setups: dict[tuple[Any, ...], lights.Setup] = {}
 
     def calibrate(self, chosen: Iterable[Frame]) -> list[Calibrated | Rejected]:
@@ -134,61 +163,71 @@ class _Bench:
         return provenance.quality(known, dict(zip(("bias", "dark", "flat"), ages, strict=True)), scale=scale)
 
     def _run(self, jobs: Sequence[_Job]) -> Iterator[Calibrated | Rejected]:
-        """Work through the jobs, reading one ahead and writing one behind."""
-        with ThreadPoolExecutor(2) as threads:
-            coming = [threads.submit(self._read, job) for job in jobs[:1]]
-            writing: list[Future[Calibrated]] = []
-            for job, following in itertools.zip_longest(jobs, jobs[1:]):
+        """Work through the jobs in batches that share masters, reading one batch ahead and writing one behind."""
+        alike = [list(group) for _, group in itertools.groupby(jobs, lambda job: job.shared)]
+        most = self.batches.most
+        batches = [group[first : first + most] for group in alike for first in range(0, len(group), most)]
+        with ThreadPoolExecutor(THREADS) as threads:
+            coming = [threads.submit(self._read, job) for batch in batches[:1] for job in batch]
+            writing: list[Future[Calibrated | Rejected]] = []
+            for following in (*batches[1:], []):
                 started = time.monotonic()
-                raw = coming.pop()
-                if following is not None:
-                    coming.append(threads.submit(self._read, following))
-                try:
-                    counts, header = raw.result()
-                    planes, cards = self._planes(job, counts, header)
-                except UnusableData as error:
-                    yield selection.reject(job.frame, str(error))
-                    continue
+                read = [future.result() for future in coming]
+                coming = [threads.submit(self._read, job) for job in following]
+                made = self._process([each for each in read if isinstance(each, _Read)])
+                yield from (each for each in (*read, *made) if isinstance(each, Rejected))
                 yield from (future.result() for future in writing)
-                writing = [threads.submit(_write_light, job, planes, cards, started)]
+                seconds = (time.monotonic() - started) / max(1, len(made))
+                writing = [threads.submit(self._finish, each, seconds) for each in made if isinstance(each, _Made)]
             yield from (future.result() for future in writing)
 
-    def _read(self, job: _Job) -> tuple[images.Image, images.Header]:
-        stored = sections.open_raw(job.frame.path, overscan=self.options.overscan, trim=self.options.trim)
-        return stored.rows(), stored.header
-
-    def _planes(self, job: _Job, counts: Any, header: images.Header) -> tuple[Planes, images.Header]:
-        """Calibrate one light on the device, on the CPU where the device is full; return host arrays and cards."""
+    def _read(self, job: _Job) -> _Read | Rejected:
         try:
-            setup, planes = self._planes_on(arrays.device(), job, counts)
-        except arrays.out_of_memory():
-            log.warning("the device is full: %s is calibrated on the CPU", job.frame.path.name)
-            self.setups.clear()
-            arrays.release()
-            setup, planes = self._planes_on(np, job, counts)
-        facts = provenance.Facts(
-            gain=setup.gain,
-            read_noise_e=setup.read_noise_e,
-            saturation_adu=setup.saturation_adu,
-            dark_scale=job.scale,
-            bits=calibration.count_bits(planes.mask),
-            qa=job.qa,
-            doubts=job.doubts,
-        )
-        return planes, provenance.light_cards(job.frame, header, facts, self._sources(job), self.options.header_table)
+            stored = sections.open_raw(job.frame.path, overscan=self.options.overscan, trim=self.options.trim)
+            return _Read(job=job, counts=stored.rows(), header=stored.header)
+        except UnusableData as error:
+            return selection.reject(job.frame, str(error))
 
-    def _planes_on(self, xp: Any, job: _Job, counts: Any) -> tuple[lights.Setup, Planes]:
-        key = (xp, job.dark, job.flat, job.scale, job.frame.egain)
+    def _process(self, read: Sequence[_Read]) -> list[_Made] | list[Rejected]:
+        """Calibrate lights that share masters; where those cannot be used no light of them can be calibrated."""
+        try:
+            return self.batches.do(self._process_on, read)
+        except UnusableData as error:
+            return [selection.reject(each.job.frame, str(error)) for each in read]
+
+    def _process_on(self, xp: Any, read: Sequence[_Read]) -> list[_Made]:
+        job = read[0].job
+        key = (xp, *job.shared)
         if key not in self.setups:
             self.setups.clear()  # lights come sorted: the last setup is the only one used again
             self.setups[key] = self._setup(xp, job)
         setup = self.setups[key]
-        return setup, lights.process(
-            counts,
+        made = lights.process(
+            [each.counts for each in read],
             setup,
             find_cosmic_rays=self.options.cosmic_rays and job.frame.exposure_s >= self.options.cosmic_exposure_s,
             limits=self.limits,
         )
+        return [_Made(read=each, setup=setup, planes=planes) for each, planes in zip(read, made, strict=True)]
+
+    def _finish(self, made: _Made, seconds: float) -> Calibrated | Rejected:
+        """Write a light with its header; ``seconds`` is what it took until here."""
+        job, started = made.read.job, time.monotonic()
+        facts = provenance.Facts(
+            gain=made.setup.gain,
+            read_noise_e=made.setup.read_noise_e,
+            saturation_adu=made.setup.saturation_adu,
+            dark_scale=job.scale,
+            bits=calibration.count_bits(made.planes.mask),
+            qa=job.qa,
+            doubts=job.doubts,
+        )
+        table = self.options.header_table
+        try:
+            cards = provenance.light_cards(job.frame, made.read.header, facts, self._sources(job), table)
+        except UnusableData as error:
+            return selection.reject(job.frame, str(error))
+        return _write_light(job, made.planes, cards, started - seconds)
 
     def _setup(self, xp: Any, job: _Job) -> lights.Setup:
         bias, dark, flat = (_read_master(path, xp) for path in (self.masters.bias, job.dark, job.flat))

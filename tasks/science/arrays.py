@@ -5,7 +5,10 @@ Every image function starts with ``xp = array_namespace(image)``; a task chooses
 
 from __future__ import annotations
 
+import os
 import types
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,6 +23,8 @@ except ImportError:
 Array: TypeAlias = Any
 """A NumPy or CuPy array."""
 
+# a frame is bound by memory, which more threads do not make faster; other tasks use the other cores
+THREADS = min(2, os.cpu_count() or 1)
 MAD_TO_SIGMA = 1.4826
 """Ratio of a normal distribution's standard deviation to its median absolute deviation."""
 
@@ -47,6 +52,37 @@ def array_namespace(array: Array) -> Any:
 def ndimage_namespace(array: Array) -> Any:
     """Return ``scipy.ndimage`` or ``cupyx.scipy.ndimage``, whichever takes ``array``."""
     return scipy.ndimage if array_namespace(array) is np else cupyx.scipy.ndimage
+
+
+def by_rows(work: Callable[[slice], None], shape: tuple[int, ...], xp: Any, *, pixels: int) -> None:
+    """Call ``work`` for all rows of an image of ``shape``, piece by piece.
+
+    On the CPU a piece has at most ``pixels`` pixels, if not a row has more, and two threads share the work: NumPy
+    computes outside the interpreter's lock. On a GPU all rows are one piece.
+    """
+    ny, nx = shape[0], max(1, shape[1])
+    if xp is not np:
+        work(slice(0, ny))
+        return
+    step = max(1, pixels // nx)
+    pieces = [slice(start, min(start + step, ny)) for start in range(0, ny, step)]
+    in_threads(work, pieces)
+
+
+def in_threads(work: Callable[[slice], None], pieces: Sequence[slice]) -> None:
+    """Call ``work`` for each piece, in two threads with neighbouring pieces each where there are two cores."""
+    length = -(-len(pieces) // THREADS)
+
+    def part(first: int) -> None:
+        for piece in pieces[first : first + length]:
+            work(piece)
+
+    starts = range(0, len(pieces), max(1, length))
+    if len(starts) <= 1:
+        part(0)
+        return
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(part, starts))
 
 
 def out_of_memory() -> type[Exception]:

@@ -6,20 +6,20 @@ bits of ``MaskBit``; the equations are those of a linear detector whose dark cur
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tasks.errors import UnusableData
 from tasks.records import MaskBit
+from tasks.science import arrays
 from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, nmad
 
 # pixels that share a cache: about 12 rows of float32 work space in 2 MiB
 CACHE_PIXELS = 1 << 15
-# NumPy works outside the interpreter's lock; a light is bound by memory, which more threads do not make faster
-THREADS = 2
 BAD_SIGMA = 5.0
 BAD_FLAT = (0.5, 1.5)
 OUTLIER_NMAD = 5.0
@@ -44,20 +44,20 @@ class Master:
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """What turns a raw light into an image and its variance, worked out once for all lights that share masters.
+    """What turns a raw light into planes, worked out once for all lights that share masters.
 
-    ``image = (raw - offset) inverse`` and ``variance = max(raw photons + start, base) + image² relative``, where
-    ``photons`` is ``inverse²/gain`` and ``start`` is ``base - bias photons``: below the bias there are no photons.
-    Where the flat has no value ``inverse`` is 0 and ``empty`` is True.
+    ``image = (raw - offset) inverse`` and ``variance = max(image slope + start, base) + image² relative``: ``slope`` is
+    ``inverse/gain``, the noise of the photons, ``start`` is ``base`` and the noise of the dark's photons, and below the
+    bias there are no photons. Where the flat has no value ``inverse`` is 0. ``mask`` holds the bits that all lights have.
     """
 
     offset: Array
     inverse: Array
-    photons: Array
+    slope: Array
     start: Array
     base: Array
     relative: Array
-    empty: Array
+    mask: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,56 +158,69 @@ def bad_flat(flat: Master) -> Array:
 
 
 def correction(
-    bias: Master, dark: Master, flat: Master, *, scale: float, gain: float, read_noise_e: float
+    bias: Master, dark: Master, flat: Master, bad: Array, *, scale: float, gain: float, read_noise_e: float
 ) -> Correction:
-    """Work out what all lights of one filter and exposure time share; ``scale`` is t/t_dark."""
+    """Work out what all lights of one filter and exposure time share.
+
+    ``bad`` is a map of bad pixels, not 0 where bad; ``scale`` is t/t_dark.
+    """
     xp = array_namespace(bias.image)
     empty = ~(xp.isfinite(flat.image) & (flat.image > 0))
     inverse = xp.where(empty, xp.float32(0), 1 / xp.where(empty, xp.float32(1), flat.image))
     square = inverse * inverse
+    scaled = xp.float32(scale) * dark.image
     read = xp.float32((read_noise_e / gain) ** 2)
-    photons = square / xp.float32(gain)
     base = (read + bias.variance + xp.float32(scale**2) * dark.variance) * square
+    bits = (bad != 0) * xp.uint8(MaskBit.BAD) | empty * xp.uint8(MaskBit.NO_DATA)
     return Correction(
-        offset=bias.image + xp.float32(scale) * dark.image,
+        offset=bias.image + scaled,
         inverse=inverse,
-        photons=photons,
-        start=base - bias.image * photons,
+        slope=inverse / xp.float32(gain),
+        start=base + scaled * square / xp.float32(gain),
         base=base,
         relative=xp.where(empty, xp.float32(0), flat.variance) * square,
-        empty=empty,
+        mask=bits.astype(xp.uint8),
     )
 
 
-def calibrate(raw: Array, shared: Correction, *, bad: Array, saturation_adu: float) -> Planes:
-    """Calibrate one raw light; nothing is interpolated yet.
+def calibrate(raws: Sequence[Array], shared: Correction, *, saturation_adu: float) -> list[Planes]:
+    """Calibrate raw lights; nothing is interpolated yet.
+
+    On the CPU all lights are worked on row by row, so that the masters are read from memory once for all of them.
 
     Parameters
     ----------
-    raw
-        Counts ``(ny, nx)``, any real type.
+    raws
+        Counts, each ``(ny, nx)``, any real type.
     shared
-        From ``correction``, for this light's filter and exposure time.
-    bad
-        Map of bad pixels: not 0 where bad.
+        From ``correction``, for the filter and exposure time of these lights.
     saturation_adu
         Raw value at and above which a pixel is saturated.
     """
-    xp = array_namespace(raw)
-    image, variance = xp.empty(raw.shape, xp.float32), xp.empty(raw.shape, xp.float32)
-    mask, saturated = xp.empty(raw.shape, xp.uint8), xp.empty(raw.shape, bool)
+    xp = array_namespace(shared.offset)
+    made = [_blank(raw.shape, xp) for raw in raws]
 
-    def work(pieces: Sequence[slice]) -> None:
-        for piece in pieces:
-            _calibrate_rows(raw[piece], shared, piece, image[piece], variance[piece])
-            _mask_rows(bad[piece], shared.empty[piece], mask[piece])
-            xp.greater_equal(raw[piece], saturation_adu, out=saturated[piece])
+    def work(rows: slice) -> None:
+        for raw, planes in zip(raws, made, strict=True):
+            _image_rows(raw, shared, rows, planes.image[rows])
+            _variance_rows(planes.image[rows], shared, rows, planes.variance[rows])
+            _mask_rows(raw, shared, rows, planes.mask[rows], saturation_adu)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(work, _shares(raw.shape) if xp is np else [[slice(None)]]))
-    if bool(saturated.any()):
-        mask |= grow(saturated).view(xp.uint8) * xp.uint8(MaskBit.SATURATED)
-    return Planes(image=image, variance=variance, mask=mask)
+    arrays.by_rows(work, shared.offset.shape, xp, pixels=CACHE_PIXELS)
+    return made
+
+
+def images(raws: Sequence[Array], shared: Correction) -> list[Array]:
+    """Return the images alone of raw lights, without noise and mask; see ``calibrate``."""
+    xp = array_namespace(shared.offset)
+    made = [xp.empty(raw.shape, xp.float32) for raw in raws]
+
+    def work(rows: slice) -> None:
+        for raw, image in zip(raws, made, strict=True):
+            _image_rows(raw, shared, rows, image[rows])
+
+    arrays.by_rows(work, shared.offset.shape, xp, pixels=CACHE_PIXELS)
+    return made
 
 
 def grow(mask: Array) -> Array:
@@ -226,24 +239,29 @@ def interpolate(planes: Planes, holes: MaskBit = MaskBit.BAD | MaskBit.COSMIC_RA
 
     A hole that has no good pixel within 4 px gets the median of the frame's good pixels.
     """
+    copy = Planes(image=planes.image.copy(), variance=planes.variance.copy(), mask=planes.mask.copy())
+    fill(copy, holes)
+    return copy
+
+
+def fill(planes: Planes, holes: MaskBit) -> None:
+    """Do what ``interpolate`` does in the planes themselves; only good pixels are read and only holes written."""
     xp = array_namespace(planes.image)
-    unusable = planes.mask != 0
     y, x = xp.divmod(xp.flatnonzero((planes.mask & xp.uint8(holes)).view(bool)), planes.mask.shape[1])
     if not y.size:
-        return planes
-    image, variance, mask = planes.image.copy(), planes.variance.copy(), planes.mask.copy()
-    mask[y, x] |= xp.uint8(MaskBit.INTERPOLATED)
+        return
+    unusable = planes.mask != 0
+    planes.mask[y, x] |= xp.uint8(MaskBit.INTERPOLATED)
     for radius in FILL_RADII_PX:
         weight, value, noise = _ring_means(planes, unusable, y, x, radius)
         found = weight > 0
-        image[y[found], x[found]] = value[found]
-        variance[y[found], x[found]] = noise[found]
+        planes.image[y[found], x[found]] = value[found]
+        planes.variance[y[found], x[found]] = noise[found]
         y, x = y[~found], x[~found]
     if y.size:
         good = ~unusable
-        image[y, x] = xp.median(planes.image[good]) if bool(good.any()) else xp.float32(0)
-        variance[y, x] = xp.median(planes.variance[good]) if bool(good.any()) else xp.float32(0)
-    return Planes(image=image, variance=variance, mask=mask)
+        planes.image[y, x] = xp.median(planes.image[good]) if bool(good.any()) else xp.float32(0)
+        planes.variance[y, x] = xp.median(planes.variance[good]) if bool(good.any()) else xp.float32(0)
 
 
 def image_saturation(saturation_adu: float, bias: Master, dark: Master, flat: Master, *, scale: float) -> float:
@@ -261,33 +279,46 @@ def count_bits(mask: Array) -> dict[MaskBit, int]:
     return {bit: int(xp.count_nonzero(mask & xp.uint8(bit))) for bit in bits}
 
 
-def _calibrate_rows(raw: Array, shared: Correction, piece: slice, image: Array, variance: Array) -> None:
-    """Write image and variance of some rows into the arrays given, in place to stay in the cache."""
-    xp = array_namespace(raw)
-    xp.subtract(raw, shared.offset[piece], out=image, dtype=xp.float32)
-    xp.multiply(image, shared.inverse[piece], out=image)
-    xp.multiply(raw, shared.photons[piece], out=variance, dtype=xp.float32)
-    xp.add(variance, shared.start[piece], out=variance)
-    xp.maximum(variance, shared.base[piece], out=variance)
+def _blank(shape: tuple[int, int], xp: Any) -> Planes:
+    return Planes(
+        image=xp.empty(shape, xp.float32), variance=xp.empty(shape, xp.float32), mask=xp.empty(shape, xp.uint8)
+    )
+
+
+def _image_rows(raw: Array, shared: Correction, rows: slice, image: Array) -> None:
+    """Write the image of some rows into the array given."""
+    xp = array_namespace(image)
+    xp.subtract(raw[rows], shared.offset[rows], out=image, dtype=xp.float32)
+    xp.multiply(image, shared.inverse[rows], out=image)
+
+
+def _variance_rows(image: Array, shared: Correction, rows: slice, variance: Array) -> None:
+    """Write the variance of some rows into the array given."""
+    xp = array_namespace(image)
+    xp.multiply(image, shared.slope[rows], out=variance)
+    xp.add(variance, shared.start[rows], out=variance)
+    xp.maximum(variance, shared.base[rows], out=variance)
     flat_noise = image * image
-    xp.multiply(flat_noise, shared.relative[piece], out=flat_noise)
+    xp.multiply(flat_noise, shared.relative[rows], out=flat_noise)
     xp.add(variance, flat_noise, out=variance)
 
 
-def _mask_rows(bad: Array, empty: Array, mask: Array) -> None:
-    """Write the bits of bad pixels and of those without a flat into the array given."""
-    xp = array_namespace(bad)
-    xp.multiply(bad != 0, xp.uint8(MaskBit.BAD), out=mask)
-    if bool(empty.any()):
-        xp.bitwise_or(mask, empty.view(xp.uint8) * xp.uint8(MaskBit.NO_DATA), out=mask)
+def _mask_rows(raw: Array, shared: Correction, rows: slice, mask: Array, saturation_adu: float) -> None:
+    """Write the bits of some rows into the array given; saturated pixels spoil those beside them."""
+    mask[...] = shared.mask[rows]
+    first = max(rows.start - 1, 0)
+    near = raw[first : rows.stop + 1]
+    saturated = near >= _own_type(near, saturation_adu)
+    if bool(saturated.any()):
+        grown = grow(saturated)[rows.start - first :][: len(mask)]
+        mask |= grown.view(mask.dtype) * mask.dtype.type(MaskBit.SATURATED)
 
 
-def _shares(shape: tuple[int, int]) -> list[list[slice]]:
-    """Return rows that share a cache, piece by piece, for each thread those of one part of the frame."""
-    step = max(1, CACHE_PIXELS // shape[1])
-    pieces = [slice(start, start + step) for start in range(0, shape[0], step)]
-    length = -(-len(pieces) // THREADS)
-    return [pieces[first : first + length] for first in range(0, len(pieces), length)]
+def _own_type(raw: Array, limit: float) -> Any:
+    """Return a limit in the type of the counts, where it can be: whole numbers are then compared as they are."""
+    if raw.dtype.kind != "u" or limit > np.iinfo(raw.dtype).max:
+        return limit
+    return raw.dtype.type(math.ceil(limit))
 
 
 def _ring_means(planes: Planes, unusable: Array, y: Array, x: Array, radius: int) -> tuple[Array, Array, Array]:

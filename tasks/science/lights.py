@@ -12,6 +12,8 @@ from tasks.science.calibration import Correction, Master, Planes
 
 # the wings of a saturated star look sharp: L.A.Cosmic keeps this far from saturated pixels
 SATURATED_MARGIN_PX = 4
+# counts 2, planes 9; the search for cosmic rays has about as much again as work space
+BYTES_PER_PIXEL = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,6 @@ class Setup:
     """What all lights with the same masters share, on one device; saturation in raw and in image ADU."""
 
     correction: Correction
-    bad: Array
     read_noise_e: float
     gain: float
     raw_saturation_adu: float
@@ -50,8 +51,7 @@ def prepare(
         Raw value from which a pixel is saturated, in ADU.
     """
     return Setup(
-        correction=calibration.correction(bias, dark, flat, scale=scale, gain=gain, read_noise_e=read_noise_e),
-        bad=bad,
+        correction=calibration.correction(bias, dark, flat, bad, scale=scale, gain=gain, read_noise_e=read_noise_e),
         read_noise_e=read_noise_e,
         gain=gain,
         raw_saturation_adu=full,
@@ -60,19 +60,36 @@ def prepare(
 
 
 def process(
-    counts: Array, setup: Setup, *, find_cosmic_rays: bool, limits: cosmic_rays.Limits = cosmic_rays.STANDARD
-) -> Planes:
+    counts: Sequence[Array],
+    setup: Setup,
+    *,
+    find_cosmic_rays: bool,
+    limits: cosmic_rays.Limits = cosmic_rays.STANDARD,
+) -> list[Planes]:
     """Turn raw counts, on the host, into planes on the host; everything between happens where the setup is."""
-    xp = array_namespace(setup.bad)
-    raw = xp.asarray(counts)
-    planes = calibration.calibrate(raw, setup.correction, bad=setup.bad, saturation_adu=setup.raw_saturation_adu)
-    planes = calibration.interpolate(planes, MaskBit.BAD | MaskBit.NO_DATA)
-    if find_cosmic_rays:
-        hits = cosmic_rays.detect(planes.image, planes.variance, ignore=_ignored(planes.mask), limits=limits)
-        mask = planes.mask | hits.astype(xp.uint8) * xp.uint8(MaskBit.COSMIC_RAY)
-        marked = Planes(image=planes.image, variance=planes.variance, mask=mask)
-        planes = calibration.interpolate(marked, MaskBit.COSMIC_RAY)
-    return Planes(image=to_host(planes.image), variance=to_host(planes.variance), mask=to_host(planes.mask))
+    xp = array_namespace(setup.correction.offset)
+    raws = [xp.asarray(each) for each in counts]
+    made = calibration.calibrate(raws, setup.correction, saturation_adu=setup.raw_saturation_adu)
+    for planes in made:
+        calibration.fill(planes, MaskBit.BAD | MaskBit.NO_DATA)
+        if find_cosmic_rays:
+            _mark_cosmic_rays(planes, limits)
+    return [
+        Planes(image=to_host(each.image), variance=to_host(each.variance), mask=to_host(each.mask)) for each in made
+    ]
+
+
+def bytes_needed(shape: tuple[int, int]) -> int:
+    """Return about how much memory each light of a batch takes, in bytes: counts, planes and work space."""
+    return shape[0] * shape[1] * BYTES_PER_PIXEL
+
+
+def _mark_cosmic_rays(planes: Planes, limits: cosmic_rays.Limits) -> None:
+    """Find cosmic rays, set their bit and fill them, in the planes themselves."""
+    hits = cosmic_rays.detect(planes.image, planes.variance, ignore=_ignored(planes.mask), limits=limits)
+    mask = planes.mask
+    mask |= hits.view(mask.dtype) * mask.dtype.type(MaskBit.COSMIC_RAY)
+    calibration.fill(planes, MaskBit.COSMIC_RAY)
 
 
 def _ignored(mask: Array) -> Array:

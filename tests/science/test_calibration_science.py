@@ -36,8 +36,9 @@ def plain(level):
 def test_image_and_variance_are_the_equations(xp, rng, scale):
     bias, dark, flat = masters(xp, rng)
     counts = rng.integers(400, 4000, SHAPE).astype(np.uint16)
-    shared = calibration.correction(bias, dark, flat, scale=scale, gain=GAIN, read_noise_e=READ_E)
-    planes = calibration.calibrate(xp.asarray(counts), shared, bad=xp.zeros(SHAPE, xp.uint8), saturation_adu=60000)
+    bad = xp.zeros(SHAPE, xp.uint8)
+    shared = calibration.correction(bias, dark, flat, bad, scale=scale, gain=GAIN, read_noise_e=READ_E)
+    [planes] = calibration.calibrate([xp.asarray(counts)], shared, saturation_adu=60000)
     B, K, F = (to_host(each.image).astype(np.float64) for each in (bias, dark, flat))
     VB, VK, VF = (to_host(each.variance).astype(np.float64) for each in (bias, dark, flat))
     image = (counts - B - scale * K) / F
@@ -64,8 +65,9 @@ def test_the_variance_is_the_scatter_of_what_is_drawn(rng):
         )
         electrons = rng.poisson(sky_e * transmission + scale * dark_adu * GAIN, shape)
         counts = (512 + (electrons + rng.normal(0, READ_E, shape)) / GAIN).astype(np.float32)
-        shared = calibration.correction(bias, dark, flat, scale=scale, gain=GAIN, read_noise_e=READ_E)
-        planes = calibration.calibrate(counts, shared, bad=np.zeros(shape, np.uint8), saturation_adu=60000)
+        bad = np.zeros(shape, np.uint8)
+        shared = calibration.correction(bias, dark, flat, bad, scale=scale, gain=GAIN, read_noise_e=READ_E)
+        [planes] = calibration.calibrate([counts], shared, saturation_adu=60000)
         images.append((planes.image, planes.variance))
     values = np.stack([image for image, _ in images])
     predicted = np.mean([variance for _, variance in images])
@@ -83,8 +85,8 @@ def test_every_bit_says_what_happened(xp):
     on_device = [
         Master(image=xp.asarray(m.image), variance=xp.asarray(m.variance)) for m in (plain(500), plain(0), flat)
     ]
-    shared = calibration.correction(*on_device, scale=1.0, gain=GAIN, read_noise_e=READ_E)
-    planes = calibration.calibrate(xp.asarray(counts), shared, bad=xp.asarray(bad), saturation_adu=60000)
+    shared = calibration.correction(*on_device, xp.asarray(bad), scale=1.0, gain=GAIN, read_noise_e=READ_E)
+    [planes] = calibration.calibrate([xp.asarray(counts)], shared, saturation_adu=60000)
     mask = to_host(planes.mask)
     assert mask[20, 30] == MaskBit.BAD
     assert mask[0, 0] == mask[5, 5] == MaskBit.NO_DATA
@@ -92,6 +94,33 @@ def test_every_bit_says_what_happened(xp):
     assert (mask != 0).sum() == 1 + 2 + 9
     assert np.isfinite(to_host(planes.image)).all()
     assert np.isfinite(to_host(planes.variance)).all()
+
+
+@pytest.mark.parametrize("pixels", [1, 200, 1 << 20])
+def test_lights_calibrated_together_are_what_each_is_alone(rng, monkeypatch, pixels):
+    bad = (rng.random(SHAPE) > 0.98).astype(np.uint8)
+    shared = calibration.correction(*masters(np, rng), bad, scale=1.0, gain=GAIN, read_noise_e=READ_E)
+    counts = rng.integers(400, 4000, (3, *SHAPE)).astype(np.uint16)
+    counts[:, rng.random(SHAPE) > 0.99] = 65535
+    alone = [calibration.calibrate([each], shared, saturation_adu=60000)[0] for each in counts]
+    monkeypatch.setattr(calibration, "CACHE_PIXELS", pixels)
+    together = calibration.calibrate(list(counts), shared, saturation_adu=60000)
+    for one, other, image in zip(alone, together, calibration.images(list(counts), shared), strict=True):
+        np.testing.assert_array_equal(one.image, image)
+        for plane in ("image", "variance", "mask"):
+            np.testing.assert_array_equal(getattr(one, plane), getattr(other, plane))
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+@pytest.mark.parametrize(("limit", "saturated"), [(59999.5, 1), (60000.0, 1), (60000.5, 0), (70000.0, 0)])
+def test_counts_at_the_limit_are_saturated(rng, kind, limit, saturated):
+    shared = calibration.correction(
+        *masters(np, rng), np.zeros(SHAPE, np.uint8), scale=1.0, gain=GAIN, read_noise_e=READ_E
+    )
+    counts = np.full(SHAPE, 1000, kind)
+    counts[0, 0] = 60000
+    [planes] = calibration.calibrate([counts], shared, saturation_adu=limit)
+    assert (planes.mask == MaskBit.SATURATED).sum() == 4 * saturated
 
 
 def test_growing_is_a_dilation_by_a_square(xp, rng):
@@ -239,13 +268,14 @@ def test_a_light_goes_from_raw_to_planes_with_all_its_bits(xp, rng):
         read_noise_e=READ_E,
         full=60000,
     )
-    planes = lights.process(counts, setup, find_cosmic_rays=True)
+    [planes] = lights.process([counts], setup, find_cosmic_rays=True)
     assert type(planes.image) is np.ndarray
     assert (planes.mask[60, 40:44] == MaskBit.COSMIC_RAY | MaskBit.INTERPOLATED).all()
     assert abs(planes.image[60, 40:44].mean() - 450) < 60
     assert planes.mask[90, 90] == MaskBit.BAD | MaskBit.INTERPOLATED
     assert planes.mask[20, 20] == MaskBit.SATURATED
-    assert not lights.process(counts, setup, find_cosmic_rays=False).mask[60, 41]
+    [unsearched] = lights.process([counts], setup, find_cosmic_rays=False)
+    assert not unsearched.mask[60, 41]
 
 
 def asi(folder, pattern, type_, exposure_s):

@@ -16,7 +16,7 @@ from tasks.errors import UnusableData
 from tasks.io import frames
 from tasks.options import CalibrateOptions
 from tasks.records import CalibratedBatch, FrameType, Inventory, MaskBit, Masters
-from tasks.science import arrays
+from tasks.science import arrays, batching, lights
 
 NIGHT = date(2026, 1, 15)
 OPTIONS = CalibrateOptions()
@@ -204,6 +204,38 @@ def test_a_full_device_ends_on_the_cpu_with_the_same_result(taken, masters, batc
     redone = calibration.calibrate_lights.fn(taken.of(FrameType.LIGHT)[:1], again, NIGHT, tmp_path, OPTIONS)
     assert products.sha256_of(again.bias) == products.sha256_of(masters.bias)
     assert products.sha256_of(redone.calibrated[0].image) == products.sha256_of(batch.calibrated[0].image)
+
+
+@pytest.mark.parametrize(("room", "asked"), [(4, [4, 2]), (2, [4, 2, 2, 2]), (0, [4, 2, 1])])
+def test_a_device_without_room_for_a_batch_gives_the_same_bytes(
+    taken, masters, batch, tmp_path, monkeypatch, room, asked
+):
+    class Device:
+        """NumPy by another name."""
+
+        def __getattr__(self, name):
+            return getattr(np, name)
+
+    device, real, tried = Device(), lights.process, []
+    benches = []
+    monkeypatch.setattr(arrays, "device", lambda: device)
+    monkeypatch.setattr(arrays, "out_of_memory", lambda: MemoryError)
+    begin = batching.Batches.__init__
+    monkeypatch.setattr(batching.Batches, "__init__", lambda self, most: (benches.append(self), begin(self, most))[1])
+
+    def process(counts, setup, **options):
+        if benches[-1].xp is device:
+            tried.append(len(counts))
+            if len(counts) > room:
+                raise MemoryError
+        return real(counts, setup, **options)
+
+    monkeypatch.setattr(lights, "process", process)
+    redone = calibration.calibrate_lights.fn(taken.of(FrameType.LIGHT), masters, NIGHT, tmp_path, OPTIONS)
+    assert tried == asked
+    for one, other in zip(batch.calibrated, redone.calibrated, strict=True):
+        for kind in ("image", "variance", "mask"):
+            assert products.sha256_of(getattr(one, kind)) == products.sha256_of(getattr(other, kind))
 
 
 def test_a_frame_that_breaks_after_the_inventory_is_named_and_the_rest_done(taken, masters, tmp_path):
