@@ -47,10 +47,15 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Times of one contender in s: the first, untimed round, and the others."""
+    """Times of one contender in s: the first, untimed round, and the others.
+
+    ``cpu`` is what all its threads and the programs that it ran took of the cores: it says what work there was where
+    other processes kept the machine busy. Worker processes that live on are not counted.
+    """
 
     first: float
     times: tuple[float, ...]
+    cpu: tuple[float, ...] = ()
 
     @property
     def median(self) -> float:
@@ -107,6 +112,9 @@ class Row:
         ratio = "-" if self.ratio is None else f"**{self.ratio:.2f}x**"
         target = "-" if self.target is None else f"≥ {self.target:g}x"
         met = self.met if self.ratio is None or self.target is None else self.ratio >= self.target
+        if ratio != "-" and self.ours.cpu and self.peer.cpu and min(self.ours.cpu) > 0:
+            work = statistics.median(self.peer.cpu) / statistics.median(self.ours.cpu)
+            ratio += f" ({work:.2f}x in core time)"
         verdict = "-" if met is None else ("met" if met else "missed")
         if any(not gate.holds for gate in self.gates):
             verdict = "gate failed"
@@ -162,14 +170,23 @@ def race(
     contenders: Sequence[Callable[[], Any]], *, repeats: int, before: Callable[[], Any] = lambda: None
 ) -> list[Timing]:
     """Time contenders in ABAB order; ``before`` is called, untimed, before every run."""
-    times: list[list[float]] = [[] for _ in contenders]
+    times: list[list[tuple[float, float]]] = [[] for _ in contenders]
     for _ in range(repeats + 1):
         for run, taken in zip(contenders, times, strict=True):
             before()
-            started = time.perf_counter()
+            started, busy = time.perf_counter(), cpu_seconds()
             run()
-            taken.append(time.perf_counter() - started)
-    return [Timing(first=taken[0], times=tuple(taken[1:])) for taken in times]
+            taken.append((time.perf_counter() - started, cpu_seconds() - busy))
+    return [
+        Timing(first=taken[0][0], times=tuple(wall for wall, _ in taken[1:]), cpu=tuple(core for _, core in taken[1:]))
+        for taken in times
+    ]
+
+
+def cpu_seconds() -> float:
+    """Return what this process and its ended children have taken of the cores."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def versus(

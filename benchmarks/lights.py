@@ -49,7 +49,7 @@ def _in_memory(
     raws: list[np.ndarray], masters: tuple[Master, Master, Master], made: lights.Setup, setting: Setting
 ) -> list[Row]:
     ours, plain = functools.partial(_ours, raws, made), functools.partial(_our_images, raws, made)
-    gates = [_difference(ours()[0].image, raws[0], *masters), _difference(plain()[0], raws[0], *masters)]
+    gates = [_difference(ours()[-1].image, raws[-1], *masters), _difference(plain()[-1], raws[-1], *masters)]
     image, noisy = (
         functools.partial(_theirs, raws, _peers(masters, noise=noise), noise=noise) for noise in (False, True)
     )
@@ -65,7 +65,9 @@ def _files(
     paths: list[Path], raw: np.ndarray, masters: tuple[Master, Master, Master], made: lights.Setup, setting: Setting
 ) -> list[Row]:
     folder = setting.folder
-    ours, plain = (functools.partial(_ours_files, paths, folder, made, planes=planes) for planes in (True, False))
+    complete = functools.partial(lights.process, setup=made, find_cosmic_rays=False)
+    alone = functools.partial(calibration.images, shared=made.correction)
+    ours, plain = (functools.partial(_ours_files, paths, folder, work) for work in (complete, alone))
     image, noisy = (
         functools.partial(_theirs_files, paths, folder, _peers(masters, noise=noise), noise=noise)
         for noise in (False, True)
@@ -102,21 +104,20 @@ def _peers(masters: tuple[Master, Master, Master], *, noise: bool) -> list[CCDDa
 
 
 def _ours(raws: list[np.ndarray], made: lights.Setup) -> list[calibration.Planes]:
-    return [
-        planes
-        for first in range(0, len(raws), TOGETHER)
-        for planes in calibration.calibrate(
-            raws[first : first + TOGETHER], made.correction, saturation_adu=made.raw_saturation_adu
-        )
-    ]
+    """Calibrate all, each batch into the planes of the last but one, as the task does; return the last ones."""
+    work = functools.partial(calibration.calibrate, shared=made.correction, saturation_adu=made.raw_saturation_adu)
+    return _in_batches(work, raws)
 
 
 def _our_images(raws: list[np.ndarray], made: lights.Setup) -> list[np.ndarray]:
-    return [
-        image
-        for first in range(0, len(raws), TOGETHER)
-        for image in calibration.images(raws[first : first + TOGETHER], made.correction)
-    ]
+    return _in_batches(functools.partial(calibration.images, shared=made.correction), raws)
+
+
+def _in_batches(work, raws: list[np.ndarray]) -> list:
+    last, before = [], []
+    for first in range(0, len(raws), TOGETHER):
+        last, before = work(raws[first : first + TOGETHER], into=before), last
+    return last
 
 
 def _theirs(raws: list[np.ndarray], masters: list[CCDData], *, noise: bool) -> list[CCDData]:
@@ -137,19 +138,17 @@ def _calibrated(light: CCDData, masters: list[CCDData], *, noise: bool) -> CCDDa
     return ccdproc.flat_correct(light, flat, norm_value=1.0)
 
 
-def _ours_files(paths: list[Path], folder: Path, made: lights.Setup, *, planes: bool) -> None:
-    """Read some ahead and write some behind, as the task does."""
+def _ours_files(paths: list[Path], folder: Path, work) -> None:
+    """Read one batch ahead and write one behind, as the task does."""
     batches = [paths[first : first + TOGETHER] for first in range(0, len(paths), TOGETHER)]
     with ThreadPoolExecutor(2) as pool:
         coming = [pool.submit(images.read_image, path) for path in batches[0]]
-        writing = []
+        writing, spare = [], []
         for batch, following in zip(batches, [*batches[1:], []], strict=True):
             read = [each.result() for each in coming]
             coming = [pool.submit(images.read_image, path) for path in following]
-            raws = [raw for raw, _ in read]
-            done = lights.process(raws, made, find_cosmic_rays=False) if planes else _our_images(raws, made)
-            for each in writing:
-                each.result()
+            done = work([raw for raw, _ in read], into=spare)
+            spare = [each.result() for each in writing]
             writing = [
                 pool.submit(_write, folder / f"ours-{path.name}", each, header)
                 for path, each, (_, header) in zip(batch, done, read, strict=True)
@@ -158,12 +157,13 @@ def _ours_files(paths: list[Path], folder: Path, made: lights.Setup, *, planes: 
             each.result()
 
 
-def _write(out: Path, made: calibration.Planes | np.ndarray, header: images.Header) -> None:
+def _write(out: Path, made: calibration.Planes | np.ndarray, header: images.Header):
     if isinstance(made, np.ndarray):
         images.write_image(out, made, header)
-        return
+        return made
     for suffix, plane in ((".fits", made.image), (".var.fits", made.variance), (".mask.fits", made.mask)):
         images.write_image(out.with_suffix(suffix), plane, header)
+    return made
 
 
 def _theirs_files(paths: list[Path], folder: Path, masters: list[CCDData], *, noise: bool) -> None:

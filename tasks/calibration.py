@@ -121,6 +121,7 @@ class _Bench:
         together = batching.size(TOGETHER, bytes_each=lights.bytes_needed(self.bias.shape))
         self.batches = batching.Batches(together)
         self.setups: dict[tuple[Any, ...], lights.Setup] = {}
+        self.spare: list[Planes] = []
 
     def calibrate(self, chosen: Iterable[Frame]) -> list[Calibrated | Rejected]:
         """Calibrate lights; those with the same masters follow each other."""
@@ -205,6 +206,7 @@ class _Bench:
         made = lights.process(
             [each.counts for each in read],
             setup,
+            into=[self.spare.pop() for _ in read[: len(self.spare)]],
             find_cosmic_rays=self.options.cosmic_rays and job.frame.exposure_s >= self.options.cosmic_exposure_s,
             limits=self.limits,
         )
@@ -227,7 +229,9 @@ class _Bench:
             cards = provenance.light_cards(job.frame, made.read.header, facts, self._sources(job), table)
         except UnusableData as error:
             return selection.reject(job.frame, str(error))
-        return _write_light(job, made.planes, cards, started - seconds)
+        light = _write_light(job, made.planes, cards, started - seconds)
+        self.spare.append(made.planes)
+        return light
 
     def _setup(self, xp: Any, job: _Job) -> lights.Setup:
         bias, dark, flat = (_read_master(path, xp) for path in (self.masters.bias, job.dark, job.flat))

@@ -183,7 +183,9 @@ def correction(
     )
 
 
-def calibrate(raws: Sequence[Array], shared: Correction, *, saturation_adu: float) -> list[Planes]:
+def calibrate(
+    raws: Sequence[Array], shared: Correction, *, saturation_adu: float, into: Sequence[Planes] = ()
+) -> list[Planes]:
     """Calibrate raw lights; nothing is interpolated yet.
 
     On the CPU all lights are worked on row by row, so that the masters are read from memory once for all of them.
@@ -196,9 +198,11 @@ def calibrate(raws: Sequence[Array], shared: Correction, *, saturation_adu: floa
         From ``correction``, for the filter and exposure time of these lights.
     saturation_adu
         Raw value at and above which a pixel is saturated.
+    into
+        Planes that are no longer needed, to be written over: fresh memory costs as much as the arithmetic.
     """
     xp = array_namespace(shared.offset)
-    made = [_blank(raw.shape, xp) for raw in raws]
+    made = [*into[: len(raws)], *(_blank(raw.shape, xp) for raw in raws[len(into) :])]
 
     def work(rows: slice) -> None:
         for raw, planes in zip(raws, made, strict=True):
@@ -210,10 +214,10 @@ def calibrate(raws: Sequence[Array], shared: Correction, *, saturation_adu: floa
     return made
 
 
-def images(raws: Sequence[Array], shared: Correction) -> list[Array]:
+def images(raws: Sequence[Array], shared: Correction, *, into: Sequence[Array] = ()) -> list[Array]:
     """Return the images alone of raw lights, without noise and mask; see ``calibrate``."""
     xp = array_namespace(shared.offset)
-    made = [xp.empty(raw.shape, xp.float32) for raw in raws]
+    made = [*into[: len(raws)], *(xp.empty(raw.shape, xp.float32) for raw in raws[len(into) :])]
 
     def work(rows: slice) -> None:
         for raw, image in zip(raws, made, strict=True):

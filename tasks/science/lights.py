@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from tasks.records import MaskBit
 from tasks.science import calibration, cosmic_rays
 from tasks.science.arrays import Array, array_namespace, to_host
@@ -65,11 +67,16 @@ def process(
     *,
     find_cosmic_rays: bool,
     limits: cosmic_rays.Limits = cosmic_rays.STANDARD,
+    into: Sequence[Planes] = (),
 ) -> list[Planes]:
-    """Turn raw counts, on the host, into planes on the host; everything between happens where the setup is."""
+    """Turn raw counts, on the host, into planes on the host; everything between happens where the setup is.
+
+    On the CPU planes ``into`` which nobody looks any more are written over.
+    """
     xp = array_namespace(setup.correction.offset)
     raws = [xp.asarray(each) for each in counts]
-    made = calibration.calibrate(raws, setup.correction, saturation_adu=setup.raw_saturation_adu)
+    used = into if xp is np else ()
+    made = calibration.calibrate(raws, setup.correction, saturation_adu=setup.raw_saturation_adu, into=used)
     for planes in made:
         calibration.fill(planes, MaskBit.BAD | MaskBit.NO_DATA)
         if find_cosmic_rays:
