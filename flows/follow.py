@@ -6,7 +6,7 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import observing, publishing, ranking
+from tasks import observations, observing, publishing, ranking
 from tasks.records import Ranking
 
 
@@ -22,6 +22,8 @@ def follow(
 ) -> Ranking:
     """Rank a night's candidates against an event's newest sky map and write the ranking beside the event's page.
 
+    Tiles of the event's plans that the night observed are marked as such: the next plan leaves them out.
+
     Args:
         event_id: Name of the event's folder: ``S250910b``.
         night: Date of the evening.
@@ -33,6 +35,7 @@ def follow(
     places = observing.places(observatory)
     event = publishing.newest(event_id, root=places.alert_root, registry=registry)
 
+    observations.mark_night(event_id, night, places, root=places.alert_root, registry=registry)
     ranked = ranking.rank(event.alert, night, places)
     ranking.write(ranked, event.alert, places.alert_root)
 

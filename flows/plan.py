@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import observing, planning, publishing
+from tasks import observations, observing, planning, publishing
 from tasks.errors import SirenError
 from tasks.options import PlanOptions
 from tasks.records import Plan
@@ -25,6 +25,7 @@ def plan(
     registry: str = "registry",
     slack: str = "slack",
     store: str = "store",
+    treasure_map: str = "treasuremap",
 ) -> tuple[Plan, ...]:
     """Plan telescopes for the newest notice of an event, write the tables and pictures, tell everybody.
 
@@ -40,12 +41,14 @@ def plan(
         registry: Name of the block with the registry's database; empty: a file beside the alerts.
         slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
         store: Name of the block with the product store; empty: a folder beside the alerts.
+        treasure_map: Name of the block with the Treasure Map's token, for plans whose options ask for it.
     """
     root = observing.places(observatory).alert_root
     event = publishing.newest(event_id, root=root, registry=registry)
     chosen = telescopes or event.telescopes
+    done = observations.already(event, options, treasure_map)
     where: dict[str, Any] = {
-        "parameters_sha256": planning.fingerprint(chosen, options),
+        "parameters_sha256": planning.fingerprint(chosen, options, done),
         "root": root,
         "registry": registry,
     }
@@ -54,8 +57,8 @@ def plan(
 
     try:
         source = planning.source_of(event.located, root)
-        made = planning.make_plans(source, chosen, options, event_id, clock)
-        files = planning.write_plans(made, source, planning.folder_of(event.alert, root))
+        made = planning.make_plans(source, chosen, options, event_id, clock, done=done, priority=event.priority)
+        files = planning.write_plans(made, source, planning.folder_of(event.alert, root), done)
     except SirenError as error:
         publishing.announce_failed_plan(
             event.alert, chosen, str(error), event.registered, audience=event.audience, store=store, **where

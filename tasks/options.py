@@ -232,6 +232,12 @@ class PlanOptions:
     region: Annotated[float, Field(gt=0, lt=1)] = 0.99
     """Credible region whose tiles are considered."""
 
+    subtract_observed: bool = True
+    """Leave out tiles that were observed already, and take their probability from the map."""
+
+    treasure_map: bool = False
+    """Take from the map also what other observatories report to the Treasure Map."""
+
     second_look: Annotated[float, Field(ge=0, le=1)] = 0.1
     """What probability is worth to a telescope when another one has covered it already, against 1 when none has."""
 

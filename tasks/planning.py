@@ -23,7 +23,18 @@ from tasks.io import galaxy_tables, notices, plan_tables, skymaps, skyplots
 from tasks.options import PlanOptions
 from tasks.programs import gwemopt
 from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
-from tasks.science import error_circles, footprints, galaxies, healpix, pictures, prospects, scheduling, tiling
+from tasks.records.observed import NOTHING, Already
+from tasks.science import (
+    error_circles,
+    footprints,
+    galaxies,
+    healpix,
+    observed,
+    pictures,
+    prospects,
+    scheduling,
+    tiling,
+)
 
 log = logging.getLogger(__name__)
 
@@ -54,25 +65,40 @@ def make_plans(
     start: datetime | None = None,
     galaxy_file: Path | None = None,
     cancel_folder: Path | None = None,
+    *,
+    done: Already = NOTHING,
+    priority: int = 50,
 ) -> tuple[Plan, ...]:
-    """Plan telescopes for a notice or sky map; one process for all of them. A file ``CANCEL`` in a folder stops it."""
+    """Plan telescopes for a notice or sky map; one process for all of them. A file ``CANCEL`` in a folder stops it.
+
+    What is ``done`` is planned no more. ``priority`` goes into the plans.
+    """
     began = time.monotonic()
     aim = read_aim(source)
     known = tuple(telescopes.load(name) for name in dict.fromkeys(names))
     window = window_from(start or datetime.now(UTC), options)
     made = plan_aim(
-        aim, known, window, options, event_id=event_id, galaxy_file=galaxy_file, cancel_folder=cancel_folder
+        aim,
+        known,
+        window,
+        options,
+        event_id=event_id,
+        galaxy_file=galaxy_file,
+        cancel_folder=cancel_folder,
+        done=_spent(done),
     )
     log.info("%s: planned %s in %.1f s", event_id, _counts(made), time.monotonic() - began)
-    return tuple(replace(plan, seconds=time.monotonic() - began) for plan in made)
+    seconds, said = time.monotonic() - began, _remarks(done, aim)
+    return tuple(replace(plan, seconds=seconds, priority=priority, remarks=(*plan.remarks, *said)) for plan in made)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="write-plans-{folder.name}")
-def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path) -> tuple[Path, ...]:
+def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Already = NOTHING) -> tuple[Path, ...]:
     """Write plan.json, ALL.txt, each telescope's table and CSV, and the pictures; return the files."""
     sky_map = read_aim(source).sky_map
     known = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
-    probability, area = scheduling.joint(plans, known, footprints.curve(sky_map))
+    along = observed.without(footprints.curve(sky_map), _spent(done).spent)
+    probability, area = scheduling.joint(plans, known, along)
     texts = {"plan.json": plan_tables.json_text(plans, probability=probability, area_deg2=area)}
     texts |= {"ALL.txt": plan_tables.all_tables(plans)}
     texts |= {f"tiles_{naming.slug(plan.telescope)}.txt": plan_tables.text_table(plan) for plan in plans}
@@ -115,9 +141,11 @@ def folder_of(alert: Alert, root: Path) -> Path:
     return naming.AlertTree(root=root).plans(alert)
 
 
-def fingerprint(names: tuple[str, ...], options: PlanOptions) -> str:
+def fingerprint(names: tuple[str, ...], options: PlanOptions, done: Already = NOTHING) -> str:
     """Return a hash of all that determines a plan besides its notice and its moment."""
     content = {"telescopes": list(names), "options": to_jsonable_python(options)}
+    if done.observed:
+        content["observed"] = to_jsonable_python(done.observed)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -188,11 +216,12 @@ def plan_aim(
     event_id: str,
     galaxy_file: Path | None = None,
     cancel_folder: Path | None = None,
+    done: observed.Done = observed.NOTHING,
 ) -> tuple[Plan, ...]:
     """Plan one field on a good position, the likely host galaxies where a catalogue is given, else tiles of the map."""
     if aim.centre_deg is not None or galaxy_file is not None:
-        return _plan_fields(aim, known, window, options, event_id=event_id, galaxy_file=galaxy_file)
-    survey = prospects.survey(aim.sky_map, known, window, options)
+        return _plan_fields(aim, known, window, options, event_id=event_id, galaxy_file=galaxy_file, done=done)
+    survey = prospects.survey(aim.sky_map, known, window, options, done)
     wishes: Mapping[str, Sequence[scheduling.Wish]] = {}
     engine: str = options.engine
     remarks: tuple[str, ...] = ()
@@ -215,15 +244,20 @@ def _plan_fields(
     *,
     event_id: str,
     galaxy_file: Path | None,
+    done: observed.Done,
 ) -> tuple[Plan, ...]:
-    """Plan given fields with the native engine: there are few, and no grid to choose from."""
+    """Plan given fields with the native engine: there are few, and no grid to choose from.
+
+    A good position that one telescope has observed is still worth a look by the others; a galaxy is not.
+    """
     if aim.centre_deg is not None:
         (fields, targets), called = error_circles.centred(*aim.centre_deg), "position"
     else:
         catalogue = galaxy_tables.read(galaxy_file or Path())
         fields, targets = galaxies.fields(catalogue, galaxies.weights(catalogue, aim.sky_map))
+        targets = replace(targets, weight=observed.left(targets.points, targets.weight, done))
         called = "likely host galaxies"
-    seen = prospects.around(fields, targets, known, window, called=called)
+    seen = prospects.around(fields, targets, known, window, called=called, done=done)
     slots = scheduling.schedule(seen, targets, options)
     along = footprints.curve(aim.sky_map)
     return scheduling.plans(seen, slots, along, window, event_id=event_id, engine="siren")
@@ -242,7 +276,7 @@ def _ask_gwemopt(
     with tempfile.TemporaryDirectory(prefix="gwemopt-") as scratch:
         chosen = gwemopt.plan(
             jobs,
-            _small_map(survey.cells, min(each.telescope.field_of_view.smaller_deg for each in able)),
+            _small_map(survey, min(each.telescope.field_of_view.smaller_deg for each in able)),
             start=window.start,
             options=options,
             folder=Path(scratch),
@@ -269,9 +303,9 @@ def _job(prospect: prospects.Prospect, rows: list[int]) -> gwemopt.Job:
     return gwemopt.Job(telescope=prospect.telescope, centres_deg=np.stack([tiles.ra_deg, tiles.dec_deg], axis=1))
 
 
-def _small_map(region: tiling.Cells, field_deg: float) -> gwemopt.Map:
+def _small_map(survey: prospects.Survey, field_deg: float) -> gwemopt.Map:
     """Return the region for gwemopt, whose time goes with pixels times tiles: a third of a field where that is few."""
-    cells = tiling.evened(region, field_deg / 3, MOST_PIXELS)
+    cells = observed.revalued(tiling.evened(survey.cells, field_deg / 3, MOST_PIXELS), survey.along)
     ra_deg, dec_deg = cells.centres()
     return gwemopt.Map(
         uniq=cells.pixel + (np.int64(4) << (2 * cells.order)),
@@ -289,6 +323,17 @@ def _picture(
     first = f", first exposure {min(begins):%Y-%m-%d %H:%M} UTC" if begins else ""
     words = f"{100 * probability:.1f} % of the probability in {area:.1f} deg²{first}"
     return pictures.picture(sky_map, title=event, subtitle=words, plans=plans, telescopes=known)
+
+
+def _spent(done: Already) -> observed.Done:
+    named = {one.telescope: telescopes.load(one.telescope) for one in done.observed if one.telescope}
+    return observed.Done(observed=done.observed, spent=observed.ranges(done.observed, named))
+
+
+def _remarks(done: Already, aim: Aim) -> tuple[str, ...]:
+    if not done.observed:
+        return done.remarks
+    return (observed.words(_spent(done), footprints.curve(aim.sky_map)), *done.remarks)
 
 
 def _counts(made: Sequence[Plan]) -> str:

@@ -24,7 +24,7 @@ from tasks.records import Alert, Audience, Decision, EventInHand, Plan
 from tasks.records.effects import ClaimedUpload, Drained, EventHistory, Outgoing, PlanChange, Registered, StoredNotice
 from tasks.registry import Session, delivery, events, history, notices, outbox, plans
 from tasks.registry.store import now
-from tasks.science import plan_changes, positions
+from tasks.science import observed, plan_changes, positions
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,7 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
             registered=kept.record_alert(entry.alert),
             decision=entry.decision,
             located=positions.located(_alerts(known)) or entry.alert,
+            observed=observed.of_history(known),
         )
 
 

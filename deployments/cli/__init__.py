@@ -26,6 +26,7 @@ VERBS = {
     "subtract": "subtract a reference from a science image and detect what is left",
     "replay": "replay stored notices in their order and clock",
     "listen": "run the listener: Kafka to durable notices to flow runs",
+    "observed": "note that tiles of an event's plans were observed",
     "backfill": "store notices that no broker has any more, from GraceDB",
     "bootstrap": "make blocks, pools, automations and deployments; twice makes no more than once",
     "serve": "run everything on one machine, with the Prefect UI",

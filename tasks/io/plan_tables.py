@@ -94,6 +94,7 @@ def _telescope(plan: Plan) -> dict[str, Any]:
         "end": _iso(plan.end),
         "not_taken": dict(plan.not_taken),
         "remarks": list(plan.remarks),
+        "priority": plan.priority,
     }
 
 

@@ -207,6 +207,7 @@ class Plan:
     ``probability`` is the map's probability over the union of the footprints, ``area_deg2`` the union's area,
     ``seconds`` the time spent on planning; ``reason`` says why there are no tiles, or is empty. ``not_taken`` counts
     the tiles that were considered and left out, by reason; ``remarks`` are sentences on how the plan came about.
+    ``priority`` is that of the decision, 0 to 100.
     """
 
     event_id: str
@@ -221,3 +222,4 @@ class Plan:
     end: datetime | None = None
     not_taken: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    priority: int = 50

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from tasks.records.alerts import Alert, Audience, Decision, Plan
 from tasks.records.effects import Drained, Registered
+from tasks.records.observed import Observed
 from tasks.records.reports import NightReport
+
+USUAL_PRIORITY = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +49,18 @@ class EventInHand:
     registered: Registered
     located: Alert
     decision: Decision | None = None
+    observed: tuple[Observed, ...] = ()
+    """What our telescopes observed of it already."""
 
     @property
     def telescopes(self) -> tuple[str, ...]:
         """The telescopes that the decision names."""
         return self.decision.telescopes if self.decision else ()
+
+    @property
+    def priority(self) -> int:
+        """Of its observations, 0 to 100."""
+        return self.decision.priority if self.decision else USUAL_PRIORITY
 
     @property
     def audience(self) -> Audience:

@@ -148,12 +148,31 @@ def cancel(session: Session, event_id: int, *, reason: str) -> int:
     return rows.change(session, plan, *where, state=PlanState.CANCELLED, reason=columns.text(reason))
 
 
+def tiles_of(session: Session, slug: str, telescope: str) -> dict[str, str]:
+    """Return the tiles of one telescope in all plans of an event: the state of each, ``observed`` before any other."""
+    plan, tile = models.Plan, models.Tile
+    query = (
+        sa.select(tile.name, tile.state)
+        .join(plan, plan.id == tile.plan_id)
+        .join(models.Event, models.Event.id == plan.event_id)
+        .where(models.Event.slug == slug, tile.telescope == telescope)
+        .order_by((tile.state == "observed").asc(), tile.id)
+    )
+    return {row.name: row.state for row in session.execute(query)}
+
+
 def mark_observed(session: Session, event_id: int, *, telescope: str, tiles: Sequence[str]) -> int:
     """Note that tiles of an event were observed; return how many rows changed."""
     tile = models.Tile
     of_event = sa.select(models.Plan.id).where(models.Plan.event_id == event_id)
     where = (tile.plan_id.in_(of_event), tile.telescope == telescope, tile.name.in_(tiles))
     return rows.change(session, tile, *where, tile.state != "observed", state="observed")
+
+
+def mark_observed_of(session: Session, slug: str, *, telescope: str, tiles: Sequence[str]) -> int:
+    """Note that tiles of an event, named by its folder, were observed; return how many rows changed."""
+    event_id = session.scalars(sa.select(models.Event.id).filter_by(slug=slug)).one()
+    return mark_observed(session, event_id, telescope=telescope, tiles=tiles)
 
 
 def _insert(

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from tasks.options import PlanOptions
 from tasks.records import FieldOfView, Limits, SkyMap, Telescope
-from tasks.science import footprints, tiling, visibility
+from tasks.science import footprints, observed, tiling, visibility
 
 Floats = npt.NDArray[np.float64]
 
@@ -72,24 +72,48 @@ class Survey:
     along: footprints.Curve
 
 
-def survey(sky_map: SkyMap, telescopes: Sequence[Telescope], window: Window, options: PlanOptions) -> Survey:
-    """Find, for each telescope, the tiles of its grid that meet the region and can be observed in the window."""
-    along = footprints.curve(sky_map)
+def survey(
+    sky_map: SkyMap,
+    telescopes: Sequence[Telescope],
+    window: Window,
+    options: PlanOptions,
+    done: observed.Done = observed.NOTHING,
+) -> Survey:
+    """Find, for each telescope, the tiles of its grid that meet the region and can be observed in the window.
+
+    What is ``done`` has no probability any more, and a telescope's own tiles of it are left out.
+    """
+    along = observed.without(footprints.curve(sky_map), done.spent)
     cells = fine = tiling.region(sky_map, options.region)
-    seen = [_visible(telescope, _meeting(telescope, cells), window) for telescope in telescopes]
+    seen = [_to_do(_visible(telescope, _meeting(telescope, cells), window), done) for telescope in telescopes]
     found = [_strongest(each, along) for each in seen]
     for each in found:
         fine = tiling.fitted(fine, each.tiles, _view(each))
-    targets = Targets(points=fine.points(), weight=fine.probability)
-    shared = tuple(_shared(each, targets, f"{100 * options.region:g} % region") for each in found)
+    left = observed.revalued(fine, along) if len(done.spent) else fine
+    targets = Targets(points=fine.points(), weight=left.probability)
+    called = f"{100 * options.region:g} % region" + (" outside what is observed already" if len(done.spent) else "")
+    shared = tuple(_shared(each, targets, called) for each in found)
     return Survey(prospects=shared, targets=targets, cells=cells, along=along)
 
 
 def around(
-    fields: tiling.Tiles, targets: Targets, telescopes: Sequence[Telescope], window: Window, *, called: str
+    fields: tiling.Tiles,
+    targets: Targets,
+    telescopes: Sequence[Telescope],
+    window: Window,
+    *,
+    called: str,
+    done: observed.Done = observed.NOTHING,
 ) -> tuple[Prospect, ...]:
     """Find, for each telescope, which of given fields it can observe; ``called`` names the targets in reasons."""
-    return tuple(_shared(_visible(telescope, fields, window), targets, called) for telescope in telescopes)
+    seen = [_to_do(_visible(telescope, fields, window), done) for telescope in telescopes]
+    return tuple(_shared(each, targets, called) for each in seen)
+
+
+def _to_do(prospect: Prospect, done: observed.Done) -> Prospect:
+    """Leave out the tiles that the telescope has observed."""
+    rows = ~observed.is_done(prospect.tiles, prospect.telescope, done)
+    return _keep(prospect, rows, "already observed by this telescope")
 
 
 def _view(prospect: Prospect) -> FieldOfView:

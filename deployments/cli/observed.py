@@ -1,0 +1,28 @@
+"""``siren observed``: tiles of an event's plans that were observed, as a telescope reports them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import click
+
+from deployments import house
+from deployments.cli import output
+
+
+@click.command("observed")
+@click.argument("event")
+@click.argument("tiles", nargs=-1, required=True)
+@click.option("--telescope", required=True, help="Name of the telescope.")
+@click.option("--registry", "url", help="URL of the registry.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(event: str, tiles: tuple[str, ...], telescope: str, url: str | None, *, as_json: bool) -> None:
+    """Note that TILES of the plans of EVENT (the name of its folder: S250910b) were observed.
+
+    The next plan of the event leaves them out, and takes their probability from the map.
+    """
+    from tasks import observations, registry  # slow start-up: Prefect
+
+    with closing(registry.open(url or house.registry_url())) as book:
+        news = observations.mark(book, event, telescope, tiles)
+    output.show({"event_id": event, "observed": news}, f"{event}: {len(news)} tiles observed", as_json=as_json)

@@ -1,0 +1,76 @@
+"""What was observed of an event: by our telescopes as nights and people tell, by others as the Treasure Map tells."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks import TreasureMap
+from tasks import connections, naming
+from tasks.errors import SirenError, UnusableData
+from tasks.io import ledgers, treasuremap
+from tasks.options import PlanOptions
+from tasks.records import EventInHand, Kind, Places, Stage
+from tasks.records.observed import Already
+from tasks.registry import Registry, plans
+
+log = logging.getLogger(__name__)
+
+
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="mark-{slug}-{night}")
+def mark_night(slug: str, night: date, places: Places, *, root: Path, registry: str = "") -> tuple[str, ...]:
+    """Note which tiles of an event's plans a night observed: those that name the object of a light after T0."""
+    with connections.registry(registry, root) as book:
+        begin = book.history(slug).time
+        files = sorted(naming.NightTree(root=places.product_root).report(night).glob(f"*/{Stage.CALIBRATE}.json"))
+        lights = [each.frame for file in files for each in ledgers.read_stage(file).calibrated]
+        later = [each for each in lights if each.object and (begin is None or each.date_obs >= begin)]
+        objects = naming.object_slugs(each.object for each in later)
+        with book.read() as session:
+            known = plans.tiles_of(session, slug, places.telescope)
+        seen = tuple(name for name in known if naming.slug(name) in objects)
+        return mark(book, slug, places.telescope, seen)
+
+
+def mark(book: Registry, slug: str, telescope: str, tiles: Sequence[str]) -> tuple[str, ...]:
+    """Note that tiles of an event's plans were observed; return those for which that is news.
+
+    Raises
+    ------
+    UnusableData
+        If no plan of the event has such a tile for the telescope; names those that there are.
+    """
+    book.history(slug)
+    with book.begin() as session:
+        known = plans.tiles_of(session, slug, telescope)
+        if unknown := [name for name in tiles if name not in known]:
+            there = ", ".join(sorted(known)) or "none"
+            raise UnusableData(f"{slug} has no tile {', '.join(unknown)} of {telescope}; there are {there}")
+        news = tuple(name for name in dict.fromkeys(tiles) if known[name] != "observed")
+        plans.mark_observed_of(session, slug, telescope=telescope, tiles=news)
+    log.info("%s: %d tiles of %s observed", slug, len(news), telescope)
+    return news
+
+
+@task(cache_policy=NO_CACHE, task_run_name="already-{event.registered.slug}")
+def already(event: EventInHand, options: PlanOptions, block: str) -> Already:
+    """Return what need not be planned; where the Treasure Map cannot be asked, the plan says so and does not wait."""
+    own = event.observed if options.subtract_observed else ()
+    if not options.treasure_map or event.alert.notice.kind is not Kind.GW:
+        return Already(observed=own)
+    try:
+        place = connections.load(TreasureMap, block)
+        session = place.client()
+        if session is None:
+            return Already(observed=own, remarks=("the Treasure Map was not asked: its block has no token",))
+        with session:
+            others = treasuremap.completed(session, place.url.rstrip("/"), event.alert.notice.event_id)
+    except SirenError as error:
+        log.warning("%s: %s", event.registered.slug, error)
+        return Already(observed=own, remarks=(f"the Treasure Map was not asked: {error}",))
+    return Already(observed=(*own, *others))

@@ -1,0 +1,123 @@
+"""What was observed already, taken out of a sky map: its probability is spent, its tiles need no second visit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.records import Telescope
+from tasks.records.effects import EventHistory
+from tasks.records.observed import Observed
+from tasks.science import coverage, footprints, healpix, tiling
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+SAME_FIELD_DEG = 1 / 60
+"""Tiles of one id whose centres lie further apart are other fields: that of a centred field comes again."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Done:
+    """What was observed already, as pointings and as the union of their footprints: disjoint ranges (n, 2)."""
+
+    observed: tuple[Observed, ...] = ()
+    spent: Integers = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+
+
+NOTHING = Done()
+
+
+def of_history(history: EventHistory) -> tuple[Observed, ...]:
+    """Return the tiles of an event's plans that were observed, for each telescope."""
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for entry in history.plans:
+        for plan in entry.plans:
+            done = frozenset(entry.observed.get(plan.telescope, ()))
+            places = {tile.id: (tile.ra_deg, tile.dec_deg) for tile in plan.tiles if tile.id in done}
+            found.setdefault(plan.telescope, {}).update(places)
+    return tuple(
+        Observed(by=name, telescope=name, tiles=tuple(places), centres_deg=tuple(places.values()))
+        for name, places in found.items()
+        if places
+    )
+
+
+def ranges(observed: Sequence[Observed], telescopes: Mapping[str, Telescope]) -> Integers:
+    """Return the union of all footprints as disjoint pixel ranges (n, 2) at order 29.
+
+    Parameters
+    ----------
+    observed
+        Pointings.
+    telescopes
+        Descriptions by name, of all telescopes that ``observed`` names without a footprint.
+    """
+    each = [_ranges(one, telescopes) for one in observed if one.centres_deg]
+    return healpix.union(np.concatenate([*each, np.empty((0, 2), dtype=np.int64)]))
+
+
+def without(along: footprints.Curve, spent: Integers) -> footprints.Curve:
+    """Return a sky map's cumulative probability with that inside ``spent`` (disjoint ranges) gone."""
+    if len(spent) == 0:
+        return along
+    edges = np.unique(np.concatenate([along.edges, spent.ravel().astype(float)]))
+    inside = np.interp(edges, along.edges, along.cumulative, left=0.0)
+    gains = np.diff(inside)
+    middle = (edges[:-1] + edges[1:]) / 2
+    at = np.searchsorted(spent[:, 0], middle, side="right") - 1
+    gone = (at >= 0) & (middle < spent[np.maximum(at, 0), 1])
+    return footprints.Curve(edges=edges, cumulative=np.concatenate([[0.0], np.cumsum(np.where(gone, 0.0, gains))]))
+
+
+def revalued(cells: tiling.Cells, along: footprints.Curve) -> tiling.Cells:
+    """Return cells with the probability that is left in them."""
+    left = along.probability(healpix.ranges_of(cells.pixel, cells.order))
+    return tiling.Cells(order=cells.order, pixel=cells.pixel, probability=np.maximum(left, 0.0))
+
+
+def left(points: Floats, weight: Floats, done: Done) -> Floats:
+    """Return the weights (n,) of directions (n, 3): none for those that were observed already."""
+    x, y, z = points.T
+    places = healpix.place_of(np.degrees(np.arctan2(y, x)), np.degrees(np.arcsin(np.clip(z, -1, 1))))
+    return np.where(healpix.contains(done.spent, places), 0.0, weight)
+
+
+def is_done(tiles: tiling.Tiles, telescope: Telescope, done: Done) -> npt.NDArray[np.bool_]:
+    """Tell which tiles this telescope has observed: same id, same place."""
+    places = {
+        name: centre
+        for one in done.observed
+        if one.telescope == telescope.name
+        for name, centre in zip(one.tiles, one.centres_deg, strict=True)
+    }
+    result = np.zeros(len(tiles), dtype=bool)
+    if not places:
+        return result
+    centres = np.array(list(places.values()))
+    points = footprints.directions(tiles.ra_deg, tiles.dec_deg)
+    reach = 2 * np.sin(np.radians(SAME_FIELD_DEG) / 2)
+    for name, centre in zip(places, footprints.directions(*centres.T), strict=True):
+        near = np.flatnonzero(np.linalg.norm(points - centre, axis=1) <= reach)
+        result[[row for row in near if tiles.name(int(row), telescope) == name]] = True
+    return result
+
+
+def words(done: Done, along: footprints.Curve) -> str:
+    """Say what was observed already, and what of the map lies there."""
+    counts: dict[str, int] = {}
+    for one in done.observed:
+        counts[one.by] = counts.get(one.by, 0) + len(one.centres_deg)
+    listed = ", ".join(f"{by} {count}" for by, count in counts.items())
+    probability, area = footprints.probability(done.spent, along), healpix.area_deg2(done.spent)
+    return f"already observed: fields of {listed}; {100 * probability:.1f} % of the probability in {area:.1f} deg²"
+
+
+def _ranges(one: Observed, telescopes: Mapping[str, Telescope]) -> Integers:
+    if one.footprint:
+        return coverage.union(np.array(one.centres_deg), tuple(np.array(corners) for corners in one.footprint))
+    view = telescopes[one.telescope].field_of_view
+    return np.concatenate([footprints.field_ranges(ra_deg, dec_deg, view) for ra_deg, dec_deg in one.centres_deg])
