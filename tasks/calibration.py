@@ -32,7 +32,7 @@ from tasks.records import (
     Masters,
     Rejected,
 )
-from tasks.science import batching, calibration, cosmic_rays, lights, provenance, selection
+from tasks.science import artefacts, batching, calibration, cosmic_rays, lights, provenance, selection
 from tasks.science.calibration import Master, Planes
 
 log = logging.getLogger(__name__)
@@ -215,12 +215,18 @@ class _Bench:
     def _finish(self, made: _Made, seconds: float) -> Calibrated | Rejected:
         """Write a light with its header; ``seconds`` is what it took until here."""
         job, started = made.read.job, time.monotonic()
+        planes = artefacts.marked(
+            made.planes,
+            halos=self.options.halos,
+            trail_sigma=self.options.trail_sigma if self.options.trails else None,
+            reflections=self.options.reflections,
+        )
         facts = provenance.Facts(
             gain=made.setup.gain,
             read_noise_e=made.setup.read_noise_e,
             saturation_adu=made.setup.saturation_adu,
             dark_scale=job.scale,
-            bits=calibration.count_bits(made.planes.mask),
+            bits=calibration.count_bits(planes.mask),
             qa=job.qa,
             doubts=job.doubts,
         )
@@ -229,7 +235,7 @@ class _Bench:
             cards = provenance.light_cards(job.frame, made.read.header, facts, self._sources(job), table)
         except UnusableData as error:
             return selection.reject(job.frame, str(error))
-        light = _write_light(job, made.planes, cards, started - seconds)
+        light = _write_light(job, planes, cards, started - seconds)
         self.spare.append(made.planes)
         return light
 

@@ -27,6 +27,26 @@ class HeaderRewrite:
 
 
 @dataclass(config=CONFIG, kw_only=True)
+class Reflection:
+    """Where light of saturated stars turns up again: a ghost by the optics, or crosstalk between amplifiers.
+
+    A star at the place p from the frame's middle is seen again at ``scale`` p + (``dx_px``, ``dy_px``).
+    """
+
+    scale: float = -1.0
+    """Place of the ghost over that of the star, from the middle: -1 is the other side, 1 the same place."""
+
+    dx_px: float = 0.0
+    """Shift to the right, in px."""
+
+    dy_px: float = 0.0
+    """Shift upwards, in px."""
+
+    radius_px: Annotated[float, Field(gt=0)] = 30.0
+    """Radius of what is masked there, in px."""
+
+
+@dataclass(config=CONFIG, kw_only=True)
 class CalibrateOptions:
     """How masters are combined and lights calibrated."""
 
@@ -101,6 +121,18 @@ class CalibrateOptions:
 
     cosmic_exposure_s: Annotated[float, Field(ge=0)] = 0.0
     """Lights of a shorter exposure time are not searched for cosmic rays, in s."""
+
+    halos: bool = True
+    """Mark the surroundings of saturated stars as far as their light stands out (mask bit 64)."""
+
+    trails: bool = True
+    """Find the trails of satellites that cross the frame, and mask them (mask bit 32)."""
+
+    trail_sigma: Annotated[float, Field(ge=4)] = 8.0
+    """Significance from which a line of pixels counts as a trail."""
+
+    reflections: tuple[Reflection, ...] = ()
+    """Where light of saturated stars turns up again (mask bit 128); none are known of the standard telescope."""
 
     saturation_adu: Annotated[float, Field(gt=0)] = 60000.0
     """Raw value at and above which a pixel is saturated, in ADU."""

@@ -1,0 +1,380 @@
+"""What bright things do to a light beyond their own pixels: halos of stars, trails of satellites, reflections.
+
+All is found on a small copy of the image, on the host, so that every device comes to the same mask. The small copy has
+the means of square blocks; its noise is taken for 1 in what follows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from tasks.options import Reflection
+from tasks.records import MaskBit
+from tasks.science import calibration
+from tasks.science.arrays import Array, nmad
+from tasks.science.calibration import Planes
+
+# the small copy has about so many columns, and blocks of at most 8 px
+SMALL_WIDTH, LARGEST_BLOCK_PX = 600, 8
+# wider than most halos, narrower than the sky's gradients
+LEVEL_BOX_PX, LEAST_BOX = 192, 8
+# a halo ends where its median around the star falls below the noise of a single pixel, or here
+LARGEST_HALO_PX, RINGS = 400.0, 14
+# most halos end within so many small pixels of the star's saturated ones
+NEAR = 8.0
+CANDIDATE_SIGMA = 1.5
+# brighter pixels are stars: they count no more than this
+BRIGHTEST_SIGMA = 4.0
+# between two angles the end of a line moves by so many small pixels
+TURN = 3.0
+# width of the strips in which pixels are counted, and of the flanks that a trail is compared with
+STRIP, FLANKS = 4, (5.0, 9.0)
+SEGMENTS = 16
+# a trail shows in so many of the segments of its way across the frame
+FEWEST_SEGMENTS = 11
+SEGMENT_SIGMA = 4.0
+SHIFTS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+# of a median over that of a mean, for many normal values
+MEDIAN_ERROR = 1.2533
+MOST_TRAILS, MOST_TRIES = 5, 6
+# shorter ways across a corner of the frame are left alone, as parts of the shorter side
+SHORTEST_WAY = 0.4
+TRAIL_BIT, HALO_BIT, GHOST_BIT = (np.uint8(bit) for bit in (MaskBit.TRAIL, MaskBit.HALO, MaskBit.GHOST))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Small:
+    """A small copy: excess over the local level in units of its noise, ``block`` px to a pixel, and which are valid.
+
+    ``noise_adu`` is that of one pixel of the large image.
+    """
+
+    excess: Array
+    valid: Array
+    saturated: Array
+    block: int
+    noise_adu: float
+    scale_adu: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Star:
+    """A saturated star and its halo, 0-based pixels of the large image."""
+
+    x: float
+    y: float
+    halo_px: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trail:
+    """A straight band: pixels with ``|x cos(angle) + y sin(angle) - offset| <= half_width``, from one end to the other.
+
+    ``ends`` are positions along it, ``-x sin(angle) + y cos(angle)``. Pixels are those of the large image, 0-based.
+    """
+
+    angle_rad: float
+    offset_px: float
+    half_width_px: float
+    ends_px: tuple[float, float]
+
+
+def marked(planes: Planes, *, halos: bool, trail_sigma: float | None, reflections: Sequence[Reflection] = ()) -> Planes:
+    """Return a light whose mask tells of halos (64), trails (32) and reflections (128); all arrays on the host.
+
+    Parameters
+    ----------
+    planes
+        A calibrated light.
+    halos
+        Whether to mark the surroundings of saturated stars.
+    trail_sigma
+        Significance of a trail; None: none is looked for.
+    reflections
+        Where light of saturated stars turns up again.
+    """
+    if not (halos or reflections or trail_sigma is not None):
+        return planes
+    small = shrink(planes)
+    mask = planes.mask.copy()
+    stars = saturated_stars(small)
+    for star in stars if halos else ():
+        _paint_disc(mask, star.x, star.y, star.halo_px, HALO_BIT)
+    for star in stars:
+        for each in reflections:
+            x, y = reflected(star, each, planes.image.shape)
+            _paint_disc(mask, x, y, each.radius_px, GHOST_BIT)
+    for trail in find_trails(small, stars, sigma=trail_sigma) if trail_sigma is not None else ():
+        _paint_band(mask, trail)
+    return Planes(image=planes.image, variance=planes.variance, mask=mask)
+
+
+def shrink(planes: Planes) -> Small:
+    """Make the small copy of a calibrated light."""
+    ny, nx = planes.image.shape
+    block = min(max(1, nx // SMALL_WIDTH), LARGEST_BLOCK_PX, ny)
+    means = _blocks(planes.image, block) / np.float32(block * block)
+    saturated = _blocks((planes.mask & np.uint8(MaskBit.SATURATED)) != 0, block) > 0
+    holes = _blocks((planes.mask & np.uint8(MaskBit.BAD | MaskBit.NO_DATA)) != 0, block) > block * block / 2
+    deviation = means - calibration.local_level(means, box_px=max(LEAST_BOX, LEVEL_BOX_PX // block))
+    scale = max(float(nmad(deviation)), 1e-6)
+    return Small(
+        excess=deviation / np.float32(scale),
+        valid=~(holes | saturated),
+        saturated=saturated,
+        block=block,
+        noise_adu=math.sqrt(float(np.median(planes.variance[::block, ::block]))),
+        scale_adu=scale,
+    )
+
+
+def saturated_stars(small: Small) -> tuple[Star, ...]:
+    """Find the saturated stars and how far their light stands out; what is sharp (a hot pixel, a ray) has no halo."""
+    labels, number = ndimage.label(small.saturated, np.ones((3, 3)))
+    stars = []
+    for box in ndimage.find_objects(labels, number):
+        y, x = ((part.start + part.stop - 1) / 2 for part in box)
+        inner = max(part.stop - part.start for part in box) / 2
+        reach = _halo(small, y, x, inner)
+        if reach > 0:
+            middle = (small.block - 1) / 2
+            stars.append(Star(x=x * small.block + middle, y=y * small.block + middle, halo_px=reach * small.block))
+    return tuple(stars)
+
+
+def reflected(star: Star, reflection: Reflection, shape: tuple[int, int]) -> tuple[float, float]:
+    """Return where a star's light turns up again: 0-based x, y."""
+    centre = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    x, y = (
+        middle + reflection.scale * (place - middle) for place, middle in zip((star.x, star.y), centre, strict=True)
+    )
+    return x + reflection.dx_px, y + reflection.dy_px
+
+
+def find_trails(small: Small, stars: Sequence[Star] = (), *, sigma: float) -> tuple[Trail, ...]:
+    """Find straight trails that cross the frame.
+
+    Pixels that stand out vote for the lines through them (Hough 1962); of the strips with more votes than stars
+    explain, those are trails whose surplus over their flanks shows all along.
+    """
+    usable = small.valid & ~_inside(small, stars)
+    bright = usable & (small.excess > CANDIDATE_SIGMA)
+    trails: list[Trail] = []
+    area = STRIP * _ways(bright.shape)
+    for _ in range(MOST_TRIES):
+        if len(trails) == MOST_TRAILS or not bright.any():
+            break
+        peak = _peak(_votes(bright), area, bright, usable, sigma)
+        if peak is None:
+            break
+        trail = _followed(small, usable, *peak)
+        if trail is not None:
+            trails.append(trail)
+        bright = bright & ~_strip(small.excess.shape, peak, half_width=STRIP if trail is None else 2 * STRIP)
+    return tuple(trails)
+
+
+def _blocks(image: Array, block: int) -> Array:
+    """Return the sums of square blocks; rows and columns that fill none are left out."""
+    ny, nx = (size // block for size in image.shape)
+    whole = image[: ny * block, : nx * block]
+    rows = whole.reshape(ny, block, nx * block).sum(axis=1, dtype=np.float32)
+    return rows.reshape(ny, nx, block).sum(axis=2)
+
+
+def _halo(small: Small, y: float, x: float, inner: float) -> float:
+    """Return the radius, in small pixels, to which the median around a position stays above one pixel's noise."""
+    edges = inner + 0.5 + np.concatenate([[0.0], np.geomspace(1.0, LARGEST_HALO_PX / small.block, RINGS)])
+    near = edges[edges <= inner + NEAR]
+    reach = _reach_of(small, y, x, near)
+    return reach if reach < near[-1] else _reach_of(small, y, x, edges)
+
+
+def _reach_of(small: Small, y: float, x: float, edges: Array) -> float:
+    """Return the outer edge of the last ring whose median stands out."""
+    limit = small.noise_adu / small.scale_adu
+    top, left = max(0, int(y - edges[-1])), max(0, int(x - edges[-1]))
+    part = (slice(top, int(y + edges[-1]) + 2), slice(left, int(x + edges[-1]) + 2))
+    excess, valid = small.excess[part], ~small.saturated[part]
+    rows, columns = np.ogrid[: excess.shape[0], : excess.shape[1]]
+    distance = np.hypot(rows + top - y, columns + left - x)
+    reach = 0.0
+    for low, high in itertools.pairwise(edges):
+        ring = excess[(distance >= low) & (distance < high) & valid]
+        if ring.size < 4 or float(np.median(ring)) < limit:
+            break
+        reach = float(high)
+    return reach
+
+
+def _inside(small: Small, stars: Sequence[Star]) -> Array:
+    covered = np.zeros(small.excess.shape, np.uint8)
+    for star in stars:
+        _paint_disc(covered, star.x / small.block, star.y / small.block, star.halo_px / small.block + 1, np.uint8(1))
+    return covered.astype(bool)
+
+
+def _angles(shape: tuple[int, int]) -> Array:
+    """Return the angles of the normals of all lines that are tried."""
+    return np.linspace(0, math.pi, math.ceil(math.pi * _reach(shape) / TURN), endpoint=False)
+
+
+def _reach(shape: tuple[int, int]) -> float:
+    """Return the largest distance from the middle."""
+    return math.hypot(*shape) / 2 + 1
+
+
+def _offsets(shape: tuple[int, int]) -> Array:
+    """Return the distances of all strips from the middle; they overlap by half."""
+    number = int(4 * _reach(shape) / STRIP)
+    return (np.arange(number) + 1.5) * (STRIP / 2) - _reach(shape)
+
+
+def _votes(chosen: Array) -> Array:
+    """Count the chosen pixels in each strip ``(angle, offset)``; those near its rim count by half."""
+    y, x = np.nonzero(chosen)
+    y, x = (y - chosen.shape[0] / 2).astype(np.float32), (x - chosen.shape[1] / 2).astype(np.float32)
+    angles, reach = _angles(chosen.shape), np.float32(_reach(chosen.shape))
+    bins = len(_offsets(chosen.shape)) + 2
+    halves = np.empty((len(angles), bins), np.float32)
+    for number, angle in enumerate(angles):
+        offset = np.float32(math.cos(angle)) * x + np.float32(math.sin(angle)) * y + reach
+        halves[number] = np.bincount((offset * np.float32(2 / STRIP)).astype(np.intp), minlength=bins)[:bins]
+    return halves[:, :-2] / 2 + halves[:, 1:-1] + halves[:, 2:] / 2
+
+
+def _ways(shape: tuple[int, int]) -> Array:
+    """Return how far each line ``(angle, offset)`` goes across the frame."""
+    angles, offsets = _angles(shape)[:, None], _offsets(shape)[None, :]
+    cos, sin = np.cos(angles), np.sin(angles)
+    low, high = np.full((len(angles), offsets.size), -np.inf), np.full((len(angles), offsets.size), np.inf)
+    for size, direction, foot in ((shape[1], -sin, cos * offsets), (shape[0], cos, sin * offsets)):
+        steep = np.where(np.abs(direction) < 1e-12, 1e-12, direction)
+        ends = (-size / 2 - foot) / steep, (size / 2 - foot) / steep
+        low, high = np.maximum(low, np.minimum(*ends)), np.minimum(high, np.maximum(*ends))
+    return np.maximum(high - low, 0)
+
+
+def _peak(votes: Array, area: Array, bright: Array, usable: Array, sigma: float) -> tuple[float, float] | None:
+    """Return angle and offset (from the middle) of the strip with the most significant surplus of votes."""
+    expected = area * (bright.sum() / max(1, usable.sum()))
+    clump = bright.sum() / max(1, ndimage.label(bright, np.ones((3, 3)))[1])
+    significance = (votes - expected) / np.sqrt(expected * clump + 1)
+    significance[area < SHORTEST_WAY * STRIP * min(bright.shape)] = 0
+    number, place = np.unravel_index(int(significance.argmax()), significance.shape)
+    if significance[number, place] < sigma:
+        return None
+    return float(_angles(bright.shape)[number]), float(_offsets(bright.shape)[place])
+
+
+def _strip(shape: tuple[int, int], peak: tuple[float, float], *, half_width: float) -> Array:
+    across, _ = _axes(shape, peak[0])
+    near: Array = np.abs(across - peak[1]) <= half_width
+    return near
+
+
+def _axes(shape: tuple[int, int], angle: float) -> tuple[Array, Array]:
+    """Return, for each pixel, the distance across and along a line through the middle."""
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    x, y = x - shape[1] / 2, y - shape[0] / 2
+    return math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x
+
+
+def _followed(small: Small, usable: Array, angle: float, offset: float) -> Trail | None:
+    """Follow a line through its segments; return the trail, or None where it does not show all along."""
+    across, along = _axes(small.excess.shape, angle)
+    near = np.abs(across - offset) <= FLANKS[1]
+    inside = np.abs(across - offset) <= 1
+    if not inside.any():
+        return None
+    first, last = float(along[inside].min()), float(along[inside].max())
+    good = near & usable
+    d, s = (across - offset)[good], along[good]
+    value = np.clip(small.excess[good], -BRIGHTEST_SIGMA, BRIGHTEST_SIGMA)
+    number = np.clip(((s - first) / max(last - first, 1.0) * SEGMENTS).astype(int), 0, SEGMENTS - 1)
+    shown = {each: _segment(d[number == each], value[number == each]) for each in range(SEGMENTS)}
+    shifts = {each: shift for each, shift in shown.items() if shift is not None}
+    if len(shifts) < FEWEST_SEGMENTS:
+        return None
+    places = list(shifts)
+    length = (last - first) / SEGMENTS
+    middles = first + (np.array(places) + 0.5) * length
+    slope, shift = np.polyfit(middles, list(shifts.values()), 1)
+    width = _half_width(d - shift - slope * s, value)
+    ends = (first + (places[0] - 0.5) * length, first + (places[-1] + 1.5) * length)
+    return _enlarged(small, angle - math.atan(slope), offset + shift, width, ends)
+
+
+def _segment(d: Array, value: Array) -> float | None:
+    """Return where in a segment the surplus lies across the line; None where there is none.
+
+    Medians, which stars on the line do not move.
+    """
+    flank = value[np.abs(d) >= FLANKS[0]]
+    best, place = 0.0, None
+    if flank.size < STRIP:
+        return None
+    level, scatter = float(np.median(flank)), max(float(nmad(flank)), 0.5)
+    for shift in SHIFTS:
+        core = value[np.abs(d - shift) <= 1]
+        if core.size < STRIP:
+            continue
+        surplus = (float(np.median(core)) - level) / (MEDIAN_ERROR * scatter / math.sqrt(core.size))
+        if surplus > max(best, SEGMENT_SIGMA):
+            best, place = surplus, shift
+    return place
+
+
+def _half_width(d: Array, value: Array) -> float:
+    """Return how far from its middle a trail shows, in small pixels."""
+    flank = value[np.abs(d) >= FLANKS[0]]
+    level, scatter = float(np.mean(flank)), float(np.std(flank))
+    width = 1.0
+    for low in range(1, int(FLANKS[0])):
+        ring = value[(np.abs(d) >= low) & (np.abs(d) < low + 1)]
+        if ring.size < STRIP or ring.mean() - level < SEGMENT_SIGMA * scatter / math.sqrt(ring.size):
+            break
+        width = low + 1.0
+    return width
+
+
+def _enlarged(small: Small, angle: float, offset: float, width: float, ends: tuple[float, float]) -> Trail:
+    """Return a trail on the large image's pixels: measured there from pixel 0, 0."""
+    middle = [(size / 2 * small.block) - 0.5 + small.block / 2 for size in small.excess.shape]
+    normal = math.cos(angle) * middle[1] + math.sin(angle) * middle[0]
+    tangent = math.cos(angle) * middle[0] - math.sin(angle) * middle[1]
+    return Trail(
+        angle_rad=angle,
+        offset_px=offset * small.block + normal,
+        half_width_px=width * small.block + 1,
+        ends_px=(ends[0] * small.block + tangent, ends[1] * small.block + tangent),
+    )
+
+
+def _paint_disc(mask: Array, x: float, y: float, radius: float, bit: np.uint8) -> None:
+    top, left = max(0, math.ceil(y - radius)), max(0, math.ceil(x - radius))
+    part = mask[top : max(top, int(y + radius) + 1), left : max(left, int(x + radius) + 1)]
+    rows, columns = np.ogrid[: part.shape[0], : part.shape[1]]
+    part[(rows + top - y) ** 2 + (columns + left - x) ** 2 <= radius * radius] |= bit
+
+
+def _paint_band(mask: Array, trail: Trail) -> None:
+    """Mark a trail, a band of rows at a time."""
+    cos, sin = math.cos(trail.angle_rad), math.sin(trail.angle_rad)
+    x = np.arange(mask.shape[1], dtype=np.float32)[None, :]
+    for rows in _row_bands(mask.shape[0]):
+        y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
+        along = np.float32(cos) * y - np.float32(sin) * x
+        near = np.abs(np.float32(cos) * x + np.float32(sin) * y - np.float32(trail.offset_px)) <= trail.half_width_px
+        near &= (along >= trail.ends_px[0]) & (along <= trail.ends_px[1])
+        mask[rows][near] |= TRAIL_BIT
+
+
+def _row_bands(size: int, step: int = 256) -> Iterator[slice]:
+    yield from (slice(start, min(start + step, size)) for start in range(0, size, step))
