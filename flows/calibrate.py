@@ -32,7 +32,10 @@ def calibrate(
     places = observing.places(observatory)
     folders = observing.night_folders(places.raw_root, night, units)
 
-    taken = [inventory.take_inventory.submit(each.folder, each.unit, night, options, objects) for each in folders]
+    taken = [
+        inventory.take_inventory.submit(each.folder, each.unit, night, options, objects, places.telescope)
+        for each in folders
+    ]
     found, no_inventory = runtime.gather(taken, stage=Stage.CALIBRATE)
     inventories = inventory.join(found)
     housekeeping.check_space(inventories, places.product_root)

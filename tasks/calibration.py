@@ -32,7 +32,7 @@ from tasks.records import (
     Masters,
     Rejected,
 )
-from tasks.science import artefacts, batching, calibration, cosmic_rays, lights, provenance, selection
+from tasks.science import artefacts, batching, calibration, cosmic_rays, inspection, lights, provenance, selection
 from tasks.science.calibration import Master, Planes
 
 log = logging.getLogger(__name__)
@@ -153,8 +153,8 @@ class _Bench:
             flat=flat,
             image=self.folder / f"fdz{frame.path.name.removesuffix('.gz')}",
             recipe=recipe,
-            qa=qa,
-            doubts=tuple(doubts),
+            qa=qa | frame.qa,
+            doubts=(*doubts, *frame.doubts),
         )
 
     def _doubts(self, used: Sequence[Path], scale: float) -> tuple[int, list[str]]:
@@ -227,9 +227,11 @@ class _Bench:
             saturation_adu=made.setup.saturation_adu,
             dark_scale=job.scale,
             bits=calibration.count_bits(planes.mask),
+            unevenness=inspection.sky_unevenness(planes.image, planes.variance, planes.mask),
             qa=job.qa,
             doubts=job.doubts,
         )
+        facts = provenance.judged(facts, unevenness=self.options.sky_unevenness)
         table = self.options.header_table
         try:
             cards = provenance.light_cards(job.frame, made.read.header, facts, self._sources(job), table)
@@ -268,7 +270,9 @@ def _write_light(job: _Job, planes: Planes, cards: images.Header, started: float
         with products.staged(place) as temporary:
             images.write_image(temporary, data, cards)
     seconds = round(time.monotonic() - started, 3)
-    light = Calibrated(frame=job.frame, image=places[0], variance=places[1], mask=places[2], seconds=seconds, qa=job.qa)
+    light = Calibrated(
+        frame=job.frame, image=places[0], variance=places[1], mask=places[2], seconds=seconds, qa=int(cards["QAFLAG"])
+    )
     products.remember(job.recipe, places, light)
     return light
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import naming
+from tasks import naming, telescopes
 from tasks.errors import UnusableData
 from tasks.io import sections
 from tasks.options import CalibrateOptions
-from tasks.records import Frame, FrameType, Inventory, Rejected, Stage
+from tasks.records import Frame, FrameType, Inventory, Rejected, Stage, Telescope
 from tasks.science import headers, selection
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ def take_inventory(
     night: date,
     options: CalibrateOptions = STANDARD,
     objects: tuple[str, ...] = (),
+    telescope: str = "7DT",
 ) -> Inventory:
     """Read the headers of a night folder; sort the frames by type and time.
 
@@ -46,6 +47,8 @@ def take_inventory(
         How headers are rewritten and frames trimmed.
     objects
         Objects or tiles whose lights are taken (``T00123`` or 123); none means all.
+    telescope
+        Name of the telescope, whose camera and filters the headers are compared with.
 
     Raises
     ------
@@ -53,9 +56,9 @@ def take_inventory(
         If ``folder`` is not a folder, cannot be read, or holds no file that looks like a FITS image.
     """
     naming.unit(unit)
-    paths = _images(folder)
+    paths, known = _images(folder), telescopes.load(telescope)
     with ThreadPoolExecutor(READERS) as pool:
-        read = list(pool.map(lambda path: _read(path, unit, options), paths))
+        read = list(pool.map(lambda path: _read(path, unit, options, known), paths))
     good = [frame for frame in read if isinstance(frame, Frame) and selection.wanted(frame, objects)]
     good.sort(key=_order)
     rejected = tuple(frame for frame in read if isinstance(frame, Rejected))
@@ -95,18 +98,20 @@ def _images(folder: Path) -> list[Path]:
     return images
 
 
-def _read(path: Path, unit: str, options: CalibrateOptions) -> Frame | Rejected:
+def _read(path: Path, unit: str, options: CalibrateOptions, telescope: Telescope) -> Frame | Rejected:
     try:
-        return _frame(path, unit, options)
+        return _frame(path, unit, options, telescope)
     except UnusableData as error:
         return Rejected(name=path.name, stage=Stage.CALIBRATE.value, reason=str(error), unit=unit)
 
 
-def _frame(path: Path, unit: str, options: CalibrateOptions) -> Frame:
+def _frame(path: Path, unit: str, options: CalibrateOptions, telescope: Telescope) -> Frame:
     if path.name.lower().endswith(PACKED):
         raise UnusableData(f"{path.name} is packed in a way that is not read (allowed: {', '.join(SUFFIXES)})")
     if not path.is_file():
         raise UnusableData(f"{path.name} is not a file")
     stored = sections.open_raw(path, overscan=options.overscan, trim=options.trim)
     header, changes = headers.normalise(stored.header, name=path.name, unit=unit, table=options.header_table)
-    return headers.parse(header, path=path, unit=unit, shape=stored.shape, changes=changes)
+    frame = headers.parse(header, path=path, unit=unit, shape=stored.shape, changes=changes)
+    headers.check_filter(frame, telescope.filter_names)
+    return headers.compared(frame, header, telescope.camera)

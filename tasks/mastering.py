@@ -153,7 +153,9 @@ class _Workshop:
         """Make bias, darks, flats and the map of bad pixels, in this order."""
         self.unit = inventory.unit
         self.gain = selection.gain(inventory.frames)
-        usable = self._keep(selection.comparable(inventory.frames))
+        usable = self._keep(
+            selection.comparable(inventory.frames, temperature_range_c=self.options.temperature_range_c)
+        )
         lights = inventory.of(FrameType.LIGHT)
         bias_path = self._bias([frame for frame in usable if frame.type is FrameType.BIAS])
         bias = _read_master(bias_path)
@@ -161,7 +163,7 @@ class _Workshop:
         flats = self._flats([frame for frame in usable if frame.type is FrameType.FLAT], bias, darks, lights)
         bad = self.folder / BAD_PIXELS_NAME
         longest = _read_master(darks[max(darks)])
-        _write_map(bad, calibration.bad_pixels(bias, longest), unit=inventory.unit)
+        _write_map(bad, calibration.bad_pixels(bias, longest, limit=self.options.bad_sigma), unit=inventory.unit)
         return Masters(
             unit=inventory.unit,
             bias=bias_path,
@@ -236,7 +238,8 @@ class _Workshop:
             opened = self._open(group)
             signals = [level - self.bias_adu for level in opened.levels_adu]
             full = self.options.saturation_adu - self.bias_adu
-            opened = opened.only(self._keep(selection.exposed(opened.frames, signals, saturation_adu=full)))
+            usable = selection.exposed(opened.frames, signals, saturation_adu=full, parts=self.options.flat_signal)
+            opened = opened.only(self._keep(usable))
             opened = self._enough(opened, self.options.minimum_flats, f"{filter_} flat")
             cards = {"BIASNAME": self.quality[0].file.name, "DARKNAME": darks[dark_s].name}
             try:
@@ -365,7 +368,9 @@ class _Workshop:
             with products.staged(place) as temporary:
                 images.write_image(temporary, data, header)
         if made.kind == "flat":
-            _write_map(naming.mask_of(path), calibration.bad_flat(made.master), unit=self.unit)
+            _write_map(
+                naming.mask_of(path), calibration.bad_flat(made.master, limits=self.options.bad_flat), unit=self.unit
+            )
         return path
 
 

@@ -25,6 +25,8 @@ NIGHT_FOLDER = re.compile(r"(\d{4}-\d{2}-\d{2})(_ToO)?_gain(\d+)")
 OBJECT_SLUG_LENGTH = 40
 HASH_LENGTH = 16
 DEFAULT_GAIN_SETTING = 2750
+# time after 0 h UTC at which a new night's label begins: in Chile the night is over and the next day's frames are far
+NIGHT_BEGINS = timedelta(hours=15)
 
 
 def hashed(text: str) -> str:
@@ -84,8 +86,8 @@ def parse_night_folder(name: str) -> tuple[date, bool, int]:
 
 
 def night_of(date_obs: datetime) -> date:
-    """Return the night (date of its evening) that a moment belongs to; nights of the Americas end by noon UTC."""
-    return (date_obs.astimezone(UTC) - timedelta(hours=12)).date()
+    """Return the night (date of its evening) that a moment belongs to: that of UTC - 15 h, as the observers of 7DT do."""
+    return (date_obs.astimezone(UTC) - NIGHT_BEGINS).date()
 
 
 def exposure_text(exposure_s: float) -> str:

@@ -56,7 +56,7 @@ class CalibrateOptions:
     clip_sigma: Annotated[float, Field(gt=1, le=20)] = 5.0
     """Pixels further from the median than this many sigma are left out of a master (mode clipped)."""
 
-    minimum_bias: Annotated[int, Field(ge=1)] = 3
+    minimum_bias: Annotated[int, Field(ge=1)] = 5
     """Fewest bias frames for a master."""
 
     minimum_darks: Annotated[int, Field(ge=1)] = 3
@@ -64,6 +64,18 @@ class CalibrateOptions:
 
     minimum_flats: Annotated[int, Field(ge=1)] = 3
     """Fewest flats of one filter for a master."""
+
+    temperature_range_c: Annotated[float, Field(gt=0)] = 2.0
+    """Calibration frames are taken whose sensor was within so many C of the lights': dark current doubles every 6 C."""
+
+    flat_signal: tuple[float, float] = (0.1, 0.8)
+    """Between these lies the signal of a usable flat, as a part of saturation: below it is noisy, above detectors bend."""
+
+    bad_sigma: Annotated[float, Field(gt=1)] = 5.0
+    """Pixels of a master dark or of the bias' noise that stand out by more than this many nMAD are bad."""
+
+    bad_flat: tuple[float, float] = (0.5, 1.5)
+    """Pixels of a master flat outside these, relative to their surroundings, are bad."""
 
     bias_level_adu: tuple[float, float] = (512.0, 514.0)
     """Level that a good master bias has, in ADU."""
@@ -121,6 +133,9 @@ class CalibrateOptions:
 
     cosmic_exposure_s: Annotated[float, Field(ge=0)] = 0.0
     """Lights of a shorter exposure time are not searched for cosmic rays, in s."""
+
+    sky_unevenness: Annotated[float, Field(gt=0)] = 0.25
+    """A light is flagged where the noise of its sky is off in one part by more than this, as a part of what it should be."""
 
     halos: bool = True
     """Mark the surroundings of saturated stars as far as their light stands out (mask bit 64)."""

@@ -79,6 +79,15 @@ class QaBit(IntFlag):
     DARK_SCALED = 512
     """The master dark has another exposure time and was scaled."""
 
+    GAIN_DISAGREES = 1024
+    """The header's EGAIN is not that of the camera at its gain setting."""
+
+    SCALE_DISAGREES = 2048
+    """The pixel scale by the header's pixel size and focal length is not that of the camera."""
+
+    SKY_UNEVEN = 4096
+    """The noise of the sky differs from one part of the frame to another by more than the sky's light explains."""
+
 
 class Stage(StrEnum):
     """The stages of the night river, in order."""
@@ -113,6 +122,11 @@ class Frame:
     temperature_c: float | None = None
     shape: tuple[int, int] = (0, 0)
     changes: tuple[str, ...] = ()
+    qa: int = 0
+    """Bits of ``QaBit`` for what its header says and cannot be."""
+
+    doubts: tuple[str, ...] = ()
+    """The same in words."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -178,6 +178,12 @@ class Telescope:
     note: str = ""
 
     @property
+    def filter_names(self) -> frozenset[str]:
+        """Return all filters that are known; none where the file lists none."""
+        listed = (name for kind in self.filters.values() for name in kind)
+        return frozenset((*listed, *(name for unit in self.units for name in unit.filters)))
+
+    @property
     def block_s(self) -> float:
         """Return the time from the first shutter opening on a tile to the last closing."""
         return self.exposure.total_s + (self.exposure.count - 1) * self.camera.readout_s

@@ -135,25 +135,25 @@ def local_level(image: Array, *, box_px: int = BOX_PX) -> Array:
     return _weights(xp, ny, by, my) @ mesh @ _weights(xp, nx, bx, mx).T
 
 
-def bad_pixels(bias: Master, dark: Master) -> Array:
+def bad_pixels(bias: Master, dark: Master, *, limit: float = BAD_SIGMA) -> Array:
     """Return a map of bad pixels, uint8: bit 1 where the dark stands out, bit 2 where the bias is noisy."""
     xp = array_namespace(bias.image)
     finite = xp.isfinite(dark.image)
     deviation = dark.image - local_level(xp.where(finite, dark.image, xp.median(dark.image[finite])))
     sigma = max(float(nmad(deviation)), float(xp.sqrt(xp.median(dark.variance))))
     noise = xp.sqrt(bias.variance)
-    noisy = noise - xp.median(noise) > BAD_SIGMA * nmad(noise)
-    stands_out = ~(xp.abs(deviation) <= BAD_SIGMA * sigma)
+    noisy = noise - xp.median(noise) > limit * nmad(noise)
+    stands_out = ~(xp.abs(deviation) <= limit * sigma)
     return stands_out.astype(xp.uint8) * xp.uint8(BAD_DARK) | noisy.astype(xp.uint8) * xp.uint8(BAD_NOISE)
 
 
-def bad_flat(flat: Master) -> Array:
+def bad_flat(flat: Master, *, limits: tuple[float, float] = BAD_FLAT) -> Array:
     """Return a map of bad pixels, uint8: bit 4 where the flat is not finite or far from its surroundings."""
     xp = array_namespace(flat.image)
     finite = xp.isfinite(flat.image)
     image = xp.where(finite, flat.image, xp.float32(1))
     ratio = image / xp.maximum(local_level(image), xp.float32(1e-6))
-    good = finite & (ratio >= BAD_FLAT[0]) & (ratio <= BAD_FLAT[1])
+    good = finite & (ratio >= limits[0]) & (ratio <= limits[1])
     return (~good).astype(xp.uint8) * xp.uint8(BAD_FLAT_BIT)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +17,7 @@ from typing import TypeAlias
 from tasks import naming
 from tasks.errors import UnusableData
 from tasks.options import HeaderRewrite
-from tasks.records import Frame, FrameType
+from tasks.records import Camera, Frame, FrameType, QaBit
 
 Value: TypeAlias = str | int | float | bool
 Header: TypeAlias = dict[str, Value]
@@ -67,6 +68,7 @@ EGAINS = (1e-3, 1e3)
 UNIX_EPOCH_JD = 2440587.5
 MJD_ZERO_JD = 2400000.5
 DAY_S = 86400.0
+ARCSEC_PER_UM_PER_MM = 206.264806
 
 
 def normalise(
@@ -131,6 +133,29 @@ def parse(
         shape=shape,
         changes=changes,
     )
+
+
+def compared(frame: Frame, header: Mapping[str, Value], camera: Camera) -> Frame:
+    """Return a frame with what its header lacks of the camera's figures, and the doubts that a disagreement raises."""
+    known = camera.egain_e_per_adu.get(str(frame.gain_setting if frame.gain_setting is not None else ""))
+    qa, doubts = QaBit(frame.qa), list(frame.doubts)
+    if known and frame.egain and abs(frame.egain / known - 1) > camera.tolerance:
+        qa |= QaBit.GAIN_DISAGREES
+        doubts.append(f"EGAIN {frame.egain:.4g}, the camera has {known:.4g} at {frame.gain_setting}")
+    scale = _scale_arcsec(header)
+    nominal = camera.pixel_scale_arcsec
+    # some software writes the size of a binned pixel, some that of the chip's
+    sizes = {1, frame.binning}
+    if scale and nominal and all(abs(scale / (nominal * size) - 1) > camera.tolerance for size in sizes):
+        qa |= QaBit.SCALE_DISAGREES
+        doubts.append(f'scale {scale:.4g}" by XPIXSZ and FOCALLEN, the camera has {nominal:.4g}"')
+    return replace(frame, egain=frame.egain or known, qa=int(qa), doubts=tuple(doubts))
+
+
+def check_filter(frame: Frame, known: Collection[str]) -> None:
+    """Raise ``UnusableData`` where a light's or flat's filter is none of the telescope's; none known means any."""
+    if frame.filter and known and frame.filter not in known:
+        raise UnusableData(f"FILTER is {frame.filter!r} (allowed: {', '.join(sorted(known))})")
 
 
 def julian_date(moment: datetime) -> float:
@@ -281,6 +306,12 @@ def _first_number(header: Mapping[str, Value], keys: tuple[str, ...]) -> float |
 def _egain(header: Mapping[str, Value]) -> float | None:
     value = number(header.get("EGAIN"))
     return value if value is not None and EGAINS[0] <= value <= EGAINS[1] else None
+
+
+def _scale_arcsec(header: Mapping[str, Value]) -> float | None:
+    """Return the scale in arcsec per pixel by pixel size in um and focal length in mm, where both are told."""
+    pixel, focal = number(header.get("XPIXSZ")), number(header.get("FOCALLEN"))
+    return ARCSEC_PER_UM_PER_MM * pixel / focal if pixel and focal and min(pixel, focal) > 0 else None
 
 
 def _whole(header: Mapping[str, Value], key: str) -> int | None:

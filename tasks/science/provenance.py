@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from tasks.options import HeaderRewrite
@@ -35,6 +35,7 @@ class Facts:
     saturation_adu: float
     dark_scale: float
     bits: Mapping[MaskBit, int]
+    unevenness: float = 0.0
     qa: int = 0
     doubts: tuple[str, ...] = ()
 
@@ -90,11 +91,20 @@ def light_cards(
         "RDNOISE": facts.read_noise_e,
         "SATURATE": facts.saturation_adu,
         "DARKSCAL": facts.dark_scale,
+        "SKYUNEV": round(facts.unevenness, 4),
         **{f"{key}NAME": name for key, (name, _) in masters.items()},
         **ages,
         **{f"NMASK{bit.value}": number for bit, number in facts.bits.items()},
         **qa_cards(facts.qa, facts.doubts),
     }
+
+
+def judged(facts: Facts, *, unevenness: float) -> Facts:
+    """Return a light's facts with the flag that its sky deserves: uneven beyond ``unevenness``."""
+    if facts.unevenness <= unevenness:
+        return facts
+    words = f"sky noise off by {facts.unevenness:.0%} in a part of the frame"
+    return replace(facts, qa=facts.qa | QaBit.SKY_UNEVEN, doubts=(*facts.doubts, words))
 
 
 def qa_cards(bits: int, words: Sequence[str]) -> Header:

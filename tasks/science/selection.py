@@ -56,7 +56,7 @@ def reject(frame: Frame, reason: str) -> Rejected:
     return Rejected(name=frame.path.name, stage=Stage.CALIBRATE.value, reason=reason, unit=frame.unit)
 
 
-def comparable(frames: Sequence[Frame]) -> Selection:
+def comparable(frames: Sequence[Frame], *, temperature_range_c: float = TEMPERATURE_RANGE_C) -> Selection:
     """Keep the calibration frames that were taken as the lights were: gain setting, binning, shape, temperature.
 
     The commonest setting of the lights counts, or of all frames where there are no lights; the temperature is the
@@ -70,7 +70,7 @@ def comparable(frames: Sequence[Frame]) -> Selection:
     same = [frame for frame in lights or calibrations if _setting(frame) == setting]
     temperatures = [frame.temperature_c for frame in same if frame.temperature_c is not None]
     centre = median(temperatures) if temperatures else None
-    reasons = {frame: _difference(frame, setting, centre) for frame in calibrations}
+    reasons = {frame: _difference(frame, setting, centre, temperature_range_c) for frame in calibrations}
     return _split(reasons)
 
 
@@ -86,9 +86,15 @@ def level(frames: Sequence[Frame], levels_adu: Sequence[float], *, kind: str, si
     )
 
 
-def exposed(frames: Sequence[Frame], signals_adu: Sequence[float], *, saturation_adu: float) -> Selection:
-    """Keep the flats with a signal between a tenth and four fifths of saturation, both above bias."""
-    low, high = (part * saturation_adu for part in FLAT_LEVELS)
+def exposed(
+    frames: Sequence[Frame],
+    signals_adu: Sequence[float],
+    *,
+    saturation_adu: float,
+    parts: tuple[float, float] = FLAT_LEVELS,
+) -> Selection:
+    """Keep the flats with a signal between two parts of saturation, both above bias."""
+    low, high = (part * saturation_adu for part in parts)
     return _split(
         {
             frame: "" if low <= adu <= high else f"flat signal {adu:.0f} ADU (allowed: {low:.0f} to {high:.0f})"
@@ -147,16 +153,14 @@ def _setting(frame: Frame) -> tuple[Any, ...]:
     return frame.gain_setting, frame.binning, frame.shape
 
 
-def _difference(frame: Frame, setting: tuple[Any, ...], temperature_c: float | None) -> str:
+def _difference(frame: Frame, setting: tuple[Any, ...], temperature_c: float | None, range_c: float) -> str:
     for word, got, wanted in zip(("gain setting", "binning", "shape"), _setting(frame), setting, strict=True):
         if got != wanted:
             return f"{word} {got} is not that of the night ({wanted})"
     if temperature_c is None or frame.temperature_c is None:
         return ""
-    if abs(frame.temperature_c - temperature_c) > TEMPERATURE_RANGE_C:
-        return (
-            f"sensor at {frame.temperature_c:.1f} C (allowed: within {TEMPERATURE_RANGE_C:g} C of {temperature_c:.1f})"
-        )
+    if abs(frame.temperature_c - temperature_c) > range_c:
+        return f"sensor at {frame.temperature_c:.1f} C (allowed: within {range_c:g} C of {temperature_c:.1f})"
     return ""
 
 

@@ -10,8 +10,9 @@ import pytest
 from astropy.coordinates import Angle
 from astropy.time import Time
 
+from tasks import telescopes
 from tasks.errors import UnusableData
-from tasks.records import FrameType
+from tasks.records import FrameType, QaBit
 from tasks.science import headers
 
 LIGHT = {
@@ -227,3 +228,42 @@ def test_all_production_headers_are_understood(shared_data):
         assert frame.object == row["object"].upper()
         if row["jd"]:
             assert headers.julian_date(frame.date_obs) == pytest.approx(float(row["jd"]), abs=2e-6)
+
+
+CAMERA = telescopes.load("7DT").camera
+OPTICS = {"XPIXSZ": 3.76, "FOCALLEN": 1537.0}
+
+
+@pytest.mark.parametrize(
+    ("cards", "doubts"),
+    [
+        ({}, QaBit(0)),
+        ({"EGAIN": 0.259}, QaBit(0)),
+        ({"EGAIN": 0.78}, QaBit.GAIN_DISAGREES),
+        ({"EGAIN": 0.779809474945068, "GAIN": 0}, QaBit(0)),
+        ({"FOCALLEN": 1450.0}, QaBit.SCALE_DISAGREES),
+        ({"XPIXSZ": 7.52}, QaBit.SCALE_DISAGREES),
+        ({"XPIXSZ": 7.52, "XBINNING": 2}, QaBit(0)),
+        ({"XPIXSZ": 3.76, "XBINNING": 2}, QaBit(0)),
+        ({"FOCALLEN": "long", "EGAIN": "much"}, QaBit(0)),
+    ],
+)
+def test_a_header_that_disagrees_with_the_camera_by_more_than_2_percent_is_doubted(cards, doubts):
+    frame = headers.compared(parsed(**cards), {**OPTICS, **cards}, CAMERA)
+    assert QaBit(frame.qa) == doubts
+    assert len(frame.doubts) == doubts.bit_count()
+
+
+def test_a_gain_that_the_header_lacks_is_the_cameras_at_its_setting():
+    assert headers.compared(parsed(without=("EGAIN",)), {}, CAMERA).egain == pytest.approx(0.25619, abs=1e-5)
+    assert headers.compared(parsed(without=("EGAIN",), GAIN=0), {}, CAMERA).egain == pytest.approx(0.77981, abs=1e-5)
+    assert headers.compared(parsed(without=("EGAIN", "GAIN")), {}, CAMERA).egain is None
+
+
+def test_a_filter_that_the_telescope_does_not_have_is_refused_by_name():
+    known = telescopes.load("7DT").filter_names
+    headers.check_filter(parsed(FILTER="m425w"), known)
+    with pytest.raises(UnusableData, match=r"FILTER is 'm426' \(allowed: g, i, m375w"):
+        headers.check_filter(parsed(FILTER="m426"), known)
+    headers.check_filter(parsed(FILTER="m426"), ())
+    headers.check_filter(parsed(IMAGETYP="BIAS", FILTER="m426"), known)

@@ -32,7 +32,7 @@ OPTIONS = ReduceOptions(program_timeout_s=60)
 @pytest.fixture(scope="module")
 def night(tmp_path_factory):
     return simulated.make_night(
-        tmp_path_factory.mktemp("night"), scale="small", units=1, filters=("r",), lights=4, biases=3, darks=3, flats=3
+        tmp_path_factory.mktemp("night"), scale="small", units=1, filters=("r",), lights=4, biases=5, darks=3, flats=3
     )
 
 
