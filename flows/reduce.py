@@ -6,7 +6,7 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import astrometry, observing, photometry, reporting, runtime
+from tasks import arrivals, astrometry, observing, photometry, reporting, runtime
 from tasks.options import ReduceOptions
 from tasks.records import Stage, StageResult
 
@@ -33,7 +33,7 @@ def reduce(
     calibrated = reporting.read_stage(places.product_root, night, units, Stage.CALIBRATE, objects)
 
     solved, measured = [], []
-    for batch in [batch for unit in calibrated for batch in unit.fields()]:
+    for batch in [batch for unit in calibrated for batch in arrivals.batches(unit, places.product_root)]:
         label = reporting.label(batch[0].frame)
         solution = astrometry.solve.with_options(task_run_name=f"solve-{label}").submit(
             batch, places.astrometric_catalogue, places.product_root, options

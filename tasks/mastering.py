@@ -153,9 +153,8 @@ class _Workshop:
         """Make bias, darks, flats and the map of bad pixels, in this order."""
         self.unit = inventory.unit
         self.gain = selection.gain(inventory.frames)
-        usable = self._keep(
-            selection.comparable(inventory.frames, temperature_range_c=self.options.temperature_range_c)
-        )
+        range_c = self.options.temperature_range_c
+        usable = self._keep(selection.comparable(inventory.frames, temperature_range_c=range_c))
         lights = inventory.of(FrameType.LIGHT)
         bias_path = self._bias([frame for frame in usable if frame.type is FrameType.BIAS])
         bias = _read_master(bias_path)
@@ -346,12 +345,11 @@ class _Workshop:
 
     def _combine_on(self, xp: Any, opened: RawSet, noise: combining.Noise, prepare: combining.Prepare | None) -> Master:
         bands = raw_sets.bands(opened.stored, step=_band_rows(opened.stored, xp))
-        mode, clip_sigma = self.options.combine, self.options.clip_sigma
-        shape = opened.stored[0].shape
-        planes = combining.combine_bands(
-            bands, shape, xp, mode=mode, noise=noise, clip_sigma=clip_sigma, prepare=prepare
+        options, shape = self.options, opened.stored[0].shape
+        image, variance = combining.combine_bands(
+            bands, shape, xp, mode=options.combine, noise=noise, clip_sigma=options.clip_sigma, prepare=prepare
         )
-        return Master(image=planes[0], variance=planes[1])
+        return Master(image=image, variance=variance)
 
     def _write(self, made: _Made, quality: Quality) -> Path:
         path = self.folder / made.name
@@ -394,8 +392,7 @@ def _files(masters: Masters, folder: Path) -> list[Path]:
 
 def _write_map(path: Path, bits: Any, *, unit: str) -> None:
     with products.staged(path) as temporary:
-        cards = {"OBS": unit, "NHOTPIX": int((bits != 0).sum())}
-        images.write_image(temporary, arrays.to_host(bits), cards)
+        images.write_image(temporary, arrays.to_host(bits), {"OBS": unit, "NHOTPIX": int((bits != 0).sum())})
 
 
 def _read_master(path: Path) -> Master:

@@ -252,6 +252,10 @@ class NightTree:
         """Return the ledger of one stage of one unit's night."""
         return self.root / "nights" / night.isoformat() / unit(unit_name) / f"{slug(stage)}.json"
 
+    def batches(self, unit_name: str, night: date) -> Path:
+        """Return the note of the batches in which a unit's lights arrived."""
+        return self.root / "nights" / night.isoformat() / unit(unit_name) / "batches.json"
+
     def notes(self, unit_name: str, night: date, stage: str) -> list[Path]:
         """Return the sidecars of what a stage keeps in working folders: masters, and frames before photometry."""
         folders = {"calibrate": self.masters(unit_name, night), "reduce": self.solved(unit_name, night)}

@@ -216,6 +216,8 @@ def forget(
             for note in notes:
                 note.unlink(missing_ok=True)
             forgotten += len(notes)
+            if stage is Stage.REDUCE and not objects:
+                tree.batches(unit, night).unlink(missing_ok=True)
     return forgotten
 
 

@@ -77,13 +77,6 @@ class StageResult:
     rejected: tuple[Rejected, ...] = ()
     masters: tuple[MasterQuality, ...] = ()
 
-    def fields(self) -> tuple[tuple[Calibrated, ...], ...]:
-        """Return the calibrated lights in batches of one object and filter, which share an astrometric solution."""
-        groups: dict[tuple[str, str], list[Calibrated]] = {}
-        for each in self.calibrated:
-            groups.setdefault((each.frame.object, each.frame.filter), []).append(each)
-        return tuple(tuple(group) for _, group in sorted(groups.items()))
-
     @property
     def done(self) -> int:
         """Count what the stage made."""

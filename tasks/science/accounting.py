@@ -55,6 +55,21 @@ def unaccounted(
     )
 
 
+def batches(lights: Sequence[Calibrated], known: Iterable[Sequence[str]]) -> tuple[tuple[Calibrated, ...], ...]:
+    """Return lights in batches of one object and filter: those that are known, and new ones for all that is not.
+
+    ``known`` are the raw frames' names of each earlier batch; what is gone from one, or is of another object or filter
+    now, leaves it.
+    """
+    by_name = {light.frame.path.name: light for light in lights}
+    groups: dict[tuple[int, str, str], list[Calibrated]] = {}
+    for number, names in enumerate([*known, list(by_name)]):
+        for light in (by_name.pop(name) for name in names if name in by_name):
+            groups.setdefault((number, light.frame.object, light.frame.filter), []).append(light)
+    made = sorted(groups.items(), key=lambda item: (*item[0][1:], item[0][0]))
+    return tuple(tuple(group) for _, group in made)
+
+
 def only(result: StageResult, objects: Sequence[str]) -> StageResult:
     """Return what a stage made of some objects or tiles; none means all."""
     return _divided(result, objects)[0] if objects else result

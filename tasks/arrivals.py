@@ -1,0 +1,43 @@
+"""Lights in the batches in which they arrived: what came late is solved by itself, and what was there stays as it is."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import naming, products
+from tasks.records import Calibrated, StageResult
+from tasks.science import accounting
+
+log = logging.getLogger(__name__)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="batches-{calibrated.unit}-{calibrated.night}")
+def batches(calibrated: StageResult, root: Path) -> tuple[tuple[Calibrated, ...], ...]:
+    """Return a unit's calibrated lights in batches of one object and filter, which share an astrometric solution.
+
+    Batches are noted before they are worked on: another run of the night has the same ones, and further ones for what
+    came since.
+    """
+    place = naming.NightTree(root=root).batches(calibrated.unit, calibrated.night)
+    known = _read(place)
+    made = accounting.batches(calibrated.calibrated, known)
+    names = [[light.frame.path.name for light in batch] for batch in made]
+    others = [batch for batch in known if not set(batch) & {name for batch in names for name in batch}]
+    if (noted := [*others, *names]) != known:
+        products.write_text(place, json.dumps(noted, indent=1) + "\n")
+    log.info("%s %s: %d batches of lights", calibrated.unit, calibrated.night, len(made))
+    return made
+
+
+def _read(place: Path) -> Sequence[list[str]]:
+    try:
+        known = json.loads(place.read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [[str(name) for name in batch] for batch in known if isinstance(batch, list)]
