@@ -113,7 +113,8 @@ class Table:
 def values(raw: npt.NDArray[np.uint8], column: Column) -> npt.NDArray[np.generic]:
     """Return a column of ``raw`` rows in native byte order, one value after another."""
     width = column.dtype.itemsize * column.repeat
-    cells = np.ascontiguousarray(raw[:, column.offset : column.offset + width]).view(column.dtype).reshape(-1)
+    # a view of the rows: the change of byte order is then the only copy
+    cells = raw[:, column.offset : column.offset + width].view(column.dtype).reshape(-1)
     native = cells.astype(column.dtype.newbyteorder("="), copy=False)
     if column.zero == UNSIGNED_ZERO:
         # unsigned integers are stored with the top bit flipped; a valid UNIQ then fits in signed ones

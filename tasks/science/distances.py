@@ -120,10 +120,9 @@ def _solve(mu: Floats, sigma: Floats, weight: Floats, *, guess: Floats, highest:
     target = (1 - np.array(QUANTILES)) * weight.sum()
     low, high = np.zeros(len(guess)), np.full(len(guess), highest)
     r: Floats = np.minimum(guess, high)
-    x = mu / sigma
-    norm = weight / _survival_at_zero(x)
+    tail = _Tail.of(mu, sigma, weight)
     for _ in range(STEPS_LIMIT):
-        survival, density = _survival(r, mu=mu, sigma=sigma, x=x, norm=norm)
+        survival, density = tail.beyond(r)
         low, high = np.where(survival > target, r, low), np.where(survival > target, high, r)
         newton = r + (survival - target) / np.maximum(density, np.finfo(float).tiny)
         # some room, since a quantile that is found already is a bound of its own bracket
@@ -136,16 +135,31 @@ def _solve(mu: Floats, sigma: Floats, weight: Floats, *, guess: Floats, highest:
     return r
 
 
-def _survival_at_zero(x: Floats) -> Floats:
-    """Return I_2 for sigma = 1."""
-    return np.asarray((x**2 + 1) * special.ndtr(x) + x * np.exp(-0.5 * x**2) / ROOT_TWO_PI)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Tail:
+    """What P(distance > r) takes from the pixels whatever r is: each array of shape (n,), x being mu/sigma."""
 
+    x: Floats
+    inverse_sigma: Floats
+    norm: Floats
+    second: Floats
+    """(x² + 1) · norm."""
 
-def _survival(r: Floats, *, mu: Floats, sigma: Floats, x: Floats, norm: Floats) -> tuple[Floats, Floats]:
-    """Return P(distance > r) over the sky, and its density, at each of a few r."""
-    t = (r[:, None] - mu) / sigma
-    phi = np.exp(-0.5 * t**2) / ROOT_TWO_PI
-    # sums rather than matrix products: on so few numbers BLAS only waits for its threads
-    survival = ((x**2 + 1) * special.ndtr(-t) + (2 * x + t) * phi) * norm
-    density = phi / sigma**3 * norm
-    return np.asarray(survival.sum(axis=1)), np.asarray(density.sum(axis=1) * r**2)
+    @classmethod
+    def of(cls, mu: Floats, sigma: Floats, weight: Floats) -> _Tail:
+        inverse_sigma = 1 / sigma
+        x = mu * inverse_sigma
+        square = x * x + 1
+        at_zero = square * special.ndtr(x) + x * np.exp(-0.5 * x * x) / ROOT_TWO_PI
+        norm = weight / at_zero
+        return cls(x=x, inverse_sigma=inverse_sigma, norm=norm, second=square * norm)
+
+    def beyond(self, r: Floats) -> tuple[Floats, Floats]:
+        """Return P(distance > r) over the sky, and its density, at each of a few r."""
+        u = r[:, None] * self.inverse_sigma
+        t = u - self.x
+        phi = np.exp(-0.5 * t * t) * (self.norm / ROOT_TWO_PI)
+        # sums rather than matrix products: on so few numbers BLAS only waits for its threads
+        survival = (self.second * special.ndtr(-t) + (u + self.x) * phi).sum(axis=1)
+        density = (u * u * self.inverse_sigma * phi).sum(axis=1)
+        return np.asarray(survival), np.asarray(density)
