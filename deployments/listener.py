@@ -1,8 +1,9 @@
-"""The listener: a message from the broker becomes a file and a row, and only then is its offset committed.
+"""The listener: messages from the broker become files and rows, and only then are their offsets committed.
 
-The poll loop does no more than that, so nothing slow can cost it its place in the group. Runs are made from the rows by
-``dispatch``. A crash between two steps repeats steps that change nothing the second time: the file's name is the hash of
-its bytes, the row's key is that hash.
+The poll loop does no more than that, so nothing slow can cost it its place in the group. It takes what the broker has
+brought at once: all files are synced together, all rows are one transaction, one commit of offsets ends it. Runs are made
+from the rows by ``dispatch``. A crash between two steps repeats steps that change nothing the second time: a file's name
+is the hash of its bytes, a row's key is that hash.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, M
 
 from tasks import naming, products
 from tasks.errors import Unavailable
+from tasks.records.effects import StoredNotice
 from tasks.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,9 @@ HEARTBEAT_TOPIC = "gcn.heartbeat"
 
 POLL_S = 0.5
 RETRY_S = 1.0
+BATCH = 500
+"""Most messages that are made durable together; the client library holds 64 MiB of them at most."""
+
 # messages on GCN reach 4 MiB; librdkafka asks for 1 MiB at a time unless told otherwise
 CONSUMER = {
     "enable.auto.commit": False,
@@ -91,17 +96,25 @@ class Archive:
         self.tree = naming.AlertTree(root=root)
         self.registry = registry
 
-    def keep(self, message: Message) -> bool:
-        """Make a message durable; return whether its bytes are new."""
-        payload = message.value() or b""
+    def keep(self, *messages: Message) -> int:
+        """Make messages durable, all of them; return how many have bytes that are new."""
+        contents: dict[Path, bytes] = {}
+        stored = []
+        for message in messages:
+            payload = message.value() or b""
+            notice = self._notice(message, payload)
+            if not notice.path.exists() or notice.path.stat().st_size != len(payload):
+                contents[notice.path] = payload
+            stored.append(notice)
+        products.write_all(contents)
+        return len(self.registry.record_notices(stored))
+
+    def _notice(self, message: Message, payload: bytes) -> StoredNotice:
         sha256 = hashlib.sha256(payload).hexdigest()
         received = _received(message)
-        path = self.tree.notice(sha256, received.date())
-        if not path.exists() or path.stat().st_size != len(payload):
-            products.write_bytes(path, payload)
-        return self.registry.record_notice(
+        return StoredNotice(
             sha256=sha256,
-            path=path,
+            path=self.tree.notice(sha256, received.date()),
             received=received,
             topic=message.topic(),
             partition=message.partition(),
@@ -119,7 +132,7 @@ class Listener:
     archive
         Where notices become durable.
     arrived
-        Set after each notice that is new: wakes the dispatcher.
+        Set once notices are durable: wakes the dispatcher.
     alarm
         Called with a sentence when the connection has fallen silent.
     """
@@ -150,60 +163,122 @@ class Listener:
 
     def _poll(self, consumer: Consumer, stop: threading.Event) -> None:
         while not stop.is_set():
-            message = consumer.poll(POLL_S)
-            if message is not None and not self._take(consumer, message, stop):
+            if not self._take(consumer, _what_came(consumer), stop):
                 return
             if HEARTBEAT_TOPIC in self.options.topics and self.watchdog.barks():
                 self.alarm(f"nothing heard for {self.options.silence_s:g} s: opening the connection anew")
                 return
 
-    def _take(self, consumer: Consumer, message: Message, stop: threading.Event) -> bool:
-        """Make one message durable; return whether this connection can go on."""
-        if (error := message.error()) is not None:
-            # the broker's words about itself come in the place of a message: they are no notice
-            log.warning("broker: %s", error.str())
-            if error.fatal():
-                raise Unavailable(f"the Kafka client gave up: {error.str()}")
-            return True
-        self.watchdog.heard()
-        if message.topic() == HEARTBEAT_TOPIC:
+    def _take(self, consumer: Consumer, came: Sequence[Message], stop: threading.Event) -> bool:
+        """Make what came durable; return whether this connection can go on."""
+        messages = [message for message in came if not _is_complaint(message)]
+        if messages:
+            self.watchdog.heard()
+        notices = [message for message in messages if message.topic() != HEARTBEAT_TOPIC]
+        if not notices:
             return True
         try:
-            new = self.archive.keep(message)
-        except (OSError, Unavailable) as trouble:
-            stop.wait(RETRY_S)
-            return self._again(consumer, message, trouble)
-        _commit(consumer, message)
-        log.info("%s[%s] offset %s: %s", *_place(message), "new" if new else "known")
+            new = self.archive.keep(*notices)
+        except Unavailable as trouble:
+            return self._again(consumer, notices, trouble, stop)
+        except OSError as trouble:
+            return (
+                self._one_by_one(consumer, notices, stop)
+                if len(notices) > 1
+                else self._again(consumer, notices, trouble, stop)
+            )
+        _commit(consumer, notices)
+        log.info("%s: %d new", _places(notices), new)
         self.arrived.set()
         return True
 
-    def _again(self, consumer: Consumer, message: Message, trouble: Exception) -> bool:
-        """Go back to a message that could not be made durable: its offset is not committed.
+    def _one_by_one(self, consumer: Consumer, notices: Sequence[Message], stop: threading.Event) -> bool:
+        """Make durable what can be, one file of several being in trouble; return whether this connection can go on.
 
-        False where that cannot be done, as after a rebalance: a later message's commit would cover this one, so that
-        the connection must begin anew at what was committed.
+        The rest of its partition waits behind it: an offset that is committed covers all before it.
         """
-        log.error("%s[%s] offset %s is not durable yet: %s", *_place(message), trouble)
-        topic, partition, offset = _place(message)
+        waiting: set[tuple[str, int]] = set()
+        for message in notices:
+            if (place := _partition(message)) in waiting:
+                continue
+            try:
+                self.archive.keep(message)
+            except (OSError, Unavailable) as trouble:
+                waiting.add(place)
+                if not self._again(consumer, [message], trouble, stop):
+                    return False
+            else:
+                _commit(consumer, [message])
+                self.arrived.set()
+        return True
+
+    def _again(self, consumer: Consumer, notices: Sequence[Message], trouble: Exception, stop: threading.Event) -> bool:
+        """Go back, a while later, to messages that could not be made durable: their offsets are not committed.
+
+        False where that cannot be done, as after a rebalance: a later message's commit would cover these, so that the
+        connection must begin anew at what was committed.
+        """
+        log.error("%s: not durable yet: %s", _places(notices), trouble)
+        stop.wait(RETRY_S)
         try:
-            consumer.seek(TopicPartition(topic, partition, offset))
+            for (topic, partition), offset in _offsets(notices, min).items():
+                consumer.seek(TopicPartition(topic, partition, offset))
         except KafkaException as error:
-            log.warning("cannot go back to it, opening the connection anew: %s", error)
+            log.warning("cannot go back to them, opening the connection anew: %s", error)
             return False
         return True
 
 
-def _commit(consumer: Consumer, message: Message) -> None:
-    """Commit the offset; a commit that fails only means that the message comes again."""
+def _what_came(consumer: Consumer) -> list[Message]:
+    """Wait for a message; return it with all that came with it."""
+    first = consumer.poll(POLL_S)
+    return [] if first is None else [first, *consumer.consume(BATCH - 1, 0)]
+
+
+def _is_complaint(message: Message) -> bool:
+    """Tell whether these are the broker's words about itself, which come in the place of a message.
+
+    Raises
+    ------
+    Unavailable
+        Where the client library calls the error fatal.
+    """
+    if (error := message.error()) is None:
+        return False
+    log.warning("broker: %s", error.str())
+    if error.fatal():
+        raise Unavailable(f"the Kafka client gave up: {error.str()}")
+    return True
+
+
+def _commit(consumer: Consumer, messages: Sequence[Message]) -> None:
+    """Commit the offsets behind messages; a commit that fails only means that they come again."""
+    places = [
+        TopicPartition(topic, partition, offset + 1) for (topic, partition), offset in _offsets(messages, max).items()
+    ]
     try:
-        consumer.commit(message=message, asynchronous=False)
+        consumer.commit(offsets=places, asynchronous=False)
     except KafkaException as error:
-        log.warning("offset not committed, the message will come again: %s", error)
+        log.warning("offsets not committed, the messages will come again: %s", error)
 
 
-def _place(message: Message) -> tuple[str, int, int]:
-    return str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
+def _offsets(messages: Sequence[Message], which: Callable[[int, int], int]) -> dict[tuple[str, int], int]:
+    """Return the least or the greatest offset of messages in each partition."""
+    found: dict[tuple[str, int], int] = {}
+    for message in messages:
+        place, offset = _partition(message), int(message.offset() or 0)
+        found[place] = which(found.get(place, offset), offset)
+    return found
+
+
+def _places(messages: Sequence[Message]) -> str:
+    """Write where messages are, for the log."""
+    first, last = _offsets(messages, min), _offsets(messages, max)
+    return ", ".join(f"{topic}[{part}] offsets {first[topic, part]} to {last[topic, part]}" for topic, part in first)
+
+
+def _partition(message: Message) -> tuple[str, int]:
+    return str(message.topic()), int(message.partition() or 0)
 
 
 def _received(message: Message) -> datetime:

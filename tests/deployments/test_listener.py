@@ -96,12 +96,12 @@ def test_an_offset_is_not_committed_while_its_notice_is_not_durable(
     archive = listener.Archive(root=tmp_path, registry=book)
     tried = 0
 
-    def locked(**_: object) -> bool:
+    def locked(*_: object) -> bool:
         nonlocal tried
         tried += 1
         raise Unavailable("the database is locked")
 
-    monkeypatch.setattr(book, "record_notice", locked)
+    monkeypatch.setattr(book, "record_notices", locked)
     topic = broker.topic("locked")
     broker.send(topic, b"precious")
     with Running(broker, topic, archive):

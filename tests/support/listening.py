@@ -52,8 +52,8 @@ def main(address: str, topic: str, folder: str, point: str = "0") -> None:
         return path.name
 
     number = int(point)
-    products.write_bytes = deadly(products.write_bytes, number)
-    book.record_notice = deadly(book.record_notice, number)  # type: ignore[method-assign]
+    products.write_all = deadly(products.write_all, number)
+    book.record_notices = deadly(book.record_notices, number)  # type: ignore[method-assign]
     listener._commit = deadly(listener._commit, number)
     book.mark_dispatched = deadly(book.mark_dispatched, number)  # type: ignore[method-assign]
 
