@@ -11,19 +11,20 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+OURS = ("tasks", "deployments")
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 
 
 def send_logs_to_stderr(level: int = logging.INFO) -> None:
     """Send our own log lines to stderr, once."""
-    log = logging.getLogger("tasks")
-    if not log.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
-        log.addHandler(handler)
-        log.setLevel(level)
-        # Prefect's own console would say it a second time
-        log.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    for log in map(logging.getLogger, OURS):
+        if not log.handlers:
+            log.addHandler(handler)
+            log.setLevel(level)
+            # Prefect's own console would say it a second time
+            log.propagate = False
 
 
 def show(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
