@@ -1,4 +1,7 @@
-"""The listener's process: the poll loop, the dispatcher and the heartbeat, each in a thread; when one ends, all do."""
+"""The listener's process: poll loop, dispatcher, heartbeat and keeper of the warm process, each in a thread.
+
+When one of them ends, all do.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from pathlib import Path
 
 from prefect.events import emit_event
 
-from deployments.dispatch import Dispatcher, beat
+from deployments.dispatch import Dispatcher, beat, submit_run
 from deployments.listener import Archive, Listener, ListenOptions
+from deployments.warm import Warm
 from tasks.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -19,7 +23,7 @@ log = logging.getLogger(__name__)
 STALLED = "siren.listener.stalled"
 
 
-def listen(options: ListenOptions, *, root: Path, registry: Registry, stop: threading.Event) -> None:
+def listen(options: ListenOptions, *, root: Path, registry: Registry, stop: threading.Event, warm: bool = True) -> None:
     """Listen and dispatch until ``stop`` is set, or one of the parts fails: then its error is raised.
 
     Parameters
@@ -32,6 +36,8 @@ def listen(options: ListenOptions, *, root: Path, registry: Registry, stop: thre
         Our record of notices.
     stop
         Set it to end.
+    warm
+        Keep a process warm that begins a notice's run at once; else the workers of the pool do all runs.
     """
     name = str(options.configuration.get("group.id", "siren"))
     arrived = threading.Event()
@@ -41,8 +47,15 @@ def listen(options: ListenOptions, *, root: Path, registry: Registry, stop: thre
         arrived=arrived,
         alarm=lambda words: alarm(name, words),
     )
-    dispatcher = Dispatcher(root=root, registry=registry)
-    run_together(lambda: listener.run(stop), lambda: dispatcher.run(stop, arrived), lambda: beat(name, stop), stop=stop)
+    keeper = Warm(folder=root / "logs")
+    dispatcher = Dispatcher(root=root, registry=registry, submit=keeper.submit if warm else submit_run)
+    run_together(
+        lambda: listener.run(stop),
+        lambda: dispatcher.run(stop, arrived),
+        lambda: beat(name, stop),
+        *((lambda: keeper.keep(stop),) if warm else ()),
+        stop=stop,
+    )
 
 
 def run_together(*parts: Callable[[], None], stop: threading.Event) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 RESPOND = "respond/prod"
 RECEIVED = "gcn.notice.received"
+HANDED = "HandedOver"
+"""State of a run that was made for a warm process: pending, so that no worker picks it up."""
+
 BATCH = 20
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0
 BEAT_S = 60.0
@@ -49,11 +53,12 @@ class Submit(Protocol):
         ...
 
 
-def submit_run(notice: StoredNotice) -> str:
-    """Make a run of ``respond``, or find the one made for the same bytes before."""
+def submit_run(notice: StoredNotice, *, state: State[Any] | None = None) -> str:
+    """Make a run of ``respond``, scheduled for now or in ``state``, or find the one made for the same bytes before."""
+    key = f"notice:{notice.sha256}"
     try:
         with get_client(sync_client=True) as client:
-            return _create_run(client, notice.parameters(), key=f"notice:{notice.sha256}")
+            return _create_run(client, notice.parameters(), key=key, state=state or Scheduled())
     except ObjectNotFound as error:
         raise Unavailable(f"{RESPOND} is not deployed: run siren bootstrap") from error
     except PrefectHTTPStatusError as error:
@@ -66,10 +71,10 @@ def submit_run(notice: StoredNotice) -> str:
         raise Unavailable(f"the Prefect server does not answer: {error}") from error
 
 
-def _create_run(client: SyncPrefectClient, parameters: dict[str, Any], *, key: str) -> str:
+def _create_run(client: SyncPrefectClient, parameters: dict[str, Any], *, key: str, state: State[Any]) -> str:
     deployment = client.read_deployment_by_name(RESPOND)
     run = client.create_flow_run_from_deployment(
-        deployment.id, parameters=parameters, state=Scheduled(), tags=["alert"], idempotency_key=key
+        deployment.id, parameters=parameters, state=state, tags=["alert"], idempotency_key=key
     )
     return str(run.id)
 

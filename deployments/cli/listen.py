@@ -50,6 +50,12 @@ GROUP = "brightsiren"
 )
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the alert river's files.")
 @click.option("--registry", "url", help="URL of the registry.")
+@click.option(
+    "--warm/--cold",
+    default=True,
+    show_default=True,
+    help="Keep a process warm that begins a notice's run at once, or leave all runs to the pool's workers.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(
     servers: str | None,
@@ -59,6 +65,7 @@ def command(
     url: str | None,
     *,
     gcn: bool,
+    warm: bool,
     as_json: bool,
 ) -> None:
     """Listen until told to stop: each notice becomes a file and a row, then its offset is committed, then a run is made.
@@ -78,7 +85,7 @@ def command(
     options = listener.ListenOptions(topics=topics or TOPICS, configuration=configuration)
     book, stop = registry.open(url or house.registry_url()), threading.Event()
     with signals.stopping(stop):
-        daemon.listen(options, root=root, registry=book, stop=stop)
+        daemon.listen(options, root=root, registry=book, stop=stop, warm=warm)
     waiting = len(book.undispatched())
     output.show({"undispatched": waiting}, f"stopped; {waiting} notices wait for their run", as_json=as_json)
 

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -62,6 +63,32 @@ class Service:
         """Raise ``ProgramError`` with the tail of its log where the program has ended."""
         if (returncode := self.process.poll()) is not None:
             raise ProgramError(f"{self.name} {_exit_words(returncode)}", log_tail=tail(self.log_file))
+
+    def say(self, line: str) -> None:
+        """Write a line to a program that talks; one that has just ended is known by its silence."""
+        if self.process.stdin is not None and not self.process.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.write(f"{line}\n".encode())
+                self.process.stdin.flush()
+
+    def hear(self, wait_s: float, *, bell: int) -> str | None:
+        """Return the next line of a program that talks, empty where it has ended, None where it is silent for a while.
+
+        A byte that can be read from the file ``bell`` ends the wait too, and is taken.
+        """
+        if self.process.stdout is None:
+            return ""
+        ready, _, _ = select.select([self.process.stdout.fileno(), bell], [], [], wait_s)
+        if bell in ready:
+            os.read(bell, select.PIPE_BUF)
+        return self.process.stdout.readline().decode() if self.process.stdout.fileno() in ready else None
+
+    def end_input(self, wait_s: float) -> None:
+        """Tell a program that talks that nothing more will be said, and give it time to end by itself."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(wait_s)
 
 
 def find(names: Sequence[str]) -> Path:
@@ -138,6 +165,7 @@ def service(
     name: str,
     environment: Mapping[str, str] | None = None,
     grace_s: float = 10.0,
+    talks: bool = False,
 ) -> Iterator[Service]:
     """Keep a program running for the length of a block; then ask it to stop, and kill its group after ``grace_s``.
 
@@ -153,19 +181,27 @@ def service(
         Variables to add to the few that a program inherits.
     grace_s
         How long it may take to stop.
+    talks
+        Give it pipes of ours for standard input and output, and keep only its standard error in the log. Where we are
+        killed it sees the end of its input, and decides for itself when to end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log_file = folder / f"{name}.log"
     program = str(find([command[0]]))
     with log_file.open("ab") as output:
         process = _start(
-            [*_ends_with_us("TERM"), program, *command[1:]], folder=folder, output=output, environment=environment
+            [*([] if talks else _ends_with_us("TERM")), program, *command[1:]],
+            folder=folder,
+            output=output,
+            environment=environment,
+            talks=talks,
         )
     try:
         yield Service(name=name, log_file=log_file, process=process)
     finally:
         _ask_to_stop(process, grace_s=grace_s)
         _kill_group(process)
+        _close(process.stdin, process.stdout)
 
 
 def _ends_with_us(signal_name: str) -> list[str]:
@@ -201,7 +237,12 @@ def tail(log_file: Path) -> str:
 
 
 def _start(
-    command: Sequence[str], *, folder: Path, output: IO[bytes], environment: Mapping[str, str] | None
+    command: Sequence[str],
+    *,
+    folder: Path,
+    output: IO[bytes],
+    environment: Mapping[str, str] | None,
+    talks: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own."""
     inherited = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
@@ -209,9 +250,9 @@ def _start(
         return subprocess.Popen(
             list(command),
             cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if talks else output,
+            stderr=output,
             env={**inherited, **(environment or {})},
             start_new_session=True,
         )
@@ -238,6 +279,13 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _close(*pipes: IO[bytes] | None) -> None:
+    for pipe in pipes:
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 def _exit_words(returncode: int) -> str:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,45 @@ def test_a_program_that_is_not_there_is_a_missing_part(tmp_path: Path) -> None:
         run.service([str(tmp_path / "absent")], folder=tmp_path, name="absent"),
     ):
         pass
+
+
+ECHO = "import sys\nfor line in sys.stdin: print(line.strip().upper(), flush=True)\nprint('noise', file=sys.stderr)"
+
+
+@pytest.fixture
+def bell() -> Iterator[int]:
+    ends = os.pipe()
+    yield ends[0]
+    for end in ends:
+        os.close(end)
+
+
+def test_a_service_that_talks_answers_and_ends_when_nothing_more_is_said(tmp_path: Path, bell: int) -> None:
+    with run.service(python(ECHO), folder=tmp_path, name="echo", talks=True) as service:
+        assert service.hear(0.01, bell=bell) is None
+        service.say("vela")
+        assert service.hear(20, bell=bell) == "VELA\n"
+        service.end_input(20)
+        assert service.process.poll() == 0
+        assert service.hear(20, bell=bell) == ""
+        service.say("nobody hears this")
+    assert service.log_file.read_text() == "noise\n"
+
+
+def test_a_service_that_talks_outlives_who_is_killed_until_it_has_said_its_last(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; sys.path[:0] = sys.argv[2:]; from pathlib import Path; from tasks.programs import run\n"
+        "with run.service([sys.executable, '-c', \"import sys, os; print(os.getpid(), flush=True); sys.stdin.read(); "
+        "open('last', 'w')\"], folder=Path(sys.argv[1]), name='heir', talks=True) as heir:\n"
+        "    print(heir.process.stdout.readline().decode().strip(), flush=True); time.sleep(60)"
+    )
+    words = [*python(code), str(tmp_path), *sys.path]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        assert alive(pid)
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert (tmp_path / "last").is_file()
