@@ -20,6 +20,7 @@ SUITE = {
     "b6": "sources",
     "b7": "decisions",
     "b9": "listening",
+    "b9b": "announcing",
     "b10": "nights",
 }
 
