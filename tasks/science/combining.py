@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, to_host
+from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, in_threads, to_host
 
 Mode: TypeAlias = Literal["clipped", "seed", "median", "mean"]
 Step: TypeAlias = tuple[int, int, bool, bool]
@@ -85,8 +85,16 @@ def combine(stack: Array, *, mode: Mode, noise: Noise, clip_sigma: float = 5.0) 
     flat = stack.reshape(n, -1)
     image, variance = (xp.empty(flat.shape[1], xp.float32) for _ in range(2))
     count = xp.empty(flat.shape[1], xp.uint16)
-    for piece in _pieces(flat):
+
+    def work(piece: slice) -> None:
         image[piece], variance[piece], count[piece] = _combine(flat[:, piece], mode, noise, clip_sigma)
+
+    pieces = list(_pieces(flat))
+    if xp is np:
+        in_threads(work, pieces)
+    else:
+        for piece in pieces:
+            work(piece)
     return Combined(image=image.reshape(shape), variance=variance.reshape(shape), count=count.reshape(shape))
 
 
