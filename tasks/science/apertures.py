@@ -15,6 +15,7 @@ import numpy as np
 import sep
 
 from tasks.errors import AlgorithmError
+from tasks.science import deblending, windowed
 
 Floats = np.ndarray[Any, Any]
 
@@ -112,19 +113,15 @@ def extract(
 
 
 def _detect(flat: Floats, noise: Any, mask: Floats | None, how: Extraction) -> Floats:
-    sep.set_extract_pixstack(PIXEL_STACK)
+    settings = {
+        "minarea": how.minimum_area_px,
+        "filter_kernel": PYRAMID,
+        "filter_type": "conv",
+        "deblend_cont": how.deblend_contrast,
+    }
+    scene = deblending.Scene(flat=flat, noise=noise, mask=mask)
     try:
-        found: Floats = sep.extract(
-            flat,
-            how.threshold_sigma,
-            err=noise,
-            mask=mask,
-            minarea=how.minimum_area_px,
-            filter_kernel=PYRAMID,
-            filter_type="conv",
-            deblend_nthresh=how.deblend_levels,
-            deblend_cont=how.deblend_contrast,
-        )
+        found = deblending.detect(scene, how.threshold_sigma, settings, levels=how.deblend_levels, stack=PIXEL_STACK)
     except Exception as error:  # SEP raises bare Exception: its message tells what for
         raise AlgorithmError(f"no sources can be told apart: {error}") from error
     return found
@@ -144,15 +141,13 @@ class _Measure:
         """Return fluxes, centroids and flags."""
         sums = [self._circle(rows, diameter / 2) for diameter in self.diameters_px]
         auto, error_auto, kron_flags = self._kron(rows)
-        half_light, _ = sep.flux_radius(
-            self.flat, rows["x"], rows["y"], KRON_REACH * rows["a"], 0.5, normflux=auto, subpix=5, mask=self.mask
-        )
-        sigma = np.clip(half_light, 1.0, 10.0) * HALF_LIGHT_TO_SIGMA
-        x_win, y_win, lost = sep.winpos(self.flat, rows["x"], rows["y"], sigma, mask=self.mask, subpix=5)
-        wandered = lost != 0
+        bare = self.flat if self.mask is None else np.where(self.mask, np.float32(0), self.flat)
+        x, y, reach = (np.asarray(values, float) for values in (rows["x"], rows["y"], KRON_REACH * rows["a"]))
+        half_light = windowed.half_light_px(bare, x, y, reach, np.asarray(auto, float))
+        x_win, y_win = windowed.centroids(bare, x, y, np.clip(half_light, 1.0, 10.0) * HALF_LIGHT_TO_SIGMA)
         return {
-            "x_win": np.where(wandered, rows["x"], x_win),
-            "y_win": np.where(wandered, rows["y"], y_win),
+            "x_win": x_win,
+            "y_win": y_win,
             "flux": np.stack([each[0] for each in sums], axis=1),
             "error": np.stack([each[1] for each in sums], axis=1),
             "flux_auto": auto,
