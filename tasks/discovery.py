@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,11 @@ def search(difference: Difference, root: Path, options: SearchOptions) -> Candid
     drawn = _draw(findings, difference)
     batch = CandidateBatch(difference=difference, candidates=_candidates(findings, difference, drawn), table=table)
     outputs = [*_write_tables(findings, batch), *drawn.values()]
+    batch = replace(batch, seconds=round(time.monotonic() - started, 3))
     products.remember(recipe, outputs, batch)
     log.info(
         "%s: %d detections, %d without a flag, %.1f s",
-        difference.image.name, len(findings.found), len(survivors(findings)), time.monotonic() - started,
+        difference.image.name, len(findings.found), len(survivors(findings)), batch.seconds,
     )  # fmt: skip
     return batch
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from tasks.io.master_files import Archived
 from tasks.io.raw_sets import RawSet
 from tasks.options import CalibrateOptions
 from tasks.records import Frame, FrameType, Inventory, MasterQuality, Masters, Rejected
-from tasks.science import arrays, borrowing, calibration, combining, inspection, provenance, selection
+from tasks.science import arrays, borrowing, calibration, combining, flats, inspection, provenance, selection
 from tasks.science.calibration import Master
 from tasks.science.inspection import Quality
 
@@ -144,6 +145,7 @@ class _Workshop:
         self.options = options
         self.rejected: list[Rejected] = []
         self.quality: list[MasterQuality] = []
+        self.began = time.monotonic()
         self.unit = ""
         self.gain = 1.0
         self.read_adu = 0.0
@@ -256,16 +258,10 @@ class _Workshop:
     ) -> Path:
         scales = [frame.exposure_s / dark[1] for frame in opened.frames]
         levels = [
-            float(np.median(calibration.flat_signal(stored.rows(), bias, dark[0], scale=scale)))
+            flats.level_adu(stored.rows(), bias, dark[0], scale=scale)
             for stored, scale in zip(opened.stored, scales, strict=True)
         ]
-
-        def prepare(plane: Any, number: int, rows: slice) -> Any:
-            xp = arrays.array_namespace(plane)
-            near, dim = (_rows_of(master, rows, xp) for master in (bias, dark[0]))
-            signal = calibration.flat_signal(plane, near, dim, scale=scales[number])
-            return signal / xp.float32(levels[number])
-
+        prepare = flats.preparation(bias, dark[0], scales=scales, levels_adu=levels)
         noise = combining.Noise(read_adu=self.read_adu, gain=self.gain, scale_adu=float(np.median(levels)))
         flat, factor = calibration.renormalise(self._combine(opened, noise, prepare))
         made = _Made(
@@ -302,8 +298,10 @@ class _Workshop:
         return self._note(kind, label, known.path, "borrowed", quality, age_days=float(self.shelf.age(known)))
 
     def _note(self, kind: str, label: str, path: Path, status: str, quality: Quality, *, age_days: float = 0.0) -> Path:
+        before, self.began = self.began, time.monotonic()
         self.quality.append(
             MasterQuality(
+                seconds=round(self.began - before, 3),
                 unit=self.unit,
                 kind=kind,
                 label=label,
@@ -376,10 +374,6 @@ def _band_rows(stored: Sequence[images.Stored], xp: Any) -> int:
     free = arrays.free_memory_bytes()
     budget = BAND_BYTES if xp is np or free is None else int(free * DEVICE_FRACTION)
     return max(1, budget // (len(stored) * stored[0].shape[1] * np.dtype(np.float32).itemsize))
-
-
-def _rows_of(master: Master, rows: slice, xp: Any) -> Master:
-    return Master(image=xp.asarray(master.image[rows]), variance=xp.asarray(master.variance[rows]))
 
 
 def _files(masters: Masters, folder: Path) -> list[Path]:

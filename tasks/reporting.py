@@ -122,8 +122,11 @@ def conclude_reduction(
             stage=Stage.REDUCE,
             unit=before.unit,
         )
+        solved = {each.frame.path.name: each.seconds for batch in solutions for each in batch.solved}
+        own_s = {light.frame.path.name: solved.get(light.frame.path.name) for light in before.calibrated}
+        solved_s = {name: seconds for name, seconds in own_s.items() if seconds is not None}
         result = _next(before, Stage.REDUCE)
-        results.append(replace(result, reduced=made, rejected=(*own, *lost)))
+        results.append(replace(result, reduced=made, rejected=(*own, *lost), solved_s=solved_s))
     return _write(root, results, failures, objects)
 
 
@@ -168,6 +171,7 @@ def conclude_search(
                 differences=tuple(each for each in differences if each.stack.unit == before.unit),
                 candidates=tuple(candidate for batch in own for candidate in batch.candidates),
                 tables=tuple(batch.table for batch in own),
+                searched_s=tuple(batch.seconds for batch in own),
                 rejected=tuple(each for each in failures if before.unit in each.name),
             )
         )

@@ -11,9 +11,19 @@ from typing import Any
 
 from astropy.io import fits
 
-from tasks.records import Difference, NightReport, Photometry, Reduced, Rejected, Stack, Stage, StageResult
+from tasks.records import (
+    Difference,
+    NightReport,
+    Photometry,
+    ProcessTiming,
+    Reduced,
+    Rejected,
+    Stack,
+    Stage,
+    StageResult,
+)
 
-SUMMARY = ("process", "status", "time [s]", "done", "failed", "skipped", "p50 [s]", "p95 [s]")
+SUMMARY = ("process", "status", "time [s]", "done", "failed", "skipped", "p50 [s]", "p95 [s]", "within")
 FRAMES = (
     "image",
     "object",
@@ -29,20 +39,34 @@ FRAMES = (
 )
 
 
-def summary_log(report: NightReport) -> str:
-    """Write a row per stage; its status is true where nothing failed."""
+def summary_log(report: NightReport, *, filed_s: float, filed: int) -> str:
+    """Write a row per process; its status is true where nothing failed.
+
+    Where the time of a process is in that of another, ``within`` names that one and the times are left empty.
+
+    Parameters
+    ----------
+    report
+        The night's report.
+    filed_s, filed
+        Time that the plain files beside the products took, in s, and how many there are.
+    """
+    filing = ProcessTiming(process="data_transfer", seconds=filed_s, done=filed, failed=0)
+    lost = len(report.rejected)
+    whole = ProcessTiming(process="total", seconds=report.seconds, done=report.frames_ok, failed=lost)
     rows = [
         (
-            each.stage,
+            each.process,
             each.failed == 0,
-            f"{each.seconds:.3f}",
+            "" if each.within else f"{each.seconds:.3f}",
             each.done,
             each.failed,
             each.skipped,
-            f"{each.p50_s:.3f}",
-            f"{each.p95_s:.3f}",
+            "" if each.within else f"{each.p50_s:.3f}",
+            "" if each.within else f"{each.p95_s:.3f}",
+            each.within,
         )
-        for each in report.timings
+        for each in (*report.processes, filing, whole)
     ]
     return _table(SUMMARY, rows)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from astropy.io import fits
@@ -21,11 +23,26 @@ from tasks.records import Candidate, NightReport, QaBit, Reduced, Rejected, Stac
 PREVIEW_WIDTH = 640
 THUMBNAIL_WIDTH = 480
 MOST_ROWS = 400
+MOST_CARDS = 60
+# two stacks of one night put a source within this of each other
+SAME_PLACE_ARCSEC = 2.0
 
 Staged = Callable[[Path], AbstractContextManager[Path]]
 Row = dict[str, str | float | int | None]
 
 _REPORT = TypeAdapter(NightReport)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """A place in the sky with all surviving candidates there, the strongest first."""
+
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def strongest(self) -> Candidate:
+        """Return the candidate with the largest signal to noise."""
+        return self.candidates[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +99,19 @@ def thumbnail(picture: Path) -> str:
 
 def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
     """Write the night's page, complete in one file."""
-    stamps = {each.id: as_data_url(each.stamp) for each in survivors(report) if each.stamp and each.stamp.exists()}
+    seen = sightings(survivors(report))
+    shown = [each.strongest for each in seen[:MOST_CARDS]]
+    stamps = {each.id: as_data_url(each.stamp) for each in shown if each.stamp and each.stamp.exists()}
     return pages.render(
         "night.html",
         report=report,
         losses=losses(report.rejected),
         stacks=stack_rows(report),
-        previews={stack.image.name: as_data_url(previews[stack.image]) for stack in report.stacks},
-        images=[stack.image.name for stack in report.stacks],
+        pictures=[(stack, previews[stack.image].name, thumbnail(previews[stack.image])) for stack in report.stacks],
         candidates=survivors(report),
+        sightings=seen[:MOST_CARDS],
+        more=len(seen[MOST_CARDS:]),
+        bands=band_rows(report),
         stamps=stamps,
         flagged=len(report.candidates) - len(survivors(report)),
         frames=frame_rows(report),
@@ -99,16 +120,33 @@ def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
     )
 
 
+def sightings(candidates: Sequence[Candidate]) -> list[Sighting]:
+    """Join candidates that lie at the same place, whatever their unit, filter and time; the strongest come first."""
+    groups: list[list[Candidate]] = []
+    for each in sorted(candidates, key=lambda each: -abs(each.snr)):
+        near = next((group for group in groups if _apart_arcsec(group[0], each) < SAME_PLACE_ARCSEC), None)
+        groups.append([each]) if near is None else near.append(each)
+    return [Sighting(candidates=tuple(group)) for group in groups]
+
+
+def band_rows(report: NightReport) -> list[Row]:
+    """Return a row per unit and filter: frames made and lost, medians of seeing, zero point, depth and WCS residual."""
+    groups: dict[tuple[str, str], list[Reduced]] = {}
+    for each in report.reduced:
+        groups.setdefault((each.frame.unit, each.frame.filter), []).append(each)
+    return [_band_row(unit, band, group, report) for (unit, band), group in sorted(groups.items())]
+
+
 def survivors(report: NightReport) -> tuple[Candidate, ...]:
     """Return the candidates that no flag speaks against, strongest first."""
     return tuple(sorted((each for each in report.candidates if not each.flags), key=lambda each: -abs(each.snr)))
 
 
 def losses(rejected: Sequence[Rejected]) -> tuple[Loss, ...]:
-    """Group rejections by unit, stage and reason."""
+    """Group rejections by unit, stage and reason, in which a frame's own name says nothing."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for each in rejected:
-        groups.setdefault((each.unit, each.stage, each.reason), []).append(each.name)
+        groups.setdefault((each.unit, each.stage, _reason(each)), []).append(each.name)
     return tuple(
         Loss(unit=unit, stage=stage, reason=reason, names=tuple(names))
         for (unit, stage, reason), names in sorted(groups.items())
@@ -173,6 +211,35 @@ def markdown(report: NightReport) -> str:
     return "\n".join([*lines, "", f"Page: `{report.page}`"])
 
 
+def _band_row(unit: str, band: str, group: Sequence[Reduced], report: NightReport) -> Row:
+    lost = {each.name for each in report.rejected if each.unit == unit}
+    flagged = sum(each.frame.path.name in report.qa for each in group)
+    return {
+        "unit": unit,
+        "filter": band,
+        "frames": len(group),
+        "flagged": flagged,
+        "lost of unit": len(lost),
+        "seeing_arcsec": round(median(each.photometry.seeing_arcsec for each in group), 2),
+        "zero_point_mag": round(median(each.photometry.zero_point_mag["AUTO"] for each in group), 3),
+        "zp_range_mag": round(_range([each.photometry.zero_point_mag["AUTO"] for each in group]), 3),
+        "depth5_mag": round(median(each.photometry.depth5_mag["1"] for each in group), 2),
+        "rms_arcsec": round(
+            median(max(each.astrometry.rms_ra_arcsec, each.astrometry.rms_dec_arcsec) for each in group), 3
+        ),
+    }
+
+
+def _range(values: Sequence[float]) -> float:
+    return max(values) - min(values)
+
+
+def _apart_arcsec(one: Candidate, other: Candidate) -> float:
+    """Return the distance of two positions, which are taken to be near each other."""
+    across = ((one.ra_deg - other.ra_deg + 180) % 360 - 180) * math.cos(math.radians(one.dec_deg))
+    return 3600 * math.hypot(across, one.dec_deg - other.dec_deg)
+
+
 def _frame_row(each: Reduced, qa: int) -> Row:
     photometry = each.photometry
     return {
@@ -195,7 +262,11 @@ def words_of(qa: int) -> str:
 
 
 def _lost_row(each: Rejected) -> Row:
-    return {"frame": each.name, "unit": each.unit, "status": f"rejected in {each.stage}: {each.reason}"}
+    return {"frame": each.name, "unit": each.unit, "status": f"rejected in {each.stage}: {_reason(each)}"}
+
+
+def _reason(each: Rejected) -> str:
+    return each.reason.removeprefix(f"{each.name} ").removeprefix(f"{each.name}: ")
 
 
 def _stack_row(each: Stack) -> Row:

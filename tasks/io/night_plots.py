@@ -7,13 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
+from statistics import median
 
 from tasks.records import NightReport, Reduced
 
 WIDTH, LEAST_HEIGHT, LINE = 760, 220, 15
-LEFT, RIGHT, TOP, BOTTOM = 56, 150, 26, 30
+LEFT, RIGHT, TOP, BOTTOM = 56, 170, 26, 30
 # Okabe and Ito's colours, which the colour-blind can tell apart
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
+# circle, square, triangle, diamond: with the colours they tell 32 series apart
+SHAPES = (
+    "M-3.5,0a3.5,3.5 0 1,0 7,0a3.5,3.5 0 1,0 -7,0",
+    "M-3,-3H3V3H-3Z",
+    "M0,-4L4,3H-4Z",
+    "M0,-4.5L4.5,0L0,4.5L-4.5,0Z",
+)
 TICKS = 4
 
 
@@ -45,7 +53,11 @@ def night_plots(report: NightReport) -> tuple[str, ...]:
         return ()
     return (
         draw("seeing", "arcsec", _series(report, lambda each: each.photometry.seeing_arcsec)),
-        draw("zero point", "mag", _series(report, lambda each: each.photometry.zero_point_mag["AUTO"])),
+        draw(
+            "zero point, less the median of its unit and filter",
+            "mag",
+            _relative(_series(report, lambda each: each.photometry.zero_point_mag["AUTO"])),
+        ),
         draw("5 sigma depth", "mag", _series(report, lambda each: each.photometry.depth5_mag["1"])),
     )
 
@@ -97,6 +109,16 @@ def _series(report: NightReport, value: Callable[[Reduced], float]) -> list[Seri
     ]
 
 
+def _relative(series: Sequence[Series]) -> list[Series]:
+    """Return series less their medians, which their names tell: clouds show, and filters do not hide them."""
+    made = []
+    for each in series:
+        middle = median(value for _, value in each.points) if each.points else 0.0
+        points = tuple((moment, value - middle) for moment, value in each.points)
+        made.append(Series(name=f"{each.name} ({middle:.2f})", points=points))
+    return made
+
+
 def _axes(across: _Scale, down: _Scale) -> list[str]:
     parts = [
         f'<path d="M{LEFT},{TOP}V{down.first:g}H{WIDTH - RIGHT}" fill="none" stroke="currentColor" opacity="0.5"/>'
@@ -113,15 +135,18 @@ def _axes(across: _Scale, down: _Scale) -> list[str]:
 
 def _points(series: Series, number: int, across: _Scale, down: _Scale) -> list[str]:
     colour = COLOURS[number % len(COLOURS)]
+    shape = SHAPES[number // len(COLOURS) % len(SHAPES)]
     y = TOP + 8 + LINE * number
     parts = [
         (
-            f'<circle cx="{WIDTH - RIGHT + 16}" cy="{y - 4}" r="4" fill="{colour}"/>'
+            f'<path transform="translate({WIDTH - RIGHT + 16},{y - 4})" d="{shape}" fill="{colour}"/>'
             f'<text x="{WIDTH - RIGHT + 26}" y="{y}">{escape(series.name)}</text>'
         )
     ]
     for moment, value in series.points:
         x, place = across.place(moment.timestamp()), down.place(value)
         words = escape(f"{series.name} {moment:%H:%M:%S} {value:.3f}")
-        parts.append(f'<circle cx="{x:.1f}" cy="{place:.1f}" r="3" fill="{colour}"><title>{words}</title></circle>')
+        parts.append(
+            f'<path transform="translate({x:.1f},{place:.1f})" d="{shape}" fill="{colour}"><title>{words}</title></path>'
+        )
     return parts

@@ -57,7 +57,9 @@ from tasks.records.policies import Comparison, Condition, Policy, Rule
 from tasks.records.reports import (
     NightFolder,
     NightReport,
+    NightTrouble,
     Places,
+    ProcessTiming,
     StageResult,
     StageTiming,
 )
@@ -105,6 +107,7 @@ __all__ = [
     "Mount",
     "NightFolder",
     "NightReport",
+    "NightTrouble",
     "Notice",
     "Outlines",
     "ParsedNotice",
@@ -113,6 +116,7 @@ __all__ = [
     "Plan",
     "PlanMode",
     "Policy",
+    "ProcessTiming",
     "QaBit",
     "Ranking",
     "Reason",

@@ -183,6 +183,7 @@ class MasterQuality:
     age_days: float = 0.0
     figures: Mapping[str, float] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,3 +368,4 @@ class CandidateBatch:
     difference: Difference
     candidates: tuple[Candidate, ...]
     table: Path
+    seconds: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 from tasks.records.nights import (
@@ -44,6 +44,19 @@ class NightFolder:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NightTrouble:
+    """A run of a night that ``crashed`` or ``stalled``; no units mean all. ``run`` is its id, ``name`` what people see."""
+
+    night: date
+    units: tuple[str, ...]
+    run: str
+    name: str
+    what: str
+    since: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageTiming:
     """How long a stage took and what became of its items."""
 
@@ -57,6 +70,23 @@ class StageTiming:
 
     p95_s: float = 0.0
     """Time that 95 of 100 items stay below, in s."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessTiming:
+    """How long one process took, over all units, and what became of its items; times are of items, in s.
+
+    Where a process is part of another, ``within`` names that one, and its time is there.
+    """
+
+    process: str
+    seconds: float
+    done: int
+    failed: int
+    skipped: int = 0
+    p50_s: float = 0.0
+    p95_s: float = 0.0
+    within: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +106,11 @@ class StageResult:
     tables: tuple[Path, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     masters: tuple[MasterQuality, ...] = ()
+    solved_s: Mapping[str, float] = field(default_factory=dict)
+    """Time that the WCS of each light took, in s, by the raw frame's name."""
+
+    searched_s: tuple[float, ...] = ()
+    """Time that the search of each difference took, in s."""
 
     @property
     def done(self) -> int:
@@ -99,5 +134,6 @@ class NightReport:
     seconds: float
     page: Path | None = None
     masters: tuple[MasterQuality, ...] = ()
+    processes: tuple[ProcessTiming, ...] = ()
     qa: Mapping[str, int] = field(default_factory=dict)
     """Bits of ``QaBit`` of the lights that have any, by the raw frame's name."""

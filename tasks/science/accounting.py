@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -19,6 +18,7 @@ from tasks.records import (
     StageResult,
     StageTiming,
 )
+from tasks.science import processes
 
 UNKNOWN = "lost without a word: its task ended before it could say why"
 
@@ -130,27 +130,23 @@ def summarise(night: date, results: Sequence[StageResult], *, seconds: float) ->
         masters=tuple(master for each in results for master in each.masters),
         qa={light.frame.path.name: light.qa for each in results for light in each.calibrated if light.qa},
         timings=tuple(_timing(stage, results) for stage in Stage if any(each.stage is stage for each in results)),
+        processes=processes.of_night(results),
         seconds=seconds,
     )
 
 
 def _timing(stage: Stage, results: Sequence[StageResult]) -> StageTiming:
     own = [each for each in results if each.stage is stage]
-    times = sorted(item.seconds for each in own for item in _items(each))
+    times = [item.seconds for each in own for item in _items(each)]
     return StageTiming(
         stage=stage,
         seconds=max(each.seconds for each in own),
         done=sum(each.done for each in own),
         failed=sum(len(each.rejected) for each in own),
-        p50_s=_quantile(times, 0.5),
-        p95_s=_quantile(times, 0.95),
+        p50_s=processes.quantile(times, 0.5),
+        p95_s=processes.quantile(times, 0.95),
     )
 
 
 def _items(result: StageResult) -> tuple[Calibrated | Reduced | Stack | Difference, ...]:
     return (*result.calibrated, *result.reduced, *result.stacks, *result.differences)
-
-
-def _quantile(ordered: Sequence[float], part: float) -> float:
-    """Return the smallest value that at least a part of all values do not exceed; 0 where there are none."""
-    return round(ordered[max(0, math.ceil(part * len(ordered)) - 1)], 3) if ordered else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +17,7 @@ from support import records as make
 from tasks import archiving
 from tasks.io import frames, night_logs, night_messages, night_pages, night_plots
 from tasks.records import MasterQuality, QaBit, Rejected, Stage, StageResult
-from tasks.science import accounting
+from tasks.science import accounting, processes
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -56,7 +57,12 @@ def results(tmp_path):
     common = {"unit": "7DT01", "night": make.NIGHT, "seconds": 4.0}
     return (
         StageResult(stage=Stage.CALIBRATE, calibrated=lights, rejected=(lost,), masters=(borrowed(),), **common),
-        StageResult(stage=Stage.REDUCE, reduced=tuple(made), **common),
+        StageResult(
+            stage=Stage.REDUCE,
+            reduced=tuple(made),
+            solved_s={"0.fits": 0.5, "1.fits": 1.0, "2.fits": 1.5},
+            **common,
+        ),
         StageResult(stage=Stage.STACK, stacks=(stack,), **common),
     )
 
@@ -77,12 +83,13 @@ def test_plots_show_each_frame_once_by_unit_and_band_and_are_well_formed(report)
     for plot in plots:
         root = ET.fromstring(plot)
         titles = [each.text for each in root.iter(f"{SVG}title")]
-        assert [each.rsplit(" ", 1)[0] for each in titles] == [
+        assert [re.sub(r" \(.*?\)", "", each.rsplit(" ", 1)[0]) for each in titles] == [
             "7DT01 i 04:36:13",
             "7DT01 r 04:34:13",
             "7DT01 r 04:35:13",
         ]
-    places = [float(each.get("cx")) for each in ET.fromstring(plots[0]).iter(f"{SVG}circle") if len(each)]
+    marks = [each.get("transform") for each in ET.fromstring(plots[0]).iter(f"{SVG}path") if len(each)]
+    places = [float(each.removeprefix("translate(").split(",")[0]) for each in marks]
     assert places[0] > places[2] > places[1]
 
 
@@ -114,17 +121,43 @@ def test_every_light_has_a_row_that_tells_how_far_it_came(results):
     assert rows[-1]["reason"] == "<clouds>"
 
 
-def test_the_stages_log_has_a_row_per_stage(report):
-    rows = list(csv.DictReader(night_logs.summary_log(report).splitlines()))
-    assert [(row["process"], row["status"], row["done"]) for row in rows] == [
-        ("calibrate", "False", "3"),
-        ("reduce", "True", "3"),
-        ("stack", "True", "1"),
+def test_the_log_has_every_process_that_ran_and_times_each_once(report):
+    rows = list(csv.DictReader(night_logs.summary_log(report, filed_s=0.5, filed=8).splitlines()))
+    names = [row["process"] for row in rows]
+    assert names == [*processes.NAMES[:13], "data_transfer", "total"]
+    row = dict(zip(names, rows, strict=True))
+    assert [row["data_reduction"][key] for key in ("status", "done", "failed")] == ["False", "3", "1"]
+    assert [row["master_frame_flat"][key] for key in ("status", "done", "failed")] == ["False", "0", "1"]
+    assert [row["astrometry_scamp"][key] for key in ("done", "time [s]", "p95 [s]")] == ["3", "3.000", "1.500"]
+    assert [row["photometry"][key] for key in ("status", "time [s]", "p50 [s]")] == ["True", "3.000", "1.000"]
+    assert [row["missfits"][key] for key in ("done", "time [s]", "within")] == ["3", "", "astrometry_scamp"]
+    assert [row["total"][key] for key in ("time [s]", "done", "failed")] == ["60.000", "3", "1"]
+
+
+def test_candidates_at_one_place_are_one_sighting():
+    one = make.candidate(ra_deg=359.9999, dec_deg=60.0, snr=-20.0)
+    same = replace(one, ra_deg=0.0002, snr=9.0, unit="7DT02")
+    other = replace(one, dec_deg=60.001, snr=30.0)
+    found = night_pages.sightings([same, one, other])
+    assert [[each.snr for each in sighting.candidates] for sighting in found] == [[30.0], [-20.0, 9.0]]
+
+
+def test_units_and_filters_have_their_medians(report):
+    rows = night_pages.band_rows(report)
+    assert [(row["unit"], row["filter"], row["frames"], row["flagged"], row["lost of unit"]) for row in rows] == [
+        ("7DT01", "i", 1, 0, 1),
+        ("7DT01", "r", 2, 1, 1),
     ]
 
 
+def test_a_reason_does_not_repeat_the_name_of_its_frame():
+    lost = [Rejected(name=name, stage="calibrate", reason=f"{name} is truncated") for name in ("a.fits", "b.fits")]
+    [loss] = night_pages.losses(lost)
+    assert (loss.reason, loss.names) == ("is truncated", ("a.fits", "b.fits"))
+
+
 def test_headers_are_dumped_and_products_indexed_and_a_second_time_nothing_is_written(report, results):
-    assert archiving.file_night.fn(report, results) == 8
+    assert archiving.file_night.fn(report, results) == 7
     assert archiving.file_night.fn(report, results) == 0
     first = report.reduced[0].image
     cards = (first.parent / "header" / "calib_0.head").read_text().splitlines()

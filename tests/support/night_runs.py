@@ -30,7 +30,7 @@ NIGHT = date(2026, 1, 15)
 # what tells of time and place in the records of two runs of one night
 TOLD = {".html", ".log", "journal.json"}
 PRODUCTS = {"masters", "work", "processed_1x1_gain2750", "nights"}
-VOLATILE = {"seconds", "timings", "mtime_ns", "page"}
+VOLATILE = {"seconds", "timings", "processes", "solved_s", "searched_s", "mtime_ns", "page"}
 CHILD = """
 import json, sys
 from pathlib import Path
