@@ -1,10 +1,10 @@
-"""What should have happened and has not: notices without an outcome, messages and files still waiting."""
+"""What should have happened and has not: notices without an outcome, nights that died, messages and files waiting."""
 
 from __future__ import annotations
 
 from prefect import flow
 
-from tasks import observing, publishing, reconciling
+from tasks import bulletins, journal, observing, publishing, reconciling, vigil
 from tasks.records import Reconciled
 
 
@@ -12,23 +12,32 @@ from tasks.records import Reconciled
 def reconcile(
     silence_s: float = 600.0,
     *,
+    stall_h: float = 12.0,
     observatory: str = "observatory",
     registry: str = "registry",
     slack: str = "slack",
     store: str = "store",
 ) -> Reconciled:
-    """Resubmit notices that came to nothing, and drain the outbox.
+    """Resubmit notices that came to nothing, tell of nights that crashed or stalled, and drain the outbox.
 
     Args:
         silence_s: Time after its dispatch from which a notice without an outcome is resubmitted, in s.
+        stall_h: Time from which a night that is still being reduced is told of, in h.
         observatory: Name of the block with the observatory's places.
         registry: Name of the block with the registry's database; empty: a file beside the alerts.
         slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
         store: Name of the block with the product store; empty: a folder beside the alerts.
     """
-    root = observing.places(observatory).alert_root
+    places = observing.places(observatory)
+    root = places.alert_root
     silent = publishing.unanswered(silence_s, root=root, registry=registry)
     resubmitted = reconciling.resubmit(silent)
+
+    for trouble in vigil.troubled_nights(stall_h):
+        if trouble.what == "crashed":
+            journal.crash(trouble, places.product_root)
+        for message in bulletins.troubled(trouble):
+            publishing.say(message, root=root, registry=registry)
 
     messages = publishing.deliver(root=root, registry=registry, workspace=slack)
     uploads = publishing.upload(root=root, registry=registry, store=store)

@@ -9,7 +9,7 @@ from prefect.context import FlowRunContext
 
 from tasks.io import night_messages
 from tasks.io.blockkit import Rendered
-from tasks.records import Audience, NightFolder, NightReport
+from tasks.records import Audience, NightFolder, NightReport, NightTrouble
 from tasks.records.effects import Outgoing
 
 
@@ -31,6 +31,16 @@ def failed(night: date, folders: Sequence[NightFolder], reason: str) -> tuple[Ou
     """Say that a run failed, and why."""
     units = tuple(dict.fromkeys(each.unit for each in folders))
     return (_message(night, "failed", night_messages.failed(units, reason), broadcast=True),)
+
+
+def troubled(trouble: NightTrouble) -> tuple[Outgoing, ...]:
+    """Say of a run that cannot itself that it crashed or stalled; once each."""
+    opening = _message(
+        trouble.night, "night", night_messages.opening(trouble.night), key=trouble.night.isoformat(), mode="top"
+    )
+    return opening, _message(
+        trouble.night, trouble.what, night_messages.troubled(trouble), key=trouble.run, broadcast=True
+    )
 
 
 def _message(

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import naming, products
 from tasks.io import journals
 from tasks.io.journals import NightState
-from tasks.records import NightFolder, NightReport
+from tasks.records import NightFolder, NightReport, NightTrouble
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,20 @@ def fail(night: date, root: Path, folders: Sequence[NightFolder], reason: str) -
     """Note that a run failed, and why."""
     for unit in _by_unit(folders):
         _finish(root, night, unit, "failed", " ".join(reason.split())[:NOTE_LENGTH])
+
+
+@task(cache_policy=NO_CACHE, task_run_name="crash-{trouble.night}")
+def crash(trouble: NightTrouble, root: Path) -> tuple[str, ...]:
+    """Note for a crashed run, which could not, that it failed; return its units that were still noted as running."""
+    tree = naming.NightTree(root=root)
+    noted = []
+    for unit in trouble.units or tree.begun(trouble.night):
+        before = journals.read_state(tree.journal(unit, trouble.night))
+        # a run that began since has the word
+        if before is not None and before.state == "running" and before.start <= trouble.since:
+            _finish(root, trouble.night, unit, "failed", f"crashed: {trouble.reason}"[:NOTE_LENGTH])
+            noted.append(unit)
+    return tuple(noted)
 
 
 def _finish(root: Path, night: date, unit: str, state: str, note: str) -> None:

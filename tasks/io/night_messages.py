@@ -8,7 +8,7 @@ from datetime import date
 from tasks.io import blockkit
 from tasks.io.blockkit import Rendered
 from tasks.io.night_pages import losses, survivors
-from tasks.records import NightReport, Reduced
+from tasks.records import NightReport, NightTrouble, Reduced
 
 WORST = 3
 REASON_LENGTH = 1500
@@ -48,6 +48,20 @@ def failed(units: Sequence[str], reason: str) -> Rendered:
     """Say that a run failed, and why."""
     text = f"Reduction of {', '.join(units)} failed: {' '.join(reason.split())[:REASON_LENGTH]}"
     return blockkit.rendered(text, [blockkit.section(f":warning: {blockkit.escape(text)}")])
+
+
+def troubled(trouble: NightTrouble) -> Rendered:
+    """Say that a run crashed, or goes on for too long."""
+    units = ", ".join(trouble.units) or "all units"
+    since = trouble.since.strftime("%Y-%m-%d %H:%M UTC")
+    if trouble.what == "crashed":
+        text = f"Reduction of {units} crashed ({since}): {trouble.reason or 'its process gave no sign of life'}"
+        advice = "What was done is kept; the night is tried again by itself."
+    else:
+        text = f"Reduction of {units} has gone on since {since}"
+        advice = f"Look at run {trouble.name}, or cancel it: what was done is kept."
+    blocks = [blockkit.section(f":warning: {blockkit.escape(text)}"), blockkit.context([blockkit.escape(advice)])]
+    return blockkit.rendered(text, blocks)
 
 
 def _depths(report: NightReport) -> str:
