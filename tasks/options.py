@@ -9,6 +9,9 @@ from pydantic.dataclasses import dataclass
 
 from tasks.records import Stage
 
+# a diameter with its unit
+APERTURE = r"^\d{1,4}(\.\d{1,4})?(px|arcsec)$"
+
 CONFIG = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
@@ -183,6 +186,33 @@ class ReduceOptions:
 
     photometry_fraction: Annotated[float, Field(gt=0, le=1)] = 0.99
     """Part of the half axes of the image within which stars are used."""
+
+    photometry_engine: Literal["source-extractor", "sep"] = "source-extractor"
+    """What detects and measures sources: Source Extractor, or the same algorithms in this process."""
+
+    best_aperture: Literal["seeing", "growth"] = "seeing"
+    """Diameter of APER: 1.3462 times the seeing, or that of best signal to noise on the growth curves of stars."""
+
+    extra_apertures: Annotated[tuple[Annotated[str, Field(pattern=APERTURE)], ...], Field(max_length=9)] = ()
+    """Diameters of further apertures, in arcsec or px: ``("10arcsec", "24px")``; their keys are U1, U2 and so on."""
+
+    cluster_radius_px: Annotated[float, Field(ge=0)] = 0.0
+    """Stars within this distance of the image's centre are not used: a globular cluster is there, in px."""
+
+    colour_term: bool = False
+    """Refer zero points to stars of BP - RP = ``colour_pivot_mag``; the colour term is fitted and reported in any case."""
+
+    colour_pivot_mag: Annotated[float, Field(ge=-1, le=5)] = 1.0
+    """BP - RP of the star to which a colour term refers, in mag."""
+
+    spatial_zero_point: Literal["none", "cubic", "grid"] = "none"
+    """Correct magnitudes by place: a surface of third degree, and 8 x 8 cells on top; needs 200 stars, reported anyway."""
+
+    filter_margin_mag: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """How well passbands are known: another filter must fit the stars better by more than this, in mag, to be believed."""
+
+    empty_apertures: bool = True
+    """Measure the depth by 500 empty apertures of each size too."""
 
     program_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """Deadline of one run of an external program, in s."""

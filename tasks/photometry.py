@@ -17,8 +17,8 @@ from tasks.errors import FAULTS, passing
 from tasks.io import frames, ldac, photcat
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
-from tasks.records import Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
-from tasks.science import headers, matching, photometry
+from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
+from tasks.science import depths, growth, headers, in_process, matching, photometry, provenance
 from tasks.science.headers import Header
 
 log = logging.getLogger(__name__)
@@ -70,16 +70,24 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
     started = time.monotonic()
     frame = light.frame
     text = naming.photometry_of(image)
+    data, header = frames.read_image(light.image)
+    mask = frames.read_image(light.mask)[0]
     field = photometry.Field(
         filter=frame.filter,
-        shape=frames.open_image(light.image).shape,
+        shape=data.shape,
         epoch=matching.julian_year(frame.date_obs),
-        scale_arcsec=photometry.NOMINAL_SCALE_ARCSEC * max(1, frame.binning),
+        scale_arcsec=growth.NOMINAL_SCALE_ARCSEC * max(1, frame.binning),
+        egain=float(header.get("EGAIN", 1.0)),
     )
+    pixels = depths.Pixels(image=data, bad=mask != 0)
     with outputs.scratch(light.image.parent, "measure") as folder:
         extract = _extractor(light, folder, options)
-        found = photometry.measure(extract, reference, field, catalogue=text, options=options)
-    _write(light, found, image, text)
+        if options.photometry_engine == "sep":
+            extract = in_process.extractor(
+                in_process.Image(data=data, mask=mask, cards=header, scale_arcsec=field.scale_arcsec), options
+            )
+        found = photometry.measure(extract, reference, field, catalogue=text, options=options, pixels=pixels)
+    _write(light, found, data, header, image)
     reduced = Reduced(
         frame=frame,
         image=image,
@@ -90,7 +98,7 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
     )
     seconds = light.seconds + time.monotonic() - started
     products.remember(recipe, [image, reduced.variance, reduced.mask, text], replace(reduced, seconds=seconds))
-    _tell(reduced)
+    _tell(reduced, found.doubt)
     return replace(reduced, seconds=seconds)
 
 
@@ -112,12 +120,14 @@ def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> photometr
     return extract
 
 
-def _write(light: Solved, found: photometry.Measured, image: Path, text: Path) -> None:
+def _write(
+    light: Solved, found: photometry.Measured, data: matching.Floats, header: frames.Header, image: Path
+) -> None:
     """Write image, variance, mask and catalogue; the planes get the same WCS."""
-    data, header = frames.read_image(light.image)
     julian = headers.julian_date(light.frame.date_obs)
     cards: Header = {**header, **found.cards, "JD": julian, "MJD": julian - MJD_ZERO_JD}
     cards["SATLV"] = header.get("SATURATE", 0.0)
+    cards |= provenance.with_doubt(header, QaBit.FILTER_DOUBTFUL, found.doubt)
     with products.staged(image) as temporary:
         frames.write_image(temporary, data, cards)
     plane = {key: value for key, value in cards.items() if key not in OF_THE_IMAGE}
@@ -126,7 +136,7 @@ def _write(light: Solved, found: photometry.Measured, image: Path, text: Path) -
         unit = {"BUNIT": own["BUNIT"]} if "BUNIT" in own else {}
         with products.staged(place) as temporary:
             frames.write_image(temporary, values, {**plane, **unit})
-    with products.staged(text) as temporary:
+    with products.staged(naming.photometry_of(image)) as temporary:
         photcat.write(temporary, found.table, _meta(light, julian))
 
 
@@ -142,8 +152,10 @@ def _meta(light: Solved, julian: float) -> dict[str, object]:
     }
 
 
-def _tell(reduced: Reduced) -> None:
+def _tell(reduced: Reduced, doubt: str) -> None:
     found = reduced.photometry
+    if doubt:
+        log.warning("%s %s: %s", reduced.frame.unit, reduced.image.name, doubt)
     log.info(
         '%s %s: %d stars, seeing %.2f", ZP %.3f +- %.3f mag, depth %.2f mag (5 sigma)',
         reduced.frame.unit,

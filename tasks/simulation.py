@@ -17,7 +17,7 @@ from astropy.io.fits import Header
 from tasks import naming
 from tasks.io import simulated
 from tasks.records import FrameType
-from tasks.science.simulation import alerts, bands, camera, frames, optics, plan, references, sky
+from tasks.science.simulation import alerts, bands, camera, frames, optics, plan, references, responses, sky
 from tasks.science.simulation.alerts import AlertRequest, MultiOrderMap, SimulatedAlert
 from tasks.science.simulation.frames import Conditions, Exposed, Field, Unit
 from tasks.science.simulation.plan import Request, Shot
@@ -29,6 +29,7 @@ SKY_UNITS = {"ra": "deg", "dec": "deg", "parallax": "mas", "pmra": "mas/yr", "pm
 LDAC_UNITS = {"X_WORLD": "deg", "Y_WORLD": "deg", "ERRA_WORLD": "deg", "ERRB_WORLD": "deg", "OBSDATE": "yr"}
 POSITION_ERROR_DEG = 0.0005 / 3600
 TRUTH_YEAR_DIGITS = 6
+RESPONSE_POINTS = 5
 
 
 def make_night(out: Path, request: Request) -> Path:
@@ -137,6 +138,7 @@ def _write_light_truth(
         "file": f"obsdata/{shot.unit}/{request.folder}/{shot.name}",
         "unit": shot.unit,
         "filter": shot.filter,
+        "true_filter": shot.true_filter,
         "date_obs": shot.start.isoformat(),
         "exposure_s": shot.exposure_s,
         "ra_deg": conditions.ra_deg,
@@ -257,6 +259,7 @@ def _truth(
         "bad_pixels": {name: f"truth/bad-{name}.fits" for name in request.units},
         "transmission": {name: f"truth/transmission-{name}.fits" for name in request.units},
         "zero_point": _zero_points(request, lights),
+        "responses": {name: _response(request, name) for name in request.units},
         "transients": _transients(request, field),
         "lights": list(lights),
         "corrupt": list(corrupt),
@@ -274,6 +277,18 @@ def _zero_points(request: Request, lights: Sequence[dict[str, Any]]) -> dict[str
         }
         for unit in request.units
     }
+
+
+def _response(request: Request, unit: str) -> dict[str, Any]:
+    """Return a unit's colour terms and the zero point's change at points of its frames: rows of x, y (0-based px), mag."""
+    response = responses.draw_response(request, unit)
+    ny, nx = request.size.shape
+    x, y = (
+        axis.ravel()
+        for axis in np.meshgrid(np.linspace(0, nx - 1, RESPONSE_POINTS), np.linspace(0, ny - 1, RESPONSE_POINTS))
+    )
+    places = np.column_stack([x, y, response.of_place(x, y, request.size.shape)])
+    return {"colour_term_mag": dict(response.colour_mag), "pivot_mag": responses.PIVOT_MAG, "surface": places.tolist()}
 
 
 def _transients(request: Request, field: Field) -> list[dict[str, Any]]:

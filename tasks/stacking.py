@@ -19,8 +19,8 @@ from tasks.errors import ProgramError, UnusableData
 from tasks.io import frames, ldac, photcat
 from tasks.options import StackOptions
 from tasks.programs import outputs, source_extractor, swarp
-from tasks.records import Astrometry, Reduced, Stack, StageResult
-from tasks.science import astrometry, matching, photometry, projection, stacking
+from tasks.records import Astrometry, QaBit, Reduced, Stack, StageResult
+from tasks.science import astrometry, depths, in_process, matching, photometry, projection, provenance, stacking
 from tasks.science.headers import Header
 from tasks.science.matching import Floats
 from tasks.science.stacking import Combination
@@ -86,9 +86,13 @@ def _make(chosen: Combination, reference: Table, image: Path, folder: Path, opti
     raw = folder / "measured.fits"
     frames.write_image(raw, data, cards)
     frames.write_image(folder / "measured.mask.fits", mask, cards)
-    found = _measure(raw, combined.weight, reference, chosen, grid, folder, image, options)
+    taken = in_process.Image(
+        data=data, mask=mask, cards=cards, scale_arcsec=options.scale_arcsec, variance=np.asarray(variance)
+    )
+    found = _measure(raw, combined.weight, taken, reference, chosen, folder, image, options)
     fit = _astrometry(found, grid)
     cards |= {**found.cards, **astrometry.quality_cards(fit, grid.wcs, grid.shape), "SATLV": cards["SATURATE"]}
+    cards |= provenance.with_doubt(cards, QaBit.FILTER_DOUBTFUL, found.doubt)
     _write(image, data, variance, mask, cards)
     text = naming.photometry_of(image)
     with products.staged(text) as temporary:
@@ -176,9 +180,9 @@ def _saturated(chosen: Combination, headers: Sequence[frames.Header], grid: Grid
 def _measure(
     image: Path,
     weight: Path,
+    taken: in_process.Image,
     reference: Table,
     chosen: Combination,
-    grid: Grid,
     folder: Path,
     place: Path,
     options: StackOptions,
@@ -198,12 +202,20 @@ def _measure(
 
     field = photometry.Field(
         filter=chosen.reference.frame.filter,
-        shape=grid.shape,
+        shape=taken.data.shape,
         epoch=matching.julian_year(chosen.date_obs),
         scale_arcsec=options.scale_arcsec,
+        egain=float(taken.cards["EGAIN"]),
     )
-    text = naming.photometry_of(place)
-    return photometry.measure(extract, reference, field, catalogue=text, options=options.photometry)
+    how = options.photometry
+    return photometry.measure(
+        in_process.extractor(taken, how) if how.photometry_engine == "sep" else extract,
+        reference,
+        field,
+        catalogue=naming.photometry_of(place),
+        options=how,
+        pixels=depths.Pixels(image=taken.data, bad=taken.mask != 0),
+    )
 
 
 def _astrometry(found: photometry.Measured, grid: Grid) -> Astrometry:

@@ -25,6 +25,9 @@ def command() -> None:
 @click.option("--filters", default="r,i", show_default=True, help="Filters, with commas.")
 @click.option("--lights", type=int, default=6, show_default=True, help="Lights per unit and filter.")
 @click.option("--corrupt", type=int, default=0, show_default=True, help="Spoilt frames to add.")
+@click.option("--mislabelled", type=int, default=0, show_default=True, help="Lights whose header names a wrong filter.")
+@click.option("--colour-term", type=float, default=0.0, show_default=True, help="Size of colour terms, mag per mag.")
+@click.option("--spatial", type=float, default=0.0, show_default=True, help="Zero point's rms over the frame, in mag.")
 @click.option("--ra", type=float, default=110.0, show_default=True, help="Field centre in degrees.")
 @click.option("--dec", type=float, default=-30.0, show_default=True, help="Field centre in degrees.")
 @click.option("--object", "object_name", default="T00001", show_default=True, help="OBJECT of the lights.")
@@ -37,6 +40,9 @@ def night(
     filters: str,
     lights: int,
     corrupt: int,
+    mislabelled: int,
+    colour_term: float,
+    spatial: float,
     ra: float,
     dec: float,
     object_name: str,
@@ -54,6 +60,9 @@ def night(
         filters=tuple(word.strip() for word in filters.split(",") if word.strip()),
         lights=lights,
         corrupt=corrupt,
+        mislabelled=mislabelled,
+        colour_term_mag=colour_term,
+        spatial_mag=spatial,
         seed=seed,
         ra_deg=ra,
         dec_deg=dec,

@@ -35,8 +35,8 @@ SEEING_COLUMNS = (
 )  # fmt: skip
 PHOTOMETRY_COLUMNS = (
     *SEEING_COLUMNS,
-    "MAG_AUTO", "MAGERR_AUTO", "MAG_APER(7)", "MAGERR_APER(7)", "FLUX_APER(7)", "FLUXERR_APER(7)", "BACKGROUND",
-    "THRESHOLD", "FLUX_MAX", "THETA_IMAGE", "FLUX_RADIUS",
+    "MAG_AUTO", "MAGERR_AUTO", "MAG_APER", "MAGERR_APER", "FLUX_APER", "FLUXERR_APER", "BACKGROUND", "THRESHOLD", "FLUX_MAX",
+    "THETA_IMAGE", "FLUX_RADIUS", "ISOAREA_IMAGE",
 )  # fmt: skip
 
 
@@ -125,8 +125,10 @@ def configuration(folder: Path, options: Options) -> str:
 
 
 def columns(options: Options) -> tuple[str, ...]:
-    """Return the columns of the catalogue: those asked for, and the mask's bits where there is a mask."""
-    return (*options.columns, *(("IMAFLAGS_ISO",) if options.flags is not None else ()))
+    """Return the columns of the catalogue: those asked for, of all apertures, and the mask's bits where there is a mask."""
+    number = len(options.diameters_px)
+    asked = (f"{name}({number})" if name.endswith("_APER") else name for name in options.columns)
+    return (*asked, *(("IMAFLAGS_ISO",) if options.flags is not None else ()))
 
 
 def configure(folder: Path, options: Options) -> None:

@@ -43,6 +43,7 @@ from tasks.records.nights import (
     SolvedBatch,
     Stack,
     Stage,
+    ZeroPointTerms,
 )
 from tasks.records.outcomes import (
     EventInHand,
@@ -143,5 +144,6 @@ __all__ = [
     "Tile",
     "Tiling",
     "Unit",
+    "ZeroPointTerms",
     "Zoom",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from astropy.table import Table
@@ -16,37 +16,33 @@ from astropy.table import Table
 from tasks.errors import AlgorithmError
 from tasks.options import ReduceOptions
 from tasks.records import MaskBit, Photometry
-from tasks.science import matching
-from tasks.science.arrays import MAD_TO_SIGMA
+from tasks.science import (
+    depths,
+    growth,
+    matching,
+    photometric_headers,
+    photometric_tables,
+    verification,
+    zeropoints,
+)
+from tasks.science.depths import Pixels
+from tasks.science.growth import NOMINAL_SCALE_ARCSEC, TOTAL, Apertures
 from tasks.science.headers import Header
 from tasks.science.matching import Floats
+from tasks.science.verification import Verdict
+from tasks.science.zeropoints import Terms, ZeroPoint
 
-NOMINAL_SCALE_ARCSEC = 0.505
 FIRST_SEEING_ARCSEC = 2.0
 MATCH_ARCSEC = 1.0
-# diameter of the best aperture for a Gaussian, in FWHM, halved
-BEST_RADIUS_FWHM = 0.6731
-FIXED_DIAMETERS_ARCSEC = (3.0, 5.0, 10.0)
-APERTURES = ("AUTO", "0", "1", "2", "3", "4", "5")
-# The whole light of a star: 20 arcsec hold 99.5 % of a Moffat profile that AUTO (95 %) and 10 arcsec (94-98 %) cut.
-# Only bright stars have it measured well.
-TOTAL, TOTAL_ARCSEC, TOTAL_SNR = "TOT", 20.0, 100.0
+# only bright stars have their whole light measured well
+TOTAL_SNR = 100.0
 SEEING_BRIGHT_MARGIN_MAG = 0.25
 SMALLEST_SNR = 20.0
-CLIP_SIGMA = 2.0
 FEWEST_STARS = 5
 # halos and ghosts are faint against a star that is good enough otherwise
+# the aperture whose colour term and surface the header tells: twice the seeing loses little light and adds little noise
+TOLD_OF = "1"
 SPOILS = 255 & ~(MaskBit.HALO | MaskBit.GHOST).value
-# the reference magnitudes of a field share an error that no number of stars averages out
-CALIBRATION_FLOOR_MAG = 0.005
-AB_MICROJANSKY_MAG = 23.9
-# Source Extractor's word for a flux that is not positive
-NO_MAGNITUDE = 90.0
-MAG_PER_RELATIVE_FLUX = 2.5 / np.log(10)
-REFERENCE_COLUMNS = (
-    "source_id", "ra", "dec", "parallax", "pmra", "pmdec", "phot_g_mean_mag", "bp_rp", "mag_u", "mag_g", "mag_r", "mag_i",
-    "mag_z",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +55,7 @@ class Extracted:
 
 
 class Extract(Protocol):
-    """Detects and measures: without diameters only positions and shapes."""
+    """Detects sources and measures them in apertures."""
 
     def __call__(self, *, seeing_arcsec: float, diameters_px: tuple[float, ...]) -> Extracted:
         """Return the detections."""
@@ -67,83 +63,66 @@ class Extract(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """What must be known of an image: filter, shape (ny, nx), time as a Julian year, nominal scale."""
+    """What must be known of an image: filter, shape (ny, nx), time as a Julian year, nominal scale, e-/ADU."""
 
     filter: str
     shape: tuple[int, int]
     epoch: float
     scale_arcsec: float = NOMINAL_SCALE_ARCSEC
+    egain: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Photometry of an image, the header cards that tell it, and its catalogue."""
+    """Photometry of an image, the header cards that tell it, its catalogue, and what is doubtful in words."""
 
     photometry: Photometry
     cards: Header
     table: Table
     positions: tuple[Floats, Floats]
     """RA and Dec in degrees of the reference stars at the time of the image."""
+    doubt: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ZeroPoint:
-    """A zero point in mag: median and unscaled MAD of the ``stars`` kept by the clipping."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Stars:
+    """Detections matched with reference stars: rows of both, and which are good for a zero point."""
 
-    value_mag: float
-    mad_mag: float
-    stars: int
+    rows: Table
+    reference: Table
+    good: Floats
+    apertures: Apertures
+
+    def instrumental(self, key: str) -> Floats:
+        return photometric_tables.magnitude(self.rows, self.apertures, key)
+
+    def error(self, key: str) -> Floats:
+        return photometric_tables.column(self.rows, self.apertures, "MAGERR", key)
+
+    def column(self, name: str) -> Floats:
+        """Return a column of the reference, NaN where it has none."""
+        known = name in self.reference.colnames
+        return np.asarray(self.reference[name], dtype=float) if known else np.full(len(self.rows), np.nan)
 
     @property
-    def scatter_mag(self) -> float:
-        """Standard deviation of a normal distribution with this MAD."""
-        return MAD_TO_SIGMA * self.mad_mag
-
-    @property
-    def error_mag(self) -> float:
-        """Error of the median, and of the reference."""
-        return float(np.hypot(self.scatter_mag / np.sqrt(max(1, self.stars)), CALIBRATION_FLOOR_MAG))
+    def place(self) -> tuple[Floats, Floats]:
+        return np.asarray(self.rows["X_IMAGE"]), np.asarray(self.rows["Y_IMAGE"])
 
 
-def diameters_px(seeing_arcsec: float, scale_arcsec: float = NOMINAL_SCALE_ARCSEC) -> tuple[float, ...]:
-    """Return the diameters of the six apertures (keys 0 to 5): three follow the seeing, three are 3, 5 and 10 arcsec.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Calibration:
+    """How an image was calibrated: apertures, matches, zero points, what they depend on, which filter was seen."""
 
-    A seventh takes the whole light of bright stars.
-    """
-    seeing_px = seeing_arcsec / scale_arcsec
-    follow = (2 * BEST_RADIUS_FWHM * seeing_px, 2 * seeing_px, 3 * seeing_px)
-    return (*follow, *(diameter / scale_arcsec for diameter in (*FIXED_DIAMETERS_ARCSEC, TOTAL_ARCSEC)))
-
-
-def depth_mag(zero_point_mag: float, *, sky_sigma_adu: float, diameter_px: float, sigma: float) -> float:
-    """Return the magnitude of ``sigma`` times the sky noise in an aperture: UL = ZP - 2.5 log10(n s sqrt(pi) d / 2)."""
-    noise = sigma * sky_sigma_adu * np.sqrt(np.pi) * diameter_px / 2
-    return float(zero_point_mag - 2.5 * np.log10(noise)) if noise > 0 else float("nan")
+    apertures: Apertures
+    pairs: matching.Pairs
+    terms: Mapping[str, Terms]
+    points: Mapping[str, ZeroPoint]
+    verdict: Verdict
 
 
-def zero_point(reference_mag: Floats, instrumental_mag: Floats) -> ZeroPoint:
-    """Return the median of the differences, clipped at 2 sigma about the median until nothing changes.
-
-    Raises
-    ------
-    AlgorithmError
-        With fewer than five stars.
-    """
-    kept = reference_mag - instrumental_mag
-    kept = kept[np.isfinite(kept)]
-    if len(kept) < FEWEST_STARS:
-        raise AlgorithmError(f"{len(kept)} stars for the zero point (needed: {FEWEST_STARS})")
-    while True:
-        median = np.median(kept)
-        close = np.abs(kept - median) <= CLIP_SIGMA * np.std(kept)
-        if close.all():
-            break
-        kept = kept[close]
-    mad = float(np.median(np.abs(kept - median)))
-    return ZeroPoint(value_mag=float(median), mad_mag=mad, stars=len(kept))
-
-
-def measure(extract: Extract, reference: Table, field: Field, *, catalogue: Path, options: ReduceOptions) -> Measured:
+def measure(
+    extract: Extract, reference: Table, field: Field, *, catalogue: Path, options: ReduceOptions, pixels: Pixels
+) -> Measured:
     """Measure an image in two passes: the first tells the seeing, the second uses apertures that follow it.
 
     Parameters
@@ -151,11 +130,14 @@ def measure(extract: Extract, reference: Table, field: Field, *, catalogue: Path
     extract
         Measures the image.
     reference
-        Stars with ra, dec [deg, J2016], pmra, pmdec [mas/yr] and mag_<filter>.
+        Stars with ra, dec [deg, J2016], pmra, pmdec [mas/yr] and mag_<filter>; other filters' magnitudes tell whether
+        this filter was in the beam, bp_rp the colour term.
     field
         What the image is.
     catalogue
         Where the catalogue will be: only named in the result.
+    pixels
+        The image and its bad pixels, for empty apertures and growth curves.
 
     Raises
     ------
@@ -163,69 +145,28 @@ def measure(extract: Extract, reference: Table, field: Field, *, catalogue: Path
         Where too few stars match the reference for seeing or zero points.
     """
     stars = _reference_now(reference, field)
-    first = extract(seeing_arcsec=FIRST_SEEING_ARCSEC, diameters_px=diameters_px(FIRST_SEEING_ARCSEC))
-    seeing, ellipticity, elongation = _shape_of_stars(first.table, stars, field, options)
-    diameters = diameters_px(seeing, field.scale_arcsec)
-    second = extract(seeing_arcsec=seeing, diameters_px=diameters)
-    pairs = _pairs(second.table, stars)
-    points = _zero_points(second.table, stars, pairs, field, options)
+    first = extract(
+        seeing_arcsec=FIRST_SEEING_ARCSEC,
+        diameters_px=growth.apertures(FIRST_SEEING_ARCSEC, field.scale_arcsec).in_order,
+    )
+    lone = _lone_stars(first.table, stars, field, options)
+    seeing, ellipticity, elongation = _shape(lone)
+    best = _best_diameter_px(lone, first, pixels, field) if options.best_aperture == "growth" else None
+    apertures = growth.apertures(seeing, field.scale_arcsec, extra=options.extra_apertures, best_px=best)
+    second = extract(seeing_arcsec=seeing, diameters_px=apertures.in_order)
+    calibration = _calibrate(second.table, stars, apertures, field, options)
+    noise = depths.empty_noise_adu(pixels, second.table, _depth_diameters(apertures)) if options.empty_apertures else {}
     photometry = Photometry(
         catalogue=catalogue,
-        stars=points["AUTO"].stars,
+        stars=calibration.points["AUTO"].stars,
         seeing_arcsec=seeing,
         ellipticity=ellipticity,
         elongation=elongation,
         sky_adu=second.sky_adu,
         sky_sigma_adu=second.sky_sigma_adu,
-        zero_point_mag={key: point.value_mag for key, point in points.items()},
-        scatter_mag={key: point.mad_mag for key, point in points.items()},
-        error_mag={key: point.error_mag for key, point in points.items()},
-        depth3_mag=_depths(points, diameters, second.sky_sigma_adu, sigma=3),
-        depth5_mag=_depths(points, diameters, second.sky_sigma_adu, sigma=5),
+        **_figures(calibration, second.sky_sigma_adu, noise),
     )
-    return Measured(
-        photometry=photometry,
-        cards=cards(photometry, diameters, options, scale_arcsec=field.scale_arcsec),
-        table=_catalogue(second.table, stars, pairs, points, filter_=field.filter),
-        positions=(np.asarray(stars["ra_now"]), np.asarray(stars["dec_now"])),
-    )
-
-
-def cards(
-    photometry: Photometry, diameters: tuple[float, ...], options: ReduceOptions, *, scale_arcsec: float
-) -> Header:
-    """Return the header cards of the photometry; unlike the production's they are not rounded.
-
-    ``ZPSC_A`` and ``ZPER_A`` are those of AUTO: a keyword has eight characters.
-    """
-    result: Header = {
-        "AUTHOR": "brightsiren",
-        "SEEING": photometry.seeing_arcsec,
-        "PEEING": photometry.seeing_arcsec / scale_arcsec,
-        "ELLIP": photometry.ellipticity,
-        "ELONG": photometry.elongation,
-        "SKYSIG": photometry.sky_sigma_adu,
-        "SKYVAL": photometry.sky_adu,
-        "REFCAT": "GaiaXP",
-        "MAGLOW": options.bright_mag,
-        "MAGUP": options.faint_mag,
-        "STDNUMB": photometry.stars,
-        "AUTO": 0.0,
-    }
-    for key, diameter in zip(APERTURES[1:], diameters[:-1], strict=True):
-        result["APER" if key == "0" else f"APER_{key}"] = diameter
-    if TOTAL in photometry.zero_point_mag:
-        result |= {"ZP_TOT": photometry.zero_point_mag[TOTAL], "EZP_TOT": photometry.scatter_mag[TOTAL]}
-    for key in APERTURES:
-        result |= {
-            f"ZP_{key}": photometry.zero_point_mag[key],
-            f"EZP_{key}": photometry.scatter_mag[key],
-            f"ZPSC_{key[0]}": MAD_TO_SIGMA * photometry.scatter_mag[key],
-            f"ZPER_{key[0]}": photometry.error_mag[key],
-            f"UL3_{key}": photometry.depth3_mag[key],
-            f"UL5_{key}": photometry.depth5_mag[key],
-        }
-    return result
+    return _measured(photometry, calibration, second.table, stars, field, options)
 
 
 def in_ellipse(x: Floats, y: Floats, shape: tuple[int, int], fraction: float) -> Floats:
@@ -233,6 +174,55 @@ def in_ellipse(x: Floats, y: Floats, shape: tuple[int, int], fraction: float) ->
     ny, nx = shape
     inside: Floats = ((x - nx / 2) / (fraction * nx / 2)) ** 2 + ((y - ny / 2) / (fraction * ny / 2)) ** 2 <= 1
     return inside
+
+
+def _calibrate(table: Table, stars: Table, apertures: Apertures, field: Field, options: ReduceOptions) -> _Calibration:
+    pairs = _pairs(table, stars)
+    matched = _matched(table, stars, pairs, apertures, field, options)
+    terms = _terms(matched, field, options)
+    return _Calibration(
+        apertures=apertures,
+        pairs=pairs,
+        terms=terms,
+        points=_zero_points(matched, terms, field, options),
+        verdict=_seen_filter(matched, field, options),
+    )
+
+
+def _figures(found: _Calibration, sky_sigma_adu: float, noise_adu: Mapping[float, float]) -> dict[str, Any]:
+    """Return what a record of photometry tells of zero points and depths."""
+    points, apertures = found.points, found.apertures
+    return {
+        "zero_point_mag": {key: point.value_mag for key, point in points.items()},
+        "scatter_mag": {key: point.mad_mag for key, point in points.items()},
+        "error_mag": {key: point.error_mag for key, point in points.items()},
+        "depth3_mag": _depths(points, apertures, sky_sigma_adu, sigma=3),
+        "depth5_mag": _depths(points, apertures, sky_sigma_adu, sigma=5),
+        "empty3_mag": _empty_depths(points, apertures, noise_adu, sigma=3),
+        "empty5_mag": _empty_depths(points, apertures, noise_adu, sigma=5),
+        "terms": found.terms[TOLD_OF].summary if TOLD_OF in found.terms else None,
+        "seen_filter": found.verdict.filter,
+    }
+
+
+def _measured(
+    photometry: Photometry, found: _Calibration, table: Table, stars: Table, field: Field, options: ReduceOptions
+) -> Measured:
+    return Measured(
+        photometry=photometry,
+        cards=photometric_headers.cards(photometry, found.apertures, options, scale_arcsec=field.scale_arcsec),
+        table=photometric_tables.catalogue(
+            table,
+            stars,
+            found.pairs,
+            found.apertures,
+            found.points,
+            _applied(found.terms, options),
+            filter_=field.filter,
+        ),
+        positions=(np.asarray(stars["ra_now"]), np.asarray(stars["dec_now"])),
+        doubt=verification.words(found.verdict, field.filter),
+    )
 
 
 def _reference_now(reference: Table, field: Field) -> Table:
@@ -256,98 +246,143 @@ def _pairs(table: Table, stars: Table) -> matching.Pairs:
 
 
 def _good(table: Table, field: Field, options: ReduceOptions) -> Floats:
-    """Tell which detections are whole: nothing flagged, nothing masked, inside the ellipse."""
+    """Tell which detections are whole: nothing flagged, nothing masked, inside the ellipse, outside a cluster."""
     good = np.asarray(table["FLAGS"]) == 0
     if "IMAFLAGS_ISO" in table.colnames:
         good &= (np.asarray(table["IMAFLAGS_ISO"]) & SPOILS) == 0
-    inside = in_ellipse(table["X_IMAGE"], table["Y_IMAGE"], field.shape, options.photometry_fraction)
-    result: Floats = good & np.asarray(inside)
+    x, y = np.asarray(table["X_IMAGE"]), np.asarray(table["Y_IMAGE"])
+    ny, nx = field.shape
+    if options.cluster_radius_px:
+        good &= np.hypot(x - nx / 2, y - ny / 2) > options.cluster_radius_px
+    result: Floats = good & np.asarray(in_ellipse(x, y, field.shape, options.photometry_fraction))
     return result
 
 
-def _shape_of_stars(table: Table, stars: Table, field: Field, options: ReduceOptions) -> tuple[float, float, float]:
-    """Return seeing in arcsec, ellipticity and elongation: medians over the stars of the reference."""
+def _lone_stars(table: Table, stars: Table, field: Field, options: ReduceOptions) -> Table:
+    """Return the good detections that are stars of the reference, the brightest first."""
     pairs = _pairs(table, stars)
     magnitude = np.asarray(stars[f"mag_{field.filter}"])[pairs.second]
     use = _good(table, field, options)[pairs.first]
     use &= (magnitude > options.bright_mag - SEEING_BRIGHT_MARGIN_MAG) & (magnitude < options.faint_mag)
     if use.sum() < FEWEST_STARS:
         raise AlgorithmError(f"{use.sum()} of {len(pairs)} matched stars tell the seeing (needed: {FEWEST_STARS})")
-    rows = table[pairs.first[use]]
-    medians = (float(np.median(rows[name])) for name in ("FWHM_WORLD", "ELLIPTICITY", "ELONGATION"))
+    return table[pairs.first[use][np.argsort(magnitude[use], kind="stable")]]
+
+
+def _shape(rows: Table) -> tuple[float, float, float]:
+    """Return seeing in arcsec, ellipticity and elongation: medians over stars."""
+    medians = (float(np.nanmedian(rows[name])) for name in ("FWHM_WORLD", "ELLIPTICITY", "ELONGATION"))
     fwhm_deg, ellipticity, elongation = medians
     return fwhm_deg * 3600, ellipticity, elongation
 
 
+def _best_diameter_px(rows: Table, first: Extracted, pixels: Pixels, field: Field) -> float | None:
+    return growth.best_diameter_px(
+        pixels,
+        (np.asarray(rows["X_IMAGE"]), np.asarray(rows["Y_IMAGE"])),
+        sky_sigma_adu=first.sky_sigma_adu,
+        egain=field.egain,
+        scale_arcsec=field.scale_arcsec,
+    )
+
+
+def _matched(
+    table: Table, stars: Table, pairs: matching.Pairs, apertures: Apertures, field: Field, options: ReduceOptions
+) -> _Stars:
+    rows, reference = table[pairs.first], stars[pairs.second]
+    good = _good(table, field, options)[pairs.first]
+    good &= np.asarray(rows["FLUX_AUTO"] > SMALLEST_SNR * rows["FLUXERR_AUTO"])
+    if (name := f"snr_{field.filter}") in reference.colnames:
+        good &= ~(np.asarray(reference[name], dtype=float) <= SMALLEST_SNR)
+    return _Stars(rows=rows, reference=reference, good=good, apertures=apertures)
+
+
+def _in_range(stars: _Stars, field: Field, options: ReduceOptions) -> Floats:
+    magnitude = stars.column(f"mag_{field.filter}")
+    result: Floats = stars.good & (magnitude > options.bright_mag) & (magnitude < options.faint_mag)
+    return result
+
+
+def _terms(stars: _Stars, field: Field, options: ReduceOptions) -> dict[str, Terms]:
+    """Fit colour and place: for one aperture to be reported, for every one where they are to be applied."""
+    applied = options.colour_term or options.spatial_zero_point != "none"
+    use = _in_range(stars, field, options)
+    x, y = stars.place
+    fits = {
+        key: zeropoints.fit_terms(
+            (stars.column(f"mag_{field.filter}") - stars.instrumental(key))[use],
+            stars.error(key)[use],
+            stars.column("bp_rp")[use],
+            (x[use], y[use]),
+            shape=field.shape,
+            pivot_mag=options.colour_pivot_mag,
+            cells=options.spatial_zero_point == "grid",
+        )
+        for key in (("AUTO", *stars.apertures.diameters_px) if applied else (TOLD_OF,))
+    }
+    return {key: fit for key, fit in fits.items() if fit is not None}
+
+
+def _applied(terms: Mapping[str, Terms], options: ReduceOptions) -> Mapping[str, Terms]:
+    """Return the terms whose surface corrects magnitudes."""
+    return terms if options.spatial_zero_point != "none" else {}
+
+
 def _zero_points(
-    table: Table, stars: Table, pairs: matching.Pairs, field: Field, options: ReduceOptions
+    stars: _Stars, terms: Mapping[str, Terms], field: Field, options: ReduceOptions
 ) -> dict[str, ZeroPoint]:
-    magnitude = np.asarray(stars[f"mag_{field.filter}"])[pairs.second]
-    rows = table[pairs.first]
-    use = _good(table, field, options)[pairs.first]
-    use &= np.asarray(rows["FLUX_AUTO"] > SMALLEST_SNR * rows["FLUXERR_AUTO"])
-    use &= (magnitude > options.bright_mag) & (magnitude < options.faint_mag)
-    points = {key: zero_point(magnitude[use], _magnitude(rows, key)[use]) for key in APERTURES}
-    use &= np.asarray(rows["FLUX_APER"][:, -1] > TOTAL_SNR * rows["FLUXERR_APER"][:, -1])
-    if use.sum() >= FEWEST_STARS:
-        points[TOTAL] = zero_point(magnitude[use], _magnitude(rows, "6")[use])
+    magnitude, use = stars.column(f"mag_{field.filter}"), _in_range(stars, field, options)
+
+    def point(key: str, chosen: Floats) -> ZeroPoint:
+        corrected = magnitude
+        if options.colour_term and key in terms:
+            corrected = corrected - terms[key].of_colour(stars.column("bp_rp"))
+        if key in _applied(terms, options):
+            corrected = corrected - terms[key].of_place(*stars.place)
+        return zeropoints.zero_point(corrected[chosen], stars.instrumental(key)[chosen])
+
+    points = {key: point(key, use) for key in ("AUTO", *stars.apertures.with_depth)}
+    flux, error = (photometric_tables.column(stars.rows, stars.apertures, name, TOTAL) for name in ("FLUX", "FLUXERR"))
+    bright = use & (flux > TOTAL_SNR * error)
+    if bright.sum() >= FEWEST_STARS:
+        points[TOTAL] = point(TOTAL, bright)
     return points
 
 
-def _magnitude(table: Table, key: str) -> Floats:
-    """Return instrumental magnitudes of an aperture, NaN where the flux is not positive."""
-    values = np.asarray(table["MAG_AUTO"] if key == "AUTO" else table["MAG_APER"][:, int(key)], dtype=float)
-    return np.where(np.abs(values) < NO_MAGNITUDE, values, np.nan)
+def _seen_filter(stars: _Stars, field: Field, options: ReduceOptions) -> Verdict:
+    """Compare the frame with every filter of the reference, by the stars that are good and not too bright."""
+    use = _in_range(stars, field, options)
+    names = [name.removeprefix("mag_") for name in stars.reference.colnames if name.startswith("mag_")]
+    return verification.seen_filter(
+        stars.instrumental("AUTO")[use],
+        {name: stars.column(f"mag_{name}")[use] for name in names},
+        header=field.filter,
+        margin_mag=options.filter_margin_mag,
+    )
+
+
+def _depth_diameters(apertures: Apertures) -> tuple[float, ...]:
+    return tuple(apertures.diameters_px[key] for key in apertures.with_depth)
 
 
 def _depths(
-    points: Mapping[str, ZeroPoint], diameters: tuple[float, ...], sky_sigma_adu: float, *, sigma: float
+    points: Mapping[str, ZeroPoint], apertures: Apertures, sky_sigma_adu: float, *, sigma: float
 ) -> dict[str, float]:
     """Return the depth of each aperture in mag; 0 for AUTO, whose aperture has no one size."""
-    depths = {"AUTO": 0.0}
-    for key, diameter in zip(APERTURES[1:], diameters[:-1], strict=True):
-        depths[key] = depth_mag(points[key].value_mag, sky_sigma_adu=sky_sigma_adu, diameter_px=diameter, sigma=sigma)
-    return depths
-
-
-def _catalogue(
-    table: Table, stars: Table, pairs: matching.Pairs, points: Mapping[str, ZeroPoint], *, filter_: str
-) -> Table:
-    """Return the catalogue: measurements, calibrated magnitudes and fluxes, and the matched reference stars."""
-    result = Table({name: table[name] for name in table.colnames if table[name].ndim == 1})
-    for key in APERTURES:
-        name = {"AUTO": "AUTO", "0": "APER"}.get(key, f"APER_{key}")
-        for quantity in ("MAG", "MAGERR", "FLUX", "FLUXERR"):
-            if key != "AUTO":
-                result[f"{quantity}_{name}"] = table[f"{quantity}_APER"][:, int(key)]
-        flux, error = (np.asarray(result[f"{quantity}_{name}"], dtype=float) for quantity in ("FLUX", "FLUXERR"))
-        for column, values in _calibrated(_magnitude(table, key), flux, error, points[key]).items():
-            result[f"{column}_{name}_{filter_}"] = values
-    for name in dict.fromkeys((*REFERENCE_COLUMNS, f"mag_{filter_}")):
-        if name in stars.colnames:
-            result[name] = _matched(stars[name], pairs, len(table))
+    result = {"AUTO": 0.0}
+    for key in apertures.with_depth:
+        diameter = apertures.diameters_px[key]
+        result[key] = depths.depth_mag(
+            points[key].value_mag, sky_sigma_adu=sky_sigma_adu, diameter_px=diameter, sigma=sigma
+        )
     return result
 
 
-def _calibrated(magnitude: Floats, flux: Floats, error: Floats, point: ZeroPoint) -> dict[str, Floats]:
-    """Return calibrated columns: AB magnitude, flux in microjansky, and the SNR without the zero point's error."""
-    calibrated = magnitude + point.value_mag
-    relative = np.divide(error, flux, out=np.full(len(flux), np.nan), where=flux > 0)
-    microjansky = 10 ** (0.4 * (AB_MICROJANSKY_MAG - calibrated))
+def _empty_depths(
+    points: Mapping[str, ZeroPoint], apertures: Apertures, noise_adu: Mapping[float, float], *, sigma: float
+) -> dict[str, float]:
     return {
-        "MAG": calibrated,
-        "MAGERR": MAG_PER_RELATIVE_FLUX * relative,
-        "FLUX": microjansky,
-        "FLUXERR": microjansky * relative,
-        "SNR": np.divide(flux, error, out=np.full(len(flux), np.nan), where=error > 0),
-        "SYSERR": np.full(len(flux), point.error_mag),
+        key: depths.limit_mag(points[key].value_mag, noise_adu=noise_adu[apertures.diameters_px[key]], sigma=sigma)
+        for key in apertures.with_depth
+        if noise_adu.get(apertures.diameters_px[key], 0) > 0
     }
-
-
-def _matched(column: Table, pairs: matching.Pairs, rows: int) -> Floats:
-    """Return a reference column on the detections' rows: -1 or NaN where nothing matched."""
-    values = np.asarray(column)
-    whole = values.dtype.kind in "iu"
-    result: Floats = np.full(rows, -1, dtype=np.int64) if whole else np.full(rows, np.nan)
-    result[pairs.first] = values[pairs.second]
-    return result

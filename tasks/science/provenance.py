@@ -113,6 +113,13 @@ def qa_cards(bits: int, words: Sequence[str]) -> Header:
     return {"QAFLAG": bits, "QATEXT": text if len(text) <= CARD_TEXT else f"{text[: CARD_TEXT - 3]}..."}
 
 
+def with_doubt(header: Mapping[str, headers.Value], bit: QaBit, words: str) -> Header:
+    """Return the quality cards of a header with one more doubt; they are made anew, so that none stays from before."""
+    flag, text = int(headers.number(header.get("QAFLAG")) or 0), str(header.get("QATEXT", ""))
+    earlier = [each for each in text.split("; ") if each]
+    return qa_cards(flag | bit if words else flag & ~bit, [words, *earlier] if words else earlier)
+
+
 def quality(
     sources: Sequence[MasterQuality], limits_days: Mapping[str, float], *, scale: float
 ) -> tuple[int, list[str]]:

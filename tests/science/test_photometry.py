@@ -16,7 +16,7 @@ from astropy.time import Time
 
 from tasks.errors import AlgorithmError
 from tasks.options import ReduceOptions
-from tasks.science import matching, photometry
+from tasks.science import depths, growth, matching, photometry, zeropoints
 
 FIELD = photometry.Field(filter="r", shape=(1000, 1500), epoch=2026.04)
 
@@ -29,7 +29,7 @@ def production(shared_data):
 
 def test_the_depth_formula_reproduces_every_production_header(production):
     errors = [
-        photometry.depth_mag(
+        depths.depth_mag(
             float(row[f"zp_{key}"]),
             sky_sigma_adu=float(row["skysig"]),
             diameter_px=float(row["aper" if key == 0 else f"aper_{key}"]),
@@ -50,7 +50,7 @@ def test_the_apertures_of_every_production_header_follow_its_seeing(production):
     for row in production:
         # SEEING is rounded to 0.01", PEEING to 0.001 px: the larger aperture is three of the latter
         expected = [float(row[key]) for key in ("aper", "aper_1", "aper_2", "aper_3", "aper_4", "aper_5")]
-        found = photometry.diameters_px(float(row["peeing"]) * 0.505)[:6]
+        found = growth.apertures(float(row["peeing"]) * 0.505, 0.505).in_order[:6]
         assert found == pytest.approx(expected, abs=0.003)
 
 
@@ -64,7 +64,7 @@ def test_the_apertures_of_every_production_header_follow_its_seeing(production):
 )
 def test_published_depths(zero_point, sky_sigma, diameter, three, five):
     for sigma, expected in ((3, three), (5, five)):
-        found = photometry.depth_mag(zero_point, sky_sigma_adu=sky_sigma, diameter_px=diameter, sigma=sigma)
+        found = depths.depth_mag(zero_point, sky_sigma_adu=sky_sigma, diameter_px=diameter, sigma=sigma)
         assert found == pytest.approx(expected, abs=0.0011)
 
 
@@ -72,7 +72,7 @@ def test_the_zero_point_is_the_median_clipped_as_astropy_clips(rng):
     instrumental = rng.uniform(-14, -8, 300)
     reference = instrumental + 28.1 + rng.normal(0, 0.02, 300)
     reference[:30] += rng.uniform(0.3, 2, 30)
-    found = photometry.zero_point(reference, instrumental)
+    found = zeropoints.zero_point(reference, instrumental)
     kept = sigma_clip(reference - instrumental, sigma=2, maxiters=None, cenfunc="median", stdfunc="std").compressed()
 
     assert found.stars == len(kept)
@@ -83,11 +83,11 @@ def test_the_zero_point_is_the_median_clipped_as_astropy_clips(rng):
 
 def test_four_stars_are_too_few_for_a_zero_point():
     with pytest.raises(AlgorithmError, match="4 stars"):
-        photometry.zero_point(np.full(4, 15.0), np.full(4, -13.0))
+        zeropoints.zero_point(np.full(4, 15.0), np.full(4, -13.0))
 
 
 def test_stars_without_a_flux_do_not_count():
-    found = photometry.zero_point(np.array([15.0] * 6), np.array([-13.0] * 5 + [np.nan]))
+    found = zeropoints.zero_point(np.array([15.0] * 6), np.array([-13.0] * 5 + [np.nan]))
 
     assert (found.value_mag, found.stars) == (28.0, 5)
 
@@ -153,6 +153,7 @@ def detections(reference, *, zero_point=28.0, seeing=2.5, rng):
         "ELONGATION": np.full(n, 1.087),
         "FLAGS": np.zeros(n, int),
         "IMAFLAGS_ISO": np.zeros(n, int),
+        "ISOAREA_IMAGE": np.full(n, 30),
         "MAG_AUTO": magnitude,
         "MAGERR_AUTO": np.full(n, 0.01),
         "FLUX_AUTO": flux,
@@ -184,7 +185,10 @@ def measure(reference, table, options=None, field=FIELD):
         return photometry.Extracted(table=table, sky_adu=300.0, sky_sigma_adu=40.0)
 
     seen = []
-    found = photometry.measure(extract, reference, field, catalogue=Path("x.cat"), options=options or ReduceOptions())
+    image = np.random.default_rng(5).normal(300, 40, field.shape).astype(np.float32)
+    pixels = depths.Pixels(image=image, bad=np.zeros(field.shape, bool))
+    how = options or ReduceOptions()
+    found = photometry.measure(extract, reference, field, catalogue=Path("x.cat"), options=how, pixels=pixels)
     return found, seen
 
 
@@ -192,10 +196,10 @@ def test_two_passes_of_which_the_second_follows_the_seeing(reference, rng):
     found, seen = measure(reference, detections(reference, rng=rng))
 
     assert [round(seeing, 6) for seeing, _ in seen] == [2.0, 2.5]
-    assert seen[1][1] == photometry.diameters_px(seen[1][0])
+    assert seen[1][1] == growth.apertures(seen[1][0], 0.505).in_order
     assert found.photometry.seeing_arcsec == pytest.approx(2.5)
     assert found.photometry.zero_point_mag["AUTO"] == pytest.approx(28.0, abs=0.003)
-    assert set(found.photometry.zero_point_mag) == {*photometry.APERTURES, "TOT"}
+    assert set(found.photometry.zero_point_mag) == {"AUTO", *growth.STANDARD, "TOT"}
     assert found.photometry.depth5_mag["AUTO"] == 0.0
 
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from tasks.errors import UnusableData
 from tasks.records import FrameType
-from tasks.science.simulation import bands, camera, optics, plan, sky
+from tasks.science.simulation import bands, camera, optics, plan, responses, sky
 from tasks.science.simulation.camera import Camera, Rays
 from tasks.science.simulation.optics import Image, Optics, Psf
 from tasks.science.simulation.plan import Request, Shot
+from tasks.science.simulation.responses import Response
 
 SITE_LATITUDE_DEG, SITE_LONGITUDE_DEG, SITE_ALTITUDE_M = -30.4725, -70.7631, 1570.0
 LOCAL_TIME = timedelta(hours=-3)
@@ -29,6 +30,7 @@ HEADER_ERROR_ARCMIN = (2.0, 3.0)
 FLAT_ADU = (24000.0, 36000.0)
 UNIT_SPREAD_MAG, FRAME_SPREAD_MAG = 0.04, 0.02
 CHECK_POINTS = 5
+EVEN = Response()
 LOWEST_ALTITUDE_DEG = 15.0
 STACK_FRAMES = 6
 IMAGE_TYPES = {FrameType.BIAS: "BIAS", FrameType.DARK: "DARK", FrameType.FLAT: "FLAT", FrameType.LIGHT: "LIGHT"}
@@ -45,12 +47,13 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One telescope with its camera; ``response_mag`` is added to every zero point."""
+    """One telescope with its camera; ``response_mag`` is added to every zero point, ``response`` to that of a star."""
 
     name: str
     optics: Optics
     camera: Camera
     response_mag: float
+    response: Response
     offset_arcsec: tuple[float, float]
 
 
@@ -120,6 +123,7 @@ def draw_unit(request: Request, name: str) -> Unit:
         optics=optics.draw_optics(shape, rng),
         camera=camera.draw_camera(shape, plan.stream(request.seed, "camera", name)),
         response_mag=float(rng.normal(0, UNIT_SPREAD_MAG)),
+        response=responses.draw_response(request, name),
         offset_arcsec=(float(offset[0]), float(offset[1])),
     )
 
@@ -151,7 +155,7 @@ def expose(request: Request, field: Field, unit: Unit, shot: Shot) -> Exposed:
     rays = camera.draw_rays(request.size.shape, shot.exposure_s, rng)
     if shot.type is FrameType.LIGHT:
         conditions = draw_conditions(request, unit, shot)
-        light_e: Image | float = light_of(field, conditions, shot, request.size.shape)
+        light_e: Image | float = light_of(field, conditions, shot, request.size.shape, unit.response)
         raw = camera.read_out(unit.camera, light_e, shot.exposure_s, rays=rays, rng=rng)
         header = light_header(request, shot, conditions)
         return Exposed(header=header, raw=raw, rays=rays, conditions=conditions)
@@ -173,7 +177,7 @@ def draw_conditions(request: Request, unit: Unit, shot: Shot) -> Conditions:
     altitude, azimuth = horizontal(ra, dec, shot.start)
     airmass = 1 / np.sin(np.radians(altitude + 244 / (165 + 47 * altitude**1.1)))
     seeing = float(rng.uniform(*SEEING_ARCSEC))
-    band = bands.band(shot.filter)
+    band = bands.band(shot.true_filter)
     # extinction is counted from airmass 1: the production zero points are those of the nights as they were
     transparency = unit.response_mag - band.extinction_mag * (airmass - 1) - abs(rng.normal(0, FRAME_SPREAD_MAG))
     return Conditions(
@@ -192,8 +196,10 @@ def draw_conditions(request: Request, unit: Unit, shot: Shot) -> Conditions:
     )
 
 
-def light_of(field: Field, conditions: Conditions, shot: Shot, shape: tuple[int, int]) -> Image:
-    """Return the mean number of electrons per pixel of an exposure, through a camera of even response."""
+def light_of(
+    field: Field, conditions: Conditions, shot: Shot, shape: tuple[int, int], response: Response = EVEN
+) -> Image:
+    """Return the mean number of electrons per pixel of an exposure, through a camera with even pixels."""
     ny, nx = shape
     slope = (
         1 + 0.01 * np.linspace(-1, 1, nx, dtype=np.float32) + np.linspace(-0.01, 0.01, ny, dtype=np.float32)[:, None]
@@ -205,12 +211,13 @@ def light_of(field: Field, conditions: Conditions, shot: Shot, shape: tuple[int,
         field,
         conditions.wcs,
         conditions.psf,
-        filter_=shot.filter,
+        filter_=shot.true_filter,
         year=year,
+        response=response,
         zero_point_e=(conditions.zero_point_mag + 2.5 * float(np.log10(camera.GAIN_E_PER_ADU))),
     )
     transients = field.transients
-    mags = transient_mags(transients, shot.filter, shot.exposure_s)
+    mags = transient_mags(transients, shot.true_filter, shot.exposure_s)
     x, y = conditions.wcs.all_world2pix(transients.ra_deg, transients.dec_deg, 0)
     flux = 10 ** (0.4 * (conditions.zero_point_mag - mags)) * camera.GAIN_E_PER_ADU
     optics.add_stars(image, x, y, flux, conditions.psf)
@@ -218,11 +225,20 @@ def light_of(field: Field, conditions: Conditions, shot: Shot, shape: tuple[int,
 
 
 def add_sources(
-    image: Image, field: Field, wcs: WCS, psf: Psf, *, filter_: str, year: float, zero_point_e: float
+    image: Image,
+    field: Field,
+    wcs: WCS,
+    psf: Psf,
+    *,
+    filter_: str,
+    year: float,
+    zero_point_e: float,
+    response: Response = EVEN,
 ) -> None:
     """Add the stars and galaxies of a field to ``image``, in place; the zero point is that of total flux in e-."""
     x, y = wcs.all_world2pix(*field.stars.positions(year), 0)
     mags = bands.star_mags(field.stars.g_mag, field.stars.bp_rp, filter_)
+    mags = mags - response.of_colour(field.stars.bp_rp, filter_) - response.of_place(x, y, image.shape)
     optics.add_stars(image, x, y, 10 ** (0.4 * (zero_point_e - mags)), psf)
     galaxies = field.galaxies
     x, y = wcs.all_world2pix(galaxies.ra_deg, galaxies.dec_deg, 0)

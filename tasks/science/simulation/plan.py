@@ -17,6 +17,7 @@ from tasks.records import FrameType
 GAIN_SETTING = 2750
 SCALE_ARCSEC = 0.505
 OVERHEAD_S = 15.0
+LARGEST_TERM_MAG = 0.5
 OBJECT_NAME = re.compile(r"[!-~](?:[ -~]{0,38}[!-~])?")
 FLAT_EXPOSURES_S = (3.0, 3.5, 4.0, 4.5, 5.0)
 # the clock in hours after 0 h UTC of the evening's date; a night's label is the date of UTC - 15 h
@@ -43,7 +44,12 @@ SCALES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Which night is wanted. Positions in degrees; ``lights`` per unit and filter."""
+    """Which night is wanted. Positions in degrees; ``lights`` per unit and filter.
+
+    The last ``mislabelled`` lights of the first unit in the first filter are taken through the second one.
+    ``colour_term_mag`` is the size of the units' colour terms (mag per mag of BP - RP), ``spatial_mag`` the rms of their
+    zero point over the frame.
+    """
 
     scale: str = "small"
     units: tuple[str, ...] = ("7DT01", "7DT02")
@@ -54,6 +60,9 @@ class Request:
     flats: int = 5
     exposure_s: float = 100.0
     corrupt: int = 0
+    mislabelled: int = 0
+    colour_term_mag: float = 0.0
+    spatial_mag: float = 0.0
     seed: int = 1
     night: date = date(2026, 1, 15)
     object: str = "T00001"
@@ -82,6 +91,8 @@ class Shot:
     exposure_s: float
     filter: str = ""
     number: int = 1
+    true_filter: str = ""
+    """What was in the beam; the header's ``filter`` may lie."""
 
 
 def stream(seed: int, *words: str) -> np.random.Generator:
@@ -97,6 +108,11 @@ def checked(request: Request) -> Request:
     for word, low in (("lights", 1), ("biases", 0), ("darks", 0), ("flats", 0), ("corrupt", 0), ("seed", 0)):
         if (number := getattr(request, word)) < low:
             raise UnusableData(f"{word} = {number} is below {low}")
+    if not 0 <= request.mislabelled <= (request.lights if len(request.filters) > 1 else 0):
+        raise UnusableData(f"mislabelled = {request.mislabelled}: at most all lights of a filter, with a second filter")
+    for word in ("colour_term_mag", "spatial_mag"):
+        if not 0 <= (size := getattr(request, word)) <= LARGEST_TERM_MAG:
+            raise UnusableData(f"{word} = {size} is not between 0 and {LARGEST_TERM_MAG:g} mag")
     if not 0 < request.exposure_s <= 3600:
         raise UnusableData(f"exposure of {request.exposure_s} s is not between 0 and 3600 s")
     if not (0 <= request.ra_deg < 360 and -89 <= request.dec_deg <= 89):
@@ -187,4 +203,10 @@ def _light(request: Request, unit: str, *, filter_: str, number: int, place: int
         exposure_s=request.exposure_s,
         filter=filter_,
         number=number,
+        true_filter=request.filters[1] if _lies(request, unit, filter_, number) else filter_,
     )
+
+
+def _lies(request: Request, unit: str, filter_: str, number: int) -> bool:
+    first = unit == request.units[0] and filter_ == request.filters[0]
+    return first and request.lights - request.mislabelled < number <= request.lights

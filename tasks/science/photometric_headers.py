@@ -1,0 +1,76 @@
+"""The header cards of an image's photometry."""
+
+from __future__ import annotations
+
+from tasks.options import ReduceOptions
+from tasks.records import Photometry
+from tasks.science.arrays import MAD_TO_SIGMA
+from tasks.science.growth import TOTAL, Apertures
+from tasks.science.headers import Header
+
+
+def cards(photometry: Photometry, apertures: Apertures, options: ReduceOptions, *, scale_arcsec: float) -> Header:
+    """Return the header cards of the photometry; unlike the production's they are not rounded.
+
+    ``ZPSC_A`` and ``ZPER_A`` are those of AUTO: a keyword has eight characters. ``EUL3_K`` and ``EUL5_K`` are depths by empty
+    apertures, absent where too few were found; ``ZPCOLOR`` and ``ZPSPAT`` are absent where too few stars tell them.
+    """
+    return {
+        "AUTHOR": "brightsiren",
+        "SEEING": photometry.seeing_arcsec,
+        "PEEING": photometry.seeing_arcsec / scale_arcsec,
+        "ELLIP": photometry.ellipticity,
+        "ELONG": photometry.elongation,
+        "SKYSIG": photometry.sky_sigma_adu,
+        "SKYVAL": photometry.sky_adu,
+        "REFCAT": "GaiaXP",
+        "MAGLOW": options.bright_mag,
+        "MAGUP": options.faint_mag,
+        "STDNUMB": photometry.stars,
+        **_apertures(apertures),
+        **_zero_points(photometry, apertures),
+        **_terms(photometry, options),
+        "FILTVER": photometry.seen_filter,
+    }
+
+
+def aperture_name(key: str) -> str:
+    """Return an aperture's name in headers and columns: AUTO, APER, APER_1 to APER_5, APER_U1 and so on."""
+    return {"AUTO": "AUTO", "0": "APER"}.get(key, f"APER_{key}")
+
+
+def _apertures(apertures: Apertures) -> Header:
+    return {"AUTO": 0.0, **{aperture_name(key): apertures.diameters_px[key] for key in apertures.with_depth}}
+
+
+def _zero_points(photometry: Photometry, apertures: Apertures) -> Header:
+    result: Header = {}
+    if TOTAL in photometry.zero_point_mag:
+        result |= {"ZP_TOT": photometry.zero_point_mag[TOTAL], "EZP_TOT": photometry.scatter_mag[TOTAL]}
+    for key in ("AUTO", *apertures.with_depth):
+        short = "A" if key == "AUTO" else key
+        result |= {
+            f"ZP_{key}": photometry.zero_point_mag[key],
+            f"EZP_{key}": photometry.scatter_mag[key],
+            f"ZPSC_{short}": MAD_TO_SIGMA * photometry.scatter_mag[key],
+            f"ZPER_{short}": photometry.error_mag[key],
+            f"UL3_{key}": photometry.depth3_mag[key],
+            f"UL5_{key}": photometry.depth5_mag[key],
+        }
+        if key in photometry.empty5_mag:
+            result |= {f"EUL3_{key}": photometry.empty3_mag[key], f"EUL5_{key}": photometry.empty5_mag[key]}
+    return result
+
+
+def _terms(photometry: Photometry, options: ReduceOptions) -> Header:
+    """Return what the zero point of APER_1 depends on; ZPRMS0 and ZPRMS1 are the residuals' rms without and with it."""
+    terms = photometry.terms
+    if terms is None:
+        return {}
+    result: Header = {"ZPRMS0": terms.before_mag, "ZPRMS1": terms.after_mag, "ZPSTARS": terms.stars}
+    if terms.colour_mag is not None and terms.colour_error_mag is not None and terms.pivot_mag is not None:
+        result |= {"ZPCOLOR": terms.colour_mag, "ZPCOLERR": terms.colour_error_mag, "ZPCOLREF": terms.pivot_mag}
+        result |= {"ZPCOLAPP": options.colour_term}
+    if terms.spatial_rms_mag is not None:
+        result |= {"ZPSPAT": terms.spatial_rms_mag, "ZPSPAAPP": options.spatial_zero_point}
+    return result
