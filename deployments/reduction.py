@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from deployments import private
 from flows.night import night as night_flow
 from tasks import naming
 from tasks.errors import UnusableData
 from tasks.io import night_pages
+from tasks.options import ReduceOptions, StackOptions
 from tasks.records import NightReport, Places, Stage
 
 STATE = ".siren"
@@ -79,15 +82,51 @@ def reduce(
     until: str = Stage.SEARCH,
     force: tuple[str, ...] = (),
     objects: tuple[str, ...] = (),
+    photometry: tuple[str, ...] = (),
     slots: tuple[int, int],
 ) -> NightReport:
-    """Run the flow ``night`` and return its report; its messages are kept beside the products."""
+    """Run the flow ``night`` and return its report; its messages are kept beside the products.
+
+    Parameters
+    ----------
+    photometry
+        ``NAME=VALUE`` of ``ReduceOptions``, for frames and stacks alike.
+    """
+    how = options_of(photometry)
     with private.prefect(out / STATE):
         private.place(place.places, cpu_slots=slots[0], gpu_slots=slots[1])
         stages = tuple(Stage(name) for name in force)
         return night_flow(
-            place.night, place.units, objects=objects, until=Stage(until), force=stages, registry="", slack=""
+            place.night,
+            place.units,
+            objects=objects,
+            until=Stage(until),
+            force=stages,
+            reduction=how,
+            stacking=StackOptions(photometry=how),
+            registry="",
+            slack="",
         )
+
+
+def options_of(words: tuple[str, ...]) -> ReduceOptions:
+    """Read ``NAME=VALUE`` words as options; a list's items are separated by commas.
+
+    Raises
+    ------
+    UnusableData
+        Where there is no such option, or the value is none that it allows.
+    """
+    values: dict[str, str | tuple[str, ...]] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        values[name] = tuple(filter(None, value.split(","))) if name == "extra_apertures" else value
+    try:
+        return ReduceOptions(**values)  # type: ignore[arg-type]  # pydantic reads numbers and switches from words
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        known = ", ".join(field.name for field in fields(ReduceOptions))
+        raise UnusableData(f"--photometry {told} (options: {known})") from error
 
 
 def facts(report: NightReport) -> dict[str, Any]:

@@ -22,6 +22,12 @@ STAGES = ("calibrate", "reduce", "stack", "search")
 @click.option("--night", default=None, help="Evening's date, where FOLDER holds several nights.")
 @click.option("--catalogues", type=click.Path(path_type=Path), default=None, help="Folder of reference catalogues.")
 @click.option("--references", type=click.Path(path_type=Path), default=None, help="Folder of reference images.")
+@click.option(
+    "--photometry",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of reduction and photometry, such as spatial_zero_point=cubic or photometry_engine=sep; may be repeated.",
+)
 @click.option("--cpu-slots", type=click.IntRange(0, 256), default=0, help="CPU tasks at a time; 0: one per core.")
 @click.option(
     "--gpu-slots", type=click.IntRange(0, 64), default=0, help="GPU tasks at a time; 0: one per GPU, else per core."
@@ -41,5 +47,7 @@ def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_j
     )
     slots = (choices["cpu_slots"], choices["gpu_slots"])
     objects = tuple(name.strip() for name in choices["objects"].split(",") if name.strip())
-    report = reduction.reduce(place, out=out, until=until, force=force, objects=objects, slots=slots)
+    report = reduction.reduce(
+        place, out=out, until=until, force=force, objects=objects, slots=slots, photometry=choices["photometry"]
+    )
     output.show(reduction.facts(report), reduction.words(report), as_json=as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from tasks.io import night_plots, pages
-from tasks.records import Candidate, NightReport, QaBit, Reduced, Rejected, Stack
+from tasks.records import Candidate, NightReport, Photometry, QaBit, Reduced, Rejected, Stack
 
 PREVIEW_WIDTH = 640
 THUMBNAIL_WIDTH = 480
@@ -117,6 +118,7 @@ def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
         frames=frame_rows(report),
         plots=night_plots.night_plots(report),
         masters=master_rows(report),
+        responses=response_rows(report),
     )
 
 
@@ -251,6 +253,7 @@ def _frame_row(each: Reduced, qa: int) -> Row:
         "seeing_arcsec": round(photometry.seeing_arcsec, 2),
         "zero_point_mag": round(photometry.zero_point_mag["AUTO"], 3),
         "depth5_mag": round(photometry.depth5_mag["1"], 2),
+        **_checks(photometry),
         "rms_arcsec": round(max(each.astrometry.rms_ra_arcsec, each.astrometry.rms_dec_arcsec), 3),
         "seconds": round(each.seconds, 1),
     }
@@ -281,8 +284,48 @@ def _stack_row(each: Stack) -> Row:
         "seeing_arcsec": round(photometry.seeing_arcsec, 2),
         "zero_point_mag": round(photometry.zero_point_mag["AUTO"], 3),
         "depth5_mag": round(photometry.depth5_mag["1"], 2),
+        **_checks(photometry),
         "stars": photometry.stars,
     }
+
+
+def response_rows(report: NightReport) -> list[Row]:
+    """Return a row per unit and filter: colour term with the error of its mean, spatial rms, frames with another filter."""
+    groups: dict[tuple[str, str], list[Reduced]] = {}
+    for each in report.reduced:
+        groups.setdefault((each.frame.unit, each.frame.filter), []).append(each)
+    return [_response_row(unit, filter_, group) for (unit, filter_), group in sorted(groups.items())]
+
+
+def _response_row(unit: str, filter_: str, group: Sequence[Reduced]) -> Row:
+    terms = [each.photometry.terms for each in group if each.photometry.terms is not None]
+    weights = [(t.colour_mag, t.colour_error_mag**-2) for t in terms if t.colour_mag is not None and t.colour_error_mag]
+    total = sum(weight for _, weight in weights)
+    spatial = [t.spatial_rms_mag for t in terms if t.spatial_rms_mag is not None]
+    return {
+        "unit": unit,
+        "filter": filter_,
+        "frames": len(group),
+        "colour_term": _rounded(sum(value * weight for value, weight in weights) / total if total else None, 4),
+        "colour_error": _rounded(total**-0.5 if total else None, 4),
+        "spatial_mag": _rounded(statistics.median(spatial) if spatial else None, 3),
+        "other_filter": sum(each.photometry.seen_filter not in {"", filter_} for each in group),
+    }
+
+
+def _checks(photometry: Photometry) -> Row:
+    """Return depth by empty apertures, rms of the zero point over the frame, colour term, and the filter that was seen."""
+    terms = photometry.terms
+    return {
+        "empty5_mag": _rounded(photometry.empty5_mag.get("1"), 2),
+        "spatial_mag": _rounded(terms.spatial_rms_mag if terms else None, 3),
+        "colour_mag": _rounded(terms.colour_mag if terms else None, 3),
+        "seen_filter": photometry.seen_filter,
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _candidate_row(each: Candidate) -> Row:

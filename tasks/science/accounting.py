@@ -11,6 +11,7 @@ from tasks.records import (
     Calibrated,
     Difference,
     NightReport,
+    QaBit,
     Reduced,
     Rejected,
     Stack,
@@ -128,11 +129,21 @@ def summarise(night: date, results: Sequence[StageResult], *, seconds: float) ->
         differences=tuple(difference for each in results for difference in each.differences),
         candidates=tuple(candidate for each in results for candidate in each.candidates),
         masters=tuple(master for each in results for master in each.masters),
-        qa={light.frame.path.name: light.qa for each in results for light in each.calibrated if light.qa},
+        qa=_doubts(results),
         timings=tuple(_timing(stage, results) for stage in Stage if any(each.stage is stage for each in results)),
         processes=processes.of_night(results),
         seconds=seconds,
     )
+
+
+def _doubts(results: Sequence[StageResult]) -> dict[str, int]:
+    """Return the quality bits of the lights that have any: of calibration, and of the filter that the stars were seen in."""
+    bits = {light.frame.path.name: light.qa for each in results for light in each.calibrated if light.qa}
+    for light in (light for each in results for light in each.reduced):
+        if light.photometry.seen_filter not in {"", light.frame.filter}:
+            name = light.frame.path.name
+            bits[name] = bits.get(name, 0) | QaBit.FILTER_DOUBTFUL
+    return bits
 
 
 def _timing(stage: Stage, results: Sequence[StageResult]) -> StageTiming:

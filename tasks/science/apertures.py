@@ -25,7 +25,7 @@ KRON_FACTOR, LEAST_RADIUS_PX = 2.5, 3.5
 KRON_REACH = 6.0
 PIXEL_STACK = 1_000_000
 HALF_LIGHT_TO_SIGMA = 2 / 2.3548
-CORE_HALF_PX, CORE_LEVEL, CORE_PIXELS = 10, 0.3, 5
+CORE_HALF_PX, CORE_LEVEL, CORE_PIXELS = 10, 0.5, 4
 SEEN_TRUNCATED = int(sep.APER_TRUNC)
 
 
@@ -192,9 +192,9 @@ class _Measure:
 
 
 def _core_fwhm_px(flat: Floats, rows: Floats) -> Floats:
-    """Return the FWHM of a Gaussian through each core: ln I against r squared, where I is above 0.3 of the peak.
+    """Return the FWHM of a Gaussian through each core: ln I against r squared, within the half-maximum isophote.
 
-    NaN where fewer than five pixels are: a hot pixel, or a core beyond the stamp.
+    NaN where fewer than four pixels are there: a hot pixel, or a core beyond the stamp.
     """
     steps = np.arange(-CORE_HALF_PX, CORE_HALF_PX + 1)
     ny, nx = flat.shape
@@ -202,7 +202,9 @@ def _core_fwhm_px(flat: Floats, rows: Floats) -> Floats:
     at_y, at_x = row[:, None] + steps, column[:, None] + steps
     stamps = flat[np.clip(at_y, 0, ny - 1)[:, :, None], np.clip(at_x, 0, nx - 1)[:, None, :]]
     r2 = (at_x - rows["x"][:, None])[:, None, :] ** 2 + (at_y - rows["y"][:, None])[:, :, None] ** 2
-    weight = np.where(stamps > CORE_LEVEL * rows["peak"][:, None, None], np.maximum(stamps, 0) ** 2, 0.0)
+    # peaks of the noise beyond the source's own isophote are no part of its core
+    core = (stamps > CORE_LEVEL * rows["peak"][:, None, None]) & (r2 <= rows["npix"][:, None, None] / np.pi)
+    weight = np.where(core, np.maximum(stamps, 0) ** 2, 0.0)
     enough = (weight > 0).sum(axis=(1, 2)) >= CORE_PIXELS
     total = np.where(enough, weight.sum(axis=(1, 2)), 1.0)
     log = np.log(np.where(weight > 0, stamps, 1.0))

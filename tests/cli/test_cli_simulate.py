@@ -27,6 +27,25 @@ def test_a_night_is_made_and_its_truth_named(capsys, tmp_path):
     assert [Path(folder).is_dir() for folder in result["folders"]] == [True]
 
 
+def test_uneven_units_and_lying_frames_are_in_the_truth(capsys, tmp_path):
+    words = ["--scale", "tiny", "--lights", "2", "--filters", "r,i", "--mislabelled", "1", "--colour-term", "0.05"]
+    code, out = siren(capsys, "night", "--out", tmp_path / "night", *words, "--spatial", "0.03", "--json")
+    truth = json.loads(Path(json.loads(out)["truth"]).read_bytes())
+    assert code == 0
+    seen = [(row["filter"], row["true_filter"]) for row in truth["lights"]]
+    assert seen == [("r", "r"), ("r", "i"), ("i", "i"), ("i", "i")]
+    response = truth["responses"]["7DT01"]
+    assert all(0.025 <= abs(term) <= 0.05 for term in response["colour_term_mag"].values())
+    assert max(abs(mag) for _, _, mag in response["surface"]) > 0.02
+
+
+@pytest.mark.parametrize("words", [["--mislabelled", "2"], ["--colour-term", "-0.1"], ["--spatial", "3"]])
+def test_impossible_responses_are_refused(capsys, tmp_path, words):
+    code, out = siren(capsys, "night", "--out", tmp_path / "night", *QUICK, *words, "--json")
+    assert code == 2
+    assert "rejected" in json.loads(out)
+
+
 def test_an_alert_is_made_and_its_truth_named(capsys, tmp_path):
     words = ["--ra", 110, "--dec", -30, "--time", "2026-01-15T22:00:00", "--id", "S260115zz", "--json"]
     code, out = siren(capsys, "alert", "--out", tmp_path / "alert", *words)

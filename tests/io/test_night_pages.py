@@ -16,7 +16,7 @@ from support import records as make
 
 from tasks import archiving
 from tasks.io import frames, night_logs, night_messages, night_pages, night_plots
-from tasks.records import MasterQuality, QaBit, Rejected, Stage, StageResult
+from tasks.records import MasterQuality, QaBit, Rejected, Stage, StageResult, ZeroPointTerms
 from tasks.science import accounting, processes
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -176,3 +176,42 @@ def test_messages_tell_what_matters_and_mention_nobody(report):
     assert "&lt;clouds&gt;" in blocks
     assert "<!channel>" not in night_messages.failed(["7DT01"], "<!channel> broke").blocks
     assert "target of opportunity: 7DT02" in night_messages.started(["7DT01", "7DT02"], 12, ["7DT02"]).text
+
+
+def test_units_and_filters_have_colour_terms_and_wrong_filters_are_told(report):
+    def seen(each, filter_, term):
+        terms = ZeroPointTerms(
+            stars=300,
+            before_mag=0.04,
+            after_mag=0.01,
+            spatial_rms_mag=0.03,
+            colour_mag=term,
+            colour_error_mag=0.002,
+            pivot_mag=1.0,
+        )
+        found = replace(each.photometry, terms=terms, seen_filter=filter_, empty5_mag={"1": 19.31})
+        return replace(each, photometry=found)
+
+    first, second, third = report.reduced
+    changed = replace(report, reduced=(seen(first, "r", 0.05), seen(second, "i", 0.054), third))
+    rows = night_pages.response_rows(changed)
+    assert [(row["unit"], row["filter"], row["frames"], row["other_filter"]) for row in rows] == [
+        ("7DT01", "i", 1, 0),
+        ("7DT01", "r", 2, 1),
+    ]
+    assert (rows[1]["colour_term"], rows[1]["colour_error"], rows[1]["spatial_mag"]) == (0.052, 0.0014, 0.03)
+    assert rows[0]["colour_term"] is None
+    page = night_pages.render(replace(changed, stacks=()), {})
+    assert "<td>0.052</td>" in page
+    assert "<td>19.31</td><td>0.03</td><td>i</td>" in page
+    frame = night_pages.frame_rows(changed)[1]
+    assert (frame["empty5_mag"], frame["spatial_mag"], frame["seen_filter"]) == (19.31, 0.03, "r")
+
+
+def test_a_light_through_another_filter_is_doubtful(results):
+    light = results[1].reduced[1]
+    false = replace(light, photometry=replace(light.photometry, seen_filter="i"))
+    told = accounting.summarise(make.NIGHT, (results[0], replace(results[1], reduced=(false,))), seconds=1.0)
+
+    assert told.qa["1.fits"] == QaBit.FILTER_DOUBTFUL
+    assert "filter doubtful" in night_pages.words_of(told.qa["1.fits"])

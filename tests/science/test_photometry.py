@@ -238,3 +238,28 @@ def test_a_field_of_galaxies_tells_no_seeing(reference, rng):
     table["DELTA_J2000"] += 1.0
     with pytest.raises(AlgorithmError, match="0 of 0 matched stars tell the seeing"):
         measure(reference, table)
+
+
+def test_stars_of_a_cluster_in_the_centre_are_left_out(reference, rng):
+    table = detections(reference, rng=rng)
+    near = np.hypot(table["X_IMAGE"] - 750, table["Y_IMAGE"] - 500) < 300
+    table["MAG_AUTO"][near] += 0.5
+    found, _ = measure(reference, table, ReduceOptions(cluster_radius_px=300.0))
+
+    assert found.photometry.zero_point_mag["AUTO"] == pytest.approx(28.0, abs=0.004)
+    assert found.photometry.stars <= (~near).sum()
+
+
+def test_reference_stars_of_poor_spectra_are_left_out(reference, rng):
+    table = detections(reference, rng=rng)
+    table["MAG_AUTO"][:100] += 0.5
+    reference["snr_r"] = np.where(np.arange(200) < 100, 5.0, 90.0)
+    found, _ = measure(reference, table)
+
+    assert found.photometry.zero_point_mag["AUTO"] == pytest.approx(28.0, abs=0.004)
+
+
+@pytest.mark.parametrize("text", ["10", "10 arcsec", "-3px", "px", "10mm", "5;rm"])
+def test_an_aperture_without_a_unit_is_refused(text):
+    with pytest.raises(ValueError, match="extra_apertures"):
+        ReduceOptions(extra_apertures=(text,))

@@ -71,8 +71,10 @@ class Night:
         return solved, conditions
 
     def catalogue(self) -> Path:
-        """Write the photometric reference in the request's filters."""
+        """Write the photometric reference in the request's filters, once."""
         path = self.root / "photometric.fits"
+        if path.exists():
+            return path
         stars = self.field.stars
         known = stars.g_mag < sky.CATALOGUE_LIMIT_MAG
         columns = {
@@ -89,7 +91,7 @@ class Night:
             fits.Column(name, "K" if column.dtype.kind == "i" else "D", array=column[known])
             for name, column in columns.items()
         ]
-        fits.BinTableHDU.from_columns(table).writeto(path, overwrite=True)
+        fits.BinTableHDU.from_columns(table).writeto(path)
         return path
 
 
