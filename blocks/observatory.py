@@ -22,7 +22,9 @@ class Observatory(Block):
     product_root: str = Field(default="", description="Folder of reduced images, stacks, candidates, night pages.")
     alert_root: str = Field(default="", description="Folder of notices, sky maps, plans, event pages.")
     astrometric_catalogue: str = Field(default="", description="LDAC file of reference positions.")
-    photometric_catalogue: str = Field(default="", description="FITS table of reference magnitudes.")
+    photometric_catalogue: str = Field(
+        default="", description="FITS table of reference magnitudes, or a folder of such tables by cell of the sky."
+    )
     references: str = Field(default="", description="Folder of reference images: <filter>/ref_….fits.")
 
     def paths(self) -> dict[str, Path]:

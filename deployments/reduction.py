@@ -70,7 +70,7 @@ def locate(
         alert_root=out / "alerts",
         references=references or base / "references",
         astrometric_catalogue=_existing(catalogues / "astrometric.ldac.fits"),
-        photometric_catalogue=_existing(catalogues / "photometric.fits"),
+        photometric_catalogue=_photometric(catalogues),
     )
     return NightPlace(night=chosen, units=wanted, places=places)
 
@@ -185,6 +185,12 @@ def _date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise UnusableData(f"night {text!r} is not a date of the form 2026-01-15") from error
+
+
+def _photometric(catalogues: Path) -> Path:
+    """Return the folder of cells where there is one, else the one table."""
+    folder = catalogues / "photometric"
+    return folder if folder.is_dir() else _existing(catalogues / "photometric.fits")
 
 
 def _existing(path: Path) -> Path:

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import FAULTS, passing
-from tasks.io import frames, ldac, photcat
+from tasks.io import frames, ldac, photcat, reference_cells
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
@@ -34,9 +34,12 @@ def measure(
 ) -> ReducedBatch:
     """Measure lights and write them, complete, into the science tree; what cannot be measured is rejected."""
     lights = solved.solved if isinstance(solved, SolvedBatch) else solved
-    reference = photcat.read_reference(catalogue) if lights else Table()
+    if not lights:
+        return ReducedBatch(reduced=())
+    files = reference_cells.files(catalogue, [(each.astrometry.ra_deg, each.astrometry.dec_deg) for each in lights])
+    reference = reference_cells.read(files)
     with ThreadPoolExecutor(max_workers=options.slots) as pool:
-        futures = [pool.submit(_reduce, light, catalogue, reference, root, options) for light in lights]
+        futures = [pool.submit(_reduce, light, files, reference, root, options) for light in lights]
     outcomes = [future.result() for future in futures]
     return ReducedBatch(
         reduced=tuple(item for item in outcomes if isinstance(item, Reduced)),
@@ -44,13 +47,15 @@ def measure(
     )
 
 
-def _reduce(light: Solved, catalogue: Path, reference: Table, root: Path, options: ReduceOptions) -> Reduced | Rejected:
+def _reduce(
+    light: Solved, files: tuple[Path, ...], reference: Table, root: Path, options: ReduceOptions
+) -> Reduced | Rejected:
     """Measure one light, or look up what an earlier run made of it."""
     frame = light.frame
     try:
         image = _place(light, root)
         recipe = products.Recipe(
-            stage="measure", inputs=(light.image, light.variance, light.mask, catalogue), options=options
+            stage="measure", inputs=(light.image, light.variance, light.mask, *files), options=options
         )
         return products.recall(recipe, image, Reduced) or _measure(light, reference, recipe, image, options)
     except FAULTS as error:

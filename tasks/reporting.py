@@ -286,7 +286,9 @@ def _show(made: NightReport, pictures: Sequence[Path]) -> None:
 def _recipe(places: Places, folders: Sequence[NightFolder], options: NightOptions) -> products.Recipe:
     raw = [path for folder in folders for path in sorted(folder.folder.iterdir()) if path.is_file()]
     references = sorted(places.references.rglob("*.fits")) if places.references.is_dir() else []
-    catalogues = [path for path in (places.astrometric_catalogue, places.photometric_catalogue) if path.exists()]
+    photometric = places.photometric_catalogue
+    cells = sorted(photometric.glob("*.fits")) if photometric.is_dir() else [photometric]
+    catalogues = [path for path in (places.astrometric_catalogue, *cells) if path.exists()]
     return products.Recipe(stage="night", inputs=[*raw, *catalogues, *references], options=options)
 
 

@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import ProgramError, UnusableData
-from tasks.io import frames, ldac, photcat
+from tasks.io import frames, ldac, photcat, reference_cells
 from tasks.options import StackOptions
 from tasks.programs import outputs, source_extractor, swarp
 from tasks.records import Astrometry, QaBit, Reduced, Stack, StageResult
@@ -50,13 +50,14 @@ def combine(group: tuple[Reduced, ...], catalogue: Path, root: Path, options: St
     started = time.monotonic()
     chosen = stacking.choose(group)
     image = _place(chosen, root)
-    recipe = products.Recipe(stage="combine", inputs=(*_inputs(group), catalogue), options=options)
+    files = reference_cells.files(catalogue, [(each.astrometry.ra_deg, each.astrometry.dec_deg) for each in group])
+    recipe = products.Recipe(stage="combine", inputs=(*_inputs(group), *files), options=options)
     if (known := products.recall(recipe, image, Stack)) is not None:
         return known
     frame = chosen.reference.frame
     place = naming.NightTree(root=root).scratch(frame.unit, naming.night_of(frame.date_obs))
     with outputs.scratch(place, "stack") as folder:
-        stack = _make(chosen, photcat.read_reference(catalogue), image, folder, options)
+        stack = _make(chosen, reference_cells.read(files), image, folder, options)
     stack = replace(stack, seconds=time.monotonic() - started)
     products.remember(recipe, [image, stack.variance, stack.mask, stack.photometry.catalogue], stack)
     _tell(stack, chosen)

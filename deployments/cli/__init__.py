@@ -22,6 +22,7 @@ VERBS = {
     "plan": "plan telescopes for a notice or sky map",
     "coverage": "what a list of pointings covered of a sky map",
     "simulate": "make a night folder or a notice with known truth",
+    "catalogue": "make the photometric reference that nights read, from files of Gaia or another survey",
     "reduce": "reduce a night folder or part of it, without a deployment",
     "subtract": "subtract a reference from a science image and detect what is left",
     "replay": "replay stored notices in their order and clock",

@@ -19,6 +19,8 @@ DEFAULTS = {"source_id": -1, "pmra": 0.0, "pmdec": 0.0}
 def read_reference(path: Path) -> Table:
     """Return reference stars: ra, dec [deg, J2016], pmra, pmdec [mas/yr], mag_<filter> [AB mag], and what else there is.
 
+    Their survey is the meta REFCAT: GaiaXP where the file does not say.
+
     Raises
     ------
     UnusableData
@@ -26,15 +28,18 @@ def read_reference(path: Path) -> Table:
     """
     try:
         with fits.open(path, memmap=False) as units:
-            data = next((unit.data for unit in units if isinstance(unit, fits.BinTableHDU)), None)
-            columns = {} if data is None else {name: _native(np.array(data[name])) for name in data.names}
+            unit = next((unit for unit in units if isinstance(unit, fits.BinTableHDU)), None)
+            columns = {} if unit is None else {name: _native(np.array(unit.data[name])) for name in unit.columns.names}
+            survey = "GaiaXP" if unit is None else str(unit.header.get("REFCAT", "GaiaXP"))
     except (OSError, TypeError, ValueError, KeyError) as error:
         raise UnusableData(f"{path.name} cannot be read as a FITS table: {error}") from error
     missing = [name for name in NEEDED if name not in columns]
     if missing:
         raise UnusableData(f"{path.name} lacks the columns {', '.join(missing)} of a photometric reference")
     rows = len(columns["ra"])
-    return Table({**{name: np.full(rows, value) for name, value in DEFAULTS.items()}, **columns})
+    return Table(
+        {**{name: np.full(rows, value) for name, value in DEFAULTS.items()}, **columns}, meta={"REFCAT": survey}
+    )
 
 
 def write(path: Path, table: Table, meta: Mapping[str, object]) -> None:

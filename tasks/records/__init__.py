@@ -56,6 +56,7 @@ from tasks.records.outcomes import (
 from tasks.records.pictures import Outlines, SkyPicture, Zoom
 from tasks.records.policies import Comparison, Condition, Policy, Rule
 from tasks.records.reports import (
+    CatalogueMade,
     NightFolder,
     NightReport,
     NightTrouble,
@@ -87,6 +88,7 @@ __all__ = [
     "Camera",
     "Candidate",
     "CandidateBatch",
+    "CatalogueMade",
     "Coincidence",
     "Comparison",
     "Condition",

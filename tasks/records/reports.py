@@ -137,3 +137,19 @@ class NightReport:
     processes: tuple[ProcessTiming, ...] = ()
     qa: Mapping[str, int] = field(default_factory=dict)
     """Bits of ``QaBit`` of the lights that have any, by the raw frame's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogueMade:
+    """What was written into a photometric reference: new ``cells`` and their ``stars``.
+
+    ``known`` stars lie in cells that were there already and stay as they were; ``refused`` counts the sources that each
+    test of quality refused.
+    """
+
+    folder: Path
+    cells: int
+    stars: int
+    known: int
+    filters: tuple[str, ...]
+    refused: Mapping[str, int] = field(default_factory=dict)

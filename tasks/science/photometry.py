@@ -208,9 +208,10 @@ def _figures(found: _Calibration, sky_sigma_adu: float, noise_adu: Mapping[float
 def _measured(
     photometry: Photometry, found: _Calibration, table: Table, stars: Table, field: Field, options: ReduceOptions
 ) -> Measured:
+    cards = photometric_headers.cards(photometry, found.apertures, options, scale_arcsec=field.scale_arcsec)
     return Measured(
         photometry=photometry,
-        cards=photometric_headers.cards(photometry, found.apertures, options, scale_arcsec=field.scale_arcsec),
+        cards={**cards, "REFCAT": str(stars.meta.get("REFCAT", "GaiaXP"))},
         table=photometric_tables.catalogue(
             table,
             stars,

@@ -1,0 +1,158 @@
+"""Photometric references in cells of the sky, made once from files of Gaia or of other surveys; a night only reads them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from astropy.table import Table, join
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import products
+from tasks.errors import UnusableData
+from tasks.io import reference_cells
+from tasks.programs import gaiaxpy, outputs
+from tasks.records import CatalogueMade
+from tasks.science import reference_stars
+from tasks.science.reference_stars import Templates
+
+log = logging.getLogger(__name__)
+
+Survey: TypeAlias = Literal["gaiaxp", "ps1", "sdss", "apass", "2mass"]
+
+REFCAT = {"gaiaxp": "GaiaXP", "ps1": "PS1", "sdss": "SDSS", "apass": "APASS", "2mass": "2MASS"}
+CARRIED = ("parallax", "pmra", "pmdec", "phot_g_mean_mag", "bp_rp")
+ERRORS = {"ps1": ("g", "r", "i", "z")}
+MAG_PER_RELATIVE_FLUX = 2.5 / np.log(10)
+POSITIONS = (("ra", "dec"), ("ra_deg", "dec_deg"), ("raj2000", "dej2000"), ("radeg", "decdeg"))
+
+
+@task(name="make-catalogue", cache_policy=NO_CACHE, persist_result=False)
+def make_catalogue(
+    survey: Survey,
+    files: Sequence[Path],
+    folder: Path,
+    *,
+    spectra: gaiaxpy.Options | None = None,
+    sources: Path | None = None,
+    templates: Path | None = None,
+    bands: Mapping[str, float] | None = None,
+) -> CatalogueMade:
+    """Write the stars of a survey's files into the cells of ``folder`` that are not there yet.
+
+    Parameters
+    ----------
+    survey
+        Whose files they are.
+    files
+        Spectra of Gaia (XP_CONTINUOUS), or tables of other surveys.
+    folder
+        The reference that a night reads.
+    spectra
+        Photometric systems, for Gaia.
+    sources
+        Gaia's ``gaia_source`` rows of these spectra, for positions and quality.
+    templates
+        Table of stellar templates, for medium bands of surveys that have broad ones.
+    bands
+        Medium bands wanted from the templates: wavelength in nm by filter.
+    """
+    with reference_cells.alone(folder):
+        if survey == "gaiaxp":
+            good, refused = _good_sources(sources)
+            wanted = reference_cells.missing(folder, np.asarray(good["ra"]), np.asarray(good["dec"]))
+            stars = _gaia(good, files, folder, spectra) if wanted else good
+        else:
+            stars, refused = _with_medium_bands(_others(survey, files), templates, bands or {}), {}
+        return _fill(folder, stars, refused, REFCAT[survey])
+
+
+def _fill(folder: Path, stars: Table, refused: Mapping[str, int], survey: str) -> CatalogueMade:
+    """Write the cells that are not there yet."""
+    wanted = reference_cells.missing(folder, np.asarray(stars["ra"]), np.asarray(stars["dec"]))
+    for cell, rows in wanted.items():
+        with products.staged(folder / reference_cells.name_of(cell)) as temporary:
+            columns = {name: np.asarray(stars[name][rows]) for name in stars.colnames}
+            reference_cells.write(temporary, columns, survey=survey)
+    written = sum(len(rows) for rows in wanted.values())
+    filters = tuple(name.removeprefix("mag_") for name in stars.colnames if name.startswith("mag_"))
+    log.info("%s: %d of %d stars into %d new cells of %s", survey, written, len(stars), len(wanted), folder)
+    return CatalogueMade(
+        folder=folder, cells=len(wanted), stars=written, known=len(stars) - written, filters=filters, refused=refused
+    )
+
+
+def _good_sources(path: Path | None) -> tuple[Table, dict[str, int]]:
+    if path is None:
+        raise UnusableData("Gaia's spectra need the table of their sources, for positions and quality")
+    table = reference_cells.read_table(path)
+    good, refused = reference_stars.good_gaia(table)
+    columns = [name for name in ("source_id", "ra", "dec", *CARRIED) if name in table.colnames]
+    if lost := {"source_id", "ra", "dec"} - set(columns):
+        raise UnusableData(f"{path.name} lacks the columns {', '.join(sorted(lost))}")
+    return Table({name: np.ma.filled(np.ma.asarray(table[name][good]), _nothing(name)) for name in columns}), refused
+
+
+def _gaia(good: Table, files: Sequence[Path], folder: Path, options: gaiaxpy.Options | None) -> Table:
+    if options is None or not options.systems:
+        raise UnusableData("Gaia's spectra need at least one photometric system")
+    with outputs.scratch(folder, "gaiaxpy") as place:
+        magnitudes = gaiaxpy.magnitudes(files, place, options)
+    stars = join(good, magnitudes, keys="source_id", join_type="inner")
+    if not len(stars):
+        raise UnusableData(f"none of {len(magnitudes)} spectra belongs to one of {len(good)} good sources")
+    return stars
+
+
+def _with_medium_bands(stars: Table, templates: Path | None, bands: Mapping[str, float]) -> Table:
+    if templates is not None:
+        known = {name: np.asarray(stars[name]) for name in stars.colnames if name.startswith("mag_")}
+        for name, values in reference_stars.by_templates(known, _templates(templates), bands).items():
+            stars[name] = values
+    return stars
+
+
+def _nothing(name: str) -> float:
+    return -1 if name == "source_id" else float("nan")
+
+
+def _others(survey: Survey, files: Sequence[Path]) -> Table:
+    """Return positions, magnitudes and their signal to noise from a survey's tables."""
+    parts = []
+    for path in files:
+        table = reference_cells.read_table(path)
+        ra, dec = _position(table, path)
+        made = reference_stars.from_ps1(table) if survey == "ps1" else reference_stars.from_survey(table, survey)
+        columns: dict[str, np.ndarray] = {"source_id": np.full(len(table), -1), "ra": ra, "dec": dec, **made}
+        for name in ERRORS.get(survey, ()):
+            if f"{name}err" in table.colnames:
+                error = np.asarray(table[f"{name}err"], dtype=float)
+                columns[f"snr_{name}"] = MAG_PER_RELATIVE_FLUX / np.where(error > 0, error, np.nan)
+        parts.append(Table(columns))
+    if not parts:
+        raise UnusableData("no table was named")
+    names = parts[0].colnames
+    return Table({name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in names})
+
+
+def _position(table: Table, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    known = {name.lower(): name for name in table.colnames}
+    for ra, dec in POSITIONS:
+        if ra in known and dec in known:
+            return np.asarray(table[known[ra]], dtype=float), np.asarray(table[known[dec]], dtype=float)
+    raise UnusableData(f"{path.name} has no columns of positions: {' or '.join(' '.join(pair) for pair in POSITIONS)}")
+
+
+def _templates(path: Path) -> Templates:
+    """Read stellar templates: tab-separated, a magnitude and an effective wavelength [Angstrom] of each band."""
+    table = Table.read(path, format="ascii.tab")
+    names = tuple(name for name in table.colnames if f"eff_wavelength_{name}" in table.colnames)
+    if missing := set(reference_stars.TEMPLATE_BANDS) - set(names):
+        raise UnusableData(f"{path.name} has no templates in {', '.join(sorted(missing))}")
+    mags = np.stack([np.asarray(table[name], dtype=float) for name in names], axis=1)
+    waves = np.array([float(np.median(table[f"eff_wavelength_{name}"])) for name in names])
+    return Templates(names=names, mags=mags, wavelengths_nm=waves / reference_stars.ANGSTROM_PER_NM)
