@@ -13,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
-from tasks.errors import FAULTS, passing
+from tasks.errors import FAULTS, SirenError, UnusableData, passing
 from tasks.io import frames, ldac, photcat, reference_cells
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
@@ -36,8 +36,11 @@ def measure(
     lights = solved.solved if isinstance(solved, SolvedBatch) else solved
     if not lights:
         return ReducedBatch(reduced=())
-    files = reference_cells.files(catalogue, [(each.astrometry.ra_deg, each.astrometry.dec_deg) for each in lights])
-    reference = reference_cells.read(files)
+    try:
+        files = reference_cells.files(catalogue, [(each.astrometry.ra_deg, each.astrometry.dec_deg) for each in lights])
+        reference = reference_cells.read(files)
+    except UnusableData as error:
+        return ReducedBatch(reduced=(), rejected=tuple(_rejected(light, error) for light in lights))
     with ThreadPoolExecutor(max_workers=options.slots) as pool:
         futures = [pool.submit(_reduce, light, files, reference, root, options) for light in lights]
     outcomes = [future.result() for future in futures]
@@ -51,7 +54,6 @@ def _reduce(
     light: Solved, files: tuple[Path, ...], reference: Table, root: Path, options: ReduceOptions
 ) -> Reduced | Rejected:
     """Measure one light, or look up what an earlier run made of it."""
-    frame = light.frame
     try:
         image = _place(light, root)
         recipe = products.Recipe(
@@ -59,10 +61,15 @@ def _reduce(
         )
         return products.recall(recipe, image, Reduced) or _measure(light, reference, recipe, image, options)
     except FAULTS as error:
-        log.warning("%s %s: no photometry: %s", frame.unit, frame.path.name, error)
-        return Rejected(
-            name=frame.path.name, stage=Stage.REDUCE, reason=str(error), unit=frame.unit, passing=passing(error)
-        )
+        return _rejected(light, error)
+
+
+def _rejected(light: Solved, error: SirenError) -> Rejected:
+    frame = light.frame
+    log.warning("%s %s: no photometry: %s", frame.unit, frame.path.name, error)
+    return Rejected(
+        name=frame.path.name, stage=Stage.REDUCE, reason=str(error), unit=frame.unit, passing=passing(error)
+    )
 
 
 def _place(light: Solved, root: Path) -> Path:

@@ -135,7 +135,8 @@ def by_templates(
     """Return mag_<filter> of medium bands from g, r, i by the stellar templates that have these colours.
 
     Of each star's templates the mean weighted by exp(-chi2 / 2) is taken, with an error of 20 mmag in each band; NaN where
-    chi2 of the best exceeds 9. A band between two of the templates' is interpolated in wavelength.
+    chi2 of the best exceeds 9. A band between two of the templates' is interpolated in wavelength;
+    one beyond them is left out.
 
     Parameters
     ----------
@@ -156,7 +157,11 @@ def by_templates(
     at = templates.wavelengths_nm[order]
     result = {}
     for name, wanted in wavelengths_nm.items():
-        if at[0] <= wanted <= at[-1]:
+        if name in templates.names:
+            band = templates.mags[:, templates.names.index(name)]
+        elif at[0] <= wanted <= at[-1]:
             band = np.array([np.interp(wanted, at, row[order]) for row in templates.mags])
-            result[f"mag_{name}"] = (weight * (band[None, :] + offset)).sum(axis=1)
+        else:
+            continue
+        result[f"mag_{name}"] = (weight * (band[None, :] + offset)).sum(axis=1)
     return result

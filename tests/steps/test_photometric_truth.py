@@ -9,7 +9,7 @@ import pytest
 from support import exposures
 
 from tasks import photometry
-from tasks.io import frames, photcat
+from tasks.io import frames, photcat, reference_cells
 from tasks.options import ReduceOptions
 from tasks.records import QaBit
 from tasks.science import matching
@@ -174,6 +174,24 @@ def test_magnitudes_of_both_engines_are_the_same(own, plain):
 
     assert use.sum() > 200
     assert abs(np.median(difference)) < 1e-3
+
+
+def test_a_reference_in_cells_gives_the_same_and_an_empty_sky_a_reason(night, honest, own, tmp_path):
+    cells = tmp_path / "cells"
+    cells.mkdir()
+    whole = photcat.read_reference(night.catalogue())
+    for cell, rows in reference_cells.missing(cells, whole["ra"], whole["dec"]).items():
+        columns = {name: np.asarray(whole[name][rows]) for name in whole.colnames}
+        reference_cells.write(cells / reference_cells.name_of(cell), columns, survey="Test")
+    how = ReduceOptions(photometry_engine="sep")
+    [found] = photometry.measure.fn((honest[0],), cells, tmp_path / "products", how).reduced
+
+    assert found.photometry.zero_point_mag == own.photometry.zero_point_mag
+    assert frames.read_header(found.image)["REFCAT"] == "Test"
+    for path in cells.glob("*.fits"):
+        path.unlink()
+    lost = photometry.measure.fn((honest[0],), cells, tmp_path / "others", how)
+    assert "no cell around" in lost.rejected[0].reason
 
 
 def test_a_light_is_measured_once(night, honest, plain):

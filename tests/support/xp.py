@@ -25,7 +25,12 @@ def write(path: Path, temperatures_k: Sequence[float], *, mags: Sequence[float] 
     known = {each["temperature_k"]: each for each in json.loads(COEFFICIENTS.read_bytes())["spectra"]}
     names = ["source_id"]
     for band in ("bp", "rp"):
-        names += [f"{band}_n_parameters", f"{band}_standard_deviation", f"{band}_n_relevant_bases", f"{band}_coefficients"]
+        names += [
+            f"{band}_n_parameters",
+            f"{band}_standard_deviation",
+            f"{band}_n_relevant_bases",
+            f"{band}_coefficients",
+        ]
         names += [f"{band}_coefficient_errors", f"{band}_coefficient_correlations"]
     lines = [",".join(names)]
     for number, temperature in enumerate(temperatures_k, start=1):
