@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -118,7 +117,6 @@ def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
         frames=frame_rows(report),
         plots=night_plots.night_plots(report),
         masters=master_rows(report),
-        responses=response_rows(report),
     )
 
 
@@ -229,6 +227,7 @@ def _band_row(unit: str, band: str, group: Sequence[Reduced], report: NightRepor
         "rms_arcsec": round(
             median(max(each.astrometry.rms_ra_arcsec, each.astrometry.rms_dec_arcsec) for each in group), 3
         ),
+        **_response(band, group),
     }
 
 
@@ -289,26 +288,16 @@ def _stack_row(each: Stack) -> Row:
     }
 
 
-def response_rows(report: NightReport) -> list[Row]:
-    """Return a row per unit and filter: colour term with the error of its mean, spatial rms, frames with another filter."""
-    groups: dict[tuple[str, str], list[Reduced]] = {}
-    for each in report.reduced:
-        groups.setdefault((each.frame.unit, each.frame.filter), []).append(each)
-    return [_response_row(unit, filter_, group) for (unit, filter_), group in sorted(groups.items())]
-
-
-def _response_row(unit: str, filter_: str, group: Sequence[Reduced]) -> Row:
+def _response(filter_: str, group: Sequence[Reduced]) -> Row:
+    """Return a unit's colour term (mean weighted by the frames' errors), spatial rms, and frames of another filter."""
     terms = [each.photometry.terms for each in group if each.photometry.terms is not None]
     weights = [(t.colour_mag, t.colour_error_mag**-2) for t in terms if t.colour_mag is not None and t.colour_error_mag]
     total = sum(weight for _, weight in weights)
     spatial = [t.spatial_rms_mag for t in terms if t.spatial_rms_mag is not None]
     return {
-        "unit": unit,
-        "filter": filter_,
-        "frames": len(group),
         "colour_term": _rounded(sum(value * weight for value, weight in weights) / total if total else None, 4),
         "colour_error": _rounded(total**-0.5 if total else None, 4),
-        "spatial_mag": _rounded(statistics.median(spatial) if spatial else None, 3),
+        "spatial_mag": _rounded(median(spatial) if spatial else None, 3),
         "other_filter": sum(each.photometry.seen_filter not in {"", filter_} for each in group),
     }
 

@@ -34,7 +34,6 @@ from tasks.records.nights import (
     MaskBit,
     MasterQuality,
     Masters,
-    Photometry,
     QaBit,
     Reduced,
     ReducedBatch,
@@ -43,7 +42,6 @@ from tasks.records.nights import (
     SolvedBatch,
     Stack,
     Stage,
-    ZeroPointTerms,
 )
 from tasks.records.outcomes import (
     EventInHand,
@@ -53,6 +51,7 @@ from tasks.records.outcomes import (
     Response,
     Source,
 )
+from tasks.records.photometry import Photometry, ZeroPointTerms
 from tasks.records.pictures import Outlines, SkyPicture, Zoom
 from tasks.records.policies import Comparison, Condition, Policy, Rule
 from tasks.records.reports import (

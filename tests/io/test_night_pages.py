@@ -194,7 +194,7 @@ def test_units_and_filters_have_colour_terms_and_wrong_filters_are_told(report):
 
     first, second, third = report.reduced
     changed = replace(report, reduced=(seen(first, "r", 0.05), seen(second, "i", 0.054), third))
-    rows = night_pages.response_rows(changed)
+    rows = night_pages.band_rows(changed)
     assert [(row["unit"], row["filter"], row["frames"], row["other_filter"]) for row in rows] == [
         ("7DT01", "i", 1, 0),
         ("7DT01", "r", 2, 1),
