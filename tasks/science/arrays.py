@@ -12,11 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
-import scipy.ndimage
 
 try:
     import cupy  # optional: only where there is a GPU
-    import cupyx.scipy.ndimage
 except ImportError:
     cupy = None
 
@@ -47,11 +45,6 @@ def device() -> types.ModuleType:
 def array_namespace(array: Array) -> Any:
     """Return the module (NumPy or CuPy) that ``array`` belongs to."""
     return np if cupy is None else cupy.get_array_module(array)
-
-
-def ndimage_namespace(array: Array) -> Any:
-    """Return ``scipy.ndimage`` or ``cupyx.scipy.ndimage``, whichever takes ``array``."""
-    return scipy.ndimage if array_namespace(array) is np else cupyx.scipy.ndimage
 
 
 def by_rows(work: Callable[[slice], None], shape: tuple[int, ...], xp: Any, *, pixels: int) -> None:
