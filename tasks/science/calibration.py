@@ -15,7 +15,7 @@ import numpy as np
 
 from tasks.errors import UnusableData
 from tasks.records import MaskBit
-from tasks.science import arrays
+from tasks.science import arrays, one_pass
 from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, nmad
 
 # pixels that share a cache: about 12 rows of float32 work space in 2 MiB
@@ -204,10 +204,11 @@ def calibrate(
     xp = array_namespace(shared.offset)
     made = [*into[: len(raws)], *(_blank(raw.shape, xp) for raw in raws[len(into) :])]
 
+    light_rows = _light_rows_in_one_pass if xp is np else _light_rows
+
     def work(rows: slice) -> None:
         for raw, planes in zip(raws, made, strict=True):
-            _image_rows(raw, shared, rows, planes.image[rows])
-            _variance_rows(planes.image[rows], shared, rows, planes.variance[rows])
+            light_rows(raw, shared, rows, planes)
             _mask_rows(raw, shared, rows, planes.mask[rows], saturation_adu)
 
     arrays.by_rows(work, shared.offset.shape, xp, pixels=CACHE_PIXELS)
@@ -285,6 +286,27 @@ def count_bits(mask: np.ndarray[Any, Any]) -> dict[MaskBit, int]:
 def _blank(shape: tuple[int, int], xp: Any) -> Planes:
     return Planes(
         image=xp.empty(shape, xp.float32), variance=xp.empty(shape, xp.float32), mask=xp.empty(shape, xp.uint8)
+    )
+
+
+def _light_rows(raw: Array, shared: Correction, rows: slice, planes: Planes) -> None:
+    """Write image and variance of some rows into the planes given."""
+    _image_rows(raw, shared, rows, planes.image[rows])
+    _variance_rows(planes.image[rows], shared, rows, planes.variance[rows])
+
+
+def _light_rows_in_one_pass(raw: Array, shared: Correction, rows: slice, planes: Planes) -> None:
+    """Do the same on the CPU."""
+    one_pass.image_and_variance(
+        raw[rows],
+        shared.offset[rows],
+        shared.inverse[rows],
+        shared.slope[rows],
+        shared.start[rows],
+        shared.base[rows],
+        shared.relative[rows],
+        planes.image[rows],
+        planes.variance[rows],
     )
 
 

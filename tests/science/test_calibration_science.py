@@ -111,6 +111,29 @@ def test_lights_calibrated_together_are_what_each_is_alone(rng, monkeypatch, pix
             np.testing.assert_array_equal(getattr(one, plane), getattr(other, plane))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_one_pass_gives_the_bits_of_the_equations(rng, kind):
+    bias, dark, flat = masters(np, rng)
+    dark.image[3, 4] = bias.variance[5, 6] = np.nan
+    flat.variance[7, 8] = np.inf
+    shared = calibration.correction(
+        bias, dark, flat, np.zeros(SHAPE, np.uint8), scale=0.7, gain=GAIN, read_noise_e=READ_E
+    )
+    # below the bias too, where there are no photons
+    counts = rng.integers(0, 250, SHAPE).astype(kind) * kind(4)
+    one, other = (
+        Planes(image=np.zeros(SHAPE, np.float32), variance=np.zeros(SHAPE, np.float32), mask=None) for _ in range(2)
+    )
+    rows = slice(2, 30)
+    with np.errstate(invalid="ignore"):
+        calibration._light_rows(counts, shared, rows, one)
+    calibration._light_rows_in_one_pass(counts, shared, rows, other)
+    np.testing.assert_array_equal(one.image, other.image)
+    np.testing.assert_array_equal(one.variance, other.variance)
+    assert np.isnan(one.variance[3, 4])
+    assert np.isnan(one.variance[5, 6])
+
+
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
 @pytest.mark.parametrize(("limit", "saturated"), [(59999.5, 1), (60000.0, 1), (60000.5, 0), (70000.0, 0)])
 def test_counts_at_the_limit_are_saturated(rng, kind, limit, saturated):
