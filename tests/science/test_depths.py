@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from scipy import ndimage
+from support import starfields
 
-from tasks.science import depths
+from tasks.science import coadding, depths, projection
 from tasks.science.depths import Pixels
 
 SHAPE = (1200, 1600)
@@ -61,6 +62,48 @@ def test_correlated_noise_makes_the_formula_too_deep_and_empty_apertures_not(rng
         formula = depths.depth_mag(28.0, sky_sigma_adu=per_pixel, diameter_px=diameter, sigma=5)
         empirical = depths.limit_mag(28.0, noise_adu=found[diameter], sigma=5)
         assert formula - empirical > 0.7
+
+
+def stacked(rng):
+    """Six frames resampled and combined; the stack's noise of an area, per pixel, by the noise that the frames got."""
+    shape = (900, 1200)
+    shots, stars = starfields.dithered(6, shape, rng, stars=60)
+    on_grid = projection.stack_shape(shape)
+    grid = projection.field_wcs(*starfields.CENTRE_DEG, shape=on_grid, scale_arcsec=0.505)
+    frames = [
+        coadding.Exposure(
+            image=coadding.without_sky(shot.image, shot.weight, mesh_px=128),
+            weight=shot.weight,
+            wcs=shot.wcs,
+            scale=shot.scale,
+        )
+        for shot in shots
+    ]
+    stack = coadding.coadd(frames, grid, shape=on_grid)
+    bad = ~(stack.weight > 0.5 * np.median(stack.weight))
+    places = np.column_stack(grid.all_world2pix(stars[0], stars[1], 0))
+    truth = sum((shot.scale * starfields.NOISE_ADU) ** -2 for shot in shots) ** -0.5
+    return Pixels(image=stack.image, bad=bad), detections(places, area=250.0), truth
+
+
+def test_on_a_resampled_stack_the_formula_is_too_deep_and_empty_apertures_tell_the_truth(rng):
+    by_formula, by_apertures = [], []
+    for _ in range(3):
+        pixels, table, truth = stacked(rng)
+        good = pixels.image[~pixels.bad]
+        per_pixel = 1.4826 * float(np.median(np.abs(good - np.median(good))))
+        found = depths.empty_noise_adu(pixels, table, (9.9, 19.8))
+        for diameter, noise_adu in found.items():
+            true_depth = depths.depth_mag(28.0, sky_sigma_adu=truth, diameter_px=diameter, sigma=5)
+            formula = depths.depth_mag(28.0, sky_sigma_adu=per_pixel, diameter_px=diameter, sigma=5)
+            by_formula.append(formula - true_depth)
+            by_apertures.append(depths.limit_mag(28.0, noise_adu=noise_adu, sigma=5) - true_depth)
+
+    assert len(by_apertures) == 6
+    # Lanczos interpolation takes a tenth off the noise of a pixel, not off that of an area
+    assert np.mean(by_formula) > 0.09
+    # six scatters of 500 apertures each are known to 2 %
+    assert abs(np.mean(by_apertures)) < 0.07
 
 
 def test_sources_bad_pixels_and_slopes_are_kept_out(rng):
