@@ -33,6 +33,8 @@ POOLS = {
     "alerts": "What minutes count for: notices, plans, messages. Its worker asks every second.",
     "nights": "What takes hours: nights and their stages, beside the disks and GPUs.",
 }
+# queues of a pool, the most urgent first: a worker with room for one run takes it from there
+QUEUES = {"nights": ("urgent", "default")}
 # shared services outside, and how many of our tasks may talk to each at a time
 LIMITS = {"slack": 1, "store": 4, "catalogues": 2}
 WAIT_S = 60.0
@@ -80,6 +82,7 @@ def bootstrap(*, prefect_file: Path = PREFECT_FILE, home: Path | None = None, wa
         server = wait_for_health(client, wait_s=wait_s)
         planted = seeds.plant(defaults=seeds.local_defaults(home) if home else {})
         make_pools(client)
+        make_queues(client)
         make_limits(client)
         schedules = schedules_of(client)
         deploy(prefect_file)
@@ -113,6 +116,19 @@ def make_pools(client: SyncPrefectClient) -> None:
         except ObjectNotFound:
             client.create_work_pool(WorkPoolCreate(name=name, type="process", description=description))
             log.info("work pool %s created", name)
+
+
+def make_queues(client: SyncPrefectClient) -> None:
+    """Create the queues that are missing, and give each its place."""
+    for pool, names in QUEUES.items():
+        for priority, name in enumerate(names, start=1):
+            try:
+                queue = client.read_work_queue_by_name(name, work_pool_name=pool)
+            except ObjectNotFound:
+                client.create_work_queue(name, work_pool_name=pool, priority=priority)
+            else:
+                if queue.priority != priority:
+                    client.update_work_queue(queue.id, priority=priority)
 
 
 def make_limits(client: SyncPrefectClient) -> None:

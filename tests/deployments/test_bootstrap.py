@@ -115,6 +115,23 @@ def test_twice_is_once(client: SyncPrefectClient, prefect_file: Path) -> None:
     }
 
 
+def test_a_target_of_opportunity_overtakes_the_surveys_that_wait(client: SyncPrefectClient) -> None:
+    bootstrap.make_pools(client)
+    for _ in range(2):
+        bootstrap.make_queues(client)
+    flow = client.create_flow_from_name("overtaking")
+    runs = {}
+    for queue in ("default", "urgent"):
+        where = {"work_pool_name": "nights", "work_queue_name": queue}
+        deployment = client.create_deployment(flow, f"in-{queue}", **where)
+        runs[queue] = client.create_flow_run_from_deployment(deployment).id
+
+    waiting = [each.flow_run.id for each in client.get_scheduled_flow_runs_for_work_pool("nights")]
+
+    order = [run for run in waiting if run in runs.values()]
+    assert order == [runs["urgent"], runs["default"]]
+
+
 def test_what_an_operator_switched_stays_switched(client: SyncPrefectClient, prefect_file: Path) -> None:
     bootstrap.bootstrap(prefect_file=prefect_file)
     reconcile = client.read_deployment_by_name("reconcile/prod")
