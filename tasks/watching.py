@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -86,7 +87,12 @@ def _due(places: Places, folder: NightFolder, quiet_s: float, now: datetime) -> 
     entries, note = _entries(folder.folder), _read(places, folder)
     manifest = manifests.digest(entries)
     rests = manifests.settled(
-        entries, seen=note.seen or None, complete=_complete(folder.folder, entries), now=now, quiet_s=quiet_s
+        entries,
+        seen=note.seen or None,
+        complete=_complete(folder.folder, entries),
+        late=bool(note.manifest),
+        now=now,
+        quiet_s=quiet_s,
     )
     if note.seen != manifest and entries:
         _write(places, folder, replace(note, seen=manifest))
@@ -127,10 +133,21 @@ def _complete(folder: Path, entries: Sequence[manifests.Entry]) -> bool:
 def _entries(folder: Path) -> list[manifests.Entry]:
     found = []
     for path in sorted(folder.iterdir()):
-        status = path.stat()
+        if (status := _status(path)) is None:
+            continue
         changed = datetime.fromtimestamp(status.st_mtime, UTC)
         found.append(manifests.Entry(name=path.name, size=status.st_size, changed=changed))
     return found
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return a file's status, a link's own where it leads nowhere; None where the file has gone meanwhile."""
+    for status in (path.stat, path.lstat):
+        try:
+            return status()
+        except FileNotFoundError:
+            continue
+    return None
 
 
 def _file(places: Places, folder: NightFolder) -> Path:

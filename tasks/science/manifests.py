@@ -50,10 +50,18 @@ def last(entries: Sequence[Entry]) -> Entry | None:
     return max(files, key=lambda entry: (entry.changed, entry.name)) if files else None
 
 
-def settled(entries: Sequence[Entry], *, seen: str | None, complete: bool, now: datetime, quiet_s: float = 0.0) -> bool:
+def settled(
+    entries: Sequence[Entry],
+    *,
+    seen: str | None,
+    complete: bool,
+    now: datetime,
+    quiet_s: float = 0.0,
+    late: bool = False,
+) -> bool:
     """Tell whether a night folder has settled.
 
-    It has when a marker says so; or when its manifest is that of the last look, nothing has changed for a while, and
+    It has when a marker says so, unless frames come ``late``, after it was announced; or when its manifest is that of the last look, nothing has changed for a while, and
     the last file is complete. A last file that stays incomplete is waited for half an hour.
 
     Parameters
@@ -64,12 +72,14 @@ def settled(entries: Sequence[Entry], *, seen: str | None, complete: bool, now: 
         Its manifest at the last look; None at the first.
     complete
         Whether its last file can be read to its last block.
+    late
+        Whether the folder was announced before: a marker of that time says nothing of what came since.
     now, quiet_s
         Time of this look; time without any change after which a folder is at rest, in s.
     """
     if not any(not _aside(entry) for entry in entries):
         return False
-    if ended(entries):
+    if ended(entries) and not late:
         return True
     rests = at_rest(entries, now=now, quiet_s=quiet_s) and digest(entries) == seen
     return rests and (complete or at_rest(entries, now=now, quiet_s=max(quiet_s, LONGEST_WAIT_S)))

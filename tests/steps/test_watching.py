@@ -92,6 +92,29 @@ def test_a_marker_ends_the_waiting(places, events):
     assert look(places) == []
 
 
+def test_frames_that_come_after_the_marker_are_waited_for_like_others(places, events):
+    path, marker = arrive(places, age_s=0), arrive(places).with_name("end-of-night")
+    marker.touch()
+    assert len(look(places)) == 1
+    for each in (path, marker):
+        os.utime(each, (0, 0))
+    arrive(places, name="late.fits", age_s=5)
+    assert [look(places), look(places)] == [[], []]
+    arrive(places, name="late.fits")
+    assert len(look(places)) == 1
+
+
+def test_a_link_that_leads_nowhere_and_a_file_that_goes_do_not_hold_up_a_folder(places, events, monkeypatch):
+    path = arrive(places)
+    path.with_name("nowhere.fits").symlink_to(path.with_name("gone.fits"))
+    os.utime(path.with_name("nowhere.fits"), (0, 0), follow_symlinks=False)
+    gone = path.with_name("passing.fits")
+    monkeypatch.setattr(
+        Path, "iterdir", lambda folder, real=Path.iterdir: [*real(folder), *[gone] * (folder == gone.parent)]
+    )
+    assert [len(look(places)) for _ in range(3)] == [0, 1, 0]
+
+
 def test_a_last_file_in_transfer_is_waited_for(places, events):
     path = arrive(places, cut=500, age_s=600)
     assert [look(places), look(places)] == [[], []]
