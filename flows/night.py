@@ -12,7 +12,7 @@ from flows.calibrate import calibrate
 from flows.reduce import reduce
 from flows.search import search
 from flows.stack import stack
-from tasks import archiving, bulletins, housekeeping, journal, observing, publishing, reporting, runtime
+from tasks import archiving, bulletins, gauging, housekeeping, journal, observing, publishing, reporting, runtime
 from tasks.options import CalibrateOptions, NightOptions, ReduceOptions, SearchOptions, StackOptions
 from tasks.records import NightReport, Stage, StageResult
 from tasks.records.effects import Outgoing
@@ -78,7 +78,7 @@ def night(
         Stage.SEARCH: (search, searching),
     }
     results: list[StageResult] = []
-    with housekeeping.alone(night, root, folders):
+    with housekeeping.alone(night, root, folders), gauging.memory() as gauge:
         journal.begin(night, root, folders)
         _tell(bulletins.started(night, folders), root, registry, slack)
         reporting.forget(night, root, folders, force, objects)
@@ -92,6 +92,7 @@ def night(
 
             made = reporting.report(night, places, folders, options, tuple(results))
             archiving.file_night(made, tuple(results))
+            gauging.show(made, gauge)
         except Exception as error:
             journal.fail(night, root, folders, str(error))
             _tell(bulletins.failed(night, folders, str(error)), root, registry, slack)
