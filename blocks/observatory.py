@@ -39,6 +39,6 @@ class Observatory(Block):
             "references": home / "references",
         }
         return {
-            name: Path(str(getattr(self, name))).expanduser() if getattr(self, name) else default
+            name: Path(str(getattr(self, name))).expanduser().absolute() if getattr(self, name) else default
             for name, default in defaults.items()
         }

@@ -63,12 +63,13 @@ def locate(
     wanted = tuple(naming.unit(name.strip()) for name in units.split(",") if name.strip()) or named_units
     chosen = _date(night) if night else named_night or _only_night(raw_root, wanted)
     base = raw_root.parent
-    catalogues = catalogues or base / "catalogues"
+    # programs run in folders of their own, where a relative path leads nowhere
+    out, catalogues = out.resolve(), (catalogues or base / "catalogues").resolve()
     places = Places(
         raw_root=raw_root,
         product_root=out,
         alert_root=out / "alerts",
-        references=references or base / "references",
+        references=(references or base / "references").resolve(),
         astrometric_catalogue=_existing(catalogues / "astrometric.ldac.fits"),
         photometric_catalogue=_photometric(catalogues),
     )

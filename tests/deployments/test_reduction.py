@@ -1,0 +1,42 @@
+"""Where a night to reduce is, from what a person typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from blocks import Observatory
+from deployments import reduction
+from tasks.errors import UnusableData
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "night" / "obsdata" / "7DT01" / "2026-01-15_gain2750").mkdir(parents=True)
+    (tmp_path / "night" / "catalogues").mkdir()
+    for name in ("astrometric.ldac.fits", "photometric.fits"):
+        (tmp_path / "night" / "catalogues" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("folder", ["night", "night/obsdata", "night/obsdata/7DT01"])
+def test_relative_paths_are_those_of_the_terminal(home, folder):
+    place = reduction.locate(Path(folder), out=Path("products"), catalogues=Path("night/catalogues"))
+    places = vars(place.places)
+    assert all(path.is_absolute() for path in places.values() if isinstance(path, Path))
+    assert place.places.product_root == home / "products"
+    assert place.places.raw_root == home / "night" / "obsdata"
+
+
+def test_several_nights_are_named(home):
+    (home / "night" / "obsdata" / "7DT01" / "2026-01-16_gain2750").mkdir()
+    with pytest.raises(UnusableData, match="2026-01-15, 2026-01-16"):
+        reduction.locate(Path("night"), out=Path("products"))
+
+
+def test_relative_places_of_a_block_are_made_absolute_once(home):
+    paths = Observatory(raw_root="raw", product_root="~/products").paths()
+    assert paths["raw_root"] == home / "raw"
+    assert all(path.is_absolute() for path in paths.values())
