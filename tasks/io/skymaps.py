@@ -132,8 +132,10 @@ def _distances(table: Table, raw: Raw) -> tuple[Floats | None, Floats | None, Fl
 
 def _orders(uniq: Integers) -> Integers:
     """Return the order of each pixel, checked."""
-    order = np.searchsorted(FIRST_UNIQ, uniq, side="right").astype(np.int64, copy=False) - 1
-    if not uniq.size or order.min() < 0 or np.any(uniq >= 4 * FIRST_UNIQ[order]):
+    # the place of the highest bit; without the next one no float is rounded up to another
+    _, bits = np.frexp((uniq & ~(uniq >> 1)).astype(np.float64))
+    order = (bits.astype(np.int64) - 3) >> 1
+    if not uniq.size or uniq.min() < FIRST_UNIQ[0] or order.max() > ORDER_LIMIT:
         raise UnusableData(f"a sky map with a UNIQ that is no pixel of order 0 to {ORDER_LIMIT}")
     return order
 

