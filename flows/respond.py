@@ -69,10 +69,7 @@ def respond(
     registered = publishing.register(alert, root=root, registry=registry)
     decision = alerting.decide(alert, policy, thresholds, registered, clock)
     linked = linking.link(alert, registered, root=root, registry=registry, within_s=link_within_s)
-    picture = planning.draw_alert(alert, root)
-    publishing.announce(
-        alert, decision, registered, root=root, source=path, picture=picture, registry=registry, store=store
-    )
+    publishing.announce(alert, decision, registered, root=root, source=path, registry=registry, store=store)
     publishing.refresh(linked, sha256, root=root, registry=registry, store=store)
     publishing.deliver(root=root, registry=registry, workspace=slack)
 
@@ -93,7 +90,10 @@ def respond(
                 store=store,
             )
 
+    picture = planning.draw_alert(alert, root)
+    publishing.illustrate(alert, decision, registered, picture, root=root, registry=registry)
     page = publishing.publish_page(registered.slug, root=root, registry=registry, store=store)
+    publishing.deliver(root=root, registry=registry, workspace=slack)
     publishing.upload(root=root, registry=registry, store=store)
     publishing.answer(alert.sha256, root=root, registry=registry)
     return Response(sha256=sha256, alert=alert, decision=decision, registered=registered, plans=plans, page=page)

@@ -46,14 +46,12 @@ def announce(
     *,
     root: Path,
     source: Path | None = None,
-    picture: Path | None = None,
     registry: str = "",
     store: str = "",
 ) -> int:
     """Record the decision and put the notice's messages and files into the outbox, in one transaction.
 
-    ``source`` is the notice's bytes, ``picture`` its sky map. Announcing again does nothing. Returns the number of new
-    messages.
+    ``source`` is the notice's bytes. Announcing again does nothing. Returns the number of new messages.
     """
     known_links, files = connections.links_of(store, alert), store_files.of_notice(alert, source, root)
     with connections.registry(registry, root) as kept, kept.begin() as session:
@@ -61,9 +59,31 @@ def announce(
             events.record_decision(session, alert, decision, now=now())
         if not events.mark_announced(session, alert.sha256, now=now()):
             return 0
-        told = _tell_notice(session, alert, decision, registered, known_links, picture)
+        told = _tell_notice(session, alert, decision, registered, known_links)
         _enqueue_files(session, registered.slug, files)
         return told
+
+
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="illustrate-{alert.notice.event_id}")
+def illustrate(
+    alert: Alert,
+    decision: Decision | None,
+    registered: Registered,
+    picture: Path | None,
+    *,
+    root: Path,
+    registry: str = "",
+) -> int:
+    """Put the picture of a notice's sky map, if there is one, into the outbox for its thread.
+
+    It takes seconds to draw, for which the words do not wait. Doing so again does nothing. Returns the number of new
+    messages.
+    """
+    if picture is None:
+        return 0
+    with connections.registry(registry, root) as kept, kept.begin() as session:
+        muted = history.of_event(session, registered.slug).muted
+        return _enqueue(session, announcements.of_picture(alert, decision, registered, picture, muted=muted))
 
 
 @task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
@@ -279,13 +299,10 @@ def _tell_notice(
     decision: Decision | None,
     registered: Registered,
     links: Mapping[str, str],
-    picture: Path | None,
 ) -> int:
     known = history.of_event(session, registered.slug)
     opened_for = frozenset(entry.audience for entry in known.messages if entry.kind == announcements.TOP)
-    said = announcements.of_notice(
-        alert, decision, registered, known=_knowledge(known, links), opened=opened_for, picture=picture
-    )
+    said = announcements.of_notice(alert, decision, registered, known=_knowledge(known, links), opened=opened_for)
     return _enqueue(session, said)
 
 

@@ -63,7 +63,6 @@ def of_notice(
     *,
     known: Knowledge,
     opened: frozenset[Audience],
-    picture: Path | None = None,
 ) -> tuple[Outgoing, ...]:
     """Return the messages that a notice calls for, in their order.
 
@@ -75,8 +74,6 @@ def of_notice(
         All that is known of the event, this notice included.
     opened
         Audiences that have a thread on the event.
-    picture
-        Sky map of this notice, for the thread.
     """
     audience = _audience(decision, registered)
     standing = _standing(alert, registered)
@@ -87,17 +84,26 @@ def of_notice(
         return (say.reply("late", messages.late(alert)),) if opened and not known.muted else ()
     if standing is Standing.RETRACTION:
         return _retraction(alert, registered, say, known=known, opened=opened)
-    shown = (say.file(picture),) if picture else ()
     if audience not in opened:
         mention = bool(decision and decision.mention) and audience in (Audience.GW, Audience.GRB)
         top = messages.top(dataclasses.replace(known, mention=mention))
         why = (say.reply("why", messages.why(decision)),) if decision and decision.reasons else ()
-        return (say.top(top), *shown, *why)
+        return (say.top(top), *why)
     if known.muted:
         return (say.edit("notice", messages.top(known)),)
     words = messages.update(alert, _with_believed(alert, registered, known), decision)
     broadcast = standing is Standing.REINSTATED or _newly_go(registered.previous_decision, decision)
-    return (say.reply("update", words, broadcast=broadcast), *shown, say.edit("notice", messages.top(known)))
+    return (say.reply("update", words, broadcast=broadcast), say.edit("notice", messages.top(known)))
+
+
+def of_picture(
+    alert: Alert, decision: Decision | None, registered: Registered, picture: Path, *, muted: bool
+) -> tuple[Outgoing, ...]:
+    """Return the message that shows a notice's sky map in its thread; none where the notice changes nothing."""
+    silent = (Standing.DUPLICATE, Standing.LATE, Standing.RETRACTION)
+    if muted or _standing(alert, registered) in silent:
+        return ()
+    return (_Speaker(registered.slug, alert.sha256, _audience(decision, registered)).file(picture),)
 
 
 def of_plans(

@@ -113,6 +113,8 @@ def test_a_simulated_alert_is_planned_with_gwemopt_announced_and_uploaded(root, 
     assert made.event_id in top["text"]
     assert top["edits"] >= 1, "the top message tells of the plans once they are there"
     assert len(workspace.thread(top["ts"])) >= 3, "why, and the plans, are told in the thread"
+    [shown] = [each for each in workspace.thread(top["ts"]) if "Sky map" in each["text"]]
+    assert workspace.messages.index(shown) > workspace.messages.index(top) + 1, "words do not wait for the picture"
     names = {Path(name).name for name in cloud.files()}
     assert {"plan.json", "ALL.txt", "coverage.png", "tiles_7DT.txt", "index.html", "skymap-gw.fits"} <= names
     assert (root / "events" / made.event_id / "index.html").is_file()
