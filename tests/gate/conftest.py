@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 from support import kafka
+from support.desk import app, clock, desk, empty, planner, root, store, top, workspace
+
+__all__ = ["app", "clock", "desk", "empty", "planner", "root", "store", "top", "workspace"]
 
 MEMORY = Path("/dev/shm")
 
