@@ -14,8 +14,10 @@ from prefect.exceptions import ObjectNotFound
 
 # three heartbeats of a minute each: `siren serve` sets PREFECT_FLOWS_HEARTBEAT_FREQUENCY=60, Prefect's own is 180
 SILENCE = timedelta(seconds=200)
-LISTENER_SILENCE = timedelta(minutes=3)
+# three heartbeats of 25 s each
+LISTENER_SILENCE = timedelta(seconds=80)
 LISTENER_HEARTBEAT = "siren.listener.heartbeat"
+STALLED = "siren.listener.stalled"
 # reconcile is not among them: its own failure must not start it again and again
 WATCHED_FLOWS = ("respond", "plan", "follow", "watch", "night")
 RECONCILE = "reconcile/prod"
@@ -88,7 +90,7 @@ def silent_listener(*actions: ActionTypes) -> AutomationCore:
     """Act when a listener that has been heard is heard no more."""
     return AutomationCore(
         name="siren-silent-listener",
-        description="The listener beats each minute; three minutes without are a listener that hangs or has died.",
+        description="The listener beats each 25 s; 80 s without are a listener that hangs or has died.",
         enabled=True,
         trigger=EventTrigger(
             match={"prefect.resource.id": "siren.listener.*"},
@@ -98,6 +100,19 @@ def silent_listener(*actions: ActionTypes) -> AutomationCore:
             posture=Posture.Proactive,
             threshold=1,
             within=LISTENER_SILENCE,
+        ),
+        actions=list(actions),
+    )
+
+
+def stalled_listener(*actions: ActionTypes) -> AutomationCore:
+    """Act when a listener hears nothing of its broker: its words wait in the outbox."""
+    return AutomationCore(
+        name="siren-stalled-listener",
+        description="The broker has fallen silent: send what the listener has to say of it.",
+        enabled=True,
+        trigger=EventTrigger(
+            match={"prefect.resource.id": "siren.listener.*"}, expect={STALLED}, posture=Posture.Reactive, threshold=1
         ),
         actions=list(actions),
     )
@@ -119,7 +134,7 @@ def _reconciling(client: SyncPrefectClient, notify: Sequence[SendNotification]) 
     if (deployment := _deployment_id(client, RECONCILE)) is None:
         return ()
     again = RunDeployment(source="selected", deployment_id=deployment, parameters=None, job_variables=None)
-    return (failed_runs(again, *notify),)
+    return failed_runs(again, *notify), stalled_listener(again)
 
 
 def _notifying(notify: Sequence[SendNotification]) -> tuple[AutomationCore, ...]:

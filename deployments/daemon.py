@@ -6,21 +6,29 @@ When one of them ends, all do.
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 
 from prefect.events import emit_event
 
+from deployments.automations import STALLED
 from deployments.dispatch import Dispatcher, beat, submit_run
 from deployments.listener import Archive, Listener, ListenOptions
 from deployments.warm import Warm
-from tasks.registry import Registry
+from tasks.errors import Unavailable
+from tasks.io import announcements
+from tasks.registry import Registry, outbox
+from tasks.registry.store import now
 
 log = logging.getLogger(__name__)
 
-STALLED = "siren.listener.stalled"
+AGAIN_S = 3600.0
+"""Time after which the operators are told again of a silence."""
 
 
 def listen(options: ListenOptions, *, root: Path, registry: Registry, stop: threading.Event, warm: bool = True) -> None:
@@ -45,14 +53,14 @@ def listen(options: ListenOptions, *, root: Path, registry: Registry, stop: thre
         options,
         archive=Archive(root=root, registry=registry),
         arrived=arrived,
-        alarm=lambda words: alarm(name, words),
+        alarm=Alarm(name, registry),
     )
     keeper = Warm(folder=root / "logs")
     dispatcher = Dispatcher(root=root, registry=registry, submit=keeper.submit if warm else submit_run)
     run_together(
         lambda: listener.run(stop),
         lambda: dispatcher.run(stop, arrived),
-        lambda: beat(name, stop),
+        lambda: beat(name, stop, alive=listener.is_turning),
         *((lambda: keeper.keep(stop),) if warm else ()),
         stop=stop,
     )
@@ -68,7 +76,40 @@ def run_together(*parts: Callable[[], None], stop: threading.Event) -> None:
         part.result()
 
 
-def alarm(name: str, words: str) -> None:
-    """Tell the log and the automations that nothing is heard."""
-    log.error("%s", words)
-    emit_event(event=STALLED, resource={"prefect.resource.id": f"siren.listener.{name}"}, payload={"reason": words})
+@dataclass
+class Alarm:
+    """Tells the log and the automations of every silence, the operators of the first and then once an hour.
+
+    Parameters
+    ----------
+    name
+        The listener's name.
+    registry
+        Holds the outbox: the automation on ``siren.listener.stalled`` sends what lies there.
+    """
+
+    name: str
+    registry: Registry
+    clock: Callable[[], float] = time.monotonic
+    told_at: float = -math.inf
+
+    def __call__(self, words: str) -> None:
+        """Raise the alarm."""
+        log.error("%s", words)
+        if self.clock() - self.told_at >= AGAIN_S:
+            self._tell_operators(words)
+        emit_event(
+            event=STALLED, resource={"prefect.resource.id": f"siren.listener.{self.name}"}, payload={"reason": words}
+        )
+
+    def _tell_operators(self, words: str) -> None:
+        moment = now()
+        try:
+            with self.registry.begin() as session:
+                outbox.enqueue_message(
+                    session, announcements.of_silence(self.name, words, key=moment.isoformat()), now=moment
+                )
+        except Unavailable as trouble:
+            log.warning("the operators cannot be told: %s", trouble)
+        else:
+            self.told_at = self.clock()

@@ -32,7 +32,7 @@ HANDED = "HandedOver"
 
 BATCH = 20
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0
-BEAT_S = 60.0
+BEAT_S = 25.0
 # refusals that another try may not meet again: no credentials yet, no deployment yet, too busy
 TEMPORARY = frozenset({401, 403, 404, 408, 409, 425, 429})
 
@@ -161,12 +161,15 @@ def announce_notice(notice: StoredNotice) -> None:
     )
 
 
-def beat(name: str, stop: threading.Event, *, every_s: float = BEAT_S) -> None:
-    """Say each minute that the listener lives, until told to stop."""
+def beat(
+    name: str, stop: threading.Event, *, every_s: float = BEAT_S, alive: Callable[[], bool] = lambda: True
+) -> None:
+    """Say again and again that the listener lives, as long as ``alive`` says so, until told to stop."""
     while not stop.is_set():
-        emit_event(
-            event=automations.LISTENER_HEARTBEAT,
-            resource={"prefect.resource.id": f"siren.listener.{name}"},
-            payload={"time": datetime.now(UTC).isoformat()},
-        )
+        if alive():
+            emit_event(
+                event=automations.LISTENER_HEARTBEAT,
+                resource={"prefect.resource.id": f"siren.listener.{name}"},
+                payload={"time": datetime.now(UTC).isoformat()},
+            )
         stop.wait(every_s)

@@ -13,13 +13,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tasks import naming, products
 from tasks.errors import Unavailable
@@ -32,6 +31,9 @@ HEARTBEAT_TOPIC = "gcn.heartbeat"
 """GCN sends one message a second on it: silence means a dead connection, not a quiet sky."""
 
 POLL_S = 0.5
+STUCK_S = 60.0
+"""A poll loop that has not turned for so long is stuck: on a disk, on the database."""
+
 RETRY_S = 1.0
 BATCH = 500
 """Most messages that are made durable together; the client library holds 64 MiB of them at most."""
@@ -51,8 +53,8 @@ class ListenOptions:
     """What to listen to and when to worry."""
 
     topics: tuple[str, ...]
-    configuration: Mapping[str, Any]
-    """Settings of the Kafka consumer: servers, group, credentials."""
+    configuration: Mapping[str, Any] = field(repr=False)
+    """Settings of the Kafka consumer: servers, group, credentials; never shown, for the secret among them."""
 
     silence_s: float = 25.0
     """Silence of the heartbeat topic after which the connection is opened anew; only where it is listened to."""
@@ -73,9 +75,13 @@ class Watchdog:
         """Note that something was heard now."""
         self.heard_at = self.clock()
 
+    def is_silent(self) -> bool:
+        """Tell whether it has been silent for too long."""
+        return self.clock() - self.heard_at >= self.silence_s
+
     def barks(self) -> bool:
         """Tell whether it has been silent for too long; then count anew."""
-        if self.clock() - self.heard_at < self.silence_s:
+        if not self.is_silent():
             return False
         self.heard()
         return True
@@ -145,6 +151,11 @@ class Listener:
         self.arrived = arrived
         self.alarm = alarm
         self.watchdog = Watchdog(silence_s=options.silence_s)
+        self.turning = Watchdog(silence_s=STUCK_S)
+
+    def is_turning(self) -> bool:
+        """Tell whether the poll loop has turned lately."""
+        return not self.turning.is_silent()
 
     def run(self, stop: threading.Event) -> None:
         """Listen; open the connection anew whenever it has fallen silent.
@@ -155,14 +166,18 @@ class Listener:
             On an error that the client library calls fatal.
         """
         while not stop.is_set():
-            with closing(Consumer({**CONSUMER, **self.options.configuration})) as consumer:
+            consumer = Consumer({**CONSUMER, "on_commit": _committed, **self.options.configuration})
+            try:
                 consumer.subscribe(list(self.options.topics))
                 log.info("listening to %s", ", ".join(self.options.topics))
                 self.watchdog.heard()
                 self._poll(consumer, stop)
+            finally:
+                _part_from(consumer, wait=stop.is_set())
 
     def _poll(self, consumer: Consumer, stop: threading.Event) -> None:
         while not stop.is_set():
+            self.turning.heard()
             if not self._take(consumer, _what_came(consumer), stop):
                 return
             if HEARTBEAT_TOPIC in self.options.topics and self.watchdog.barks():
@@ -177,6 +192,13 @@ class Listener:
         notices = [message for message in messages if message.topic() != HEARTBEAT_TOPIC]
         if not notices:
             return True
+        try:
+            return self._keep(consumer, notices, stop)
+        finally:
+            # a slow disk is no silence of the broker's
+            self.watchdog.heard()
+
+    def _keep(self, consumer: Consumer, notices: Sequence[Message], stop: threading.Event) -> bool:
         try:
             new = self.archive.keep(*notices)
         except Unavailable as trouble:
@@ -251,14 +273,31 @@ def _is_complaint(message: Message) -> bool:
     return True
 
 
+def _part_from(consumer: Consumer, *, wait: bool) -> None:
+    """Close a connection; without waiting where it has gone silent: a good-bye over a dead line takes a minute."""
+    if wait:
+        consumer.close()
+    else:
+        threading.Thread(target=consumer.close, name="siren-parting", daemon=True).start()
+
+
 def _commit(consumer: Consumer, messages: Sequence[Message]) -> None:
-    """Commit the offsets behind messages; a commit that fails only means that they come again."""
+    """Ask for the offsets behind messages to be committed; nobody waits for the answer.
+
+    On a line that has gone silent the answer would take a minute, and the watchdog could not bark meanwhile.
+    """
     places = [
         TopicPartition(topic, partition, offset + 1) for (topic, partition), offset in _offsets(messages, max).items()
     ]
     try:
-        consumer.commit(offsets=places, asynchronous=False)
+        consumer.commit(offsets=places, asynchronous=True)
     except KafkaException as error:
+        _committed(error, places)
+
+
+def _committed(error: KafkaException | KafkaError | None, _: Sequence[TopicPartition]) -> None:
+    """Note a commit that failed: it only means that the messages come again."""
+    if error is not None:
         log.warning("offsets not committed, the messages will come again: %s", error)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.io import buttons, messages, plan_changes
+from tasks.io import blockkit, buttons, messages, plan_changes
 from tasks.io.blockkit import Rendered
 from tasks.io.messages import Knowledge
 from tasks.records import Alert, Audience, Decision, Kind, Plan, PlanMode
@@ -190,6 +190,21 @@ def of_dead_letter(sha256: str, *, topic: str | None, reason: str) -> Outgoing:
         subject=f"notice:{sha256}",
         kind="dead-letter",
         key=sha256,
+        audience=Audience.OPERATORS,
+        mode=TOP,
+        text=words.text,
+        blocks=words.blocks,
+    )
+
+
+def of_silence(listener: str, reason: str, *, key: str) -> Outgoing:
+    """Return the operators' message about a listener that hears nothing of its broker."""
+    text = f"The listener {listener} hears no broker: {reason}"
+    words = blockkit.rendered(text, [blockkit.section(f"🔇 {blockkit.escape(text)}")])
+    return Outgoing(
+        subject=f"listener:{listener}",
+        kind="silence",
+        key=key,
         audience=Audience.OPERATORS,
         mode=TOP,
         text=words.text,

@@ -111,6 +111,7 @@ def test_twice_is_once(client: SyncPrefectClient, prefect_file: Path) -> None:
     assert {row[0] for row in once["automations"]} == {
         "siren-crash-silent-runs",
         "siren-after-a-failed-run",
+        "siren-stalled-listener",
         "siren-reduce-settled-night",
     }
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from prefect.client.orchestration import get_client
-from support import kafka, listening, tally
+from support import kafka
+from support.ears import Running
 
-from deployments import daemon, dispatch, listener
+from deployments import automations, daemon, dispatch, listener
 from tasks import registry
 from tasks.errors import Unavailable, UnusableData
 from tasks.records.effects import StoredNotice
-from tasks.registry import Registry
+from tasks.registry import Registry, models
 
 TOPIC = "igwn.gwalert"
 PATIENCE_S = 40.0
@@ -47,6 +46,10 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def listening_to(broker: kafka.Broker, topic: str, archive: listener.Archive, **options: Any) -> Running:
+    return Running((topic,), broker.configuration(topic), archive, **options)
+
+
 def payloads(count: int, *, size: int = 1000) -> list[bytes]:
     return [f"{number:04d}".encode() + b"x" * size for number in range(count)]
 
@@ -56,32 +59,13 @@ def stored(root: Path) -> list[bytes]:
     return sorted(path.read_bytes() for path in root.glob("notices/*/[!.]*"))
 
 
-class Running:
-    """A listener in a thread of this process."""
-
-    def __init__(self, broker: kafka.Broker, topic: str, archive: listener.Archive, **options: object) -> None:
-        self.stop, self.arrived, self.alarms = threading.Event(), threading.Event(), []
-        settings = listener.ListenOptions(topics=(topic,), configuration=broker.configuration(topic), **options)
-        ear = listener.Listener(settings, archive=archive, arrived=self.arrived, alarm=self.alarms.append)
-        self.thread = threading.Thread(target=ear.run, args=(self.stop,))
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.thread.join(20)
-        assert not self.thread.is_alive()
-
-
 def test_notices_become_files_and_rows_and_only_then_offsets(
     broker: kafka.Broker, book: Registry, tmp_path: Path
 ) -> None:
     sent = [*payloads(5), b"\x00\xff" * 700_000]
     topic = broker.topic("durable")
     broker.send(topic, *sent)
-    with Running(broker, topic, listener.Archive(root=tmp_path, registry=book)):
+    with listening_to(broker, topic, listener.Archive(root=tmp_path, registry=book)):
         until(lambda: broker.committed(topic, topic) == len(sent))
     assert stored(tmp_path) == sorted(sent)
     waiting = book.undispatched()
@@ -104,7 +88,7 @@ def test_an_offset_is_not_committed_while_its_notice_is_not_durable(
     monkeypatch.setattr(book, "record_notices", locked)
     topic = broker.topic("locked")
     broker.send(topic, b"precious")
-    with Running(broker, topic, archive):
+    with listening_to(broker, topic, archive):
         until(lambda: tried > 2)
         assert broker.committed(topic, topic) == 0
         monkeypatch.undo()
@@ -115,7 +99,7 @@ def test_an_offset_is_not_committed_while_its_notice_is_not_durable(
 def test_the_same_bytes_on_many_offsets_are_one_notice(broker: kafka.Broker, book: Registry, tmp_path: Path) -> None:
     topic = broker.topic("again")
     broker.send(topic, *(b"same" for _ in range(12)))
-    with Running(broker, topic, listener.Archive(root=tmp_path, registry=book)):
+    with listening_to(broker, topic, listener.Archive(root=tmp_path, registry=book)):
         until(lambda: broker.committed(topic, topic) == 12)
     assert len(stored(tmp_path)) == 1
     assert len(book.undispatched()) == 1
@@ -125,54 +109,45 @@ def test_silence_of_the_heartbeat_opens_the_connection_anew(
     broker: kafka.Broker, book: Registry, tmp_path: Path
 ) -> None:
     archive = listener.Archive(root=tmp_path, registry=book)
-    with Running(broker, listener.HEARTBEAT_TOPIC, archive, silence_s=1.0) as running:
+    with listening_to(broker, listener.HEARTBEAT_TOPIC, archive, silence_s=1.0) as running:
         until(lambda: len(running.alarms) >= 1)
     assert "nothing heard for 1 s" in running.alarms[0]
     assert stored(tmp_path) == []
 
 
-def run_until(point: int, broker: kafka.Broker, topic: str, root: Path, done: Callable[[], bool]) -> int | None:
-    """Run a listener in a process of its own until it has killed itself, or until ``done``."""
-    command = [sys.executable, listening.__file__, broker.address, topic, str(root), str(point)]
-    environment = os.environ | {"PYTHONPATH": str(Path(listening.__file__).parents[2])}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            until(lambda: process.poll() is not None or done())
-        finally:
-            process.terminate()
-        return process.wait(20)
-
-
-def all_dispatched(root: Path, count: int) -> Callable[[], bool]:
-    return lambda: len(list(root.glob("runs/*"))) == count
-
-
-def kill_and_check(points: list[int], broker: kafka.Broker, topic: str, root: Path) -> None:
-    """Send a notice before each life; every life but the last ends by SIGKILL at its point."""
-    sent = payloads(len(points) + 1)
-    for point, payload in zip(points, sent, strict=False):
-        broker.send(topic, payload)
-        assert run_until(point, broker, topic, root, lambda: False) == -9
-    broker.send(topic, sent[-1])
-    book = registry.open(f"sqlite:///{root}/registry.sqlite")
-    quiet = lambda: all_dispatched(root, len(sent))() and not book.undispatched()  # noqa: E731
-    assert run_until(0, broker, topic, root, lambda: quiet() and broker.committed(topic, topic) == len(sent)) == 0
-
-    assert stored(root) == sorted(sent)
-    assert len(list(root.glob("runs/*"))) == len(sent)
-    book.close()
-
-
-def test_a_killed_listener_loses_nothing_and_doubles_nothing(broker: kafka.Broker, tmp_path: Path) -> None:
-    kill_and_check([3, 6], broker, broker.topic("killed"), tmp_path)
-
-
-@pytest.mark.gate
-def test_a_listener_killed_at_every_side_effect_loses_nothing_and_doubles_nothing(
-    broker: kafka.Broker, tmp_path: Path
+def test_the_operators_are_told_of_a_silence_at_once_and_then_once_an_hour(
+    book: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kill_and_check(list(range(1, 11)), broker, broker.topic("killed-everywhere"), tmp_path)
-    tally.count(f"R3 listener killed at enumerated effects ({broker.kind})", points=10, kills=10, lost=0, duplicates=0)
+    events: list[dict[str, Any]] = []
+    monkeypatch.setattr(daemon, "emit_event", lambda **event: events.append(event))
+    minutes = [0]
+    alarm = daemon.Alarm("siren", book, clock=lambda: 60.0 * minutes[-1])
+    for minute in (0, 25, 50, 61, 62):
+        minutes.append(minute)
+        alarm("nothing heard for 25 s")
+    with book.read() as session:
+        messages = list(session.scalars(sa.select(models.Message)))
+    assert [each.audience for each in messages] == ["operators"] * 2
+    assert "nothing heard for 25 s" in messages[0].text
+    assert [event["event"] for event in events] == [automations.STALLED] * 5
+
+
+def test_a_listener_whose_poll_loop_is_stuck_does_not_beat(
+    book: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = listener.ListenOptions(topics=(TOPIC,), configuration={})
+    archive = listener.Archive(root=tmp_path, registry=book)
+    ear = listener.Listener(settings, archive=archive, arrived=threading.Event(), alarm=print)
+    ear.turning.clock = (moments := iter([0.0, 59.0, 61.0])).__next__
+    ear.turning.heard()
+    beats: list[int] = []
+    monkeypatch.setattr(dispatch, "emit_event", lambda **_: beats.append(1))
+    for _ in range(2):
+        stop = threading.Event()
+        threading.Timer(0.05, stop.set).start()
+        dispatch.beat("siren", stop, every_s=10, alive=ear.is_turning)
+    assert len(beats) == 1
+    assert list(moments) == []
 
 
 def notice(root: Path, payload: bytes, book: Registry) -> str:

@@ -1,4 +1,7 @@
-"""A door before a service: shut, it refuses everybody and cuts those inside; open, the service is there again."""
+"""A door before a service: shut, it refuses everybody and cuts those inside; open, the service is there again.
+
+Frozen, it lets people in and passes nothing on, as a line does whose other end has gone without a word.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,11 +17,14 @@ from contextlib import contextmanager
 class Door:
     """Listens on a port of its own and passes everything on to a service at ``host:port`` or a socket in a file."""
 
-    def __init__(self, target: tuple[str, int] | str) -> None:
+    def __init__(self, target: tuple[str, int] | str, *, port: int = 0) -> None:
         self.target = target
         self.lines: set[socket.socket] = set()
         self.listener: socket.socket | None = None
-        self.port = 0
+        self.stranded: set[socket.socket] = set()
+        self.flowing = threading.Event()
+        self.flowing.set()
+        self.port = port
         self.open()
 
     def open(self) -> None:
@@ -37,6 +44,18 @@ class Door:
         for line in list(self.lines):
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
+
+    def freeze(self) -> None:
+        """Pass nothing on any more; nobody is told."""
+        self.flowing.clear()
+
+    def thaw(self) -> None:
+        """Pass on what waited, and go on."""
+        self.flowing.set()
+
+    def strand(self) -> None:
+        """Pass nothing on over the lines of those who are inside, ever; who comes anew is served."""
+        self.stranded |= self.lines
 
     def _welcome(self, listener: socket.socket) -> None:
         while self.listener is listener:
@@ -63,6 +82,9 @@ class Door:
         other = {guest: host, host: guest}
         while True:
             ready, _, _ = select.select([guest, host], [], [])
+            self.flowing.wait()
+            while guest in self.stranded and self.listener is not None:
+                time.sleep(0.1)
             for line in ready:
                 content = line.recv(1 << 16)
                 if not content:
@@ -71,9 +93,10 @@ class Door:
 
 
 @contextmanager
-def door(target: tuple[str, int] | str) -> Iterator[Door]:
-    made = Door(target)
+def door(target: tuple[str, int] | str, *, port: int = 0) -> Iterator[Door]:
+    made = Door(target, port=port)
     try:
         yield made
     finally:
+        made.thaw()
         made.shut()

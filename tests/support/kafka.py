@@ -41,11 +41,12 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0<
 SETTINGS = """
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},INNER://127.0.0.1:{inner},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},INNER://127.0.0.1:{outer}
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,INNER:PLAINTEXT
 log.dirs={folder}/data
 num.partitions=1
 offsets.topic.num.partitions=1
@@ -127,17 +128,21 @@ class Mock(Broker):
 
 
 class Real(Broker):
-    """Apache Kafka, a process on a free port that can be killed and started again."""
+    """Apache Kafka, a process on a free port that can be killed and started again.
+
+    Who comes in by ``outer`` stays there: put a door on that port, leading to ``inner``.
+    """
 
     kind = f"Apache Kafka {VERSION}"
     session_s = 2.0
 
     def __init__(self, folder: Path, libraries: Path) -> None:
-        self.port, controller = free_port(), free_port()
+        self.port, self.inner, self.outer, controller = (free_port() for _ in range(4))
         self.folder = folder
         self.java = ["java", "-Xmx320m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{libraries}/*"]
         (folder / "server.properties").write_text(
-            SETTINGS.format(port=self.port, controller=controller, folder=folder), encoding="utf-8"
+            SETTINGS.format(port=self.port, inner=self.inner, outer=self.outer, controller=controller, folder=folder),
+            encoding="utf-8",
         )
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         words = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", "server.properties"]
