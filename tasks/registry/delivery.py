@@ -38,9 +38,8 @@ def drain_messages(
     patience_s
         How long to wait for messages that are to be tried again.
     pace_s
-        Least time between two messages to one channel.
+        Least time between two messages to one audience, whoever sends them.
     """
-    paced = _Pace(pace_s)
     deadline = time.monotonic() + patience_s
     sent = 0
     reasons: list[str] = []
@@ -51,7 +50,8 @@ def drain_messages(
             if _wait(registry, outbox.MESSAGES, deadline):
                 continue
             return _drained(registry, outbox.MESSAGES, sent, reasons)
-        paced.wait(claimed)
+        if not _may_go(registry, claimed, pace_s):
+            continue
         reason = _send(registry, send, claimed)
         sent += reason is None
         reasons += [reason] if reason else []
@@ -79,17 +79,21 @@ def drain_uploads(
         reasons += [reason] if reason else []
 
 
-class _Pace:
-    """Keeps a distance in time between two messages to one channel."""
-
-    def __init__(self, pace_s: float) -> None:
-        self.pace_s = pace_s
-        self.last: dict[str, float] = {}
-
-    def wait(self, claimed: Claimed) -> None:
-        channel = claimed.channel or claimed.message.audience.value
-        time.sleep(max(0.0, self.last.get(channel, -self.pace_s) + self.pace_s - time.monotonic()))
-        self.last[channel] = time.monotonic()
+def _may_go(registry: Registry, claimed: Claimed, pace_s: float) -> bool:
+    """Wait for a message's turn; False where the service asked for quiet meanwhile: then the message waits, too."""
+    if pace_s > 0:
+        with registry.begin() as session:
+            audience = claimed.message.audience.value
+            moment = outbox.reserve(session, audience, pace=timedelta(seconds=pace_s), now=now())
+        time.sleep(max(0.0, (moment - now()).total_seconds()))
+    with registry.read() as session:
+        until = outbox.held_until(session, outbox.MESSAGES)
+    if until is None or until <= now():
+        return True
+    with registry.begin() as session:
+        words = f"quiet was asked for until {until:%H:%M:%S}"
+        outbox.message_failed(session, claimed, error=words, now=now(), retry=True, uncertain=claimed.uncertain)
+    return False
 
 
 def _send(registry: Registry, send: Callable[[Claimed], Sent], claimed: Claimed) -> str | None:

@@ -247,7 +247,7 @@ class Upload(Base):
 
 
 class Hold(Base):
-    """Until when a lane of the outbox must stay quiet, for every sender: a service's Retry-After."""
+    """Until when every sender must stay quiet: in a lane of the outbox by a Retry-After, to one place by its pace."""
 
     __tablename__ = "hold"
 

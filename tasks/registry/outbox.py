@@ -149,6 +149,22 @@ def hold(session: Session, lane: str, *, until: datetime) -> None:
         row.until = max(row.until, until)
 
 
+def held_until(session: Session, lane: str) -> datetime | None:
+    """Return until when a lane must stay quiet; None where nobody ever asked for that."""
+    held = session.get(models.Hold, lane)
+    return None if held is None else held.until
+
+
+def reserve(session: Session, place: str, *, pace: timedelta, now: datetime) -> datetime:
+    """Take the next moment at which something may go to a place, ``pace`` after the last one that any sender took."""
+    lane = f"to {place}"
+    rows.insert_once(session, models.Hold, key={"lane": lane}, values={"until": now})
+    row = session.scalars(sa.select(models.Hold).filter_by(lane=lane).with_for_update()).one()
+    moment = max(row.until, now)
+    row.until = moment + pace
+    return moment
+
+
 def requeue_failed(session: Session, *, now: datetime) -> int:
     """Try again what was given up, after the reason was mended; return how many messages and uploads."""
     return sum(
@@ -161,8 +177,8 @@ def next_due(session: Session, lane: str) -> datetime | None:
     """Return when a lane has something to send: None when it is empty."""
     model = models.Message if lane == MESSAGES else models.Upload
     due = session.scalars(sa.select(sa.func.min(model.due)).where(model.state.in_(OPEN))).one()
-    held = session.get(models.Hold, lane)
-    return max(due, held.until) if due is not None and held is not None else due
+    until = held_until(session, lane)
+    return max(due, until) if due is not None and until is not None else due
 
 
 def counts(session: Session, lane: str) -> dict[str, int]:
@@ -252,8 +268,8 @@ def _failure(attempt: int, error: str, *, now: datetime, retry: bool) -> dict[st
 
 
 def _held(session: Session, lane: str, now: datetime) -> bool:
-    held = session.get(models.Hold, lane)
-    return held is not None and now < held.until
+    until = held_until(session, lane)
+    return until is not None and now < until
 
 
 def _event_id(session: Session, subject: str) -> int | None:

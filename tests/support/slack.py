@@ -31,6 +31,12 @@ class Workspace:
     views: list[dict[str, Any]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    pace_s: float = 0.0
+    """Time after which a channel takes one more post; ``burst`` are taken at once. Beyond: quiet for ``wait_s``."""
+    burst: int = 1
+    wait_s: float = 1.0
+    full: dict[str, float] = field(default_factory=dict)
+    refused: int = 0
     quiet_until: float = 0.0
     disobeyed: int = 0
     counter: int = 0
@@ -85,10 +91,11 @@ class Handler(BaseHTTPRequestHandler):
         state = self.server.state
         state.calls.append(method)
         state.disobeyed += time.monotonic() < state.quiet_until
-        fault = state.faults.pop(0) if state.faults else ""
+        fault = state.faults.pop(0) if state.faults else self.haste(method, raw)
         if fault.startswith("429"):
             wait_s = float(fault.partition(":")[2] or 1)
             state.quiet_until = time.monotonic() + wait_s
+            state.refused += 1
             self.answer(429, b'{"ok": false, "error": "ratelimited"}', {"Retry-After": f"{wait_s:g}"})
         elif fault == "500":
             self.answer(500, b'{"ok": false, "error": "internal_error"}')
@@ -103,6 +110,19 @@ class Handler(BaseHTTPRequestHandler):
                 self.hang_up()
             else:
                 self.answer(200, json.dumps(answer).encode())
+
+    def haste(self, method: str, raw: bytes) -> str:
+        """Refuse a post that comes too soon after the last one to its channel."""
+        state = self.server.state
+        if not state.pace_s or method != "chat.postMessage":
+            return ""
+        channel, moment = str((self.body(raw) or {}).get("channel")), time.monotonic()
+        # the moment at which all that was taken is worked off
+        full = max(state.full.get(channel, moment), moment)
+        if full > moment + (state.burst - 1) * state.pace_s:
+            return f"429:{state.wait_s:g}"
+        state.full[channel] = full + state.pace_s
+        return ""
 
     def hang_up(self) -> None:
         self.close_connection = True
