@@ -181,7 +181,13 @@ def claim_plan(
     asked_by: str = "",
     registry: str = "",
 ) -> bool:
-    """Claim the planning of a notice; False when somebody has it or did it."""
+    """Claim the planning of a notice; False when somebody has it or did it, or when it retracts its event.
+
+    An older notice may be answered again after the retraction: that is no failure to tell of.
+    """
+    if alert.notice.retraction:
+        log.info("%s was retracted: nothing is planned", alert.notice.event_id)
+        return False
     with connections.registry(registry, root) as kept, kept.begin() as session:
         return plans.claim(
             session,

@@ -18,7 +18,7 @@ from tasks import connections, publishing, registry
 from tasks.errors import MissingPart, Unavailable
 from tasks.io import slack, stores
 from tasks.records import Alert, Audience, Decision
-from tasks.records.effects import Outgoing, Registered
+from tasks.records.effects import Registered
 from tasks.registry import delivery, outbox, plans
 
 
@@ -149,6 +149,18 @@ def test_a_plan_is_told_once_and_stands_in_the_top_message(root, store, send, wo
     assert "7DT 3 tiles" in str(workspace.messages[0]["blocks"])
 
 
+def test_nothing_is_planned_nor_said_to_fail_for_a_retraction(root, store, send, workspace) -> None:
+    respond(root, alerts.gw())
+    respond(root, alerts.retraction(), alerts.decision("NO", score=0))
+    delivery.drain_messages(store, send)
+    said = len(workspace.messages)
+    newest = publishing.newest.fn("S241102br", root=root)
+    assert newest.alert.notice.retraction
+    assert not publishing.claim_plan.fn(newest.alert, ("7DT",), parameters_sha256="p", root=root)
+    delivery.drain_messages(store, send)
+    assert len(workspace.messages) == said
+
+
 def test_a_failed_plan_says_why_and_can_be_claimed_again(root, store, send, workspace) -> None:
     alert = alerts.gw()
     registered = respond(root, alert)
@@ -187,30 +199,6 @@ def test_a_sender_killed_between_slacks_answer_and_our_record_sends_nothing_twic
     monkeypatch.setattr(delivery, "now", lambda: datetime.now(UTC) + 8 * outbox.LEASE)
     delivery.drain_messages(store, send)
     assert [m["thread_ts"] is None for m in workspace.messages] == [True, False]
-
-
-def test_five_hundred_messages_keep_their_order_and_slacks_silence(store, send, workspace) -> None:
-    with store.begin() as session:
-        for place in range(20):
-            for event in range(25):
-                mode = "reply" if place else "top"
-                words = Outgoing(
-                    subject=f"event:{event}",
-                    kind=mode,
-                    key=f"{place}",
-                    audience=Audience.GW,
-                    mode=mode,
-                    text=f"{place}",
-                )
-                outbox.enqueue_message(session, words, now=datetime.now(UTC))
-    workspace.faults = ["", "", "429:0.2", "", "429:0.1"] * 3
-    drained = delivery.drain_messages(store, send, patience_s=30)
-    print(f"{drained.sent} messages, {workspace.disobeyed} requests inside a Retry-After")  # noqa: T201 - the figure
-    assert (drained.sent, drained.waiting, drained.failed, workspace.disobeyed) == (500, 0, 0, 0)
-    tops = [message for message in workspace.messages if message["thread_ts"] is None]
-    assert len(tops) == 25
-    for top in tops:
-        assert [message["text"] for message in workspace.thread(top["ts"])] == [str(place) for place in range(20)]
 
 
 def test_a_message_that_slack_refuses_is_given_up_loudly_and_blocks_nothing(root, store, send, workspace) -> None:
