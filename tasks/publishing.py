@@ -347,6 +347,6 @@ def _alerts(known: EventHistory) -> tuple[Alert, ...]:
 
 def _putting(place: stores.Store) -> Callable[[ClaimedUpload], None]:
     def put(claimed: ClaimedUpload) -> None:
-        place.put(claimed.source, claimed.remote)
+        place.put(claimed.source, claimed.remote, attempt=claimed.attempt)
 
     return put

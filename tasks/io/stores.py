@@ -55,8 +55,8 @@ class Stored:
 class Store(Protocol):
     """A place that takes files under relative paths."""
 
-    def put(self, source: Path, remote: str) -> Stored:
-        """Bring a file under its path, whole or not at all."""
+    def put(self, source: Path, remote: str, *, attempt: int = 1) -> Stored:
+        """Bring a file under its path, whole or not at all; ``attempt`` counts the tries, from 1."""
         ...
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class FolderStore:
     def close(self) -> None:
         """Do nothing: a folder has no connections."""
 
-    def put(self, source: Path, remote: str) -> Stored:
+    def put(self, source: Path, remote: str, *, attempt: int = 1) -> Stored:  # noqa: ARG002 - every copy has a name of its own
         """Copy a file under its path.
 
         Raises
@@ -141,8 +141,11 @@ class WebDavStore:
         """Close the connections."""
         self.client.session.close()
 
-    def put(self, source: Path, remote: str) -> Stored:
+    def put(self, source: Path, remote: str, *, attempt: int = 1) -> Stored:
         """Bring a file under its path.
+
+        Each attempt has a temporary name of its own: a request that was given up may still be at work on the server,
+        and would write into a file that the next attempt has checked already.
 
         Raises
         ------
@@ -158,7 +161,9 @@ class WebDavStore:
         if self._holds(path, sha256=sha256, size=size):
             return Stored(remote=remote, sha256=sha256, size=size, written=False)
         self._make_folder(path[:-1])
-        aside = (*path[:-1], f".{sha256[:12]}.part")
+        before, aside = ((*path[:-1], f".{sha256[:12]}-{number}.part") for number in (attempt - 1, attempt))
+        if attempt > 1:
+            self._remove(before)
         try:
             self._send(source, aside, size=size)
             self._require(aside, sha256=sha256, size=size)
