@@ -23,6 +23,9 @@ DECODED_BYTES_LIMIT = 416 * 1024**2
 ROWS_LIMIT = 4_000_000
 ORDER_LIMIT = 29
 PROBABILITY_TOLERANCE = 0.01
+FARTHEST_MPC = 1e8
+"""Larger numbers in Mpc are no distances, nor is a DISTSIGMA below the inverse: a thousand times beyond any of a real map."""
+
 FIRST_UNIQ = 4 ** np.arange(1, ORDER_LIMIT + 2, dtype=np.int64)
 """UNIQ of the first pixel of each order: the pixels of order k are 4^(k+1) to 4^(k+2) - 1."""
 
@@ -103,8 +106,8 @@ def _assemble(table: Table, raw: Raw, *, uniq: Integers, density: Floats, flat_n
         distmu=distmu,
         distsigma=distsigma,
         distnorm=distnorm,
-        distance_mpc=table.number("DISTMEAN"),
-        distance_std_mpc=table.number("DISTSTD"),
+        distance_mpc=_distance(table, "DISTMEAN"),
+        distance_std_mpc=_distance(table, "DISTSTD"),
         creator=table.text("CREATOR"),
         object=table.text("OBJECT"),
         date=table.text("DATE"),
@@ -124,10 +127,17 @@ def _distances(table: Table, raw: Raw) -> tuple[Floats | None, Floats | None, Fl
     if not all(name in table.columns for name in DISTANCE_COLUMNS):
         return None, None, None
     mu, sigma, norm = (_floats(raw, table.columns[name]) for name in DISTANCE_COLUMNS)
-    known = np.isfinite(mu) & np.isfinite(sigma) & np.isfinite(norm) & (sigma > 0) & (norm >= 0)
+    known = (np.abs(mu) < FARTHEST_MPC) & (sigma > 1 / FARTHEST_MPC) & (sigma < FARTHEST_MPC) & (norm >= 0)
+    known &= np.isfinite(norm)
     if known.all():
         return mu, sigma, norm
     return np.where(known, mu, np.inf), np.where(known, sigma, 1.0), np.where(known, norm, 0.0)
+
+
+def _distance(table: Table, key: str) -> float | None:
+    """Return a distance in the header; None for one that makes no sense."""
+    number = table.number(key)
+    return number if number is not None and 0 < number < FARTHEST_MPC else None
 
 
 def _orders(uniq: Integers) -> Integers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import astropy.units as u
 import healpy
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ligo.skymap.postprocess.crossmatch import crossmatch
 from scipy import integrate, stats
 from support import skymap_files
@@ -273,3 +276,19 @@ def test_an_update_drops_and_keeps_the_expected_shares(maps, expected, old, new)
 def test_a_map_compared_with_itself_drops_and_adds_nothing(lumps):
     same = skymaps.compare(lumps, lumps)
     assert (same.dropped, same.added_deg2) == (pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-9))
+
+
+EXTREME = st.sampled_from([0.0, 5e-324, 1e-300, 1e-7, 0.3, 80.0, 1e7, 9e7, 1e9, 1e155, 1.7e308, math.inf, math.nan])
+NUMBERS = st.lists(st.tuples(EXTREME, st.sampled_from([1, -1])).map(math.prod), min_size=12, max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(columns=st.tuples(NUMBERS, NUMBERS, NUMBERS), stated=st.tuples(EXTREME, EXTREME))
+def test_absurd_distances_are_none_and_stop_nothing(columns, stated) -> None:
+    header = {key: value for key, value in zip(("DISTMEAN", "DISTSTD"), stated, strict=True) if math.isfinite(value)}
+    density = np.full(12, 1 / (4 * np.pi))
+    content = skymap_files.multiorder(np.arange(4, 16), density, distance=columns, header=header)
+    found = skymaps.summary(files.read(content), MapRole.GW)
+    numbers = (found.distance_mpc, found.distance_std_mpc, found.distance_p05_mpc, found.distance_p95_mpc)
+    assert all(number is None for number in numbers) or all(0 <= number < 1e10 for number in numbers), numbers
+    assert found.area90_deg2 > 0
