@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= demo
+PYTEST := $(BIN)/python -m pytest -s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check gate bench lock clean
+.PHONY: help setup demo test check gate gate-alerts gate-nights gate-busy gate-patient bench lock clean
 
 help: ## say what can be made
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the virtual environment and install missing programs
 
@@ -33,8 +34,27 @@ check: $(READY) ## lint and types
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-gate: $(READY) ## the long reliability runs
-	$(BIN)/python -m pytest -m gate -s $(ARGS)
+gate: gate-alerts gate-nights ## the long reliability runs
+
+# what the lanes count side by side
+gate-alerts: export SIREN_TALLY := $(CURDIR)/.gate-counts
+gate-alerts: $(READY) ## those of the alert river, two lanes side by side: at most 40 minutes
+	: > $(SIREN_TALLY)
+	$(MAKE) --no-print-directory --keep-going --jobs=2 gate-busy gate-patient; \
+	status=$$?; $(BIN)/python tests/support/tally.py; exit $$status
+
+gate-nights: $(READY) ## those of the night river
+	$(PYTEST) -m gate --ignore-glob='*/test_gate_*' $(ARGS)
+
+# one lane keeps a core busy, the other mostly waits for somebody to die
+BUSY := hostile ids soak
+PATIENT := broker buttons drift kills outages secrets slack uploads
+
+gate-busy: $(READY)
+	$(PYTEST) -m "gate or counted" $(BUSY:%=tests/gate/test_gate_%.py) $(ARGS)
+
+gate-patient: $(READY)
+	$(PYTEST) -m "gate or counted" $(PATIENT:%=tests/gate/test_gate_%.py) $(ARGS)
 
 bench: $(READY) ## the performance suite
 	$(BIN)/python -m benchmarks

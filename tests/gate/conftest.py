@@ -5,16 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import kafka
+from support import kafka, tally
 from support.desk import app, clock, desk, empty, planner, root, store, top, workspace
 
 __all__ = ["app", "clock", "desk", "empty", "planner", "root", "store", "top", "workspace"]
 
 MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(autouse=True)
+def timed() -> Iterator[None]:
+    """Put the time that a test took beside what it counted."""
+    began, first = time.monotonic(), len(tally.NOTES)
+    yield
+    tally.timed(began, first)
 
 
 @pytest.fixture(scope="session")

@@ -93,16 +93,22 @@ def act(stage: Stage, part: Callable[..., None], play: Callable[[], bool], *, po
 
 
 def killed_at_every_effect(
-    root: Path, part: Callable[..., None], prepare: Callable[[Stage], Callable[[], bool]], *, label: str, every: int
+    root: Path,
+    part: Callable[..., None],
+    prepare: Callable[[Stage], Callable[[], bool]],
+    *,
+    label: str,
+    every: int,
+    broker: kafka.Broker | None = None,
 ) -> None:
     names = root / "names"
-    with staged(root / "undisturbed") as calm:
+    with staged(root / "undisturbed", broker) as calm:
         assert act(calm, part, prepare(calm), point="", names=names) == 0
         expected = calm.effects()
     points = list(dict.fromkeys(names.read_text().splitlines()))[::every]
     deaths = twice = 0
     for number, point in enumerate(points):
-        with staged(root / f"killed-{number}") as stage:
+        with staged(root / f"killed-{number}", broker) as stage:
             died = act(stage, part, prepare(stage), point=point, names=names)
             found = stage.effects()
             assert found["rows"] == expected["rows"], point
@@ -130,6 +136,26 @@ def test_a_worker_killed_at_some_effects_loses_and_doubles_nothing(tmp_path: Pat
 @pytest.mark.timeout(1800)
 def test_a_worker_killed_at_every_effect_loses_and_doubles_nothing(tmp_path: Path) -> None:
     killed_at_every_effect(tmp_path, river.work, at_work, label="worker", every=1)
+
+
+def listened(broker: kafka.Broker, stage: Stage) -> Callable[[], bool]:
+    """Have the whole scene in the topic before the listener begins; done when it is committed and has its runs."""
+    topic = stage.river.topic
+    broker.send(topic, *SCENE)
+    return lambda: (
+        stage.rows()["delivery"] == len(list(stage.river.runs.glob("notice-*"))) == len(SCENE)
+        and not stage.book.undispatched()
+        and broker.committed(topic, topic) == len(SCENE)
+    )
+
+
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.gate)])
+def test_a_listener_killed_at_its_effects_loses_and_doubles_nothing(
+    broker: kafka.Broker, scratch: Path, every: int
+) -> None:
+    killed_at_every_effect(
+        scratch, river.listen, lambda stage: listened(broker, stage), label="listener", every=every, broker=broker
+    )
 
 
 # ------------------------------------------------------------------------------------------- Slack's own window

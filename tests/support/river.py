@@ -7,9 +7,7 @@ place of the tasks, so that the registry, the files, Slack's protocol and WebDAV
 is left out (five seconds for each start), and the drawing of pictures, which touches nothing. Both are forked from a
 process that has imported everything: 30 ms.
 
-A process can be told to kill itself at a step by its name. A step is either side of an effect: a file synced or renamed,
-a transaction about to commit or just committed, a request to Slack or WebDAV about to leave or just answered; its name
-holds the lines of our code that led there, so that one place reached on two ways is two steps.
+A process can be told to kill itself at a step by its name; see ``support.reaper``.
 """
 
 from __future__ import annotations
@@ -24,20 +22,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
-import slack_sdk
-import webdav3.client
 from prefect import Task
 from prefect.blocks.core import Block
 
@@ -48,7 +43,8 @@ from flows import plan as plan_flow
 from flows import respond as respond_flow
 from support import slack as slack_stand_in
 from support import webdav
-from tasks import alerting, connections, observing, planning, products, publishing, registry
+from support.reaper import ROOT, Reaper
+from tasks import alerting, connections, observing, planning, publishing, registry
 from tasks.errors import SirenError, Unavailable, UnusableData
 from tasks.io import skyplots, slack
 from tasks.options import PlanOptions
@@ -63,7 +59,6 @@ CLOCK = datetime(2026, 1, 15, 22, 30, tzinfo=UTC)
 OPTIONS = PlanOptions(engine="siren", tiles=2, hours=12.0)
 TELESCOPES = ("TCH",)
 IDLE_S = 0.03
-ROOT = Path(__file__).resolve().parents[2]
 PICTURE = b"\x89PNG\r\n\x1a\n a picture"
 
 
@@ -94,73 +89,6 @@ class River:
         return self.root / "done"
 
 
-# ------------------------------------------------------------------------------------------------------------ death
-
-
-class Reaper:
-    """Kills this process when it comes to a step for the first time; without one it writes all steps into a file."""
-
-    def __init__(self, point: str = "", names: Path | None = None) -> None:
-        self.point = point
-        self.names = names
-        self.lock = threading.Lock()
-
-    def step(self, name: str) -> None:
-        if not self.point and self.names is None:
-            return
-        where = f"{name} | {way(sys._getframe(1))}"
-        with self.lock:
-            if self.names is not None:
-                with self.names.open("a") as file:
-                    file.write(f"{where}\n")
-            if self.point and where.startswith(self.point):
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def around(self, owner: Any, name: str, label: str) -> None:
-        """Put a step before and after a function; a text that it takes first is part of the step's name."""
-        effect = getattr(owner, name)
-
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            words = next((each for each in args[:2] if isinstance(each, str) and len(each) < 40), "")
-            self.step(f"before {label} {words}")
-            result = effect(*args, **kwargs)
-            self.step(f"after {label} {words}")
-            return result
-
-        setattr(owner, name, wrapped)
-
-    def inside_transactions(self) -> None:
-        begin = Registry.begin
-
-        @contextmanager
-        def watched(book: Registry) -> Iterator[Any]:
-            with begin(book) as session:
-                yield session
-                session.flush()
-                self.step("before a commit")
-            self.step("after a commit")
-
-        Registry.begin = watched  # type: ignore[method-assign]
-
-    def everywhere(self) -> None:
-        self.inside_transactions()
-        self.around(products, "_sync", "a file's sync")
-        self.around(slack_sdk.WebClient, "api_call", "a request to Slack")
-        self.around(webdav3.client.Client, "execute_request", "a request to WebDAV")
-        self.around(listener, "_commit", "an offset's commit")
-
-
-def way(frame: FrameType | None) -> str:
-    """Name the lines of our code that led to a frame, outermost first."""
-    lines: list[str] = []
-    while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT) and path.parts[len(ROOT.parts)] in ("flows", "tasks", "deployments"):
-            lines.append(f"{path.stem}:{frame.f_lineno}")
-        frame = frame.f_back
-    return " ".join(reversed(lines))
-
-
 # --------------------------------------------------------------------------------------------------------- listener
 
 
@@ -184,6 +112,7 @@ def listen(river: River, point: str = "", names: Path | None = None) -> None:
         "group.id": river.topic,
         "session.timeout.ms": int(1000 * river.session_s),
         "heartbeat.interval.ms": int(300 * river.session_s),
+        "max.poll.interval.ms": int(5000 * river.session_s),
         "topic.metadata.refresh.interval.ms": 1000,
         "log_level": 0,
     }
@@ -215,15 +144,9 @@ def work(river: River, point: str = "", names: Path | None = None) -> None:
     without_prefect(river)
     book = registry.open(river.url)
     Reaper(point, names).everywhere()
-    going = True
-
-    def stop(*_: object) -> None:
-        nonlocal going
-        going = False
-
-    signal.signal(signal.SIGTERM, stop)
-    while going:
-        busy = [turn(river, run) for run in waiting(river) if going]
+    wanted = still_wanted()
+    while wanted():
+        busy = [turn(river, run) for run in waiting(river) if wanted()]
         try:
             reconcile(river, book)
         except Unavailable as trouble:
@@ -238,9 +161,11 @@ def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
     book = registry.open(river.url)
     connections.registry = lambda *_: contextlib.nullcontext(book)  # type: ignore[assignment]
     where = {"root": river.root, "registry": "r"}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    while True:
+    wanted = still_wanted()
+    while wanted():
         for run in waiting(river):
+            if not wanted():
+                return
             content = json.loads(run.read_text())
             path, sha256, topic = Path(content["path"]), content["sha256"], content["topic"]
             try:
@@ -253,6 +178,26 @@ def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
                 publishing.announce(alert, decision, registered, source=path, store="w", **where)
                 publishing.answer(alert.sha256, **where)
             run.unlink()
+        time.sleep(IDLE_S)
+
+
+def still_wanted() -> Callable[[], bool]:
+    """Return what tells whether nobody has asked this process to end.
+
+    A signal's handler may not raise: where it interrupts a finalizer, its error is lost, and the process stays.
+    """
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    return lambda: not over.is_set()
+
+
+def say_out(river: River, point: str = "", names: Path | None = None) -> None:
+    """Send the outbox's messages, and nothing else, until the process ends."""
+    quiet()
+    without_prefect(river)
+    wanted = still_wanted()
+    while wanted():
+        publishing.deliver(root=river.root, registry="r", workspace="s", patience_s=0.0)
         time.sleep(IDLE_S)
 
 
@@ -404,12 +349,14 @@ def finish(process: BaseProcess) -> None:
     assert process.exitcode == 0, f"it ended with {process.exitcode}"
 
 
-def until(condition: Callable[[], bool], *, patience_s: float = 120.0, what: object = "") -> None:
+def until(
+    condition: Callable[[], bool], *, patience_s: float = 120.0, every_s: float = 0.03, what: object = ""
+) -> None:
     """Wait for a condition; ``what`` says after it was in vain what was waited for, or is a function that does."""
     deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain: {what() if callable(what) else what}"
-        time.sleep(0.03)
+        time.sleep(every_s)
 
 
 def settled(river: River, book: Registry, count: int) -> bool:

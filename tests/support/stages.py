@@ -71,10 +71,11 @@ class Stage:
         keys += [file["name"] for each in self.slack.messages for file in each.get("files", ())]
         return len(keys) - len(set(keys))
 
-    def unsent(self) -> int:
+    def unsent(self, *lanes: str) -> int:
+        """Count what is still to be sent: of the named lanes, or of both."""
         with self.book.read() as session:
-            lanes = [outbox.counts(session, lane) for lane in (outbox.MESSAGES, outbox.UPLOADS)]
-        return sum(number for lane in lanes for state, number in lane.items() if state != "sent")
+            counts = [outbox.counts(session, lane) for lane in lanes or (outbox.MESSAGES, outbox.UPLOADS)]
+        return sum(number for count in counts for state, number in count.items() if state != "sent")
 
 
 @contextmanager

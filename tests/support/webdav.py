@@ -81,13 +81,9 @@ def _with_faults(app: Any, state: Server) -> Callable[..., Any]:
         fault = state.fault(method)
         if not fault:
             return app(environ, start_response)
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if fault in ("truncate", "flip"):
-            spoiled = (
-                body[: len(body) // 2] if fault == "truncate" else bytes([*body[:-1], body[-1] ^ 1]) if body else body
-            )
-            environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(spoiled), str(len(spoiled))
-            return app(environ, start_response)
+            return _spoilt(app, environ, start_response, fault)
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if fault == "hang":
             time.sleep(state.hang_s)
         if fault in ("hang", "reset"):
@@ -96,3 +92,23 @@ def _with_faults(app: Any, state: Server) -> Callable[..., Any]:
         return [b""]
 
     return answer
+
+
+def _spoilt(app: Any, environ: dict[str, Any], start_response: Any, fault: str) -> Any:
+    """Spoil the body that comes, or the one that goes where none comes."""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    if body:
+        body = _spoil(body, fault)
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+        return app(environ, start_response)
+    answer = app(environ, start_response)
+    if environ["REQUEST_METHOD"] != "GET":
+        return answer
+    content = b"".join(answer)
+    return [_spoil(content, fault)]
+
+
+def _spoil(body: bytes, fault: str) -> bytes:
+    if not body:
+        return body
+    return body[: len(body) // 2] if fault == "truncate" else bytes([*body[:-1], body[-1] ^ 1])
