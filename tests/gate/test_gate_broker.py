@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,10 +140,10 @@ def listen_timed(places: river.River, point: str = "", names: Path | None = None
     assert names is not None
     keep = listener.Archive.keep
 
-    def timed(archive: listener.Archive, message: object) -> bool:
-        new = keep(archive, message)
+    def timed(archive: listener.Archive, *messages: Any) -> int:
+        new = keep(archive, *messages)
         with names.open("a") as file:
-            file.write(f"{time.time() - message.timestamp()[1] / 1000:.4f}\n")
+            file.writelines(f"{time.time() - message.timestamp()[1] / 1000:.4f}\n" for message in messages)
         return new
 
     listener.Archive.keep = timed  # type: ignore[method-assign]
