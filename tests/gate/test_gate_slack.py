@@ -51,8 +51,12 @@ def sending(workspace: stand_in.Workspace) -> Callable[[Claimed], Sent]:
 
 
 def said(root: Path, workspace: stand_in.Workspace, count: int, *, senders: int, impatient: bool) -> None:
-    """Have senders say it all; an impatient one knows of no pace and learns it from Slack's refusals."""
-    workspace.pace_s, workspace.burst = PACE_S, 10 if impatient else senders + 1
+    """Have senders say it all; an impatient one knows of no pace and is told to be quiet at every 25th request."""
+    if impatient:
+        workspace.faults = ([""] * 24 + ["429:1"]) * (count // 25)
+    else:
+        # each may be late with the one message that it has in hand
+        workspace.pace_s, workspace.burst = PACE_S, senders + 1
     pace_s = 0.0 if impatient else 1.2 * PACE_S
     with closing(registry.open(f"sqlite:///{root}/registry.sqlite")) as book:
         enqueued(book, count)
