@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,7 +94,7 @@ def staged(root: Path, broker: kafka.Broker | None = None, *, database: str = ""
             slack=f"http://127.0.0.1:{slack_door.port}/api/",
             dav=f"http://127.0.0.1:{dav_door.port}",
             broker=broker.address if broker else "",
-            topic=broker.topic(root.name) if broker else "igwn.gwalert",
+            topic=broker.topic(f"{root.name}-{secrets.token_hex(3)}") if broker else "igwn.gwalert",
             session_s=broker.session_s if broker else 2.0,
             database=database,
         )
