@@ -107,7 +107,7 @@ def drained(book: Registry, url: str) -> delivery.Drained:
         def put(claimed: ClaimedUpload) -> None:
             store.put(claimed.source, claimed.remote, attempt=claimed.attempt)
 
-        return delivery.drain_uploads(book, put, patience_s=30)
+        return delivery.drain_uploads(book, put, patience_s=600)
 
 
 def uploaded(root: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
