@@ -169,7 +169,7 @@ def prefect_database() -> bytes:
     return b"\n".join(each.read_bytes() for each in sorted(path.parent.glob(f"{path.name}*")))
 
 
-@pytest.mark.counted
+@pytest.mark.gate
 @pytest.mark.server
 @pytest.mark.usefixtures("prefect_api")
 def test_no_secret_comes_out_of_the_river(

@@ -51,9 +51,9 @@ def sending(workspace: stand_in.Workspace) -> Callable[[Claimed], Sent]:
 
 
 def said(root: Path, workspace: stand_in.Workspace, count: int, *, senders: int, impatient: bool) -> None:
-    """Have senders say it all; an impatient one knows of no pace and is told to be quiet at every 25th request."""
+    """Have senders say it all; an impatient one knows of no pace and is told to be quiet at every 50th request."""
     if impatient:
-        workspace.faults = ([""] * 24 + ["429:1"]) * (count // 25)
+        workspace.faults = ([""] * 49 + ["429:1"]) * (count // 50)
     else:
         # each may be late with the one message that it has in hand
         workspace.pace_s, workspace.burst = PACE_S, senders + 1

@@ -25,6 +25,9 @@ from tasks.records.effects import ClaimedUpload
 from tasks.registry import Registry, delivery, outbox
 from tasks.registry.store import now
 
+# a client that gave up leaves cheroot an answer that it can write to nobody
+pytestmark = pytest.mark.filterwarnings("ignore:.*IOBase.__del__:pytest.PytestUnraisableExceptionWarning")
+
 FAULTS = ("500", "507", "hang", "reset", "truncate", "flip")
 EACH = 0.05
 GIVE_UP_S, HANG_S = 0.4, 0.6
