@@ -1,70 +1,108 @@
-"""Frames on one grid to their inverse-variance weighted mean, without what only one of them saw."""
+"""Frames on one grid to their inverse-variance weighted mean, without what only one of them saw.
+
+The grid is worked through in tiles: a tile asks each frame for the few pixels that it looks at. So a hundred frames need
+no more memory than nine, and frames stay where they are, on disk or on a device.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import sep
 from astropy.wcs import WCS
 
 from tasks.errors import UnusableData
-from tasks.science import calibration, combining, resampling
-from tasks.science.arrays import Array, array_namespace
+from tasks.science import calibration, combining, resampling, warping
+from tasks.science.arrays import Array, array_namespace, to_host
+from tasks.science.backgrounds import Background, Window
 from tasks.science.resampling import GridMap
 
-# grid rows that are resampled together: a frame turned by a degree looks at a few tens of rows more
-BAND_ROWS = 256
-# NumPy works outside the interpreter's lock
+Mode: TypeAlias = Literal["clipped", "mean", "seed"]
+Floats = np.ndarray[Any, Any]
+
+# a frame turned by a degree looks at a few rows more than its tile has
+TILE_ROWS, TILE_COLUMNS = 256, 1024
+SMALLEST_TILE = 64
+# NumPy and the compiled loops work outside the interpreter's lock
 THREADS = 2
 # fewer frames give no median to clip against
 SMALLEST_CLIPPED = 3
-MESH_FILTER = 3
+MEDIAN_EFFICIENCY = (1.0, 1.0, 1.0, 0.743, 0.838, 0.697, 0.776, 0.679, 0.743, 0.669, 2 / np.pi)
+"""Variance of a mean over that of a median, by the number of normal values; the last one holds for more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """A frame: image without its sky, inverse variance (0 where there is no value), WCS, and the factor on its flux."""
+    """A frame of ``shape`` (ny, nx): its pixels without their sky, WCS, and the factor on its flux."""
 
-    image: Array
-    weight: Array
+    window: Window
+    shape: tuple[int, int]
     wcs: WCS
     scale: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clip:
-    """A value further from the median than ``sigma`` of its own noise and ``fraction`` of the median is left out.
+class Recipe:
+    """How values of one pixel become one.
 
-    Gruen, Seitz and Bernstein 2014, PASP 126, 158.
+    ``clipped`` is the weighted mean of what is left when a value further from the median than ``sigma`` of its own noise
+    and ``fraction`` of the median is left out (Gruen, Seitz and Bernstein 2014, PASP 126, 158); ``mean`` leaves none
+    out; ``seed`` is the median.
     """
 
+    mode: Mode = "clipped"
     sigma: float = 5.0
     fraction: float = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coadd:
-    """The weighted mean, its inverse variance (0 where no frame has a value), and how many frames each pixel has."""
+    """The combined image, its inverse variance (0 where no frame has a value), and how many frames each pixel has."""
 
-    image: Array
-    weight: Array
-    count: Array
-
-
-def without_sky(image: np.ndarray[Any, Any], weight: np.ndarray[Any, Any], *, mesh_px: int) -> np.ndarray[Any, Any]:
-    """Return an image without its background: modes of a mesh, filtered and joined by splines, as SWarp's."""
-    native = np.ascontiguousarray(image, np.float32)
-    sky = sep.Background(native, mask=weight <= 0, bw=mesh_px, bh=mesh_px, fw=MESH_FILTER, fh=MESH_FILTER)
-    result: np.ndarray[Any, Any] = native - sky.back(dtype=np.float32)
-    return result
+    image: Floats
+    weight: Floats
+    count: Floats
 
 
-def coadd(exposures: Sequence[Exposure], grid: WCS, *, shape: tuple[int, int], clip: Clip = Clip()) -> Coadd:
+def without_sky(window: Window, background: Background) -> Window:
+    """Return what gives parts of an image less its background, and of its weight."""
+
+    def flat(rows: slice, columns: slice) -> tuple[Floats, Floats]:
+        image, weight = window(rows, columns)
+        return image - background.on(rows, columns), weight
+
+    return flat
+
+
+def coadd(
+    exposures: Sequence[Exposure],
+    grid: WCS,
+    *,
+    shape: tuple[int, int],
+    recipe: Recipe = Recipe(),
+    memory_mb: float = 512,
+    xp: Any = np,
+) -> Coadd:
     """Resample exposures onto a grid of ``shape`` (ny, nx) and combine them.
+
+    Parameters
+    ----------
+    exposures
+        Frames, in any order; they are read several times, in parts.
+    grid
+        WCS of the result.
+    shape
+        Rows and columns of the result.
+    recipe
+        How values become one.
+    memory_mb
+        Most memory for the resampled values of all frames, beside the result, in MiB; more frames have smaller tiles.
+    xp
+        Array module to work with.
 
     Raises
     ------
@@ -73,66 +111,118 @@ def coadd(exposures: Sequence[Exposure], grid: WCS, *, shape: tuple[int, int], c
     """
     if not exposures:
         raise UnusableData("a stack needs at least one frame, got none")
-    xp = array_namespace(exposures[0].image)
-    ready = [_Upright.make(exposure, grid) for exposure in exposures]
+    ready = [_Upright.of(exposure, grid) for exposure in exposures]
     made = Coadd(
-        image=xp.zeros(shape, xp.float32), weight=xp.zeros(shape, xp.float32), count=xp.zeros(shape, xp.uint16)
+        image=np.empty(shape, np.float32), weight=np.empty(shape, np.float32), count=np.empty(shape, np.uint16)
     )
 
-    def work(start: int) -> None:
-        rows = slice(start, min(start + BAND_ROWS, shape[0]))
-        parts = [each.on(rows, shape[1]) for each in ready]
-        image, weight, count = combine(xp.stack([p[0] for p in parts]), xp.stack([p[1] for p in parts]), clip=clip)
-        made.image[rows], made.weight[rows], made.count[rows] = image, weight, count
+    def work(tile: tuple[slice, slice]) -> None:
+        values, weights = _stacked([each.on(*tile, xp) for each in ready], xp)
+        parts = map(to_host, combine(values, weights, recipe=recipe))
+        made.image[tile], made.weight[tile], made.count[tile] = parts
 
     with ThreadPoolExecutor(THREADS if xp is np else 1) as pool:
-        list(pool.map(work, range(0, shape[0], BAND_ROWS)))
+        list(pool.map(work, _tiles(shape, len(ready), memory_mb)))
     return made
 
 
-def combine(values: Array, weights: Array, *, clip: Clip) -> tuple[Array, Array, Array]:
-    """Return clipped weighted mean, its weight and the number of values of stacks ``(n, ny, nx)``."""
+def combine(values: Array, weights: Array, *, recipe: Recipe) -> tuple[Array, Array, Array]:
+    """Return image, weight and number of values of stacks ``(n, ny, nx)``, float32; overwrites neither."""
+    if array_namespace(values) is not np:
+        return by_arrays(values, weights, recipe=recipe)
+    shape = values.shape[1:]
+    image, total, count = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
+    clipped, median = _plan(len(values), recipe)
+    limits = np.array([recipe.sigma if clipped else np.inf, recipe.fraction], np.float32)
+    efficiency = np.array(MEDIAN_EFFICIENCY if median else (), np.float32)
+    warping.combine(values, weights, _steps(len(values)), limits, efficiency, image, total, count)
+    return image, total, count
+
+
+def by_arrays(values: Array, weights: Array, *, recipe: Recipe) -> tuple[Array, Array, Array]:
+    """Do what ``combine`` does, with NumPy or CuPy alone."""
     xp = array_namespace(values)
+    clipped, median = _plan(len(values), recipe)
     present = weights > 0
-    if len(values) >= SMALLEST_CLIPPED:
-        centre = _median(values, present)
+    centre = _median(values, present) if clipped or median else None
+    if clipped:
         noise = 1 / xp.sqrt(xp.where(present, weights, xp.float32(1)))
-        present &= xp.abs(values - centre) <= xp.float32(clip.sigma) * noise + xp.float32(clip.fraction) * xp.abs(
-            centre
-        )
-        weights = weights * present
+        limit = xp.float32(recipe.sigma) * noise + xp.float32(recipe.fraction) * xp.abs(centre)
+        present &= xp.abs(values - centre) <= limit
+    count = present.sum(axis=0).astype(xp.uint16)
+    weights = weights * present
     total = weights.sum(axis=0)
+    if median:
+        efficiency = xp.asarray(MEDIAN_EFFICIENCY, xp.float32)
+        return centre, total * efficiency[xp.minimum(count, efficiency.size - 1)], count
     mean = (values * weights).sum(axis=0) / xp.where(total > 0, total, xp.float32(1))
-    return mean, total, present.sum(axis=0).astype(xp.uint16)
+    return mean, total, count
+
+
+def _plan(number: int, recipe: Recipe) -> tuple[bool, bool]:
+    """Tell whether values are clipped, and whether the median is taken."""
+    return recipe.mode == "clipped" and number >= SMALLEST_CLIPPED, recipe.mode == "seed"
+
+
+@functools.cache
+def _steps(number: int) -> Floats:
+    return np.array([step[:2] for step in combining.network(number)], np.int64).reshape(-1, 2)
+
+
+def _tiles(shape: tuple[int, int], number: int, memory_mb: float) -> Iterator[tuple[slice, slice]]:
+    """Yield the tiles of a grid; the stacks of all threads together stay within the memory."""
+    # image and weight, resampled, and as read
+    pixels = memory_mb * 2**20 / (THREADS * number * 2 * 2 * 4)
+    columns = int(min(TILE_COLUMNS, max(SMALLEST_TILE, pixels // TILE_ROWS)))
+    rows = int(min(TILE_ROWS, max(SMALLEST_TILE, pixels // columns)))
+    for row in range(0, shape[0], rows):
+        for column in range(0, shape[1], columns):
+            yield slice(row, min(row + rows, shape[0])), slice(column, min(column + columns, shape[1]))
+
+
+def _stacked(parts: Sequence[tuple[Array, Array]], xp: Any) -> tuple[Array, Array]:
+    return xp.stack([part[0] for part in parts]), xp.stack([part[1] for part in parts])
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Upright:
     """An exposure turned as the grid is."""
 
-    image: Array
-    weight: Array
+    exposure: Exposure
     mapping: GridMap
-    scale: float
 
     @classmethod
-    def make(cls, exposure: Exposure, grid: WCS) -> _Upright:
-        """Turn an exposure; a pixel beside one without value would be half made up, and counts as one too."""
-        xp = array_namespace(exposure.image)
-        ny, nx = exposure.image.shape
-        mapping = resampling.grid_map(exposure.wcs, grid, shape=(ny, nx))
-        weight = xp.where(calibration.grow(exposure.weight <= 0), xp.float32(0), exposure.weight)
-        image = xp.where(xp.isfinite(exposure.image), exposure.image, xp.float32(0))
-        turned = (mapping.upright(plane.astype(xp.float32, copy=False)) for plane in (image, weight))
-        image, weight = turned
-        return cls(image=image, weight=weight, mapping=mapping, scale=exposure.scale)
+    def of(cls, exposure: Exposure, grid: WCS) -> _Upright:
+        return cls(exposure=exposure, mapping=resampling.grid_map(exposure.wcs, grid, shape=exposure.shape))
 
-    def on(self, rows: slice, width: int) -> tuple[Array, Array]:
-        """Return some rows of the grid on the common flux scale."""
-        image, weight = resampling.resample(self.image, self.weight, self.mapping, rows, width)
-        image *= image.dtype.type(self.scale)
-        weight *= weight.dtype.type(self.scale**-2)
-        return image, weight
+    def on(self, rows: slice, columns: slice, xp: Any) -> tuple[Array, Array]:
+        """Return a tile of the grid on the common flux scale."""
+        tall, wide = resampling.window(self.mapping, rows, columns)
+        if min(tall.stop - tall.start, wide.stop - wide.start) < resampling.TAPS:
+            nothing = xp.zeros((rows.stop - rows.start, columns.stop - columns.start), xp.float32)
+            return nothing, nothing
+        image, weight = (xp.asarray(self.mapping.upright(plane)) for plane in self._part(tall, wide))
+        first = (tall.start, wide.start)
+        return resampling.resample(image, weight, self.mapping, rows, columns, first=first, scale=self.exposure.scale)
+
+    def _part(self, tall: slice, wide: slice) -> tuple[Floats, Floats]:
+        """Return a part of the frame; a pixel beside one without value would be half made up, and counts as one too."""
+        rows, columns = self.mapping.original(tall, wide)
+        ny, nx = self.exposure.shape
+        wider = (
+            slice(max(0, rows.start - 1), min(ny, rows.stop + 1)),
+            slice(max(0, columns.start - 1), min(nx, columns.stop + 1)),
+        )
+        image, weight = self.exposure.window(*wider)
+        bad = ~(weight > 0) | ~np.isfinite(image)
+        if bad.any():
+            weight = np.where(calibration.grow(bad), np.float32(0), weight)
+            image = np.where(np.isfinite(image), image, np.float32(0))
+        inner = tuple(
+            slice(part.start - around.start, part.stop - around.start)
+            for part, around in zip((rows, columns), wider, strict=True)
+        )
+        return image[inner], weight[inner]
 
 
 def _median(values: Array, present: Array) -> Array:

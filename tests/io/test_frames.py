@@ -35,6 +35,15 @@ def test_what_is_written_is_read_back(tmp_path, rng, kind):
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.float32, np.uint8])
+def test_a_part_of_an_image_is_that_part(tmp_path, rng, kind):
+    data = (rng.random((31, 17)) * 255).astype(kind)
+    part = frames.open_image(written(tmp_path / "a.fits", data)).part(slice(3, 9), slice(5, 17))
+    assert part.dtype == kind
+    assert part.dtype.isnative
+    np.testing.assert_array_equal(part, data[3:9, 5:])
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32, np.uint8])
 def test_astropy_reads_what_is_written(tmp_path, rng, kind):
     data = (rng.random((31, 17)) * 255).astype(kind)
     path = written(tmp_path / "a.fits", data, LONG="x" * 60, COUNT=3, FLAG=True, REAL=1.5e-7)

@@ -12,8 +12,8 @@ from support import starfields
 from tasks.errors import UnusableData
 from tasks.io import frames
 from tasks.programs import swarp
-from tasks.science import coadding, projection, resampling
-from tasks.science.arrays import to_host
+from tasks.science import arrays, coadding, projection, resampling
+from tasks.science.backgrounds import Background
 
 SHAPE = (420, 560)
 GRID_SHAPE = projection.stack_shape(SHAPE)
@@ -25,16 +25,24 @@ def grid():
     return projection.field_wcs(*starfields.CENTRE_DEG, shape=GRID_SHAPE, scale_arcsec=0.505)
 
 
-def exposures(shots, xp=np):
+def exposures(shots):
     return [
         coadding.Exposure(
-            image=xp.asarray(coadding.without_sky(shot.image, shot.weight, mesh_px=128)),
-            weight=xp.asarray(shot.weight),
+            window=coadding.without_sky(window_of(shot.image, shot.weight), sky_of(shot.image, shot.weight)),
+            shape=shot.image.shape,
             wcs=shot.wcs,
             scale=shot.scale,
         )
         for shot in shots
     ]
+
+
+def window_of(image, weight):
+    return lambda rows, columns: (image[rows, columns], weight[rows, columns])
+
+
+def sky_of(image, weight):
+    return Background.of(window_of(image, weight), image.shape, 128)
 
 
 def measured(image, grid, stars):
@@ -59,15 +67,88 @@ def test_a_star_keeps_place_and_flux_however_the_frame_is_turned(xp, rng, grid, 
         wcs.wcs.cd = wcs.wcs.cd @ np.diag([-1.0, 1.0])
         wcs.wcs.set()
     shot = starfields.draw((400, 400), stars, wcs, rng, sky_adu=0.0, noise_adu=0.0)
-    made = coadding.coadd(
-        [coadding.Exposure(image=xp.asarray(shot.image), weight=xp.ones((400, 400), xp.float32), wcs=wcs)],
-        grid,
-        shape=GRID_SHAPE,
-    )
-    flux, xw, yw, x, y, true = measured(to_host(made.image), grid, stars)
+    window = window_of(shot.image, np.ones_like(shot.image))
+    exposure = coadding.Exposure(window=window, shape=shot.image.shape, wcs=wcs)
+    made = coadding.coadd([exposure], grid, shape=GRID_SHAPE, xp=xp)
+    flux, xw, yw, x, y, true = measured(made.image, grid, stars)
     assert len(flux) > 5
     assert np.abs(flux / true - 1).max() < 1e-3
     assert np.hypot(xw - x, yw - y).max() < 0.005
+
+
+@pytest.mark.parametrize("turn", [0.3, 12.0, 181.0, 270.4])
+def test_compiled_and_array_code_resample_alike(xp, rng, grid, turn):
+    wcs = starfields.wcs_of(SHAPE, turn_deg=turn, shift_px=(31.3, -24.8), distortion=2e-3)
+    shot = starfields.draw(SHAPE, starfields.sky_of(60, SHAPE, rng), wcs, rng)
+    mapping = resampling.grid_map(wcs, grid, shape=SHAPE)
+    for rows, columns in ((slice(0, 90), slice(0, 120)), (slice(200, 290), slice(150, 400))):
+        tall, wide = resampling.window(mapping, rows, columns)
+        planes = [mapping.upright(plane)[tall, wide] for plane in (shot.image, shot.weight)]
+        tile = {"first": (tall.start, wide.start), "scale": 1.3}
+        native = [np.ascontiguousarray(plane, np.float32) for plane in planes]
+        fast = resampling.resample(*native, mapping, rows, columns, **tile)
+        plain = resampling.by_arrays(*map(xp.asarray, native), mapping, rows, columns, **tile)
+        image, weight = map(arrays.to_host, plain)
+        assert np.allclose(fast[1], weight, rtol=1e-6)
+        there = weight > 0
+        # the table of weights has steps of 1/4096 px, the polynomials none
+        assert np.abs(fast[0] - image)[there].max() < 2e-4 * np.abs(image).max()
+
+
+@pytest.mark.parametrize("mode", ["clipped", "mean", "seed"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 9, 12])
+def test_compiled_and_array_code_combine_alike(xp, rng, mode, number):
+    values = rng.normal(3, 1, (number, 20, 33)).astype(np.float32)
+    values[rng.random(values.shape) < 0.05] += 40
+    weights = (rng.uniform(0.5, 2, values.shape) * (rng.random(values.shape) > 0.2)).astype(np.float32)
+    recipe = coadding.Recipe(mode=mode)
+    fast = coadding.combine(values, weights, recipe=recipe)
+    plain = coadding.by_arrays(xp.asarray(values), xp.asarray(weights), recipe=recipe)
+    for ours, theirs in zip(fast, map(arrays.to_host, plain), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-6)
+
+
+def test_the_median_is_that_of_numpy_and_weighs_as_its_scatter_says(rng):
+    values = rng.normal(0, 1, (5, 200, 200)).astype(np.float32)
+    image, weight, count = coadding.combine(values, np.ones_like(values), recipe=coadding.Recipe(mode="seed"))
+    np.testing.assert_allclose(image, np.median(values, axis=0), rtol=1e-6)
+    assert (count == 5).all()
+    assert 1 / image.var() == pytest.approx(weight[0, 0], rel=0.02)
+
+
+def test_the_clipped_mean_loses_one_outlier_of_three_and_keeps_the_core_of_a_star():
+    values = np.full((3, 1, 2), 100.0, np.float32)
+    values[1, 0, 0] = 200.0
+    values[2, 0, 1] = 125.0  # seeing: within 0.3 of the median
+    image, _, count = coadding.combine(values, np.full_like(values, 4.0), recipe=coadding.Recipe())
+    assert image.ravel().tolist() == pytest.approx([100.0, 325 / 3])
+    assert count.ravel().tolist() == [2, 3]
+
+
+def test_small_tiles_give_the_same_stack(rng, grid):
+    shots, _ = starfields.dithered(3, SHAPE, rng, stars=20, distortion=2e-3)
+    whole, tiled = (coadding.coadd(exposures(shots), grid, shape=GRID_SHAPE, memory_mb=mb) for mb in (512, 0.1))
+    np.testing.assert_array_equal(whole.count, tiled.count)
+    np.testing.assert_allclose(whole.image, tiled.image, atol=1e-3 * np.abs(whole.image).max(), rtol=0)
+
+
+def test_the_sky_is_that_of_sep_and_holes_do_not_count(rng):
+    y, x = np.mgrid[:700, :900]
+    sky = 200 + 0.05 * x + 0.02 * y
+    image = (sky + rng.normal(0, 5, sky.shape)).astype(np.float32)
+    whole = slice(0, 700), slice(0, 900)
+    found = sky_of(image, np.ones_like(image)).on(*whole)
+    peer = sep.Background(image, bw=128, bh=128, fw=3, fh=3).back()
+    assert np.abs(found - peer).max() < 5 / 50  # a fiftieth of the noise of a pixel
+    weight = np.ones_like(image)
+    image[100:300, 200:500], weight[100:300, 200:500] = 9e4, 0
+    # one mesh further the sky is 6.4 + 2.6 ADU higher
+    assert np.abs(sky_of(image, weight).on(*whole) - sky)[64:-64, 64:-64].max() < 9
+
+
+def test_an_image_without_a_good_pixel_has_no_sky():
+    image = np.full((100, 100), np.nan, np.float32)
+    assert (sky_of(image, np.zeros_like(image)).on(slice(0, 100), slice(0, 100)) == 0).all()
 
 
 def test_distorted_frames_land_where_their_wcs_says(rng, grid):

@@ -1,0 +1,100 @@
+"""The background of an image on a mesh, found and evaluated in parts, so that no image need be in memory as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sep
+from scipy import ndimage
+from scipy.interpolate import CubicSpline
+
+Floats = np.ndarray[Any, Any]
+Window = Callable[[slice, slice], tuple[Floats, Floats]]
+"""Gives image and weight (0 where there is no value) of some rows and columns, float32."""
+
+# meshes to each side whose median replaces a mesh
+REACH = 1
+# a mesh with fewer good pixels than this part takes its value from its neighbours
+FEWEST = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Background:
+    """A background: ``mesh`` holds its values at the centres of ``size`` px wide meshes, joined by natural splines."""
+
+    mesh: Floats
+    size: int
+
+    @classmethod
+    def flat(cls, level: float) -> Background:
+        """Return a background that is the same everywhere."""
+        return cls(mesh=np.full((1, 1), level), size=1)
+
+    @classmethod
+    def of(cls, window: Window, shape: tuple[int, int], size: int) -> Background:
+        """Measure the mode of each mesh of an image of ``shape`` (ny, nx), and filter the modes by medians of 3 x 3.
+
+        Parameters
+        ----------
+        window
+            The image's pixels; those without weight do not count.
+        shape
+            Rows and columns.
+        size
+            Wanted side of a mesh in px; meshes at the far edges are cut off, as SWarp does.
+        """
+        ny, nx = (max(1, -(-each // size)) for each in shape)
+        mesh = np.full((ny, nx), np.nan)
+        for row in range(ny):
+            image, weight = window(slice(row * size, min((row + 1) * size, shape[0])), slice(0, shape[1]))
+            for column in range(nx):
+                part = slice(column * size, (column + 1) * size)
+                mesh[row, column] = _mode(image[:, part], weight[:, part] <= 0)
+        return cls(mesh=_filtered(_filled(mesh)), size=size)
+
+    def on(self, rows: slice, columns: slice) -> Floats:
+        """Return the background of some rows and columns, float32."""
+        down, across = (_values(n, part, self.size) for n, part in zip(self.mesh.shape, (rows, columns), strict=True))
+        values: Floats = ((down @ self.mesh.astype(np.float32)) @ across.T).astype(np.float32, copy=False)
+        return values
+
+
+def _mode(image: Floats, bad: Floats) -> float:
+    """Return the mode of an image's good pixels as Source Extractor and SWarp estimate it; NaN where they are few."""
+    if bad.mean() > 1 - FEWEST:
+        return float("nan")
+    ny, nx = image.shape
+    return float(sep.Background(np.ascontiguousarray(image), mask=np.ascontiguousarray(bad), bw=nx, bh=ny).globalback)
+
+
+def _filled(mesh: Floats) -> Floats:
+    """Give meshes without a value that of the nearest one; 0 where there is none at all."""
+    missing = np.isnan(mesh)
+    if missing.all():
+        return np.zeros_like(mesh)
+    nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
+    filled: Floats = mesh[tuple(nearest)]
+    return filled
+
+
+def _filtered(mesh: Floats) -> Floats:
+    """Return medians of 3 x 3 meshes; at a border as many are left out on the other side, as SWarp does."""
+    result = np.empty_like(mesh)
+    for row, column in np.ndindex(*mesh.shape):
+        up, right = (min(REACH, n, size - 1 - n) for n, size in zip((row, column), mesh.shape, strict=True))
+        result[row, column] = np.median(mesh[row - up : row + up + 1, column - right : column + right + 1])
+    return result
+
+
+def _values(number: int, part: slice, size: int) -> Floats:
+    """Return how much each of a row of meshes counts at some pixels: shape (pixels, number)."""
+    place = np.arange(part.start, part.stop)
+    if number == 1:
+        return np.ones((place.size, 1), np.float32)
+    centres = (np.arange(number) + 0.5) * size - 0.5
+    spline = CubicSpline(centres, np.eye(number), bc_type="natural")
+    values: Floats = spline(place).astype(np.float32)
+    return values
