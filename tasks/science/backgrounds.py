@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,13 @@ import sep
 from scipy import ndimage
 from scipy.interpolate import CubicSpline
 
+from tasks.science import warping
+
 Floats = np.ndarray[Any, Any]
 Window = Callable[[slice, slice], tuple[Floats, Floats]]
 """Gives image and weight (0 where there is no value) of some rows and columns, float32."""
 
+LARGEST_SIDE_PX = 1 << 17
 # meshes to each side whose median replaces a mesh
 REACH = 1
 # a mesh with fewer good pixels than this part takes its value from its neighbours
@@ -31,7 +35,7 @@ class Background:
     @classmethod
     def flat(cls, level: float) -> Background:
         """Return a background that is the same everywhere."""
-        return cls(mesh=np.full((1, 1), level), size=1)
+        return cls(mesh=np.full((1, 1), level), size=LARGEST_SIDE_PX)
 
     @classmethod
     def of(cls, window: Window, shape: tuple[int, int], size: int) -> Background:
@@ -55,11 +59,19 @@ class Background:
                 mesh[row, column] = _mode(image[:, part], weight[:, part] <= 0)
         return cls(mesh=_filtered(_filled(mesh)), size=size)
 
-    def on(self, rows: slice, columns: slice) -> Floats:
-        """Return the background of some rows and columns, float32."""
-        down, across = (_values(n, part, self.size) for n, part in zip(self.mesh.shape, (rows, columns), strict=True))
-        values: Floats = ((down @ self.mesh.astype(np.float32)) @ across.T).astype(np.float32, copy=False)
-        return values
+    def less(self, image: Floats, rows: slice, columns: slice) -> Floats:
+        """Return some rows and columns of an image without the background, float32."""
+        down, across = self._tables
+        heights = (down[rows] @ self.mesh).astype(np.float32)
+        out = np.empty(image.shape, np.float32)
+        warping.subtract(np.ascontiguousarray(image, np.float32), heights, across, columns.start, out)
+        return out
+
+    @functools.cached_property
+    def _tables(self) -> tuple[Floats, Floats]:
+        """How much each row of meshes counts at each row of pixels; and the same of columns, transposed, float32."""
+        down, across = (_basis(number, self.size) for number in self.mesh.shape)
+        return down, np.ascontiguousarray(across.T, np.float32)
 
 
 def _mode(image: Floats, bad: Floats) -> float:
@@ -89,12 +101,10 @@ def _filtered(mesh: Floats) -> Floats:
     return result
 
 
-def _values(number: int, part: slice, size: int) -> Floats:
-    """Return how much each of a row of meshes counts at some pixels: shape (pixels, number)."""
-    place = np.arange(part.start, part.stop)
+def _basis(number: int, size: int) -> Floats:
+    """Return how much each of a row of meshes counts at all their pixels: shape (pixels, number)."""
     if number == 1:
-        return np.ones((place.size, 1), np.float32)
+        return np.ones((size, 1))
     centres = (np.arange(number) + 0.5) * size - 0.5
-    spline = CubicSpline(centres, np.eye(number), bc_type="natural")
-    values: Floats = spline(place).astype(np.float32)
+    values: Floats = CubicSpline(centres, np.eye(number), bc_type="natural")(np.arange(number * size))
     return values

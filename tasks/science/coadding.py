@@ -73,7 +73,7 @@ def without_sky(window: Window, background: Background) -> Window:
 
     def flat(rows: slice, columns: slice) -> tuple[Floats, Floats]:
         image, weight = window(rows, columns)
-        return image - background.on(rows, columns), weight
+        return background.less(image, rows, columns), weight
 
     return flat
 

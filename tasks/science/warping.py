@@ -216,6 +216,18 @@ def resample(
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
+def subtract(image: Floats, heights: Floats, widths: Floats, column: int, out: Floats) -> None:
+    """Write an image less the sum of ``heights`` (ny, n) times ``widths`` (n, nx from ``column`` on)."""
+    for y in range(out.shape[0]):
+        out[y] = image[y]
+        for k in range(heights.shape[1]):
+            height = heights[y, k]
+            width = widths[k]
+            for x in range(out.shape[1]):
+                out[y, x] -= height * width[column + x]
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
 def _exchange(low: Floats, high: Floats) -> None:
     for x in range(low.size):
         a, b = low[x], high[x]

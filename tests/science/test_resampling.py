@@ -137,18 +137,28 @@ def test_the_sky_is_that_of_sep_and_holes_do_not_count(rng):
     sky = 200 + 0.05 * x + 0.02 * y
     image = (sky + rng.normal(0, 5, sky.shape)).astype(np.float32)
     whole = slice(0, 700), slice(0, 900)
-    found = sky_of(image, np.ones_like(image)).on(*whole)
+    found = image - sky_of(image, np.ones_like(image)).less(image, *whole)
     peer = sep.Background(image, bw=128, bh=128, fw=3, fh=3).back()
     assert np.abs(found - peer).max() < 5 / 50  # a fiftieth of the noise of a pixel
     weight = np.ones_like(image)
     image[100:300, 200:500], weight[100:300, 200:500] = 9e4, 0
     # one mesh further the sky is 6.4 + 2.6 ADU higher
-    assert np.abs(sky_of(image, weight).on(*whole) - sky)[64:-64, 64:-64].max() < 9
+    holed = image - sky_of(image, weight).less(image, *whole)
+    assert np.abs(holed - sky)[64:-64, 64:-64].max() < 9
+
+
+def test_a_part_without_its_sky_is_that_part_of_the_whole(rng):
+    image = rng.normal(300, 5, (300, 400)).astype(np.float32)
+    sky = sky_of(image, np.ones_like(image))
+    part = slice(37, 200), slice(111, 390)
+    whole = sky.less(image, slice(0, 300), slice(0, 400))
+    np.testing.assert_array_equal(sky.less(image[part], *part), whole[part])
 
 
 def test_an_image_without_a_good_pixel_has_no_sky():
     image = np.full((100, 100), np.nan, np.float32)
-    assert (sky_of(image, np.zeros_like(image)).on(slice(0, 100), slice(0, 100)) == 0).all()
+    sky = sky_of(image, np.zeros_like(image))
+    assert (sky.less(np.ones_like(image), slice(0, 100), slice(0, 100)) == 1).all()
 
 
 def test_distorted_frames_land_where_their_wcs_says(rng, grid):
