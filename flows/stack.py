@@ -20,7 +20,7 @@ def stack(
     options: StackOptions = StackOptions(),
     observatory: str = "observatory",
 ) -> tuple[StageResult, ...]:
-    """Combine each unit's frames of one field and filter.
+    """Combine each unit's frames of one field and filter, or those of all units together.
 
     Args:
         night: Date of the evening; its frames must be reduced.
@@ -33,12 +33,14 @@ def stack(
     reduced = reporting.read_stage(places.product_root, night, units, Stage.REDUCE, objects)
     groups = stacking.group(reduced, options)
 
+    combine = stacking.for_slot(options)
     stacked = [
-        stacking.combine.with_options(task_run_name=f"stack-{reporting.label(group[0].frame)}").submit(
-            group, places.photometric_catalogue, places.product_root, options
+        combine.with_options(task_run_name=f"stack-{reporting.label(group[0].frame)}").submit(
+            group, places.photometric_catalogue, places.product_root, options, places.telescope
         )
         for group in groups
     ]
     stacks, failures = runtime.gather(stacked, stage=Stage.STACK)
 
+    failures = (*stacking.skipped(reduced, options), *failures)
     return reporting.conclude_stacks(night, places.product_root, reduced, stacks, failures, objects)

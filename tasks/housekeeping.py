@@ -33,8 +33,8 @@ STALE_S = 600.0
 # image, variance and mask after calibration and after photometry, and the solved image
 BYTES_PER_LIGHT_PIXEL = 22
 # a stack and its difference with all their planes
-BYTES_PER_STACK_PIXEL = 30
-# SWarp resamples image and weight of every frame, and reads a weight of ours
+BYTES_PER_STACK_PIXEL = 36
+# the engine SWarp resamples image and weight of every frame, and reads a weight of ours
 BYTES_PER_SCRATCH_PIXEL = 16
 
 

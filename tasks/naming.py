@@ -20,13 +20,29 @@ from tasks.records import Alert, Kind, Notice
 LVK_EVENT_ID = re.compile(r"(?:MS|TS|S|M|T)\d{6}[a-z]{1,8}")
 MISSION_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 UNIT_NAME = re.compile(r"[0-9]?[A-Za-z]{2,8}\d{2}")
+JOINT_NAME = re.compile(r"[0-9]?[A-Za-z]{2,8}")
 FILTER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,7}")
 NIGHT_FOLDER = re.compile(r"(\d{4}-\d{2}-\d{2})(_ToO)?_gain(\d+)")
+# a calibrated single; OBJECT may hold underscores in products of others, stacks and planes have more suffixes
+IMAGE_NAME = re.compile(
+    r"calib_(?P<unit>[0-9]?[A-Za-z]{2,8}\d{2})_(?P<object>.+)_(?P<moment>\d{8}_\d{6})_(?P<filter>[A-Za-z][A-Za-z0-9]*)"
+    r"_(?P<exposure>\d+(\.\d+)?(e[+-]?\d+)?)\.fits"
+)
 OBJECT_SLUG_LENGTH = 40
 HASH_LENGTH = 16
 DEFAULT_GAIN_SETTING = 2750
 # time after 0 h UTC at which a new night's label begins: in Chile the night is over and the next day's frames are far
 NIGHT_BEGINS = timedelta(hours=15)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageName:
+    """What the name of a calibrated image tells."""
+
+    unit: str
+    object: str
+    filter: str
+    date_obs: datetime
 
 
 def hashed(text: str) -> str:
@@ -59,6 +75,18 @@ def unit(text: str) -> str:
     if not UNIT_NAME.fullmatch(text):
         raise UnusableData(f"unit name {text!r} is not of the form 7DT01: letters and two digits")
     return text
+
+
+def joint_unit(units: Iterable[str], *, always: bool = False) -> str:
+    """Name what several units made together, or ``always``: their name without number, ``7DT``; of one its own name."""
+    names = sorted({unit(name) for name in units})
+    return names[0] if len(names) == 1 and not always else names[0][:-2]
+
+
+def unit_list(units: Iterable[str]) -> str:
+    """Write the names of units in the 68 characters that a card holds: ``7DT01,02,05``."""
+    names = sorted(units)
+    return ",".join([names[0], *(name[-2:] for name in names[1:])]) if names else ""
 
 
 def filter_name(text: str) -> str:
@@ -101,9 +129,27 @@ def image_stem(object_name: str, unit_name: str, filter_: str, date_obs: datetim
     return f"calib_{unit_name}_{slug(object_name)}_{moment}_{filter_}_{exposure_text(exposure_s)}"
 
 
+def stack_variant(*, with_sky: bool, centre_deg: tuple[float, float] | None) -> str:
+    """Name what sets a stack apart from the usual one of its frames: that the sky is still in it, another centre."""
+    moved = f".at{centre_deg[0]:.4f}{centre_deg[1]:+.4f}" if centre_deg else ""
+    return f"{moved}{'.sky' if with_sky else ''}"
+
+
 def sidecar(product: Path) -> Path:
     """Return the recipe file beside a product."""
     return product.with_name(product.name + ".json")
+
+
+def parse_image(name: str) -> ImageName:
+    """Read what ``image_stem`` wrote; ``UnusableData`` where a name has not that form."""
+    match = IMAGE_NAME.fullmatch(name)
+    if match is None:
+        raise UnusableData(f"{name!r} is not of the form calib_<UNIT>_<OBJECT>_<date>_<time>_<filter>_<exposure>.fits")
+    try:
+        moment = datetime.strptime(match["moment"], "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise UnusableData(f"{name!r} has no date and time that there can be: {match['moment']}") from error
+    return ImageName(unit=match["unit"], object=match["object"], filter=match["filter"], date_obs=moment)
 
 
 def variance_of(image: Path) -> Path:
@@ -114,6 +160,16 @@ def variance_of(image: Path) -> Path:
 def mask_of(image: Path) -> Path:
     """Return the mask plane beside an image."""
     return image.with_name(image.name.removesuffix(".fits") + ".mask.fits")
+
+
+def weight_of(image: Path) -> Path:
+    """Return the weight map beside a stack."""
+    return image.with_name(image.name.removesuffix(".fits") + ".weight.fits")
+
+
+def number_of(image: Path) -> Path:
+    """Return the map of the number of frames beside a stack."""
+    return image.with_name(image.name.removesuffix(".fits") + ".number.fits")
 
 
 def psf_of(image: Path) -> Path:
@@ -240,6 +296,21 @@ class NightTree:
         """Return the folder of calibrated images and stacks of one object, unit and filter."""
         return self.root / "processed_1x1_gain2750" / slug(object_name) / unit_name / filter_name(filter_)
 
+    def singles(self, objects: Iterable[str], filters: Iterable[str], units: Iterable[str]) -> list[Path]:
+        """Return the calibrated single frames of some objects, filters and units, all where none is named; sorted."""
+        places = (object_slugs(objects), {filter_name(each) for each in filters}, {unit(each) for each in units})
+        return sorted(
+            path
+            for path in self.root.glob("processed_1x1_gain2750/*/*/*/calib_*.fits")
+            if IMAGE_NAME.fullmatch(path.name)
+            for found in [(path.parts[-4], path.parts[-2], path.parts[-3])]
+            if all(not wanted or part in wanted for wanted, part in zip(places, found, strict=True))
+        )
+
+    def survey(self) -> Path:
+        """Return the folder of the tables of all nights."""
+        return self.root / "survey"
+
     def objects(self, unit_name: str) -> list[Path]:
         """Return the folders of all objects that a unit has products of."""
         return sorted(self.root.glob(f"processed_1x1_gain2750/*/{unit(unit_name)}"))
@@ -250,7 +321,8 @@ class NightTree:
 
     def stage(self, unit_name: str, night: date, stage: str) -> Path:
         """Return the ledger of one stage of one unit's night."""
-        return self.root / "nights" / night.isoformat() / unit(unit_name) / f"{slug(stage)}.json"
+        name = unit_name if JOINT_NAME.fullmatch(unit_name) else unit(unit_name)
+        return self.root / "nights" / night.isoformat() / name / f"{slug(stage)}.json"
 
     def batches(self, unit_name: str, night: date) -> Path:
         """Return the note of the batches in which a unit's lights arrived."""

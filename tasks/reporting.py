@@ -139,13 +139,17 @@ def conclude_stacks(
     failures: Failures,
     objects: Sequence[str] = (),
 ) -> tuple[StageResult, ...]:
-    """Write each unit's ledger of stacks; a frame that a stack leaves out is in it with the reason."""
+    """Write each unit's ledger of stacks, and one of those that several units share.
+
+    A frame that a stack leaves out is in it with the reason.
+    """
     del night
+    shared = sorted({each.unit for each in stacks} - {before.unit for before in reduced})
     results = []
-    for before in reduced:
+    for before in (*reduced, *(replace(reduced[0], unit=unit) for unit in shared)):
         own = tuple(each for each in stacks if each.unit == before.unit)
         left_out = tuple(frame for each in own for frame in each.rejected)
-        failed = tuple(each for each in failures if before.unit in each.name)
+        failed = tuple(each for each in failures if f"{before.unit}-" in each.name)
         results.append(replace(_next(before, Stage.STACK), stacks=own, rejected=(*left_out, *failed)))
     return _write(root, results, failures, objects)
 
@@ -172,7 +176,7 @@ def conclude_search(
                 candidates=tuple(candidate for batch in own for candidate in batch.candidates),
                 tables=tuple(batch.table for batch in own),
                 searched_s=tuple(batch.seconds for batch in own),
-                rejected=tuple(each for each in failures if before.unit in each.name),
+                rejected=tuple(each for each in failures if f"{before.unit}-" in each.name),
             )
         )
     return _write(root, results, failures, objects)

@@ -5,30 +5,49 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS
-from prefect import task
+from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import naming, products
+from tasks import naming, products, telescopes
 from tasks.errors import ProgramError, UnusableData
 from tasks.io import frames, ldac, photcat, reference_cells
 from tasks.options import StackOptions
 from tasks.programs import outputs, source_extractor, swarp
-from tasks.records import Astrometry, QaBit, Reduced, Stack, StageResult
-from tasks.science import astrometry, depths, in_process, matching, photometry, projection, provenance, stacking
+from tasks.records import Astrometry, QaBit, Reduced, Rejected, Stack, Stage, StageResult
+from tasks.science import (
+    arrays,
+    astrometry,
+    coadding,
+    depths,
+    in_process,
+    matching,
+    photometry,
+    projection,
+    provenance,
+    stacking,
+    tiling,
+)
+from tasks.science.backgrounds import Background, Window
+from tasks.science.coadding import Coadd
 from tasks.science.headers import Header
 from tasks.science.matching import Floats
-from tasks.science.stacking import Combination
+from tasks.science.stacking import Combination, Member
+from tasks.science.weighting import SkyNoise
 
 log = logging.getLogger(__name__)
 
 GRID_TOLERANCE_PX = 0.01
 MATCH_SNR = 20.0
+# the median of the pixels of a stack whose background was taken away, in sigma of its sky
+LARGEST_SKY = 0.3
+SWARP_MODES: dict[str, swarp.Mode] = {"clipped": "CLIPPED", "mean": "WEIGHTED", "seed": "MEDIAN"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,67 +58,137 @@ class Grid:
     shape: tuple[int, int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A stack to make: its frames with their headers, its pixels, where it goes, and how it is made."""
+
+    chosen: Combination
+    headers: tuple[frames.Header, ...]
+    grid: Grid
+    folder: Path
+    options: StackOptions
+
+    @property
+    def clip_fraction(self) -> float:
+        """How far a value may be from the median, in parts of it, beside its noise."""
+        return stacking.clip_fraction(self.chosen.members, self.options.clip_fraction)
+
+    @property
+    def background(self) -> str:
+        """What is subtracted from each frame."""
+        extended = naming.object_slugs(self.options.extended)
+        large = naming.slug(self.chosen.reference.frame.object) in extended
+        return "level" if large and self.options.background == "mesh" else self.options.background
+
+
 def group(results: Iterable[StageResult], options: StackOptions) -> tuple[tuple[Reduced, ...], ...]:
-    """Group the reduced frames of a night: one object, unit and filter, without a long pause."""
-    return stacking.group_by_gap([each for result in results for each in result.reduced], options.gap_s)
+    """Group the reduced frames of a night: one object and filter, without a long pause; without those to be skipped."""
+    skipped = naming.object_slugs(options.skip)
+    reduced = [each for result in results for each in result.reduced if naming.slug(each.frame.object) not in skipped]
+    return stacking.group_by_gap(reduced, options.gap_s, together=options.units == "together")
+
+
+def skipped(results: Iterable[StageResult], options: StackOptions) -> tuple[Rejected, ...]:
+    """Name the objects that are not stacked because the options say so, one entry for each unit and filter."""
+    skips = naming.object_slugs(options.skip)
+    found = {
+        (each.frame.unit, naming.slug(each.frame.object), each.frame.filter)
+        for result in results
+        for each in result.reduced
+        if naming.slug(each.frame.object) in skips
+    }
+    reason = "not stacked: the object is on the list of those to skip"
+    return tuple(
+        Rejected(name="-".join(names), stage=Stage.STACK, reason=reason, unit=names[0]) for names in sorted(found)
+    )
 
 
 @task(name="combine", cache_policy=NO_CACHE, persist_result=False)
-def combine(group: tuple[Reduced, ...], catalogue: Path, root: Path, options: StackOptions) -> Stack:
-    """Combine a group of frames into a stack with variance, mask, zero points and catalogue."""
+def combine(
+    group: tuple[Reduced, ...],
+    catalogue: Path,
+    root: Path,
+    options: StackOptions,
+    telescope: str = "7DT",
+    *,
+    deep: bool = False,
+    centre_deg: tuple[float, float] | None = None,
+) -> Stack:
+    """Combine a group of frames into a stack with variance, mask, weight, number of frames, zero points and catalogue.
+
+    A ``deep`` one has the name of all units, and its frames were judged before; ``centre_deg`` moves its grid.
+    """
     started = time.monotonic()
-    chosen = stacking.choose(group)
-    image = _place(chosen, root)
+    chosen = stacking.choose(group, equal=options.combine == "seed", judge=not deep)
+    image = _place(chosen, root, options, deep=deep, centre_deg=centre_deg)
     files = reference_cells.files(catalogue, [(each.astrometry.ra_deg, each.astrometry.dec_deg) for each in group])
-    recipe = products.Recipe(stage="combine", inputs=(*_inputs(group), *files), options=options)
+    recipe = products.Recipe(
+        stage="deepen" if deep else "combine", inputs=(*_inputs(group), *files), options=[options, centre_deg]
+    )
     if (known := products.recall(recipe, image, Stack)) is not None:
         return known
     frame = chosen.reference.frame
     place = naming.NightTree(root=root).scratch(frame.unit, naming.night_of(frame.date_obs))
     with outputs.scratch(place, "stack") as folder:
-        stack = _make(chosen, reference_cells.read(files), image, folder, options)
-    stack = replace(stack, seconds=time.monotonic() - started)
-    products.remember(recipe, [image, stack.variance, stack.mask, stack.photometry.catalogue], stack)
+        headers = tuple(frames.read_header(member.frame.image) for member in chosen.members)
+        cards = stacking.header(chosen, headers, median=options.combine == "seed")
+        grid = _grid(chosen, cards, options, telescope, moved=centre_deg)
+        job = _Job(chosen=chosen, headers=headers, grid=grid, folder=folder, options=options)
+        stack = _make(job, reference_cells.read(files), image, cards)
+    stack = replace(stack, unit=_unit(chosen, deep=deep), seconds=time.monotonic() - started)
+    planes = (stack.variance, stack.mask, naming.weight_of(image), naming.number_of(image))
+    products.remember(recipe, [image, *planes, stack.photometry.catalogue], stack)
     _tell(stack, chosen)
     return stack
 
 
-def _place(chosen: Combination, root: Path) -> Path:
-    frame = chosen.reference.frame
-    stem = naming.image_stem(frame.object, frame.unit, frame.filter, chosen.date_obs, chosen.exposure_s)
-    return naming.NightTree(root=root).science(frame.object, frame.unit, frame.filter) / f"{stem}.com.fits"
+def for_slot(options: StackOptions) -> Task[..., Stack]:
+    """Return the task ``combine`` for the slot that it shall have: a GPU's where the options want one."""
+    return combine.with_options(tags=["gpu"]) if options.gpu else combine
+
+
+def _unit(chosen: Combination, *, deep: bool) -> str:
+    return naming.joint_unit(chosen.units, always=deep)
+
+
+def _place(
+    chosen: Combination, root: Path, options: StackOptions, *, deep: bool, centre_deg: tuple[float, float] | None
+) -> Path:
+    frame, unit = chosen.reference.frame, _unit(chosen, deep=deep)
+    stem = naming.image_stem(frame.object, unit, frame.filter, chosen.date_obs, chosen.exposure_s)
+    variant = naming.stack_variant(with_sky=options.background == "none", centre_deg=centre_deg)
+    return naming.NightTree(root=root).science(frame.object, unit, frame.filter) / f"{stem}{variant}.com.fits"
 
 
 def _inputs(group: Sequence[Reduced]) -> list[Path]:
     return [path for item in group for path in (item.image, item.variance, item.mask)]
 
 
-def _make(chosen: Combination, reference: Table, image: Path, folder: Path, options: StackOptions) -> Stack:
-    headers = [frames.read_header(member.frame.image) for member in chosen.members]
-    cards = stacking.header(chosen, headers)
-    grid = _grid(chosen, cards, options)
-    combined = _swarp(chosen, headers, grid, folder, options)
-    data, weight = frames.read_image(combined.image)[0], frames.read_image(combined.weight)[0]
-    saturated = _saturated(chosen, headers, grid)
+def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
+    chosen, grid = job.chosen, job.grid
+    combined = _by_swarp(job) if job.options.engine == "swarp" else _by_siren(job)
     egain = float(cards["EGAIN"])
-    variance, mask = stacking.planes(data, weight, saturated, frames=len(chosen.members), egain=egain)
-    cards |= astrometry.cards_of(grid.wcs)
-    raw = folder / "measured.fits"
-    frames.write_image(raw, data, cards)
-    frames.write_image(folder / "measured.mask.fits", mask, cards)
-    taken = in_process.Image(
-        data=data, mask=mask, cards=cards, scale_arcsec=options.scale_arcsec, variance=np.asarray(variance)
+    variance, mask = stacking.planes(
+        combined.image, combined.weight, _saturated(job), frames=len(chosen.members), egain=egain
     )
-    found = _measure(raw, combined.weight, taken, reference, chosen, folder, image, options)
+    cards |= {**astrometry.cards_of(grid.wcs), **_how(job)}
+    raw, weight = job.folder / "measured.fits", job.folder / "measured.weight.fits"
+    for place, plane in ((raw, combined.image), (weight, combined.weight), (job.folder / "measured.mask.fits", mask)):
+        frames.write_image(place, plane, cards)
+    taken = in_process.Image(
+        data=combined.image, mask=mask, cards=cards, scale_arcsec=job.options.scale_arcsec, variance=np.asarray(variance)
+    )
+    found = _measure(raw, weight, taken, reference, job, image)
     fit = _astrometry(found, grid)
     cards |= {**found.cards, **astrometry.quality_cards(fit, grid.wcs, grid.shape), "SATLV": cards["SATURATE"]}
     cards |= provenance.with_doubt(cards, QaBit.FILTER_DOUBTFUL, found.doubt)
-    _write(image, data, variance, mask, cards)
+    _write(image, combined, variance, mask, cards)
     text = naming.photometry_of(image)
     with products.staged(text) as temporary:
         photcat.write(
             temporary, found.table, {key.lower(): cards[key] for key in ("OBJECT", "FILTER", "DATE-OBS", "JD", "MJD")}
         )
+    _check_sky(image, found, job)
     frame = chosen.reference.frame
     return Stack(
         object=frame.object,
@@ -117,42 +206,103 @@ def _make(chosen: Combination, reference: Table, image: Path, folder: Path, opti
     )
 
 
-def _grid(chosen: Combination, cards: Header, options: StackOptions) -> Grid:
-    """Return the grid that all epochs of the field share."""
+def _how(job: _Job) -> Header:
+    return {"STACKENG": job.options.engine, "COMBTYPE": job.options.combine, "BACKTYPE": job.background}
+
+
+def _grid(
+    chosen: Combination,
+    cards: Header,
+    options: StackOptions,
+    telescope: str,
+    *,
+    moved: tuple[float, float] | None,
+) -> Grid:
+    """Return the grid that all epochs of the field share, or the one that was ``moved``."""
     best = chosen.reference
-    ra, dec = stacking.centre(cards, (best.astrometry.ra_deg, best.astrometry.dec_deg))
+    tile = tiling.centre_of(best.frame.object, telescopes.load(telescope))
+    ra, dec = moved or stacking.centre(cards, (best.astrometry.ra_deg, best.astrometry.dec_deg), tile)
     shape = projection.stack_shape(frames.open_image(best.image).shape)
     return Grid(wcs=projection.field_wcs(ra, dec, shape=shape, scale_arcsec=options.scale_arcsec), shape=shape)
 
 
-def _swarp(
-    chosen: Combination, headers: Sequence[frames.Header], grid: Grid, folder: Path, options: StackOptions
-) -> swarp.Result:
+def _by_siren(job: _Job) -> Coadd:
+    """Combine in process, on the device of the slot."""
+    options = job.options
+
+    def exposure(pair: tuple[Member, frames.Header]) -> coadding.Exposure:
+        return _exposure(pair[0], pair[1], job)
+
+    with ThreadPoolExecutor(options.slots) as pool:
+        exposures = list(pool.map(exposure, zip(job.chosen.members, job.headers, strict=True)))
+    recipe = coadding.Recipe(mode=options.combine, sigma=options.clip_sigma, fraction=job.clip_fraction)
+    return coadding.coadd(
+        exposures,
+        job.grid.wcs,
+        shape=job.grid.shape,
+        recipe=recipe,
+        memory_mb=options.memory_mb,
+        threads=options.slots,
+        xp=arrays.device(),
+    )
+
+
+def _exposure(member: Member, header: frames.Header, job: _Job) -> coadding.Exposure:
+    """Return a frame that is read in parts, its sky found before."""
+    item = member.frame
+    image, variance, mask = (frames.open_image(path) for path in (item.image, item.variance, item.mask))
+    noise = SkyNoise.of(lambda rows, columns: (variance.part(rows, columns), mask.part(rows, columns)), image.shape)
+
+    def raw(rows: slice, columns: slice) -> tuple[Floats, Floats]:
+        weight = noise.weight(variance.part(rows, columns), mask.part(rows, columns), rows, columns)
+        return image.part(rows, columns), weight
+
+    window: Window = raw
+    if job.background == "mesh":
+        window = coadding.without_sky(raw, Background.of(raw, image.shape, job.options.background_px))
+    elif job.background == "level":
+        window = coadding.without_sky(raw, Background.flat(item.photometry.sky_adu))
+    wcs = astrometry.wcs_of(header)
+    return coadding.Exposure(window=window, shape=image.shape, wcs=wcs, scale=member.scale)
+
+
+def _by_swarp(job: _Job) -> Coadd:
+    chosen, options, grid = job.chosen, job.options, job.grid
     inputs = [
         swarp.Input(
             image=member.frame.image,
-            weight=_weight(member.frame, folder / f"frame-{index:04d}.weight.fits"),
+            weight=_weight(member.frame, job.folder / f"frame-{index:04d}.weight.fits"),
             flux_scale=member.scale,
             egain=float(header.get("EGAIN", 1.0)),
         )
-        for index, (member, header) in enumerate(zip(chosen.members, headers, strict=True), start=1)
+        for index, (member, header) in enumerate(zip(chosen.members, job.headers, strict=True), start=1)
     ]
+    levels = [member.frame.photometry.sky_adu for member in chosen.members]
     wanted = swarp.Options(
+        combine=SWARP_MODES[options.combine],
         clip_sigma=options.clip_sigma,
+        clip_fraction=job.clip_fraction,
         background_px=options.background_px,
+        subtract_background=job.background != "none",
+        levels=tuple(levels) if job.background == "level" else (),
         threads=options.slots,
         timeout_s=options.program_timeout_s,
     )
     ra, dec = (float(value) for value in grid.wcs.wcs.crval)
     place = swarp.Grid(ra_deg=ra, dec_deg=dec, scale_arcsec=options.scale_arcsec, shape=grid.shape)
-    result = swarp.combine(inputs, place, folder, wanted)
+    result = swarp.combine(inputs, place, job.folder, wanted)
     _check_grid(result.image, grid)
-    return result
+    image, weight = (frames.read_image(path)[0] for path in (result.image, result.weight))
+    # SWarp does not tell how many frames a pixel has
+    plain = replace(job, options=replace(options, combine="mean", background="none"))
+    return Coadd(image=image, weight=weight, count=_by_siren(plain).count)
 
 
 def _weight(item: Reduced, place: Path) -> Path:
-    variance, mask = frames.read_image(item.variance)[0], frames.read_image(item.mask)[0]
-    frames.write_image(place, stacking.weights_of(variance, mask), {})
+    variance, mask = (frames.read_image(path)[0] for path in (item.variance, item.mask))
+    noise = SkyNoise.of(lambda rows, columns: (variance[rows, columns], mask[rows, columns]), variance.shape)
+    whole = (slice(0, size) for size in variance.shape)
+    frames.write_image(place, noise.weight(variance, mask, *whole), {})
     return place
 
 
@@ -167,27 +317,29 @@ def _check_grid(image: Path, grid: Grid) -> None:
         raise ProgramError(f"swarp's pixels are {worst:.3f} px off the field's grid")
 
 
-def _saturated(chosen: Combination, headers: Sequence[frames.Header], grid: Grid) -> Floats:
+def _check_sky(image: Path, found: photometry.Measured, job: _Job) -> None:
+    """Warn where a background is left that should have been subtracted."""
+    level, sigma = found.photometry.sky_adu, found.photometry.sky_sigma_adu
+    if job.background != "none" and abs(level) > LARGEST_SKY * sigma:
+        log.warning("%s: a sky of %.2f ADU is left, its noise is %.2f ADU", image.name, level, sigma)
+
+
+def _saturated(job: _Job) -> Floats:
     """Tell which pixels of the grid lie on or beside a saturated pixel of a frame."""
-    marked = np.zeros(grid.shape, dtype=bool)
-    for member, header in zip(chosen.members, headers, strict=True):
+    marked = np.zeros(job.grid.shape, dtype=bool)
+    for member, header in zip(job.chosen.members, job.headers, strict=True):
         y, x = np.nonzero(frames.read_image(member.frame.mask)[0] & stacking.SATURATED)
         if len(x):
             ra, dec = astrometry.wcs_of(header).all_pix2world(x, y, 0)
-            stacking.mark(marked, *grid.wcs.wcs_world2pix(ra, dec, 0))
+            stacking.mark(marked, *job.grid.wcs.wcs_world2pix(ra, dec, 0))
     return marked
 
 
 def _measure(
-    image: Path,
-    weight: Path,
-    taken: in_process.Image,
-    reference: Table,
-    chosen: Combination,
-    folder: Path,
-    place: Path,
-    options: StackOptions,
+    image: Path, weight: Path, taken: in_process.Image, reference: Table, job: _Job, place: Path
 ) -> photometry.Measured:
+    options = job.options
+
     def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...]) -> photometry.Extracted:
         wanted = source_extractor.Options(
             detect_threshold=options.photometry.detect_threshold,
@@ -197,14 +349,14 @@ def _measure(
             flags=naming.mask_of(image),
             timeout_s=options.program_timeout_s,
         )
-        result = source_extractor.extract(image, folder / f"pass-{seeing_arcsec:.4f}", wanted)
+        result = source_extractor.extract(image, job.folder / f"pass-{seeing_arcsec:.4f}", wanted)
         table = ldac.read(result.catalogue)
         return photometry.Extracted(table=table, sky_adu=result.sky_adu, sky_sigma_adu=result.sky_sigma_adu)
 
     field = photometry.Field(
-        filter=chosen.reference.frame.filter,
-        shape=taken.data.shape,
-        epoch=matching.julian_year(chosen.date_obs),
+        filter=job.chosen.reference.frame.filter,
+        shape=job.grid.shape,
+        epoch=matching.julian_year(job.chosen.date_obs),
         scale_arcsec=options.scale_arcsec,
         egain=float(taken.cards["EGAIN"]),
     )
@@ -230,12 +382,14 @@ def _astrometry(found: photometry.Measured, grid: Grid) -> Astrometry:
     return astrometry.measure(residuals, grid.wcs, grid.shape)
 
 
-def _write(image: Path, data: Floats, variance: Floats, mask: Floats, cards: Header) -> None:
+def _write(image: Path, combined: Coadd, variance: Floats, mask: Floats, cards: Header) -> None:
     of_planes = {key: value for key, value in cards.items() if key not in {"BUNIT", "SATURATE"}}
     for place, plane, own in (
-        (image, data, cards),
+        (image, combined.image, cards),
         (naming.variance_of(image), variance, {**of_planes, "BUNIT": "adu2"}),
         (naming.mask_of(image), mask, of_planes),
+        (naming.weight_of(image), combined.weight, {**of_planes, "BUNIT": "adu-2"}),
+        (naming.number_of(image), combined.count, of_planes),
     ):
         with products.staged(place) as temporary:
             frames.write_image(temporary, plane, own)

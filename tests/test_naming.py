@@ -100,3 +100,38 @@ def test_a_calibrated_image_has_the_name_of_the_tree():
     name = naming.image_stem("T08147", "7DT02", "m650", datetime(2025, 11, 26, 4, 34, 13, 900_000, tzinfo=UTC), 100.0)
 
     assert name == "calib_7DT02_T08147_20251126_043413_m650_100"
+
+
+def test_several_units_share_their_name_without_number() -> None:
+    assert naming.joint_unit(["7DT02", "7DT01", "7DT02"]) == "7DT"
+    assert naming.joint_unit(["7DT02"]) == "7DT02"
+    assert naming.joint_unit(["7DT02"], always=True) == "7DT"
+    twenty = naming.unit_list(f"7DT{number:02d}" for number in range(1, 21))
+    assert twenty.startswith("7DT01,02,03")
+    assert len(twenty) <= 68
+
+
+@pytest.mark.parametrize("object_name", ["T00123", "COSMOS_1", "NGC-7"])
+def test_the_name_of_a_calibrated_image_is_read_back(object_name: str) -> None:
+    moment = datetime(2026, 1, 16, 4, 34, 13, tzinfo=UTC)
+    parsed = naming.parse_image(f"calib_7DT01_{object_name}_20260116_043413_m650_7.5.fits")
+    assert (parsed.unit, parsed.object, parsed.filter, parsed.date_obs) == ("7DT01", object_name, "m650", moment)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "calib_7DT01_T00123_20260116_043413_r_300.com.fits",
+        "calib_7DT01_T00123_20260116_043413_r_100.var.fits",
+        "calib_7DT01_T00123_20261316_043413_r_100.fits",
+        "fdz.fits",
+    ],
+)
+def test_what_is_no_calibrated_image_has_no_such_name(name: str) -> None:
+    with pytest.raises(UnusableData):
+        naming.parse_image(name)
+
+
+def test_a_stack_with_its_sky_or_elsewhere_has_a_name_of_its_own() -> None:
+    assert naming.stack_variant(with_sky=False, centre_deg=None) == ""
+    assert naming.stack_variant(with_sky=True, centre_deg=(110.25, -30.5)) == ".at110.2500-30.5000.sky"

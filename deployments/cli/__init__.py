@@ -24,6 +24,7 @@ VERBS = {
     "simulate": "make a night folder or a notice with known truth",
     "catalogue": "make the photometric reference that nights read, from files of Gaia or another survey",
     "reduce": "reduce a night folder or part of it, without a deployment",
+    "deepen": "stack the best frames of many nights and units",
     "subtract": "subtract a reference from a science image and detect what is left",
     "replay": "replay stored notices in their order and clock",
     "listen": "run the listener: Kafka to durable notices to flow runs",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from tasks.errors import UnusableData
 from tasks.programs import outputs
 from tasks.programs.run import find, run, tail
+
+Mode: TypeAlias = Literal["CLIPPED", "WEIGHTED", "MEDIAN"]
 
 NAMES = ("SWarp", "swarp")
 # fewer frames give no median to clip against
@@ -20,11 +22,13 @@ SMALLEST_CLIPPED = 3
 class Options:
     """How frames are combined."""
 
-    combine: Literal["CLIPPED", "WEIGHTED", "MEDIAN"] = "CLIPPED"
+    combine: Mode = "CLIPPED"
     clip_sigma: float = 5.0
     clip_fraction: float = 0.3
     background_px: int = 512
     subtract_background: bool = True
+    levels: tuple[float, ...] = ()
+    """The background of each frame where it is known, else it is measured in meshes."""
     threads: int = 2
     memory_mb: int = 2048
     timeout_s: float = 300.0
@@ -83,7 +87,6 @@ FIXED: Mapping[str, object] = {
     "GAIN_DEFAULT": 0.0,
     "SATLEV_KEYWORD": "SATURATE",
     "SATLEV_DEFAULT": 65000.0,
-    "BACK_TYPE": "AUTO",
     "BACK_FILTERSIZE": 3,
     "DELETE_TMPFILES": True,
     "WRITE_FILEINFO": False,
@@ -110,6 +113,8 @@ def configuration(folder: Path, grid: Grid, options: Options, *, number: int) ->
             "RESAMPLE_DIR": folder,
             "SUBTRACT_BACK": options.subtract_background,
             "BACK_SIZE": options.background_px,
+            "BACK_TYPE": "MANUAL" if options.levels else "AUTO",
+            "BACK_DEFAULT": ",".join(f"{level:.6g}" for level in options.levels) or "0.0",
             "VMEM_DIR": folder,
             "VMEM_MAX": 4 * options.memory_mb,
             "MEM_MAX": options.memory_mb,

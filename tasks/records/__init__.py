@@ -65,6 +65,7 @@ from tasks.records.reports import (
     StageTiming,
 )
 from tasks.records.skymaps import SkyMap
+from tasks.records.surveys import Deepened, Selection, Survey
 from tasks.records.telescopes import (
     Camera,
     Exposure,
@@ -92,6 +93,7 @@ __all__ = [
     "Comparison",
     "Condition",
     "Decision",
+    "Deepened",
     "Difference",
     "EventInHand",
     "Exposure",
@@ -129,6 +131,7 @@ __all__ = [
     "Rejected",
     "Response",
     "Rule",
+    "Selection",
     "Site",
     "SkyMap",
     "SkyMapSummary",
@@ -141,6 +144,7 @@ __all__ = [
     "Stage",
     "StageResult",
     "StageTiming",
+    "Survey",
     "Telescope",
     "Tile",
     "Tiling",

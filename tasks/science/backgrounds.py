@@ -57,7 +57,7 @@ class Background:
             for column in range(nx):
                 part = slice(column * size, (column + 1) * size)
                 mesh[row, column] = _mode(image[:, part], weight[:, part] <= 0)
-        return cls(mesh=_filtered(_filled(mesh)), size=size)
+        return cls(mesh=_filtered(filled(mesh)), size=size)
 
     def less(self, image: Floats, rows: slice, columns: slice) -> Floats:
         """Return some rows and columns of an image without the background, float32."""
@@ -82,7 +82,7 @@ def _mode(image: Floats, bad: Floats) -> float:
     return float(sep.Background(np.ascontiguousarray(image), mask=np.ascontiguousarray(bad), bw=nx, bh=ny).globalback)
 
 
-def _filled(mesh: Floats) -> Floats:
+def filled(mesh: Floats) -> Floats:
     """Give meshes without a value that of the nearest one; 0 where there is none at all."""
     missing = np.isnan(mesh)
     if missing.all():

@@ -27,8 +27,6 @@ Floats = np.ndarray[Any, Any]
 # a frame turned by a degree looks at a few rows more than its tile has
 TILE_ROWS, TILE_COLUMNS = 256, 1024
 SMALLEST_TILE = 64
-# NumPy and the compiled loops work outside the interpreter's lock
-THREADS = 2
 # fewer frames give no median to clip against
 SMALLEST_CLIPPED = 3
 MEDIAN_EFFICIENCY = (1.0, 1.0, 1.0, 0.743, 0.838, 0.697, 0.776, 0.679, 0.743, 0.669, 2 / np.pi)
@@ -85,6 +83,7 @@ def coadd(
     shape: tuple[int, int],
     recipe: Recipe = Recipe(),
     memory_mb: float = 512,
+    threads: int = 2,
     xp: Any = np,
 ) -> Coadd:
     """Resample exposures onto a grid of ``shape`` (ny, nx) and combine them.
@@ -101,6 +100,8 @@ def coadd(
         How values become one.
     memory_mb
         Most memory for the resampled values of all frames, beside the result, in MiB; more frames have smaller tiles.
+    threads
+        Tiles that are worked on at a time, on the processor.
     xp
         Array module to work with.
 
@@ -121,8 +122,8 @@ def coadd(
         parts = map(to_host, combine(values, weights, recipe=recipe))
         made.image[tile], made.weight[tile], made.count[tile] = parts
 
-    with ThreadPoolExecutor(THREADS if xp is np else 1) as pool:
-        list(pool.map(work, _tiles(shape, len(ready), memory_mb)))
+    with ThreadPoolExecutor(threads if xp is np else 1) as pool:
+        list(pool.map(work, _tiles(shape, threads * len(ready), memory_mb)))
     return made
 
 
@@ -169,10 +170,10 @@ def _steps(number: int) -> Floats:
     return np.array([step[:2] for step in combining.network(number)], np.int64).reshape(-1, 2)
 
 
-def _tiles(shape: tuple[int, int], number: int, memory_mb: float) -> Iterator[tuple[slice, slice]]:
-    """Yield the tiles of a grid; the stacks of all threads together stay within the memory."""
+def _tiles(shape: tuple[int, int], parts: int, memory_mb: float) -> Iterator[tuple[slice, slice]]:
+    """Yield the tiles of a grid; ``parts`` at a time stay within the memory."""
     # image and weight, resampled, and as read
-    pixels = memory_mb * 2**20 / (THREADS * number * 2 * 2 * 4)
+    pixels = memory_mb * 2**20 / (parts * 2 * 2 * 4)
     columns = int(min(TILE_COLUMNS, max(SMALLEST_TILE, pixels // TILE_ROWS)))
     rows = int(min(TILE_ROWS, max(SMALLEST_TILE, pixels // columns)))
     for row in range(0, shape[0], rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks import naming
 from tasks.errors import UnusableData
 from tasks.records import MaskBit, Reduced, Rejected, Stage
 from tasks.science import headers
@@ -20,11 +22,14 @@ ZERO_POINT_TOLERANCE_MAG = 0.5
 SEEING_TOLERANCE = 1.5
 # stars this close to saturation are no longer linear after resampling
 SATURATION_MARGIN = 0.08
-# a pixel with one of these bits has no value; a saturated one has, and keeps its bit in the stack
 SATURATED, NO_DATA = MaskBit.SATURATED.value, MaskBit.NO_DATA.value
-VALUELESS = (MaskBit.BAD | MaskBit.COSMIC_RAY | MaskBit.INTERPOLATED | MaskBit.NO_DATA | MaskBit.TRAIL).value
 FEW_FRAMES, FEW_WEIGHT = 3, 0.3
-BLOCK_PX = 64
+# what the first pipeline of these cameras took for the gain of a median of N frames, in N times that of one
+SEED_GAIN = 2 / 3
+# a header has room for about 2,300 cards, and each frame takes three of them
+MOST_LISTED = 500
+# a tile's number may be shared by another survey: its centre counts only where the frames are
+LARGEST_OFFSET_DEG = 1.0
 MJD_ZERO_JD = 2400000.5
 COPIED = (
     "IMAGETYP", "XBINNING", "YBINNING", "GAIN", "XPIXSZ", "YPIXSZ", "INSTRUME", "SET-TEMP", "CCD-TEMP", "TELESCOP",
@@ -57,16 +62,30 @@ class Combination:
         return sum(member.frame.frame.exposure_s for member in self.members)
 
     @property
+    def units(self) -> tuple[str, ...]:
+        """The units whose frames are in the stack."""
+        return tuple(sorted({member.frame.frame.unit for member in self.members}))
+
+    @property
     def date_obs(self) -> datetime:
         """Mean of the starts."""
         return mean_time([member.frame.frame.date_obs for member in self.members])
 
 
-def group_by_gap(reduced: Sequence[Reduced], gap_s: float) -> tuple[tuple[Reduced, ...], ...]:
-    """Group frames of one object, unit and filter; a new group begins where two starts are more than ``gap_s`` apart."""
-    ordered = sorted(reduced, key=lambda item: (*_key(item), item.frame.date_obs))
+def group_by_gap(
+    reduced: Sequence[Reduced], gap_s: float, *, together: bool = False
+) -> tuple[tuple[Reduced, ...], ...]:
+    """Group frames of one object and filter, and of one unit or of all ``together``, in time.
+
+    A new group begins where two starts are more than ``gap_s`` apart.
+    """
+
+    def key(item: Reduced) -> tuple[str, str, str]:
+        return item.frame.object, "" if together else item.frame.unit, item.frame.filter
+
+    ordered = sorted(reduced, key=lambda item: (*key(item), item.frame.date_obs, item.frame.unit))
     groups: list[tuple[Reduced, ...]] = []
-    for _, same in groupby(ordered, key=_key):
+    for _, same in groupby(ordered, key=key):
         run: list[Reduced] = []
         for item in same:
             if run and (item.frame.date_obs - run[-1].frame.date_obs).total_seconds() > gap_s:
@@ -77,11 +96,20 @@ def group_by_gap(reduced: Sequence[Reduced], gap_s: float) -> tuple[tuple[Reduce
     return tuple(groups)
 
 
-def choose(group: Sequence[Reduced]) -> Combination:
+def choose(group: Sequence[Reduced], *, equal: bool = False, judge: bool = True) -> Combination:
     """Leave out cloudy and blurred frames and put the others on the flux scale of the best.
 
     A frame is cloudy where its zero point is more than 0.5 mag off the median, blurred where its seeing is more than
     1.5 times the median; the best is the deepest. f_i = 10^(0.4 (ZP_ref - ZP_i)); weights are 1 / (f_i sigma_i)^2.
+
+    Parameters
+    ----------
+    group
+        Frames of one object and filter.
+    equal
+        All frames weigh the same, as in a median.
+    judge
+        Leave frames out; else they were chosen before.
 
     Raises
     ------
@@ -90,11 +118,12 @@ def choose(group: Sequence[Reduced]) -> Combination:
     """
     if len({(item.frame.object, item.frame.filter) for item in group}) != 1:
         raise UnusableData(f"a stack has frames of one object and filter, got {len(group)} frames of others")
-    reasons = {item.image: _objection(item, group) for item in group}
+    reasons = {item.image: _objection(item, group) if judge else "" for item in group}
     kept = [item for item in group if not reasons[item.image]]
     reference = max(kept, key=lambda item: (item.photometry.depth5_mag["1"], item.image.name))
     scales = [10 ** (0.4 * (_zero_point(reference) - _zero_point(item))) for item in kept]
-    weights = np.array([(s * item.photometry.sky_sigma_adu) ** -2.0 for s, item in zip(scales, kept, strict=True)])
+    noise = [1.0 if equal else s * item.photometry.sky_sigma_adu for s, item in zip(scales, kept, strict=True)]
+    weights = np.array(noise) ** -2.0
     weights /= weights.sum()
     return Combination(
         members=tuple(
@@ -108,6 +137,17 @@ def choose(group: Sequence[Reduced]) -> Combination:
             if reasons[item.image]
         ),
     )
+
+
+def clip_fraction(members: Sequence[Member], least: float) -> float:
+    """Return which part of the median a value may differ from it before it counts as an outlier.
+
+    The core of a star rises with the inverse square of the seeing: in frames of 2.3" and 3" it differs by two thirds, and a
+    limit of 0.3 would take the sharpest frame's cores away, 1.5 % of a star's light. So the limit is ``least`` and what
+    the seeing of these frames makes.
+    """
+    seeing = np.array([member.frame.photometry.seeing_arcsec for member in members])
+    return least + float(np.abs((np.median(seeing) / seeing) ** 2 - 1).max())
 
 
 def effective_gain(gains: Sequence[float], members: Sequence[Member]) -> float:
@@ -125,8 +165,8 @@ def saturation_adu(levels: Sequence[float], members: Sequence[Member]) -> float:
     return (1 - SATURATION_MARGIN) * min(above)
 
 
-def header(combination: Combination, inputs: Sequence[Mapping[str, Any]]) -> Header:
-    """Return the header of a stack from those of its members, in their order."""
+def header(combination: Combination, inputs: Sequence[Mapping[str, Any]], *, median: bool = False) -> Header:
+    """Return the header of a stack, a ``median`` or a weighted mean, from those of its members, in their order."""
     members = combination.members
     first = inputs[[member.frame for member in members].index(combination.reference)]
     exposures = [member.frame.frame.exposure_s for member in members]
@@ -135,25 +175,40 @@ def header(combination: Combination, inputs: Sequence[Mapping[str, Any]]) -> Hea
     cards |= {
         "EXPTIME": combination.exposure_s,
         "EXPOSURE": combination.exposure_s,
-        "EGAIN": effective_gain(gains, members),
+        "EGAIN": effective_gain(gains, members) * (SEED_GAIN if median else 1.0),
         "SATURATE": saturation_adu([_number(each, "SATURATE", 60000.0) for each in inputs], members),
         "BUNIT": "adu",
         "NCOMBINE": len(members),
         "NREJECT": len(combination.rejected),
+        "NUNITS": len(combination.units),
+        "UNITS": naming.unit_list(combination.units),
         "ZPREF": _zero_point(combination.reference),
         **_times(combination),
         **_means(inputs, exposures),
     }
-    for index, member in enumerate(members, start=1):
+    for index, member in enumerate(members[:MOST_LISTED], start=1):
         cards |= {f"IMCMB{index:03d}": member.frame.image.name[:68]}
         cards |= {f"IMSCL{index:03d}": member.scale, f"IMWGT{index:03d}": member.weight}
     return cards
 
 
-def centre(cards: Mapping[str, Any], fallback: tuple[float, float]) -> tuple[float, float]:
-    """Return the field's centre in degrees: OBJCTRA and OBJCTDEC, the same for all epochs, else ``fallback``."""
+def centre(
+    cards: Mapping[str, Any], frame: tuple[float, float], tile: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Return the field's centre in degrees, the same for all epochs.
+
+    That of the ``tile`` in the sky grid, where it has one and the ``frame`` lies there; else the cards OBJCTRA and
+    OBJCTDEC; else the frame's own centre.
+    """
+    if tile is not None and _apart_deg(tile, frame) < LARGEST_OFFSET_DEG:
+        return tile
     hours, degrees = (headers.sexagesimal(str(cards.get(key, ""))) for key in ("OBJCTRA", "OBJCTDEC"))
-    return fallback if hours is None or degrees is None else (15 * hours, degrees)
+    return frame if hours is None or degrees is None else (15 * hours, degrees)
+
+
+def _apart_deg(one: tuple[float, float], other: tuple[float, float]) -> float:
+    turn = (one[0] - other[0] + 180) % 360 - 180
+    return math.hypot(turn * math.cos(math.radians(one[1])), one[1] - other[1])
 
 
 def mean_time(times: Sequence[datetime], weights: Sequence[float] | None = None) -> datetime:
@@ -166,41 +221,6 @@ def mean_angle_deg(angles_deg: Sequence[float], weights: Sequence[float]) -> flo
     """Return the weighted mean of directions: that of 350 and 10 degrees is 0."""
     total = np.sum(np.exp(1j * np.radians(angles_deg)) * np.asarray(weights))
     return float(np.degrees(np.angle(total)) % 360)
-
-
-def weights_of(variance: Array, mask: Array) -> Array:
-    """Return the inverse variance of the sky, 0 where the mask says that a pixel has no value.
-
-    The variance of a star's own photons must not weigh: the sharpest frame would count least in the star's core, and
-    the stack would lose 2 % of the flux of bright stars. Medians over blocks keep vignetting and drop the stars. A
-    saturated pixel has a value.
-    """
-    xp = array_namespace(variance)
-    usable = ((mask & VALUELESS) == 0) & xp.isfinite(variance) & (variance > 0)
-    if not bool(usable.any()):
-        raise UnusableData("no pixel of the frame is usable")
-    sky = _smooth(xp.where(usable, variance, xp.median(variance[usable])))
-    return xp.where(usable, 1 / sky, 0).astype(xp.float32)
-
-
-def _smooth(image: Array) -> Array:
-    """Return medians over blocks, interpolated between the blocks' centres."""
-    xp = array_namespace(image)
-    ny, nx = (max(1, size // BLOCK_PX) for size in image.shape)
-    height, width = image.shape[0] // ny, image.shape[1] // nx
-    blocks = image[: ny * height, : nx * width].reshape(ny, height, nx, width)
-    medians = xp.median(blocks.transpose(0, 2, 1, 3).reshape(ny, nx, height * width), axis=2)
-    rows = _between(medians, image.shape[0], height)
-    return _between(rows.T, image.shape[1], width).T
-
-
-def _between(values: Array, size: int, step: int) -> Array:
-    """Interpolate the first axis from block centres ``step`` pixels apart to ``size`` pixels."""
-    xp = array_namespace(values)
-    place = xp.clip((xp.arange(size) + 0.5) / step - 0.5, 0, values.shape[0] - 1)
-    low = xp.minimum(xp.floor(place).astype(int), max(0, values.shape[0] - 2))
-    part = (place - low)[:, None]
-    return values[low] * (1 - part) + values[xp.minimum(low + 1, values.shape[0] - 1)] * part
 
 
 def planes(image: Array, weight: Array, saturated: Array, *, frames: int, egain: float) -> tuple[Array, Array]:
@@ -251,10 +271,6 @@ def mark(image: Array, x: Array, y: Array, *, reach: int = 1) -> None:
         for dy in range(-reach, reach + 1):
             inside = (column + dx >= 0) & (column + dx < nx) & (row + dy >= 0) & (row + dy < ny)
             image[row[inside] + dy, column[inside] + dx] = True
-
-
-def _key(item: Reduced) -> tuple[str, str, str]:
-    return item.frame.object, item.frame.unit, item.frame.filter
 
 
 def _zero_point(item: Reduced) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import healpy
@@ -84,6 +85,16 @@ def rings(telescope: Telescope) -> Tiles:
     number = np.arange(count)
     ra = 360.0 * (number - first) / np.repeat(members, members)[:count]
     return Tiles(number=number, ra_deg=ra, dec_deg=np.repeat(declination, members)[:count])
+
+
+def centre_of(name: str, telescope: Telescope) -> tuple[float, float] | None:
+    """Return RA and Dec in degrees of the tile of that name in a telescope's grid; None where it has no such tile."""
+    digits = re.sub(r"\D", "", name)
+    if not digits or len(digits) > 9 or telescope.tiling.id_format.format(int(digits)) != name:
+        return None
+    grid = rings(telescope)
+    number = int(digits)
+    return (float(grid.ra_deg[number]), float(grid.dec_deg[number])) if number < len(grid) else None
 
 
 def region(sky_map: SkyMap, level: float) -> Cells:

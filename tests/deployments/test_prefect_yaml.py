@@ -36,6 +36,7 @@ FLOWS = {
     "calibrate",
     "reduce",
     "stack",
+    "deepen",
     "search",
     "follow",
     "rehearse",

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from support import prefect_server, simulated
 from support.night_truth import NightTruth
 
+from tasks.io import frames
 from tasks.records import NightReport
 
 pytestmark = [
@@ -47,7 +48,7 @@ def house(night, tmp_path_factory):
         "SIREN_CLUSTER_CPUS": "2",
         "SIREN_CLUSTER_GPUS": "1",
     }
-    with prefect_server.running(home, variables=variables, only=("night",)) as server:
+    with prefect_server.running(home, variables=variables, only=("night", "deepen")) as server:
         yield server, home / "products"
 
 
@@ -118,3 +119,19 @@ def test_the_same_night_again_is_a_lookup(first, report, house):
 
 def stamps(folder: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_all_units_make_one_stack_of_each_field_and_filter(house, report):
+    window = {"start": NIGHT, "end": NIGHT, "options": {"select": "all"}}
+    run = house[0].run("deepen/prod", window, timeout_s=600)
+    assert run.state.is_completed(), run.state.message
+    images = sorted(house[1].glob("processed_1x1_gain2750/*/7DT/*/calib_7DT_*.com.fits"))
+    headers = [frames.read_header(image) for image in images]
+
+    assert len(images) == len({each.filter for each in report.stacks})
+    for header in headers:
+        own = [each for each in report.stacks if each.filter == header["FILTER"]]
+        assert header["UNITS"] == ",".join(["7DT01", "02"][: len(own)])
+        assert header["NCOMBINE"] == sum(len(each.inputs) for each in own)
+        # as deep as 1.4 times the exposure makes it, and a little less where the zero points differ
+        assert header["UL5_1"] > max(each.photometry.depth5_mag["1"] for each in own) + 0.1 * (len(own) - 1)

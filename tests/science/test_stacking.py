@@ -13,7 +13,7 @@ from support import records
 
 from tasks.errors import UnusableData
 from tasks.records import Frame, FrameType, Photometry, Reduced
-from tasks.science import arrays, stacking
+from tasks.science import arrays, stacking, weighting
 
 START = datetime(2026, 1, 16, 4, 0, tzinfo=UTC)
 
@@ -165,14 +165,20 @@ def test_the_centre_is_that_of_the_field(cards, expected):
     assert stacking.centre(cards, (1.0, 2.0)) == pytest.approx(expected)
 
 
-def test_weights_forget_the_stars_and_keep_the_vignetting(xp):
+def test_the_centre_is_that_of_the_tile_where_the_frame_lies_there():
+    cards = {"OBJCTRA": "07 20 00.00", "OBJCTDEC": "-00 30 00.0"}
+    assert stacking.centre(cards, (359.9, -30.2), (0.3, -30.0)) == (0.3, -30.0)
+    assert stacking.centre(cards, (110.0, -30.2), (0.3, -30.0)) == pytest.approx((110.0, -0.5))
+
+
+def test_weights_forget_the_stars_and_keep_the_vignetting():
     y, x = np.mgrid[:256, :320]
     sky = 100.0 * (1 + ((x - 160) ** 2 + (y - 128) ** 2) / 2e5)
     variance = sky.copy()
     variance[100:112, 100:112] += 1e5
     mask = np.zeros(sky.shape, np.uint8)
     mask[5, 5], mask[6, 6], mask[7, 7] = 1, 2, 32
-    weight = arrays.to_host(stacking.weights_of(xp.asarray(variance, dtype=xp.float32), xp.asarray(mask)))
+    weight = weight_of(variance, mask)
 
     assert (weight[5, 5], weight[7, 7]) == (0, 0)
     assert weight[6, 6] > 0
@@ -180,9 +186,71 @@ def test_weights_forget_the_stars_and_keep_the_vignetting(xp):
     assert np.abs(ratio - 1).max() < 0.03
 
 
-def test_a_frame_without_a_usable_pixel_has_no_weights(xp):
+def test_a_part_has_the_weights_of_the_whole(rng):
+    variance, mask = rng.uniform(50, 60, (200, 150)), np.zeros((200, 150), np.uint8)
+    part = slice(31, 170), slice(40, 149)
+    np.testing.assert_array_equal(weight_of(variance, mask, *part), weight_of(variance, mask)[part])
+
+
+def weight_of(variance, mask, *part):
+    rows, columns = part or (slice(0, variance.shape[0]), slice(0, variance.shape[1]))
+    noise = weighting.SkyNoise.of(lambda r, c: (variance[r, c], mask[r, c]), variance.shape)
+    return noise.weight(variance[rows, columns], mask[rows, columns], rows, columns)
+
+
+def test_a_block_without_a_usable_pixel_takes_its_neighbours_noise():
+    variance, mask = np.full((192, 192), 9.0), np.zeros((192, 192), np.uint8)
+    mask[:64] = 16
+    weight = weight_of(variance, mask)
+    assert (weight[:64] == 0).all()
+    assert weight[64:] == pytest.approx(1 / 9)
+
+
+def test_a_frame_without_a_usable_pixel_has_no_weights():
     with pytest.raises(UnusableData, match="no pixel of the frame is usable"):
-        stacking.weights_of(xp.zeros((64, 64)), xp.zeros((64, 64), dtype=xp.uint8))
+        weight_of(np.zeros((64, 64)), np.zeros((64, 64), np.uint8))
+
+
+def test_frames_of_all_units_may_be_grouped_together():
+    rows = [reduced(str(i), unit=f"7DT0{i}", start=START + timedelta(seconds=100 * i)) for i in range(1, 4)]
+    assert [len(group) for group in stacking.group_by_gap(rows, 300.0)] == [1, 1, 1]
+    [group] = stacking.group_by_gap(rows, 300.0, together=True)
+    cards = stacking.header(stacking.choose(group), [{}, {}, {}])
+    assert (cards["NUNITS"], cards["UNITS"]) == (3, "7DT01,02,03")
+
+
+def test_a_median_has_equal_weights_and_two_thirds_of_the_gain():
+    group = [reduced("a", sky=40.0), reduced("b", sky=80.0), reduced("c", sky=20.0)]
+    chosen = stacking.choose(group, equal=True)
+    cards = stacking.header(chosen, [{"EGAIN": 0.25}] * 3, median=True)
+    assert [member.weight for member in chosen.members] == pytest.approx([1 / 3] * 3)
+    assert cards["EGAIN"] == pytest.approx(2 / 3 * 3 * 0.25)
+
+
+def test_frames_of_another_seeing_keep_the_cores_of_their_stars():
+    members = stacking.choose([reduced("a", seeing=3.0), reduced("b", seeing=3.0), reduced("c", seeing=2.0)]).members
+    fraction = stacking.clip_fraction(members, 0.3)
+    core = np.array([1 / member.frame.photometry.seeing_arcsec**2 for member in members])
+    assert (np.abs(core - np.median(core)) < fraction * np.median(core)).all()
+    assert stacking.clip_fraction(members[:2], 0.3) == pytest.approx(0.3)
+
+
+def test_frames_that_were_chosen_before_are_not_judged_again():
+    group = [reduced("a"), reduced("b"), reduced("c", zp=27.4, seeing=4.0)]
+    assert len(stacking.choose(group, judge=False).members) == 3
+
+
+def test_the_flux_scale_of_the_camera_software_does_not_count():
+    [one, other] = stacking.choose([reduced("a"), reduced("b", exposure=60.0)]).members
+    assert one.scale == other.scale == 1.0
+
+
+def test_a_stack_of_a_thousand_frames_lists_five_hundred_in_its_header():
+    group = [reduced(f"{i:04d}", start=START + timedelta(seconds=i)) for i in range(600)]
+    cards = stacking.header(stacking.choose(group), [{}] * 600)
+    assert cards["NCOMBINE"] == 600
+    assert "IMCMB500" in cards
+    assert all(len(key) <= 8 for key in cards)
 
 
 def test_planes_tell_empty_thin_and_saturated_pixels(xp):

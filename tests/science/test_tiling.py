@@ -86,3 +86,16 @@ def test_even_pixels_stay_within_their_number() -> None:
     cells = tiling.region(plans.flat(nside, np.ones(12 * nside**2)), 0.999)
     assert len(tiling.evened(cells, 0.01, 5000).order) <= 5000
     assert len(tiling.evened(cells, 8.0, 5000).order) == 4 * len(cells.order)
+
+
+def test_a_tile_has_the_centre_that_the_real_grid_gives_it(shared_data) -> None:
+    real = Table.read(shared_data / "sevendt" / "skygrid.fits")
+    telescope = telescopes.load("7DT")
+    for row in (0, 1, 8147, 25471, 28519):
+        ra, dec = tiling.centre_of(f"T{row:05d}", telescope)
+        assert (ra, dec) == pytest.approx((float(real["ra"][row]), float(real["dec"][row])), abs=2e-3)
+
+
+@pytest.mark.parametrize("name", ["COSMOS", "T123", "T00001b", "T99999", "x", "T" + "9" * 30])
+def test_what_is_no_tile_has_no_centre(name: str) -> None:
+    assert tiling.centre_of(name, telescopes.load("7DT")) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from astropy.wcs import WCS
 from photutils.aperture import ApertureStats, CircularAnnulus, CircularAperture
 from support import simulated, simulated_reduction
 
-from tasks import astrometry, photometry, stacking
+from tasks import astrometry, deepening, naming, photometry, stacking
+from tasks.errors import UnusableData
 from tasks.io import frames, ldac, photcat
-from tasks.options import ReduceOptions, StackOptions
+from tasks.options import DeepOptions, ReduceOptions, StackOptions
 from tasks.science import astrometry as wcs_science
+from tasks.science import matching
 from tasks.science import stacking as grouping
 
 PROGRAMS = ("source-extractor", "scamp", "missfits", "SWarp")
@@ -234,6 +237,109 @@ def test_running_again_looks_everything_up(stack, calibrated, night, root):
 
 def test_no_scratch_folder_is_left(stack, root):
     assert leftovers(root) == []
+
+
+def test_maps_tell_the_weight_and_the_number_of_frames(stack):
+    number, header = frames.read_image(naming.number_of(stack.image))
+    weight, variance = (frames.read_image(path)[0] for path in (naming.weight_of(stack.image), stack.variance))
+    assert number[0].max() == 0
+    assert np.median(number[400:1300, 400:2100]) == 4 == header["NCOMBINE"]
+    assert np.median(weight[600:900, 900:1500] * variance[600:900, 900:1500]) == pytest.approx(1, abs=0.05)
+    assert ((weight > 0) == (number > 0)).all()
+
+
+def test_both_engines_make_the_same_stack(reduced, night, tmp_path):
+    made = [
+        stacking.combine.fn(
+            reduced.reduced, night.photometric, tmp_path / name, StackOptions(engine=name, combine="mean")
+        )
+        for name in ("siren", "swarp")
+    ]
+    tables = [photcat.read(each.photometry.catalogue) for each in made]
+    sky = [(np.asarray(table["ALPHA_J2000"]), np.asarray(table["DELTA_J2000"])) for table in tables]
+    pairs = matching.nearest(*sky, radius_arcsec=0.5)
+    ours, theirs = tables[0][pairs.first], tables[1][pairs.second]
+    bright = (ours["mag_r"] > 13) & (ours["mag_r"] < 16) & (ours["FLAGS"] == 0) & (theirs["FLAGS"] == 0)
+    assert bright.sum() > 50
+    assert np.median(ours["FLUX_APER_5"][bright] / theirs["FLUX_APER_5"][bright]) == pytest.approx(1, abs=1e-3)
+    apart = np.hypot(*(ours[name][bright] - theirs[name][bright] for name in ("XWIN_IMAGE", "YWIN_IMAGE")))
+    assert np.median(apart) < 0.02
+    counts = [frames.read_image(naming.number_of(each.image))[0] for each in made]
+    np.testing.assert_array_equal(*counts)
+
+
+@pytest.fixture(scope="module")
+def years(stack, reduced, root, tmp_path_factory):
+    """The same frames again, as if another unit had taken them eleven days later; and one without zero point."""
+    tree = tmp_path_factory.mktemp("years")
+    for item in reduced.reduced:
+        for unit, day in (("7DT01", "20260116"), ("7DT02", "20260127")):
+            folder = naming.NightTree(root=tree).science("T00001", unit, "r")
+            folder.mkdir(parents=True, exist_ok=True)
+            for plane in (item.image, item.variance, item.mask):
+                name = plane.name.replace("7DT01", unit).replace("20260116", day)
+                data, header = frames.read_image(plane)
+                frames.write_image(
+                    folder / name, data, {**header, "DATE-OBS": header["DATE-OBS"].replace("01-16", f"01-{day[-2:]}")}
+                )
+    data, header = frames.read_image(item.image)
+    bare = {key: value for key, value in header.items() if key != "ZP_AUTO"}
+    frames.write_image(folder / "calib_7DT02_T00001_20260127_080000_r_100.fits", data, bare)
+    return tree
+
+
+def deepened(years, night, options, **wanted):
+    found = deepening.survey.fn(years, deepening.Wanted(**wanted))
+    [selection] = deepening.select.fn(found, years, options)
+    stack = stacking.combine.fn(
+        selection.frames, night.photometric, years, options.stacking, deep=True, centre_deg=options.centre_deg
+    )
+    return found, selection, stack
+
+
+def test_frames_of_all_units_and_nights_make_a_deep_stack(years, night, stack):
+    found, selection, deep = deepened(years, night, DeepOptions(select="all"))
+    header = frames.read_header(deep.image)
+
+    assert [(each.name, each.reason) for each in found.rejected] == [
+        ("calib_7DT02_T00001_20260127_080000_r_100.fits", "no ZP_AUTO in its header")
+    ]
+    assert (selection.figures["n_all"], selection.figures["n_bad"], selection.figures["n_image"]) == (9, 1, 8)
+    assert deep.image.name.startswith("calib_7DT_T00001_20260121_")
+    assert deep.image.name.endswith("_r_800.com.fits")
+    assert (header["UNITS"], header["NCOMBINE"], header["BACKTYPE"]) == ("7DT01,02", 8, "level")
+    assert header["EGAIN"] == pytest.approx(2 * frames.read_header(stack.image)["EGAIN"], rel=0.01)
+    assert deep.photometry.zero_point_mag["5"] == pytest.approx(stack.photometry.zero_point_mag["5"], abs=0.01)
+    listed = (deep.image.parent / "select_all_T00001_r.txt").read_text().splitlines()
+    assert [line for line in listed if not line.startswith("#")] == [path.name for path in deep.inputs]
+    assert (years / "survey" / "7DT02_r.csv").read_text().count("calib_7DT02") == 5
+    assert "T00001,r,7DT01 7DT02,8,2,800.0" in (years / "survey" / "fields.csv").read_text()
+
+    before = {path: stamp for path, stamp in stamps(years).items() if ".com." in path.name}
+    again = deepened(years, night, DeepOptions(select="all"))[2]
+    assert again == deep
+    assert {path: stamp for path, stamp in stamps(years).items() if ".com." in path.name} == before
+
+
+def test_the_sharp_and_deep_frames_are_chosen_and_a_stack_may_lie_elsewhere_with_its_sky(years, night):
+    options = DeepOptions(centre_deg=(110.05, -30.02), stacking=StackOptions(background="none"))
+    _, selection, deep = deepened(years, night, options, units=("7DT02",))
+    image, header = frames.read_image(deep.image)
+
+    assert 0 < len(selection.frames) < 4
+    assert {path.name[6:11] for path in deep.inputs} == {"7DT02"}
+    assert (header["CRVAL1"], header["CRVAL2"]) == (110.05, -30.02)
+    assert deep.image.name.endswith(".at110.0500-30.0200.sky.com.fits")
+    assert np.median(image[600:900, 900:1500]) == pytest.approx(selection.frames[0].photometry.sky_adu, rel=0.05)
+
+
+def test_a_night_without_frames_and_a_name_that_is_not_there_are_said(years):
+    with pytest.raises(UnusableData, match="no calibrated frame in"):
+        deepening.survey.fn(years, deepening.Wanted(start=date(2027, 1, 1)))
+    found = deepening.survey.fn(years, deepening.Wanted(end=date(2026, 1, 16)))
+    assert {item.frame.unit for item in found.frames} == {"7DT01"}
+    with pytest.raises(UnusableData, match=r"no calibrated frame is called x\.fits"):
+        deepening.select.fn(found, years, DeepOptions(names=("x.fits",)))
 
 
 def test_a_pointing_error_of_half_a_degree_is_found(calibrated, night, tmp_path):

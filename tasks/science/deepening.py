@@ -1,0 +1,181 @@
+"""Which frames of many nights make a deep stack: sharp and deep ones, judged by their headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks import naming
+from tasks.errors import UnusableData
+from tasks.options import DeepOptions
+from tasks.records import Astrometry, Frame, FrameType, Photometry, Reduced, Rejected, Selection, Stage
+from tasks.science import astrometry, headers, photometry
+
+DEPTH = "1"
+"""Key of the aperture whose depth counts: UL5_1."""
+
+
+def frame_of(cards: Mapping[str, Any], image: Path, *, unit: str) -> Reduced:
+    """Return a calibrated frame as its header describes it.
+
+    Raises
+    ------
+    UnusableData
+        Where it has no WCS, zero point, seeing, depth, sky, filter or time.
+    """
+    try:
+        wcs = astrometry.wcs_of(cards)
+    except (KeyError, ValueError) as error:
+        raise UnusableData(f"no WCS: {error}") from error
+    if not wcs.has_celestial:
+        raise UnusableData("no WCS in its header")
+    needed = ("ZP_AUTO", "SEEING", "UL5_1", "SKYVAL", "SKYSIG", "EXPTIME", "NAXIS1", "NAXIS2")
+    values = {key: _number(cards, key) for key in needed}
+    shape = int(values["NAXIS2"]), int(values["NAXIS1"])
+    ra, dec = (float(each) for each in wcs.all_pix2world((shape[1] - 1) / 2, (shape[0] - 1) / 2, 0))
+    return Reduced(
+        frame=Frame(
+            path=image,
+            type=FrameType.LIGHT,
+            unit=unit,
+            date_obs=_moment(cards),
+            exposure_s=values["EXPTIME"],
+            filter=naming.filter_name(str(cards.get("FILTER", ""))),
+            object=str(cards.get("OBJECT", "")),
+            ra_deg=ra,
+            dec_deg=dec,
+            shape=shape,
+        ),
+        image=image,
+        variance=naming.variance_of(image),
+        mask=naming.mask_of(image),
+        astrometry=_astrometry(cards, ra, dec),
+        photometry=_photometry(cards, values, naming.photometry_of(image)),
+    )
+
+
+def fields(frames: Sequence[Reduced]) -> tuple[tuple[Reduced, ...], ...]:
+    """Group frames of one object and filter, in the order of time."""
+
+    def key(item: Reduced) -> tuple[str, str]:
+        return naming.slug(item.frame.object), item.frame.filter
+
+    ordered = sorted(frames, key=lambda item: (*key(item), item.frame.date_obs, item.image.name))
+    return tuple(tuple(group) for _, group in groupby(ordered, key=key))
+
+
+def select(frames: Sequence[Reduced], bad: Sequence[Rejected], options: DeepOptions) -> Selection:
+    """Choose among the frames of one field and filter.
+
+    ``median`` takes those with SEEING < median and UL5_1 > median; ``nsigma`` those with SEEING < median + n sigma and
+    UL5_1 > median - n sigma. The medians and standard deviations are those of all usable frames.
+    """
+    seeing = np.array([item.photometry.seeing_arcsec for item in frames])
+    depth = np.array([item.photometry.depth5_mag[DEPTH] for item in frames])
+    judged = not options.names and options.select != "all"
+    sigmas = options.sigmas if options.select == "nsigma" else 0.0
+    largest = float(np.median(seeing) + sigmas * seeing.std()) if judged else None
+    least = float(np.median(depth) - sigmas * depth.std()) if judged else None
+    reasons = [_objection(item, largest, least, options) for item in frames]
+    kept = tuple(item for item, reason in zip(frames, reasons, strict=True) if not reason)
+    return Selection(
+        object=frames[0].frame.object,
+        filter=frames[0].frame.filter,
+        frames=kept,
+        rejected=(
+            *bad,
+            *(
+                Rejected(name=item.image.name, stage=Stage.STACK, reason=reason, unit=item.frame.unit)
+                for item, reason in zip(frames, reasons, strict=True)
+                if reason
+            ),
+        ),
+        figures={
+            "n_all": len(frames) + len(bad),
+            "n_bad": len(bad),
+            "n_image": len(kept),
+            **_figures("seeing", seeing),
+            **_figures("depth", depth),
+        },
+        seeing_limit_arcsec=largest,
+        depth_limit_mag=least,
+    )
+
+
+def label(options: DeepOptions) -> str:
+    """Return the word for a way of choosing in the names of lists: ``median``, ``nsigma1.5``, ``all``, ``names``."""
+    if options.names:
+        return "names"
+    return f"nsigma{options.sigmas:g}" if options.select == "nsigma" else options.select
+
+
+def _objection(item: Reduced, largest: float | None, least: float | None, options: DeepOptions) -> str:
+    if options.names and item.image.name not in options.names:
+        return "not on the list"
+    seeing, depth = item.photometry.seeing_arcsec, item.photometry.depth5_mag[DEPTH]
+    if largest is not None and not seeing < largest:
+        return f'seeing {seeing:.2f}" is not below {largest:.2f}"'
+    if least is not None and not depth > least:
+        return f"depth {depth:.2f} mag is not beyond {least:.2f} mag"
+    return ""
+
+
+def _figures(name: str, values: np.ndarray[Any, Any]) -> dict[str, float]:
+    figures = {"median": np.median(values), "std": values.std(), "min": values.min(), "max": values.max()}
+    return {f"{name}_{word}": round(float(value), 4) for word, value in figures.items()}
+
+
+def _number(cards: Mapping[str, Any], key: str) -> float:
+    value = headers.number(cards.get(key))
+    if value is None or not np.isfinite(value):
+        raise UnusableData(f"no {key} in its header")
+    return value
+
+
+def _moment(cards: Mapping[str, Any]) -> datetime:
+    text = str(cards.get("DATE-OBS", ""))
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise UnusableData(f"DATE-OBS {text!r} is no time") from error
+
+
+def _astrometry(cards: Mapping[str, Any], ra_deg: float, dec_deg: float) -> Astrometry:
+    def known(key: str) -> float:
+        return headers.number(cards.get(key)) or 0.0
+
+    return Astrometry(
+        matched=int(known("ASTNMAT")),
+        rms_ra_arcsec=known("ASTRMSX"),
+        rms_dec_arcsec=known("ASTRMSY"),
+        offset_arcsec=0.0,
+        scale_arcsec=photometry.NOMINAL_SCALE_ARCSEC,
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
+    )
+
+
+def _photometry(cards: Mapping[str, Any], values: Mapping[str, float], catalogue: Path) -> Photometry:
+    def by_aperture(name: str) -> dict[str, float]:
+        found = {key: headers.number(cards.get(f"{name}_{key}")) for key in photometry.APERTURES}
+        return {key: value for key, value in found.items() if value is not None}
+
+    return Photometry(
+        catalogue=catalogue,
+        stars=int(headers.number(cards.get("STDNUMB")) or 0),
+        seeing_arcsec=values["SEEING"],
+        ellipticity=headers.number(cards.get("ELLIP")) or 0.0,
+        elongation=headers.number(cards.get("ELONG")) or 1.0,
+        sky_adu=values["SKYVAL"],
+        sky_sigma_adu=values["SKYSIG"],
+        zero_point_mag=by_aperture("ZP"),
+        scatter_mag=by_aperture("EZP"),
+        error_mag={},
+        depth3_mag=by_aperture("UL3"),
+        depth5_mag=by_aperture("UL5"),
+    )
