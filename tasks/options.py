@@ -261,9 +261,6 @@ class StackOptions:
     clip_sigma: Annotated[float, Field(gt=1)] = 5.0
     """Clipping of outliers, in sigma."""
 
-    clip_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """Part of the median that a value may differ beside that, and beside what the frames' seeing makes of a star."""
-
     program_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Deadline of SWarp and of Source Extractor, in s."""
 

@@ -20,7 +20,7 @@ from tasks.errors import ProgramError, UnusableData
 from tasks.io import frames, ldac, photcat, reference_cells
 from tasks.options import StackOptions
 from tasks.programs import outputs, source_extractor, swarp
-from tasks.records import Astrometry, QaBit, Reduced, Rejected, Stack, Stage, StageResult
+from tasks.records import Astrometry, QaBit, Reduced, Rejected, Stack, StageResult
 from tasks.science import (
     arrays,
     astrometry,
@@ -71,7 +71,7 @@ class _Job:
     @property
     def clip_fraction(self) -> float:
         """How far a value may be from the median, in parts of it, beside its noise."""
-        return stacking.clip_fraction(self.chosen.members, self.options.clip_fraction)
+        return stacking.clip_fraction(self.chosen.members)
 
     @property
     def background(self) -> str:
@@ -83,24 +83,13 @@ class _Job:
 
 def group(results: Iterable[StageResult], options: StackOptions) -> tuple[tuple[Reduced, ...], ...]:
     """Group the reduced frames of a night: one object and filter, without a long pause; without those to be skipped."""
-    skipped = naming.object_slugs(options.skip)
-    reduced = [each for result in results for each in result.reduced if naming.slug(each.frame.object) not in skipped]
-    return stacking.group_by_gap(reduced, options.gap_s, together=options.units == "together")
+    kept, _ = stacking.set_aside([each for result in results for each in result.reduced], options.skip)
+    return stacking.group_by_gap(kept, options.gap_s, together=options.units == "together")
 
 
 def skipped(results: Iterable[StageResult], options: StackOptions) -> tuple[Rejected, ...]:
-    """Name the objects that are not stacked because the options say so, one entry for each unit and filter."""
-    skips = naming.object_slugs(options.skip)
-    found = {
-        (each.frame.unit, naming.slug(each.frame.object), each.frame.filter)
-        for result in results
-        for each in result.reduced
-        if naming.slug(each.frame.object) in skips
-    }
-    reason = "not stacked: the object is on the list of those to skip"
-    return tuple(
-        Rejected(name="-".join(names), stage=Stage.STACK, reason=reason, unit=names[0]) for names in sorted(found)
-    )
+    """Name the objects that are not stacked because the options say so, once for each unit and filter."""
+    return stacking.set_aside([each for result in results for each in result.reduced], options.skip)[1]
 
 
 @task(name="combine", cache_policy=NO_CACHE, persist_result=False)
@@ -171,12 +160,17 @@ def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
     variance, mask = stacking.planes(
         combined.image, combined.weight, _saturated(job), frames=len(chosen.members), egain=egain
     )
-    cards |= {**astrometry.cards_of(grid.wcs), **_how(job)}
+    cards |= {**astrometry.cards_of(grid.wcs), "STACKENG": job.options.engine}
+    cards |= {"COMBTYPE": job.options.combine, "BACKTYPE": job.background}
     raw, weight = job.folder / "measured.fits", job.folder / "measured.weight.fits"
     for place, plane in ((raw, combined.image), (weight, combined.weight), (job.folder / "measured.mask.fits", mask)):
         frames.write_image(place, plane, cards)
     taken = in_process.Image(
-        data=combined.image, mask=mask, cards=cards, scale_arcsec=job.options.scale_arcsec, variance=np.asarray(variance)
+        data=combined.image,
+        mask=mask,
+        cards=cards,
+        scale_arcsec=job.options.scale_arcsec,
+        variance=np.asarray(variance),
     )
     found = _measure(raw, weight, taken, reference, job, image)
     fit = _astrometry(found, grid)
@@ -204,10 +198,6 @@ def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
         astrometry=fit,
         rejected=chosen.rejected,
     )
-
-
-def _how(job: _Job) -> Header:
-    return {"STACKENG": job.options.engine, "COMBTYPE": job.options.combine, "BACKTYPE": job.background}
 
 
 def _grid(

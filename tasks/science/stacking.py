@@ -24,6 +24,8 @@ SEEING_TOLERANCE = 1.5
 SATURATION_MARGIN = 0.08
 SATURATED, NO_DATA = MaskBit.SATURATED.value, MaskBit.NO_DATA.value
 FEW_FRAMES, FEW_WEIGHT = 3, 0.3
+# part of the median that a value of the same seeing may differ from it, beside its noise
+CLIP_FRACTION = 0.3
 # what the first pipeline of these cameras took for the gain of a median of N frames, in N times that of one
 SEED_GAIN = 2 / 3
 # a header has room for about 2,300 cards, and each frame takes three of them
@@ -96,6 +98,21 @@ def group_by_gap(
     return tuple(groups)
 
 
+def set_aside(reduced: Sequence[Reduced], objects: Sequence[str]) -> tuple[tuple[Reduced, ...], tuple[Rejected, ...]]:
+    """Return the frames of other objects than some, and those objects by name, once for each unit and filter."""
+    slugs = naming.object_slugs(objects)
+    kept = tuple(item for item in reduced if naming.slug(item.frame.object) not in slugs)
+    left = {
+        (item.frame.unit, naming.slug(item.frame.object), item.frame.filter)
+        for item in reduced
+        if naming.slug(item.frame.object) in slugs
+    }
+    reason = "not stacked: the object is on the list of those to skip"
+    return kept, tuple(
+        Rejected(name="-".join(names), stage=Stage.STACK, reason=reason, unit=names[0]) for names in sorted(left)
+    )
+
+
 def choose(group: Sequence[Reduced], *, equal: bool = False, judge: bool = True) -> Combination:
     """Leave out cloudy and blurred frames and put the others on the flux scale of the best.
 
@@ -139,15 +156,15 @@ def choose(group: Sequence[Reduced], *, equal: bool = False, judge: bool = True)
     )
 
 
-def clip_fraction(members: Sequence[Member], least: float) -> float:
+def clip_fraction(members: Sequence[Member]) -> float:
     """Return which part of the median a value may differ from it before it counts as an outlier.
 
     The core of a star rises with the inverse square of the seeing: in frames of 2.3" and 3" it differs by two thirds, and a
-    limit of 0.3 would take the sharpest frame's cores away, 1.5 % of a star's light. So the limit is ``least`` and what
-    the seeing of these frames makes.
+    limit of 0.3 would take the sharpest frame's cores away, 1.5 % of a star's light. So the limit is 0.3 and what the
+    seeing of these frames makes.
     """
     seeing = np.array([member.frame.photometry.seeing_arcsec for member in members])
-    return least + float(np.abs((np.median(seeing) / seeing) ** 2 - 1).max())
+    return CLIP_FRACTION + float(np.abs((np.median(seeing) / seeing) ** 2 - 1).max())
 
 
 def effective_gain(gains: Sequence[float], members: Sequence[Member]) -> float:

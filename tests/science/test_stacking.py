@@ -229,10 +229,10 @@ def test_a_median_has_equal_weights_and_two_thirds_of_the_gain():
 
 def test_frames_of_another_seeing_keep_the_cores_of_their_stars():
     members = stacking.choose([reduced("a", seeing=3.0), reduced("b", seeing=3.0), reduced("c", seeing=2.0)]).members
-    fraction = stacking.clip_fraction(members, 0.3)
+    fraction = stacking.clip_fraction(members)
     core = np.array([1 / member.frame.photometry.seeing_arcsec**2 for member in members])
     assert (np.abs(core - np.median(core)) < fraction * np.median(core)).all()
-    assert stacking.clip_fraction(members[:2], 0.3) == pytest.approx(0.3)
+    assert stacking.clip_fraction(members[:2]) == pytest.approx(0.3)
 
 
 def test_frames_that_were_chosen_before_are_not_judged_again():
