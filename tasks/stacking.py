@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,9 +111,9 @@ def combine(
     chosen = stacking.choose(group, equal=options.combine == "seed", judge=not deep)
     image = _place(chosen, root, options, deep=deep, centre_deg=centre_deg)
     files = reference_cells.files(catalogue, [(each.astrometry.ra_deg, each.astrometry.dec_deg) for each in group])
-    recipe = products.Recipe(
-        stage="deepen" if deep else "combine", inputs=(*_inputs(group), *files), options=[options, centre_deg]
-    )
+    inputs = [path for item in group for path in (item.image, item.variance, item.mask)]
+    stage = "deepen" if deep else "combine"
+    recipe = products.Recipe(stage=stage, inputs=(*inputs, *files), options=[options, centre_deg])
     if (known := products.recall(recipe, image, Stack)) is not None:
         return known
     frame = chosen.reference.frame
@@ -147,10 +147,6 @@ def _place(
     stem = naming.image_stem(frame.object, unit, frame.filter, chosen.date_obs, chosen.exposure_s)
     variant = naming.stack_variant(with_sky=options.background == "none", centre_deg=centre_deg)
     return naming.NightTree(root=root).science(frame.object, unit, frame.filter) / f"{stem}{variant}.com.fits"
-
-
-def _inputs(group: Sequence[Reduced]) -> list[Path]:
-    return [path for item in group for path in (item.image, item.variance, item.mask)]
 
 
 def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:

@@ -14,8 +14,9 @@ from tasks import naming
 from tasks.errors import UnusableData
 from tasks.options import DeepOptions
 from tasks.records import Astrometry, Frame, FrameType, Photometry, Reduced, Rejected, Selection, Stage
-from tasks.science import astrometry, headers, photometry
+from tasks.science import astrometry, growth, headers
 
+APERTURES = ("AUTO", "0", "1", "2", "3", "4", "5")
 DEPTH = "1"
 """Key of the aperture whose depth counts: UL5_1."""
 
@@ -154,7 +155,7 @@ def _astrometry(cards: Mapping[str, Any], ra_deg: float, dec_deg: float) -> Astr
         rms_ra_arcsec=known("ASTRMSX"),
         rms_dec_arcsec=known("ASTRMSY"),
         offset_arcsec=0.0,
-        scale_arcsec=photometry.NOMINAL_SCALE_ARCSEC,
+        scale_arcsec=growth.NOMINAL_SCALE_ARCSEC,
         ra_deg=ra_deg,
         dec_deg=dec_deg,
     )
@@ -162,7 +163,7 @@ def _astrometry(cards: Mapping[str, Any], ra_deg: float, dec_deg: float) -> Astr
 
 def _photometry(cards: Mapping[str, Any], values: Mapping[str, float], catalogue: Path) -> Photometry:
     def by_aperture(name: str) -> dict[str, float]:
-        found = {key: headers.number(cards.get(f"{name}_{key}")) for key in photometry.APERTURES}
+        found = {key: headers.number(cards.get(f"{name}_{key}")) for key in APERTURES}
         return {key: value for key, value in found.items() if value is not None}
 
     return Photometry(
