@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
-from astropy.wcs import WCS
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
@@ -20,7 +19,7 @@ from tasks.errors import ProgramError, UnusableData
 from tasks.io import frames, ldac, photcat, reference_cells
 from tasks.options import StackOptions
 from tasks.programs import outputs, source_extractor, swarp
-from tasks.records import Astrometry, QaBit, Reduced, Rejected, Stack, StageResult
+from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
 from tasks.science import (
     arrays,
     astrometry,
@@ -38,6 +37,7 @@ from tasks.science.backgrounds import Background, Window
 from tasks.science.coadding import Coadd
 from tasks.science.headers import Header
 from tasks.science.matching import Floats
+from tasks.science.projection import Grid
 from tasks.science.stacking import Combination, Member
 from tasks.science.weighting import SkyNoise
 
@@ -48,14 +48,6 @@ MATCH_SNR = 20.0
 # the median of the pixels of a stack whose background was taken away, in sigma of its sky
 LARGEST_SKY = 0.3
 SWARP_MODES: dict[str, swarp.Mode] = {"clipped": "CLIPPED", "mean": "WEIGHTED", "seed": "MEDIAN"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """The pixels of a stack."""
-
-    wcs: WCS
-    shape: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +171,10 @@ def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
             temporary, found.table, {key.lower(): cards[key] for key in ("OBJECT", "FILTER", "DATE-OBS", "JD", "MJD")}
         )
     _check_sky(image, found, job)
+    return _stack(chosen, image, found.photometry, fit)
+
+
+def _stack(chosen: Combination, image: Path, measured: Photometry, fit: Astrometry) -> Stack:
     frame = chosen.reference.frame
     return Stack(
         object=frame.object,
@@ -190,7 +186,7 @@ def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
         variance=naming.variance_of(image),
         mask=naming.mask_of(image),
         inputs=tuple(member.frame.image for member in chosen.members),
-        photometry=found.photometry,
+        photometry=measured,
         astrometry=fit,
         rejected=chosen.rejected,
     )

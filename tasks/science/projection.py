@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from astropy.wcs import WCS
 
 STACK_MARGIN = 10200 / 9576
 """A stack is this much larger than a frame in each axis: 10200 x 6800 px for 9576 x 6388 (the seed's grid)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The pixels of a stack."""
+
+    wcs: WCS
+    shape: tuple[int, int]
 
 
 def stack_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:
