@@ -164,7 +164,7 @@ def _waiting(runs: Sequence[TaskRun]) -> Row:
 
 def _timed(place: reduction.NightPlace, until: Stage):
     started, busy = time.perf_counter(), cpu_seconds()
-    report = night_flow(place.night, place.units, until=until)
+    report = night_flow(place.night, place.units, until=until, registry="", slack="")
     taken = time.perf_counter() - started
     return Timing(first=taken, times=(taken,), cpu=(cpu_seconds() - busy,)), report
 
