@@ -22,13 +22,18 @@ STALLED = "siren.listener.stalled"
 WATCHED_FLOWS = ("respond", "plan", "follow", "watch", "night")
 RECONCILE = "reconcile/prod"
 OPERATORS = "slack-webhook/operators"
+FAILED_WORDS = (
+    "The run {{ event.resource.name or event.resource.id }} of {{ flow.name if flow else 'a flow' }} "
+    "has {{ event.event.split('.')[-1] | lower }}: {{ flow_run | ui_url if flow_run else event.resource.id }}"
+)
+SILENT_WORDS = "{{ event.resource.id if event else 'A listener' }} gives no sign of life: it hangs or has died."
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")
 
 
 def upsert_all(client: SyncPrefectClient) -> tuple[str, ...]:
     """Create or update every automation, each known by its name; return the names."""
     notify = notification(client)
-    wanted = (crash_silent_runs(), *_reconciling(client, notify), *_notifying(notify))
+    wanted = (crash_silent_runs(), *_telling(client, notify))
     for automation in wanted:
         upsert(client, automation)
     return tuple(automation.name for automation in wanted)
@@ -73,7 +78,7 @@ def failed_runs(*actions: ActionTypes) -> AutomationCore:
     """Act when one of our flows fails or crashes."""
     return AutomationCore(
         name="siren-after-a-failed-run",
-        description="Reconcile at once, and tell the operators where a webhook is known.",
+        description="Reconcile at once, and tell the operators.",
         enabled=True,
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -129,17 +134,21 @@ def notification(client: SyncPrefectClient) -> tuple[SendNotification, ...]:
     return (SendNotification(block_document_id=block.id, subject="brightsiren", body=body),)
 
 
-def _reconciling(client: SyncPrefectClient, notify: Sequence[SendNotification]) -> tuple[AutomationCore, ...]:
-    """Return what needs the deployment of ``reconcile``; nothing where it is not deployed."""
+def _telling(client: SyncPrefectClient, notify: Sequence[SendNotification]) -> tuple[AutomationCore, ...]:
+    """Return what needs the deployment of ``reconcile``, which tells the operators; by webhook alone where it is not there."""
     if (deployment := _deployment_id(client, RECONCILE)) is None:
-        return ()
-    again = RunDeployment(source="selected", deployment_id=deployment, parameters=None, job_variables=None)
-    return failed_runs(again, *notify), stalled_listener(again)
+        return (silent_listener(*notify), stalled_listener(*notify)) if notify else ()
+    return (
+        failed_runs(mending(deployment, FAILED_WORDS), *notify),
+        silent_listener(mending(deployment, SILENT_WORDS), *notify),
+        stalled_listener(mending(deployment), *notify),
+    )
 
 
-def _notifying(notify: Sequence[SendNotification]) -> tuple[AutomationCore, ...]:
-    """Return what is of use only where somebody can be told."""
-    return (silent_listener(*notify),) if notify else ()
+def mending(deployment: UUID, alarm: str = "") -> RunDeployment:
+    """Return the action that reconciles, and tells the operators ``alarm``, a template of the server's."""
+    words = {"alarm": {"__prefect_kind": "jinja", "template": alarm}} if alarm else None
+    return RunDeployment(source="selected", deployment_id=deployment, parameters=words, job_variables=None)
 
 
 def _deployment_id(client: SyncPrefectClient, name: str) -> UUID | None:

@@ -11,6 +11,7 @@ from tasks.records import Reconciled
 @flow(name="reconcile", flow_run_name="reconcile-{observatory}")
 def reconcile(
     silence_s: float = 600.0,
+    alarm: str = "",
     *,
     stall_h: float = 12.0,
     observatory: str = "observatory",
@@ -22,6 +23,7 @@ def reconcile(
 
     Args:
         silence_s: Time after its dispatch from which a notice without an outcome is resubmitted, in s.
+        alarm: What the operators shall be told besides; an automation's words.
         stall_h: Time from which a night that is still being reduced is told of, in h.
         observatory: Name of the block with the observatory's places.
         registry: Name of the block with the registry's database; empty: a file beside the alerts.
@@ -30,6 +32,8 @@ def reconcile(
     """
     places = observing.places(observatory)
     root = places.alert_root
+    if alarm:
+        publishing.say(reconciling.alarm(alarm), root=root, registry=registry)
     silent = publishing.unanswered(silence_s, root=root, registry=registry)
     resubmitted = reconciling.resubmit(silent)
 

@@ -35,6 +35,13 @@ def of_sound(listener: str, lasted_s: float, *, since: str) -> Outgoing:
     return _told(f"listener:{listener}", "sound", since, said, [blockkit.section(f"🔊 {blockkit.escape(said)}")])
 
 
+def of_automation(words: str, *, minute: str) -> Outgoing:
+    """Return the message that an automation asks for."""
+    return _told(
+        "automation", "alarm", f"{minute} {words}"[:300], words, [blockkit.section(f"🚨 {blockkit.escape(words)}")]
+    )
+
+
 def _gap(span: Span) -> str:
     since, until = (wording.moment(each.replace(microsecond=0)) for each in (span.since, span.until))
     return f"from {since} to {until}"

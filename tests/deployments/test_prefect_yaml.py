@@ -121,12 +121,13 @@ def test_each_settled_night_has_one_trigger_whether_survey_or_target_of_opportun
     assert sorted(labels) == ["no", "yes"]
 
 
-async def render(parameters: dict[str, object], resource: str, payload: dict[str, object]) -> dict[str, object]:
+async def render(
+    parameters: dict[str, object], resource: str | dict[str, str], payload: dict[str, object], *, name: str = "x"
+) -> dict[str, object]:
     """Render a trigger's parameters with the server's own code."""
     now = datetime.now(UTC)
-    event = ReceivedEvent(
-        occurred=now, event="x", resource=Resource({"prefect.resource.id": resource}), payload=payload, id=uuid4()
-    )
+    labels = {"prefect.resource.id": resource} if isinstance(resource, str) else resource
+    event = ReceivedEvent(occurred=now, event=name, resource=Resource(labels), payload=payload, id=uuid4())
     action = RunDeployment(source="selected", deployment_id=uuid4(), parameters=parameters)
     posture = EventTrigger(posture=Posture.Reactive, threshold=1, within=0)
     automation = Automation(name="x", trigger=posture, actions=[action], id=uuid4(), created=now, updated=now)
@@ -139,6 +140,30 @@ async def render(parameters: dict[str, object], resource: str, payload: dict[str
         action=action,
     )
     return await action.render_parameters(fired)
+
+
+RESPOND_FAILED = {"prefect.resource.id": "prefect.flow-run.0192", "prefect.resource.name": "respond-igwn-ab"}
+
+
+@pytest.mark.parametrize(
+    ("words", "resource", "name", "expected"),
+    [
+        (automations.FAILED_WORDS, RESPOND_FAILED, "prefect.flow-run.Crashed", "The run respond-igwn-ab"),
+        (
+            automations.SILENT_WORDS,
+            {"prefect.resource.id": "siren.listener.brightsiren"},
+            automations.LISTENER_HEARTBEAT,
+            "siren.listener.brightsiren gives no sign of life",
+        ),
+    ],
+)
+def test_an_alarm_renders_into_words_for_reconcile(
+    words: str, resource: dict[str, str], name: str, expected: str
+) -> None:
+    action = automations.mending(uuid4(), words)
+    parameters = asyncio.run(render(action.parameters, resource, {}, name=name))
+    flow = load_flow_from_entrypoint("flows.reconcile.reconcile")
+    assert expected in flow.validate_parameters(parameters)["alarm"]
 
 
 @pytest.mark.parametrize("name", [name for name, each in DEPLOYMENTS.items() if "schedules" in each])

@@ -136,12 +136,12 @@ class Real(Broker):
     kind = f"Apache Kafka {VERSION}"
     session_s = 2.0
 
-    def __init__(self, folder: Path, libraries: Path) -> None:
+    def __init__(self, folder: Path, libraries: Path, settings: str = SETTINGS) -> None:
         self.port, self.inner, self.outer, controller = (free_port() for _ in range(4))
         self.folder = folder
         self.java = ["java", "-Xmx320m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{libraries}/*"]
         (folder / "server.properties").write_text(
-            SETTINGS.format(port=self.port, inner=self.inner, outer=self.outer, controller=controller, folder=folder),
+            settings.format(port=self.port, inner=self.inner, outer=self.outer, controller=controller, folder=folder),
             encoding="utf-8",
         )
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
