@@ -6,7 +6,7 @@ import hashlib
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,6 +109,66 @@ def decide(book: Registry, stored: Stored, policy: Policy) -> Step:
         decision = decisions.decide(stored.alert, policy, previous=registered.previous_decision, now=stored.moment)
         events.record_decision(session, stored.alert, decision, now=stored.moment)
     return Step(stored=stored, registered=registered, decision=decision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What a replay says of a notice and the registry does not: the field, both values."""
+
+    file: str
+    event_id: str
+    field: str
+    registry: str
+    replay: str
+
+
+COMPARED = ("policy", "rule", "score", "action", "telescopes", "audience", "mention")
+
+
+def compare(book: Registry, steps: Sequence[Step], folder: Path) -> tuple[Difference, ...]:
+    """Compare a replay with what the registry has on record of the same notices.
+
+    The registry's decision is the one of the same policy where there is one. Plans are not compared: whether one starts
+    by itself goes by the notice's age on the day.
+
+    Parameters
+    ----------
+    book
+        The registry.
+    steps
+        What the replay came to.
+    folder
+        Where the notices lie, for their names.
+    """
+    return tuple(
+        found for step in steps for found in _differences(book, step, str(step.stored.path.relative_to(folder)))
+    )
+
+
+def _differences(book: Registry, step: Step, file: str) -> Iterator[Difference]:
+    alert, decision = step.stored.alert, step.decision
+    with book.read() as session:
+        known = events.on_record(session, alert.sha256, policy_sha256=decision.policy_sha256)
+
+    def told(field: str, registry: object, replay: object) -> Difference:
+        values = {"registry": _shown(registry), "replay": _shown(replay)}
+        return Difference(file=file, event_id=alert.notice.event_id, field=field, **values)
+
+    if known is None:
+        yield told("notice", "not there", step.registered.standing.value)
+        return
+    standing, before = known
+    if standing is not None and standing != step.registered.standing:
+        yield told("standing", standing.value, step.registered.standing.value)
+    if before is None:
+        yield told("decision", "none", decision.action)
+        return
+    pairs = ((name, getattr(before, name), getattr(decision, name)) for name in COMPARED)
+    yield from (told(*pair) for pair in pairs if pair[1] != pair[2])
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
 def load_policy(name: str | None) -> Policy:

@@ -55,6 +55,9 @@ def plan(
     if not publishing.claim_plan(event.alert, chosen, asked_by=asked_by, **where):
         return publishing.known_plans(event_id, root=root, registry=registry)
 
+    publishing.announce_started_plan(event, chosen, engine=options.engine, asked_by=asked_by, store=store, **where)
+    publishing.deliver(root=root, registry=registry, workspace=slack, patience_s=0.0)
+
     try:
         source = planning.source_of(event.located, root)
         made = planning.make_plans(source, chosen, options, event_id, clock, done=done, priority=event.priority)

@@ -7,6 +7,7 @@ a folder of rendered messages, a folder for products.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +18,24 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import connections, naming, products
-from tasks.io import announcements, event_pages, store_files, stores
+from tasks.io import announcements, event_pages, skymaps, store_files, stores
 from tasks.io import plan_changes as plan_tellings
 from tasks.io.messages import Knowledge
 from tasks.records import Alert, Audience, Decision, EventInHand, Plan
-from tasks.records.effects import ClaimedUpload, Drained, EventHistory, Outgoing, PlanChange, Registered, StoredNotice
+from tasks.records.effects import (
+    ClaimedUpload,
+    Drained,
+    EventHistory,
+    Outgoing,
+    PlanChange,
+    Registered,
+    Standing,
+    StoredNotice,
+)
+from tasks.records.overlaps import Overlap
 from tasks.registry import Session, delivery, events, history, notices, outbox, plans
 from tasks.registry.store import now
-from tasks.science import observed, plan_changes, positions
+from tasks.science import observed, overlaps, plan_changes, positions
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +119,10 @@ def announce_plans(
         told = history.of_event(session, registered.slug)
         changed = plan_changes.of_history(told)
         known = _knowledge(told, known_links)
-        said = announcements.of_plans(alert, registered, made, known=known, audience=audience, key=key, changed=changed)
+        picture = next((path for path in files if path.suffix == ".png"), None) if any(e.tiles for e in made) else None
+        said = announcements.of_plans(
+            alert, registered, made, known=known, audience=audience, key=key, changed=changed, picture=picture
+        )
         _enqueue(session, said)
         folder = naming.StoreTree.visit(alert)
         kept = [*files, *_changes_file(alert, changed, root)]
@@ -199,6 +213,35 @@ def claim_plan(
         )
 
 
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="start-plan-{event.alert.notice.event_id}")
+def announce_started_plan(
+    event: EventInHand,
+    telescopes: tuple[str, ...],
+    *,
+    engine: str,
+    asked_by: str = "",
+    parameters_sha256: str,
+    root: Path,
+    registry: str = "",
+    store: str = "",
+) -> bool:
+    """Say in the thread that planning has begun, once for each who asked."""
+    key = f"{event.alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{asked_by}"
+    with connections.registry(registry, root) as kept, kept.begin() as session:
+        told = history.of_event(session, event.registered.slug)
+        said = announcements.of_started_plan(
+            event.alert,
+            event.registered,
+            telescopes,
+            engine=engine,
+            asked_by=asked_by,
+            known=_knowledge(told, connections.links_of(store, event.alert)),
+            audience=event.audience,
+            key=key,
+        )
+        return bool(_enqueue(session, said))
+
+
 @task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="fail-plan-{alert.notice.event_id}")
 def announce_failed_plan(
     alert: Alert,
@@ -273,6 +316,7 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
             pictures=pictures,
             links=connections.links_of(store, alert),
             changed=plan_changes.of_history(known),
+            overlaps=_overlaps(known),
         )
         products.write_text(page, html)
         with kept.begin() as session:
@@ -308,8 +352,32 @@ def _tell_notice(
 ) -> int:
     known = history.of_event(session, registered.slug)
     opened_for = frozenset(entry.audience for entry in known.messages if entry.kind == announcements.TOP)
-    said = announcements.of_notice(alert, decision, registered, known=_knowledge(known, links), opened=opened_for)
+    said = announcements.of_notice(
+        alert,
+        decision,
+        registered,
+        known=_knowledge(known, links),
+        opened=opened_for,
+        overlap=_overlap(registered.previous, alert),
+    )
     return _enqueue(session, said)
+
+
+def _overlaps(known: EventHistory) -> dict[str, Overlap]:
+    """Return what each notice's map keeps of the one before it, by the notice's hash."""
+    acted_on = [entry.alert for entry in known.notices if entry.standing not in (Standing.LATE, Standing.DUPLICATE)]
+    mapped = [alert for alert in acted_on if alert.best_map is not None]
+    pairs = itertools.pairwise(mapped)
+    return {after.sha256: found for before, after in pairs if (found := _overlap(before, after)) is not None}
+
+
+def _overlap(before: Alert | None, after: Alert) -> Overlap | None:
+    """Compare two notices' maps; None where there is nothing to compare, or nothing different."""
+    maps = [alert.best_map for alert in (before, after) if alert is not None and alert.best_map is not None]
+    files = [summary.path for summary in maps if summary.path is not None and summary.path.is_file()]
+    if len(files) < 2 or products.sha256_of(files[0]) == products.sha256_of(files[1]):
+        return None
+    return overlaps.between(*(skymaps.read(file) for file in files))
 
 
 def _enqueue(session: Session, said: Sequence[Outgoing]) -> int:

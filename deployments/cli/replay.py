@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from deployments import house
 from deployments.cli import output
 
 if TYPE_CHECKING:
-    from deployments.replay import Step
+    from deployments.replay import Difference, Step
 
 
 @click.command("replay")
@@ -19,20 +22,41 @@ if TYPE_CHECKING:
     "--speed", type=click.FloatRange(min=0, min_open=True), help="Times faster than on the day; none does not wait."
 )
 @click.option("--policy", help="Name of a policy, or a TOML file.  [default: sevendt]")
+@click.option("--registry", "url", help="URL of the registry to compare with; `none` compares with nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(folder: Path, speed: float | None, policy: str | None, *, as_json: bool) -> None:
-    """Replay the notices of FOLDER in their order and with the clock they had; nothing is sent and nothing planned."""
+def command(folder: Path, speed: float | None, policy: str | None, url: str | None, *, as_json: bool) -> None:
+    """Replay the notices of FOLDER in their order and with the clock they had; nothing is sent and nothing planned.
+
+    What the decisions say otherwise than the registry is printed at the end.
+    """
     from deployments import replay  # slow start-up: sky maps bring astropy and scipy
 
     stored, rejected = replay.read_folder(folder)
-    rows = []
+    rows, steps = [], []
     for step in replay.replay(stored, replay.load_policy(policy), speed=speed):
+        steps.append(step)
         rows.append(_row(step, folder))
         if not as_json:
             click.echo(_line(rows[-1]))
-    words = "\n".join(f"left out  {each.name}: {each.reason}" for each in rejected)
-    summary = f"{len(rows)} decisions, {len(rejected)} files left out"
-    output.show({"decisions": rows, "rejected": rejected}, f"{words}\n{summary}".strip(), as_json=as_json)
+    compared, found = _compared(steps, folder, url)
+    lines = [f"left out  {each.name}: {each.reason}" for each in rejected]
+    lines += [f"differs  {each.file}: {each.field} {each.registry} → {each.replay}" for each in found]
+    lines += [f"{len(rows)} decisions, {len(rejected)} files left out, {len(found)} differences from {compared}"]
+    made = {"decisions": rows, "rejected": rejected, "registry": compared, "differences": found}
+    output.show(made, "\n".join(lines), as_json=as_json)
+
+
+def _compared(steps: Sequence[Step], folder: Path, url: str | None) -> tuple[str, tuple[Difference, ...]]:
+    """Compare with the registry that is named, or with this machine's where there is one; say with which."""
+    from deployments import replay  # slow start-up
+    from tasks import registry
+    from tasks.registry import health
+
+    address = url or house.registry_url()
+    if address == "none" or (url is None and not health.exists(address)):
+        return "no registry", ()
+    with closing(registry.open(address)) as book:
+        return health.named(address), replay.compare(book, steps, folder)
 
 
 def _row(step: Step, folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tasks.io.messages import Knowledge
 from tasks.records import Alert, Audience, Decision, Kind, Plan, PlanMode
 from tasks.records.bursts import Burst
 from tasks.records.effects import EventHistory, Outgoing, PlanChange, PlanEntry, Registered, Standing
+from tasks.records.overlaps import Overlap
 
 TOP = "top"
 
@@ -63,6 +64,7 @@ def of_notice(
     *,
     known: Knowledge,
     opened: frozenset[Audience],
+    overlap: Overlap | None = None,
 ) -> tuple[Outgoing, ...]:
     """Return the messages that a notice calls for, in their order.
 
@@ -74,6 +76,8 @@ def of_notice(
         All that is known of the event, this notice included.
     opened
         Audiences that have a thread on the event.
+    overlap
+        What the new map keeps of the one before.
     """
     audience = _audience(decision, registered)
     standing = _standing(alert, registered)
@@ -91,7 +95,7 @@ def of_notice(
         return (say.top(top), *why)
     if known.muted:
         return (say.edit("notice", messages.top(known)),)
-    words = messages.update(alert, _with_believed(alert, registered, known), decision)
+    words = messages.update(alert, _with_believed(alert, registered, known), decision, overlap=overlap)
     broadcast = standing is Standing.REINSTATED or _newly_go(registered.previous_decision, decision)
     return (say.reply("update", words, broadcast=broadcast), say.edit("notice", messages.top(known)))
 
@@ -106,6 +110,23 @@ def of_picture(
     return (_Speaker(registered.slug, alert.sha256, _audience(decision, registered)).file(picture),)
 
 
+def of_started_plan(
+    alert: Alert,
+    registered: Registered,
+    telescopes: Sequence[str],
+    *,
+    engine: str,
+    asked_by: str,
+    known: Knowledge,
+    audience: Audience,
+    key: str,
+) -> tuple[Outgoing, ...]:
+    """Return the messages that the begin of planning calls for: who, what, and a top message that says so."""
+    say = _Speaker(registered.slug, key, _tested(audience, registered))
+    words = messages.plan_started(alert.notice.event_id, telescopes, engine=engine, asked_by=asked_by)
+    return (say.reply("plan-started", words), say.edit("plan-started", messages.top(known)))
+
+
 def of_plans(
     alert: Alert,
     registered: Registered,
@@ -115,12 +136,14 @@ def of_plans(
     audience: Audience,
     key: str,
     changed: Sequence[PlanChange] = (),
+    picture: Path | None = None,
 ) -> tuple[Outgoing, ...]:
-    """Return the messages that finished plans call for: a table in the thread, what is new in it, the top message."""
+    """Return the messages that finished plans call for: a table and a picture in the thread, what is new, the top message."""
     say = _Speaker(registered.slug, key, _tested(audience, registered))
     done = messages.plan_finished(alert.notice.event_id, plans, links=known.links)
     news = (say.reply("plan-changes", plan_changes.message(alert.notice.event_id, changed)),) if changed else ()
-    return (say.reply("plans", done), *news, say.edit("plans", messages.top(known)))
+    shown = (say.file(picture, kind="coverage", text="Coverage"),) if picture else ()
+    return (say.reply("plans", done), *news, *shown, say.edit("plans", messages.top(known)))
 
 
 def of_failed_plan(
@@ -233,8 +256,8 @@ class _Speaker:
     def own(self, kind: str, words: Rendered, *, first: bool) -> Outgoing:
         return self._make(kind, "reply" if first else "amend", words)
 
-    def file(self, path: Path) -> Outgoing:
-        return self._make("sky-map", "file", Rendered(text="Sky map", blocks="[]"), attachment=path)
+    def file(self, path: Path, *, kind: str = "sky-map", text: str = "Sky map") -> Outgoing:
+        return self._make(kind, "file", Rendered(text=text, blocks="[]"), attachment=path)
 
     def _make(
         self,

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 
 from tasks.io import wording
 from tasks.records import Alert, Decision, Kind, Notice, SkyMapSummary
+from tasks.records.overlaps import Overlap
 
 # smaller changes are noise to an observer
 AREA_FACTOR = 1.05
 DISTANCE_FACTOR = 1.03
 CLASS_STEP = 0.02
 RATE_FACTOR = 1.1
+# a new 90 % region that is the old one holds 90 %
+OUTSIDE_STEP = 0.15
 
 
 def between(
@@ -20,12 +23,20 @@ def between(
     alert: Alert,
     previous_decision: Decision | None = None,
     decision: Decision | None = None,
+    overlap: Overlap | None = None,
 ) -> list[str]:
     """Say what is new in ``alert``; nothing worth saying gives an empty list."""
     if previous is None:
         return []
     facts = _gw(previous, alert) if alert.notice.kind is Kind.GW else _grb(previous.notice, alert.notice)
-    return [*facts, *_decisions(previous_decision, decision)]
+    return [*facts, *_kept(overlap), *_decisions(previous_decision, decision)]
+
+
+def _kept(overlap: Overlap | None) -> Iterable[str]:
+    """Say what of the old region is still worth pointing at, where the maps differ."""
+    if overlap is not None and (overlap.outside >= OUTSIDE_STEP or overlap.held <= 1 - OUTSIDE_STEP):
+        held, outside = (f"{100 * part:.1f} %" for part in (overlap.held, overlap.outside))
+        yield f"the old 90 % region holds {held} of the new probability; {outside} of its area lies outside the new one"
 
 
 def _gw(previous: Alert, alert: Alert) -> Iterable[str]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tasks.io import buttons, changes, messages, pages, plan_changes, wording
-from tasks.records import Alert, Decision, Kind, MapRole, Notice, Reason, SkyMapSummary, Tile
+from tasks.records import Alert, Decision, Kind, MapRole, Notice, Plan, Reason, SkyMapSummary, Tile
 from tasks.records.bursts import Burst
 from tasks.records.effects import (
     Button,
@@ -21,6 +21,7 @@ from tasks.records.effects import (
     PlanState,
     Standing,
 )
+from tasks.records.overlaps import Overlap
 
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 LARGEST_PICTURE = 4_000_000
@@ -80,6 +81,7 @@ def render(
     pictures: Sequence[Path] = (),
     links: Mapping[str, str] | None = None,
     changed: Sequence[PlanChange] = (),
+    overlaps: Mapping[str, Overlap] | None = None,
 ) -> str:
     """Write an event's page.
 
@@ -95,6 +97,8 @@ def render(
         Addresses by label, beside those that the notices gave.
     changed
         What the newest plans change of those before.
+    overlaps
+        What each notice's sky map keeps of the one before it, by the notice's hash.
     """
     newest = _shown(history)
     notice = newest.alert.notice
@@ -116,8 +120,8 @@ def render(
         change_kinds=plan_changes.KINDS,
         tiles_of=plan_changes.tiles_of,
         named=plan_changes.named,
-        timeline=_timeline(history),
-        pictures=_pictures(pictures),
+        timeline=_timeline(history, overlaps or {}),
+        pictures=_pictures(pictures, history, overlaps or {}),
         links=_links(notice, links or {}),
         words=wording,
         tried=_tried(newest.decision),
@@ -234,25 +238,35 @@ def _plan(entry: PlanEntry) -> dict[str, object]:
         "plans": entry.plans,
         "tiles": tiles[:TILES_SHOWN],
         "left": max(0, len(tiles) - TILES_SHOWN),
+        "asked_by": entry.asked_by,
+        "remarks": tuple(dict.fromkeys(words for plan in entry.plans for words in plan.remarks)),
         "standing": entry.state in (PlanState.DONE, PlanState.RUNNING, PlanState.EMPTY),
     }
+
+
+def _tiles(plan: Plan) -> str:
+    return f"{len(plan.tiles)} tiles, {100 * plan.probability:.1f} % of the probability"
 
 
 def _clock(tile: Tile) -> str:
     return f"{tile.start:%m-%d %H:%M:%S}" if tile.start else ""
 
 
-def _timeline(history: EventHistory) -> list[Moment]:
+def _timeline(history: EventHistory, overlaps: Mapping[str, Overlap]) -> list[Moment]:
     """Return what happened, newest first: notices, decisions, plans, messages that went out."""
     happened: list[tuple[datetime, Moment]] = []
     previous: NoticeEntry | None = None
     for entry in history.notices:
         moment = entry.alert.notice.time_created or entry.received
-        happened.append((moment, _heard(history, entry, previous, moment)))
+        happened.append((moment, _heard(history, entry, previous, moment, overlaps.get(entry.alert.sha256))))
         previous = entry if entry.standing not in (Standing.LATE, Standing.DUPLICATE) else previous
     for plan in history.plans:
-        what = f"Plan for {', '.join(plan.telescopes)}: {plan.state.value}"
-        why = (plan.reason,) if plan.reason and plan.state not in (PlanState.DONE, PlanState.SUPERSEDED) else ()
+        who = f", asked for by {plan.asked_by}" if plan.asked_by else ""
+        what = f"Plan for {', '.join(plan.telescopes)}: {PLAN_WORDS[plan.state].lower()}{who}"
+        why: tuple[str, ...] = (
+            (plan.reason,) if plan.reason and plan.state not in (PlanState.DONE, PlanState.SUPERSEDED) else ()
+        )
+        why += tuple(f"{each.telescope}: {_tiles(each)}" for each in plan.plans if each.tiles)
         happened.append((plan.created, _moment(history, plan.created, what, why, "plan")))
     for action in history.actions:
         if action.done:
@@ -265,11 +279,17 @@ def _timeline(history: EventHistory) -> list[Moment]:
     return [moment for _, moment in sorted(happened, key=lambda item: item[0], reverse=True)]
 
 
-def _heard(history: EventHistory, entry: NoticeEntry, previous: NoticeEntry | None, moment: datetime) -> Moment:
+def _heard(
+    history: EventHistory,
+    entry: NoticeEntry,
+    previous: NoticeEntry | None,
+    moment: datetime,
+    overlap: Overlap | None,
+) -> Moment:
     notice = entry.alert.notice
     lines = [wording.sentence(entry.alert)]
     if previous is not None:
-        lines = changes.between(previous.alert, entry.alert, previous.decision, entry.decision)
+        lines = changes.between(previous.alert, entry.alert, previous.decision, entry.decision, overlap)
     if entry.decision is not None and not any(line.startswith("decision") for line in lines):
         lines = [*lines, f"decision {_verdict(entry.decision)}: {entry.decision.summary or entry.decision.rule}"]
     source = f" from {notice.instrument}" if notice.instrument else ""
@@ -300,17 +320,35 @@ def _links(notice: Notice, links: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(label, url) for label, url in known.items() if url.startswith(("https://", "http://"))]
 
 
-def _pictures(paths: Sequence[Path]) -> tuple[Picture, ...]:
-    """Return the pictures, the newest notice's first: their folders begin with its time."""
-    ordered = sorted(paths, key=lambda path: (path.parent.name, path.name), reverse=True)
-    return tuple(picture for path in ordered if (picture := _picture(path)) is not None)
+def _pictures(paths: Sequence[Path], history: EventHistory, overlaps: Mapping[str, Overlap]) -> tuple[Picture, ...]:
+    """Return the pictures, the newest notice's first, what was planned before its sky map."""
+    visits = {entry.alert.sha256[:8]: entry for entry in history.notices}
+    made = []
+    for path in paths:
+        folder = path.parent if path.parent.name != "plans" else path.parent.parent
+        entry = visits.get(folder.name.rpartition("_")[2])
+        picture = _picture(path, entry, overlaps)
+        made += [(folder.name, path.parent.name == "plans", picture)] if picture else []
+    return tuple(picture for *_, picture in sorted(made, key=lambda each: each[:2], reverse=True))
 
 
-def _picture(path: Path) -> Picture | None:
+def _picture(path: Path, entry: NoticeEntry | None, overlaps: Mapping[str, Overlap]) -> Picture | None:
     """Put a picture into the page; leave out what is gone, endless or no picture."""
     kind = TYPES.get(path.suffix.lower())
     if kind is None or not path.is_file() or path.stat().st_size > LARGEST_PICTURE:
         return None
     content = base64.b64encode(path.read_bytes()).decode()
-    caption = f"{path.parent.name}: {path.stem}".replace("-", " ").replace("_", " ")
-    return Picture(caption=caption, data=f"data:{kind};base64,{content}")
+    return Picture(caption=_caption(path, entry, overlaps), data=f"data:{kind};base64,{content}")
+
+
+def _caption(path: Path, entry: NoticeEntry | None, overlaps: Mapping[str, Overlap]) -> str:
+    """Say whose picture it is, and what the map changed."""
+    if entry is None:
+        return f"{path.parent.name}: {path.stem}".replace("-", " ").replace("_", " ")
+    notice, best, found = entry.alert.notice, entry.alert.best_map, overlaps.get(entry.alert.sha256)
+    who = f"{notice.alert_type.title()} of {wording.moment(notice.time_created or entry.received)}"
+    if path.parent.name == "plans":
+        return f"Planned on the {who}"
+    numbers = [f"90 % in {wording.area(best.area90_deg2)}", wording.distance(best)] if best else []
+    kept = [f"{100 * found.held:.0f} % of it lies in the region before"] if found else []
+    return "; ".join([who, *numbers, *kept])

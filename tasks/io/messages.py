@@ -10,6 +10,7 @@ from tasks.io.blockkit import Block, Rendered, escape
 from tasks.records import Alert, Decision, Kind, Notice, Plan, Reason, SkyMapSummary
 from tasks.records.bursts import Burst
 from tasks.records.effects import ActionEntry, EventState, PlanEntry, PlanState, Registered, Standing
+from tasks.records.overlaps import Overlap
 
 REASONS_SHOWN = 24
 SIGMA = "\u03c3"
@@ -79,11 +80,13 @@ def top(known: Knowledge) -> Rendered:
     return blockkit.rendered(f"RETRACTED: {text}" if _retracted(known) else text, blocks)
 
 
-def update(alert: Alert, registered: Registered, decision: Decision | None) -> Rendered:
+def update(
+    alert: Alert, registered: Registered, decision: Decision | None, *, overlap: Overlap | None = None
+) -> Rendered:
     """Write what a later notice changed, for the thread; one line when it changed nothing worth saying."""
     word = STANDING_WORDS.get(registered.standing, "")
     title = f"{_symbol(alert.notice)} {alert.notice.alert_type} · notice {registered.number}"
-    lines = changes.between(registered.previous, alert, registered.previous_decision, decision)
+    lines = changes.between(registered.previous, alert, registered.previous_decision, decision, overlap)
     text = f"{wording.sentence(alert, decision.action if decision else '')} {'; '.join(lines) or 'Nothing new.'}"
     head = f"*{escape(title)}*{f' · _{word}_' if word else ''}"
     if not lines:

@@ -119,6 +119,7 @@ class PlanEntry:
     created: datetime
     plans: tuple[Plan, ...] = ()
     reason: str = ""
+    asked_by: str = ""
     observed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Ids of the tiles that were observed, by telescope."""
 

@@ -70,6 +70,17 @@ def decision_on(session: Session, sha256: str) -> Decision | None:
     return None if document is None else columns.load(Decision, document)
 
 
+def on_record(session: Session, sha256: str, *, policy_sha256: str) -> tuple[Standing | None, Decision | None] | None:
+    """Return a notice's standing and the decision on it: of this policy, or else the latest; None for no such notice."""
+    notice = session.scalars(sa.select(models.Notice).filter_by(sha256=sha256)).one_or_none()
+    if notice is None:
+        return None
+    query = sa.select(models.Decision.decision).filter_by(notice_id=notice.id, policy_sha256=policy_sha256)
+    document = session.scalars(query).one_or_none()
+    decision = columns.load(Decision, document) if document else decision_on(session, sha256)
+    return Standing(notice.standing) if notice.standing else None, decision
+
+
 def link(session: Session, one: int, other: int, *, kind: str, evidence: str, now: datetime) -> bool:
     """Link two events that may be one thing in the sky; return whether that is news."""
     first, second = sorted((one, other))

@@ -10,6 +10,17 @@ from sqlalchemy.engine import make_url
 from tasks.errors import Unavailable
 
 
+def exists(url: str) -> bool:
+    """Tell whether there is a database at ``url``: a file that is not there yet is none."""
+    target = make_url(url)
+    return target.get_backend_name() != "sqlite" or Path(str(target.database)).is_file()
+
+
+def named(url: str) -> str:
+    """Name a database in words, its password hidden."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
 def of(url: str, *, answer_s: float) -> str:
     """Say in words which database is at ``url``, its password hidden, and how many tables it has.
 
@@ -18,9 +29,8 @@ def of(url: str, *, answer_s: float) -> str:
     Unavailable
         If it does not answer within ``answer_s`` seconds.
     """
-    target = make_url(url)
-    words = target.render_as_string(hide_password=True)
-    if target.get_backend_name() == "sqlite" and not Path(str(target.database)).is_file():
+    target, words = make_url(url), named(url)
+    if not exists(url):
         return f"{words} (made at first use)"
     postgresql = target.get_backend_name() == "postgresql"
     limit = {"connect_timeout": int(answer_s)} if postgresql else {"timeout": answer_s}

@@ -85,6 +85,7 @@ def _plans(session: Session, event: models.Event) -> tuple[PlanEntry, ...]:
             created=row.created,
             plans=columns.load(tuple[Plan, ...], row.plans),
             reason=row.reason,
+            asked_by=row.asked_by or "",
             observed=_observed(session, row),
         )
         for row, sha256 in session.execute(query)
