@@ -18,7 +18,7 @@ def outgoing(root: Path) -> list[tuple[str, str, str]]:
     with connections.registry("", root) as book, book.begin() as session:
         while (claimed := outbox.claim_message(session, now=datetime.now(UTC))) is not None:
             found.append((claimed.message.kind, claimed.message.mode, claimed.message.text))
-            outbox.message_sent(session, claimed, channel="C", ts=str(len(found)), now=datetime.now(UTC))
+            outbox.message_sent(session, claimed, channel="C", ts=str(claimed.id), now=datetime.now(UTC))
     return found
 
 
