@@ -24,7 +24,7 @@ from tasks.records import Alert
 from tasks.records.effects import Button, Claimed, EventHistory, EventState, Press, Pressed, Sent
 from tasks.registry import Registry, Session, actions, delivery, history, outbox
 from tasks.registry.store import now
-from tasks.science import positions
+from tasks.science import outlooks, positions
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +203,8 @@ class Desk:
             outbox.enqueue_message(session, message, now=now())
 
     def _knowledge(self, known: EventHistory) -> Knowledge:
-        burst = positions.burst([entry.alert for entry in known.notices])
+        told = positions.burst([entry.alert for entry in known.notices])
+        burst = outlooks.added(told, telescopes.known(known.telescopes))
         return announcements.knowledge(known, burst=burst, links=self.links(known.newest.alert))
 
     def _refuse(self, session: Session, pressed: Pressed, press: Press, words: str) -> str:

@@ -31,6 +31,7 @@ from tasks.science import (
     healpix,
     observed,
     pictures,
+    positions,
     prospects,
     scheduling,
     tiling,
@@ -49,11 +50,12 @@ MOST_PIXELS = 20_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Aim:
-    """What is planned for: a sky map, and for a good position the one field centred on it."""
+    """What is planned for: a sky map, and for a position its place with the radius that holds 90 %."""
 
     sky_map: SkyMap
     notice: Notice | None = None
     centre_deg: tuple[float, float] | None = None
+    error90_deg: float = 0.0
 
 
 @task(cache_policy=NO_CACHE, task_run_name="plan-{event_id}")
@@ -192,13 +194,10 @@ def _positioned(notice: Notice) -> Aim:
     if notice.ra_deg is None or notice.dec_deg is None or notice.retraction:
         words = "is a retraction" if notice.retraction else "has neither a sky map nor a position"
         raise UnusableData(f"notice {notice.event_id} {words}: there is nothing to plan")
-    error_deg = notice.error_deg or 0.0
-    containment = notice.containment if notice.containment and 0 < notice.containment < 1 else None
-    sky_map = error_circles.gaussian_map(
-        notice.ra_deg, notice.dec_deg, error_deg=error_deg, containment=containment or error_circles.USUAL_CONTAINMENT
-    )
-    small = error_deg < error_circles.ONE_FIELD_DEG
-    return Aim(sky_map=sky_map, notice=notice, centre_deg=(notice.ra_deg, notice.dec_deg) if small else None)
+    # an error that is not stated is taken for that of the instrument
+    error90_deg = positions.error90_deg(notice)
+    sky_map = error_circles.gaussian_map(notice.ra_deg, notice.dec_deg, error_deg=error90_deg)
+    return Aim(sky_map=sky_map, notice=notice, centre_deg=(notice.ra_deg, notice.dec_deg), error90_deg=error90_deg)
 
 
 def window_from(start: datetime, options: PlanOptions) -> prospects.Window:
@@ -218,9 +217,29 @@ def plan_aim(
     cancel_folder: Path | None = None,
     done: observed.Done = observed.NOTHING,
 ) -> tuple[Plan, ...]:
-    """Plan one field on a good position, the likely host galaxies where a catalogue is given, else tiles of the map."""
-    if aim.centre_deg is not None or galaxy_file is not None:
+    """Plan likely host galaxies, or one field where it holds a position with its error, or else tiles of the map."""
+    if galaxy_file is not None:
         return _plan_fields(aim, known, window, options, event_id=event_id, galaxy_file=galaxy_file, done=done)
+    able = [each for each in known if aim.centre_deg and 2 * aim.error90_deg <= each.field_of_view.smaller_deg]
+    others = [each for each in known if each not in able]
+    made = _plan_fields(aim, able, window, options, event_id=event_id, galaxy_file=None, done=done) if able else ()
+    if others:
+        made += _plan_tiles(aim, others, window, options, event_id=event_id, cancel_folder=cancel_folder, done=done)
+    order = [each.name for each in known]
+    return tuple(sorted(made, key=lambda plan: order.index(plan.telescope)))
+
+
+def _plan_tiles(
+    aim: Aim,
+    known: Sequence[Telescope],
+    window: prospects.Window,
+    options: PlanOptions,
+    *,
+    event_id: str,
+    cancel_folder: Path | None,
+    done: observed.Done,
+) -> tuple[Plan, ...]:
+    """Plan tiles of each telescope's grid, by the engine that is asked for; by ours where that one fails."""
     survey = prospects.survey(aim.sky_map, known, window, options, done)
     wishes: Mapping[str, Sequence[scheduling.Wish]] = {}
     engine: str = options.engine
@@ -250,7 +269,7 @@ def _plan_fields(
 
     A good position that one telescope has observed is still worth a look by the others; a galaxy is not.
     """
-    if aim.centre_deg is not None:
+    if aim.centre_deg is not None and galaxy_file is None:
         (fields, targets), called = error_circles.centred(*aim.centre_deg), "position"
     else:
         catalogue = galaxy_tables.read(galaxy_file or Path())

@@ -10,20 +10,20 @@ import contextlib
 import itertools
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import connections, naming, products
-from tasks.io import announcements, event_pages, skymaps, store_files, stores
+from tasks import connections, naming, products, telescopes
+from tasks.io import announcements, event_pages, skymaps, store_files
 from tasks.io import plan_changes as plan_tellings
 from tasks.io.messages import Knowledge
 from tasks.records import Alert, Audience, Decision, EventInHand, Plan
+from tasks.records.bursts import Burst
 from tasks.records.effects import (
-    ClaimedUpload,
     Drained,
     EventHistory,
     Outgoing,
@@ -35,7 +35,7 @@ from tasks.records.effects import (
 from tasks.records.overlaps import Overlap
 from tasks.registry import Session, delivery, events, history, notices, outbox, plans
 from tasks.registry.store import now
-from tasks.science import observed, overlaps, plan_changes, positions
+from tasks.science import observed, outlooks, overlaps, plan_changes, positions
 
 log = logging.getLogger(__name__)
 
@@ -124,9 +124,10 @@ def announce_plans(
             alert, registered, made, known=known, audience=audience, key=key, changed=changed, picture=picture
         )
         _enqueue(session, said)
-        folder = naming.StoreTree.visit(alert)
         kept = [*files, *_changes_file(alert, changed, root)]
-        _enqueue_files(session, registered.slug, {f"{folder}/{path.name}": path for path in kept})
+        _enqueue_files(
+            session, registered.slug, {f"{naming.StoreTree.visit(alert)}/{path.name}": path for path in kept}
+        )
         return True
 
 
@@ -312,7 +313,7 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
         pictures = sorted(page.parent.rglob("*.png"))
         html = event_pages.render(
             known,
-            burst=positions.burst(_alerts(known)),
+            burst=_burst(known),
             pictures=pictures,
             links=connections.links_of(store, alert),
             changed=plan_changes.of_history(known),
@@ -338,7 +339,9 @@ def deliver(*, root: Path, registry: str = "", workspace: str = "", patience_s: 
 def upload(*, root: Path, registry: str = "", store: str = "", patience_s: float = 20.0) -> Drained:
     """Bring the files of the outbox that are due into the store; wait a while for those to be tried again."""
     with connections.registry(registry, root) as kept, contextlib.closing(connections.store(store, root)) as place:
-        drained = delivery.drain_uploads(kept, _putting(place), patience_s=patience_s)
+        drained = delivery.drain_uploads(
+            kept, lambda claimed: place.put(claimed.source, claimed.remote, attempt=claimed.attempt), patience_s=patience_s
+        )
     log.info("%d files uploaded, %d wait, %d given up", drained.sent, drained.waiting, drained.failed)
     return drained
 
@@ -373,8 +376,8 @@ def _overlaps(known: EventHistory) -> dict[str, Overlap]:
 
 def _overlap(before: Alert | None, after: Alert) -> Overlap | None:
     """Compare two notices' maps; None where there is nothing to compare, or nothing different."""
-    maps = [alert.best_map for alert in (before, after) if alert is not None and alert.best_map is not None]
-    files = [summary.path for summary in maps if summary.path is not None and summary.path.is_file()]
+    maps = [alert.best_map for alert in (before, after) if alert is not None]
+    files = [best.path for best in maps if best is not None and best.path is not None and best.path.is_file()]
     if len(files) < 2 or products.sha256_of(files[0]) == products.sha256_of(files[1]):
         return None
     return overlaps.between(*(skymaps.read(file) for file in files))
@@ -406,15 +409,12 @@ def _changes_file(alert: Alert, changed: Sequence[PlanChange], root: Path) -> tu
 
 
 def _knowledge(known: EventHistory, links: Mapping[str, str]) -> Knowledge:
-    return announcements.knowledge(known, burst=positions.burst(_alerts(known)), links=links)
+    return announcements.knowledge(known, burst=_burst(known), links=links)
+
+
+def _burst(known: EventHistory) -> Burst:
+    return outlooks.added(positions.burst(_alerts(known)), telescopes.known(known.telescopes))
 
 
 def _alerts(known: EventHistory) -> tuple[Alert, ...]:
     return tuple(entry.alert for entry in known.notices)
-
-
-def _putting(place: stores.Store) -> Callable[[ClaimedUpload], None]:
-    def put(claimed: ClaimedUpload) -> None:
-        place.put(claimed.source, claimed.remote, attempt=claimed.attempt)
-
-    return put

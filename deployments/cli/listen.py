@@ -17,6 +17,7 @@ TOPICS = (
     "igwn.gwalert",
     "gcn.notices.igwn.gwalert",
     "gcn.notices.swift.bat.guano",
+    "gcn.classic.voevent.FERMI_GBM_ALERT",
     "gcn.classic.voevent.FERMI_GBM_FLT_POS",
     "gcn.classic.voevent.FERMI_GBM_GND_POS",
     "gcn.classic.voevent.FERMI_GBM_FIN_POS",
@@ -24,6 +25,9 @@ TOPICS = (
     "gcn.classic.voevent.SWIFT_BAT_QL_POS",
     "gcn.classic.voevent.SWIFT_XRT_POSITION",
     "gcn.classic.voevent.SWIFT_UVOT_POS",
+    # not open everywhere yet: a topic that is not there only means that nothing comes
+    "gcn.notices.fermi.gbm.trigger",
+    "gcn.notices.svom",
     "gcn.notices.svom.voevent.grm",
     "gcn.notices.svom.voevent.eclairs",
     "gcn.notices.svom.voevent.mxt",

@@ -182,6 +182,7 @@ def _grb_facts(history: EventHistory, burst: Burst) -> list[Fact]:
         facts.append(Fact(label="Error", value=wording.radius(position), note=whose))
     else:
         facts.append(Fact(label="Position", value="none yet"))
+    facts += [Fact(label=label, value=words) for label, words in wording.outlook(burst.outlook) if words]
     if first.image_snr is not None or first.rate_snr is not None:
         best = max(snr for snr in (first.image_snr, first.rate_snr) if snr is not None)
         facts.append(Fact(label="Significance", value=f"{best:.1f} {messages.SIGMA}"))

@@ -221,6 +221,7 @@ def _grb_facts(known: Knowledge) -> list[Block]:
         ("Error", _error(place) if place else ""),
         ("Offset", escape(wording.offset(place, burst.before)) if place and burst.before else ""),
         ("Galactic latitude", _latitude(place)),
+        *((label, escape(words)) for label, words in wording.outlook(burst.outlook)),
         ("Significance", _significance(facts)),
         ("Duration of trigger", f"{facts.duration_trigger_s:g} s" if facts.duration_trigger_s else ""),
         ("Magnitude", f"{facts.magnitude:.2f}" if facts.magnitude is not None else ""),
@@ -381,8 +382,7 @@ def _burst(notice: Notice) -> str:
 
 
 def _position(place: Notice) -> str:
-    ra, dec = place.ra_deg or 0.0, place.dec_deg or 0.0
-    return f"{wording.right_ascension(ra)} {wording.declination(dec)}\n{wording.degrees(ra, dec)}"
+    return "\n".join(wording.place(place.ra_deg or 0.0, place.dec_deg or 0.0))
 
 
 def _error(place: Notice) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from tasks.records import Alert, Kind, Notice, SkyMapSummary
+from tasks.records.outlooks import Outlook, View
 
 HOUR_S, DAY_S, YEAR_S = 3600.0, 86400.0, 365.25 * 86400.0
 ABSENT = "not given"
@@ -150,6 +151,29 @@ def declination(dec_deg: float) -> str:
 def degrees(ra_deg: float, dec_deg: float) -> str:
     """Write a position in degrees, to 0.04 arcsec."""
     return f"{ra_deg:.5f}°, {dec_deg:+.5f}°".replace("-", MINUS)
+
+
+def place(ra_deg: float, dec_deg: float) -> tuple[str, str]:
+    """Write a position in both ways."""
+    return f"{right_ascension(ra_deg)} {declination(dec_deg)}", degrees(ra_deg, dec_deg)
+
+
+def outlook(found: Outlook | None) -> list[tuple[str, str]]:
+    """Say how a place can be observed: label and words of each fact."""
+    if found is None:
+        return []
+    return [
+        ("Sun / Moon", f"{found.sun_deg:.1f}° / {found.moon_deg:.1f}°"),
+        ("Visible", "; ".join(map(view, found.views))),
+    ]
+
+
+def view(seen: View) -> str:
+    """Say when a telescope can observe a place, or why it cannot within a day."""
+    if seen.start is None or seen.end is None:
+        return f"{seen.telescope} not within a day: {seen.reason}"
+    span = f"{seen.start:%m-%d %H:%M} to {seen.end:%H:%M} UTC"
+    return f"{seen.telescope} {span}, up to {seen.highest_deg or 0.0:.0f}°"
 
 
 def radius(notice: Notice) -> str:

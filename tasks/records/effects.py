@@ -234,6 +234,11 @@ class EventHistory:
         """The notice that counts: the newest by time of creation."""
         return next((entry for entry in self.notices if entry.alert.sha256 == self.newest_sha256), self.notices[-1])
 
+    @property
+    def telescopes(self) -> tuple[str, ...]:
+        """The telescopes that the decision on the newest notice names."""
+        return self.newest.decision.telescopes if self.newest.decision else ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:

@@ -8,8 +8,6 @@ import numpy as np
 from tasks.records import SkyMap
 from tasks.science import footprints, healpix, prospects, tiling
 
-# an error circle smaller than this needs one centred field, no planner
-ONE_FIELD_DEG = 0.5
 LEAST_SIGMA_DEG = 1 / 3600
 PIXELS_PER_SIGMA = 3
 REACH_SIGMAS = 5.0

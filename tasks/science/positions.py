@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ TYPICAL_ERROR_DEG = {
     "GBM": 5.0,
 }
 UNKNOWN_ERROR_DEG = 10.0
+USUAL_CONTAINMENT = 0.9
 FROM_FIRST = ("time", "rate_snr", "image_snr", "duration_trigger_s", "energy_kev")
 FROM_LAST = ("slew_status", "magnitude")
 
@@ -44,7 +46,7 @@ def best(alerts: Sequence[Alert]) -> Notice | None:
         notice = alert.notice
         if notice.ra_deg is not None and notice.dec_deg is not None and not notice.retraction:
             latest[(notice.instrument or "").upper()] = notice
-    return min(latest.values(), key=error_deg, default=None)
+    return min(latest.values(), key=error90_deg, default=None)
 
 
 def trail(alerts: Sequence[Alert]) -> tuple[Notice, ...]:
@@ -93,6 +95,15 @@ def error_deg(notice: Notice) -> float:
     if notice.error_deg is not None and notice.error_deg > 0:
         return notice.error_deg
     return TYPICAL_ERROR_DEG.get((notice.instrument or "").upper(), UNKNOWN_ERROR_DEG)
+
+
+def error90_deg(notice: Notice) -> float:
+    """Return the radius in degrees that holds 90 %, so that what missions state can be compared.
+
+    For a two-dimensional Gaussian r goes with sqrt(-ln(1 - p)): 1.42 r68 is r90.
+    """
+    stated = notice.containment if notice.containment and 0 < notice.containment < 1 else USUAL_CONTAINMENT
+    return error_deg(notice) * math.sqrt(math.log1p(-USUAL_CONTAINMENT) / math.log1p(-stated))
 
 
 def _age(alert: Alert) -> tuple[bool, float, int]:

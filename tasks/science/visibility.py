@@ -74,6 +74,14 @@ def over(site: Site, unix_s: npt.ArrayLike) -> Sky:
     )
 
 
+def sun_and_moon(unix_s: float) -> tuple[Floats, Floats]:
+    """Return the directions (3,) of Sun and Moon from the Earth's centre at seconds since 1970 UTC, ICRS."""
+    day, fraction = UNIX_EPOCH_JD + np.floor(unix_s / DAY_S), (unix_s % DAY_S) / DAY_S
+    tt = erfa.taitt(*erfa.utctai(day, fraction))
+    sun, moon = -erfa.epv00(*tt)[0]["p"], erfa.moon98(*tt)["p"]
+    return np.asarray(sun / np.linalg.norm(sun)), np.asarray(moon / np.linalg.norm(moon))
+
+
 def _back(to_date: Floats, sidereal: Floats, along: float, up: float) -> Floats:
     """Turn a vector of the meridian (towards the equator, towards the pole) from the date's axes to ICRS."""
     of_date = np.stack([along * np.cos(sidereal), along * np.sin(sidereal), np.full_like(sidereal, up)], axis=1)

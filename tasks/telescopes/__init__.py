@@ -6,6 +6,7 @@ Another folder of such files can be given to ``load``; the name asked for must b
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -46,3 +47,9 @@ def parse(content: bytes, *, source: str) -> Telescope:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise UnusableData(f"{source} does not describe a telescope: {wrong}") from error
+
+
+def known(wanted: Iterable[str]) -> tuple[Telescope, ...]:
+    """Load those telescopes that we have; names of others are left out."""
+    there = frozenset(names())
+    return tuple(load(name) for name in wanted if name in there)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from support import alerts
 
 from tasks.science import positions
@@ -24,3 +25,10 @@ def test_within_an_instrument_the_latest_wins_even_when_it_is_larger() -> None:
 
 def test_a_notice_without_position_is_no_position() -> None:
     assert positions.best((alerts.grb("GBM", ra_deg=None, dec_deg=None),)) is None
+
+
+def test_errors_are_compared_at_the_same_containment():
+    wide = alerts.grb(instrument="BAT", error_deg=0.050, containment=0.9)
+    tight = alerts.grb(instrument="MXT", error_deg=0.040, containment=0.68, seconds=80)
+    assert positions.error90_deg(tight.notice) == pytest.approx(1.42 * 0.040, rel=0.005)
+    assert positions.best([wide, tight]) is wide.notice

@@ -105,3 +105,12 @@ def test_plans_are_written_as_tables_and_a_picture(update: Path, tmp_path: Path)
 def test_the_picture_of_a_map_is_written(update: Path, tmp_path: Path) -> None:
     drawn = planning.draw_sky_map.fn(update, tmp_path / "skymap.png", "S241102br", "words")
     assert drawn.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_field_smaller_than_the_error_gets_tiles_and_a_larger_one_a_single_field(shared_data: Path) -> None:
+    source = shared_data / "notices" / "svom_eclairs.xml"
+    start = datetime(2025, 12, 8, 17, tzinfo=UTC)
+    small, large = planning.make_plans.fn(source, ("UBAI-T60S", "TRE"), NATIVE, "sb25120806", start)
+    assert small.telescope == "UBAI-T60S", "plans come in the order of the telescopes"
+    assert len({tile.id for tile in small.tiles}) == NATIVE.tiles
+    assert [tile.id for tile in large.tiles] == ["CENTRE"]

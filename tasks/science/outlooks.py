@@ -1,0 +1,78 @@
+"""How a position can be observed: far from Sun and Moon, from which site, when, how high."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.records import Kind, Telescope
+from tasks.records.bursts import Burst
+from tasks.records.outlooks import Outlook, View
+from tasks.science import footprints, visibility
+
+Floats = npt.NDArray[np.float64]
+
+STEP_S = 300.0
+HOURS = 24.0
+
+
+def of_position(ra_deg: float, dec_deg: float, moment: datetime, telescopes: Sequence[Telescope]) -> Outlook:
+    """Return a place's outlook.
+
+    Parameters
+    ----------
+    ra_deg, dec_deg
+        The place, ICRS, in degrees.
+    moment
+        Sun and Moon are taken at this time, seen from the Earth's centre; telescopes from then on, for 24 h.
+    telescopes
+        Whose view is wanted.
+    """
+    point = footprints.directions(ra_deg, dec_deg)[0]
+    sun, moon = visibility.sun_and_moon(visibility.unix(moment))
+    return Outlook(
+        sun_deg=_apart_deg(point, sun),
+        moon_deg=_apart_deg(point, moon),
+        views=tuple(_view(point, each, moment) for each in telescopes),
+    )
+
+
+def added(burst: Burst, telescopes: Sequence[Telescope]) -> Burst:
+    """Return a burst with the outlook of its position from the time of the notice that gave it."""
+    place = burst.position
+    moment = (place.time_created or place.time) if place else None
+    if place is None or moment is None or place.ra_deg is None or place.dec_deg is None or place.kind is not Kind.GRB:
+        return burst
+    return replace(burst, outlook=of_position(place.ra_deg, place.dec_deg, moment, telescopes))
+
+
+def _apart_deg(one: Floats, other: Floats) -> float:
+    return float(2 * np.degrees(np.arcsin(np.clip(np.linalg.norm(one - other) / 2, 0, 1))))
+
+
+def _view(point: Floats, telescope: Telescope, moment: datetime) -> View:
+    limits = telescope.limits
+    nights = visibility.nights(telescope.site, moment, moment + timedelta(hours=HOURS), limits.sun_altitude_deg)
+    times = np.concatenate([*(np.arange(first, last, STEP_S) for first, last in nights), np.empty(0)])
+    if len(times) == 0:
+        return View(telescope=telescope.name, reason="no darkness")
+    sky = visibility.over(telescope.site, times)
+    height = visibility.altitudes(sky, point[None])[0]
+    high = visibility.high_enough(sky, point[None], limits)[0]
+    free = high & visibility.clear_of_moon(sky, point[None], limits)[0]
+    if not free.any():
+        why = "too close to the Moon" if high.any() else f"too low, {height.max():.0f}° at best"
+        return View(telescope=telescope.name, reason=why)
+    first = int(np.argmax(free))
+    ends = np.flatnonzero(~free[first:] | (np.diff(times[first:], prepend=times[first]) > 1.5 * STEP_S))
+    last = first + int(ends[0]) if len(ends) else len(times)
+    return View(
+        telescope=telescope.name,
+        start=visibility.moment(float(times[first])),
+        end=visibility.moment(float(times[last - 1]) + STEP_S),
+        highest_deg=float(height[first:last].max()),
+    )
