@@ -59,7 +59,7 @@ def drain_messages(
 
 def drain_uploads(
     registry: Registry,
-    put: Callable[[ClaimedUpload], None],
+    put: Callable[[ClaimedUpload], object],
     *,
     patience_s: float = 0.0,
 ) -> Drained:
@@ -125,7 +125,7 @@ def _put_off(session: Session, claimed: Claimed, error: Unavailable) -> None:
     outbox.message_failed(session, claimed, error=str(error), now=now(), retry=True, uncertain=uncertain)
 
 
-def _put(registry: Registry, put: Callable[[ClaimedUpload], None], claimed: ClaimedUpload) -> str | None:
+def _put(registry: Registry, put: Callable[[ClaimedUpload], object], claimed: ClaimedUpload) -> str | None:
     try:
         put(claimed)
     except (Unavailable, AlgorithmError, UnusableData) as error:
