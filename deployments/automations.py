@@ -22,10 +22,7 @@ STALLED = "siren.listener.stalled"
 WATCHED_FLOWS = ("respond", "plan", "follow", "watch", "night")
 RECONCILE = "reconcile/prod"
 OPERATORS = "slack-webhook/operators"
-FAILED_WORDS = (
-    "The run {{ event.resource.name or event.resource.id }} of {{ flow.name if flow else 'a flow' }} "
-    "has {{ event.event.split('.')[-1] | lower }}: {{ flow_run | ui_url if flow_run else event.resource.id }}"
-)
+FAILED_WORDS = "The run {{ event.resource.name or event.resource.id }} has {{ event.event.split('.')[-1] | lower }}."
 SILENT_WORDS = "{{ event.resource.id if event else 'A listener' }} gives no sign of life: it hangs or has died."
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")
 

@@ -62,7 +62,7 @@ def test_an_accepted_alert_is_planned_and_its_failure_reaches_the_operators(
     [run] = runs("plan/prod")
     assert run.parameters["event_id"] == "S260115zz"
     assert server.wait(run).state.is_failed(), "the registry does not know the event"
-    until(server, lambda: "The run plan-S260115zz of plan has failed" in said(home))
+    until(server, lambda: "The run plan-S260115zz has failed" in said(home))
 
 
 def test_a_listener_that_hears_nothing_reaches_the_operators_within_a_minute_and_a_half(
