@@ -7,7 +7,6 @@ a folder of rendered messages, a folder for products.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,25 +16,22 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import connections, naming, products, telescopes
-from tasks.io import announcements, event_pages, skymaps, store_files
+from tasks import connections, knowing, naming, products
+from tasks.io import announcements, event_pages, store_files
 from tasks.io import plan_changes as plan_tellings
 from tasks.io.messages import Knowledge
 from tasks.records import Alert, Audience, Decision, EventInHand, Plan
-from tasks.records.bursts import Burst
 from tasks.records.effects import (
     Drained,
     EventHistory,
     Outgoing,
     PlanChange,
     Registered,
-    Standing,
     StoredNotice,
 )
-from tasks.records.overlaps import Overlap
 from tasks.registry import Session, delivery, events, history, notices, outbox, plans
 from tasks.registry.store import now
-from tasks.science import observed, outlooks, overlaps, plan_changes, positions
+from tasks.science import observed, plan_changes, positions
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +161,7 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
             alert=entry.alert,
             registered=kept.record_alert(entry.alert),
             decision=entry.decision,
-            located=positions.located(_alerts(known)) or entry.alert,
+            located=positions.located(knowing.alerts(known)) or entry.alert,
             observed=observed.of_history(known),
         )
 
@@ -313,11 +309,11 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
         pictures = sorted(page.parent.rglob("*.png"))
         html = event_pages.render(
             known,
-            burst=_burst(known),
+            burst=knowing.burst(known),
             pictures=pictures,
             links=connections.links_of(store, alert),
             changed=plan_changes.of_history(known),
-            overlaps=_overlaps(known),
+            overlaps=knowing.overlaps_of(known),
         )
         products.write_text(page, html)
         with kept.begin() as session:
@@ -340,7 +336,9 @@ def upload(*, root: Path, registry: str = "", store: str = "", patience_s: float
     """Bring the files of the outbox that are due into the store; wait a while for those to be tried again."""
     with connections.registry(registry, root) as kept, contextlib.closing(connections.store(store, root)) as place:
         drained = delivery.drain_uploads(
-            kept, lambda claimed: place.put(claimed.source, claimed.remote, attempt=claimed.attempt), patience_s=patience_s
+            kept,
+            lambda claimed: place.put(claimed.source, claimed.remote, attempt=claimed.attempt),
+            patience_s=patience_s,
         )
     log.info("%d files uploaded, %d wait, %d given up", drained.sent, drained.waiting, drained.failed)
     return drained
@@ -361,26 +359,9 @@ def _tell_notice(
         registered,
         known=_knowledge(known, links),
         opened=opened_for,
-        overlap=_overlap(registered.previous, alert),
+        overlap=knowing.overlap(registered.previous, alert),
     )
     return _enqueue(session, said)
-
-
-def _overlaps(known: EventHistory) -> dict[str, Overlap]:
-    """Return what each notice's map keeps of the one before it, by the notice's hash."""
-    acted_on = [entry.alert for entry in known.notices if entry.standing not in (Standing.LATE, Standing.DUPLICATE)]
-    mapped = [alert for alert in acted_on if alert.best_map is not None]
-    pairs = itertools.pairwise(mapped)
-    return {after.sha256: found for before, after in pairs if (found := _overlap(before, after)) is not None}
-
-
-def _overlap(before: Alert | None, after: Alert) -> Overlap | None:
-    """Compare two notices' maps; None where there is nothing to compare, or nothing different."""
-    maps = [alert.best_map for alert in (before, after) if alert is not None]
-    files = [best.path for best in maps if best is not None and best.path is not None and best.path.is_file()]
-    if len(files) < 2 or products.sha256_of(files[0]) == products.sha256_of(files[1]):
-        return None
-    return overlaps.between(*(skymaps.read(file) for file in files))
 
 
 def _enqueue(session: Session, said: Sequence[Outgoing]) -> int:
@@ -409,12 +390,4 @@ def _changes_file(alert: Alert, changed: Sequence[PlanChange], root: Path) -> tu
 
 
 def _knowledge(known: EventHistory, links: Mapping[str, str]) -> Knowledge:
-    return announcements.knowledge(known, burst=_burst(known), links=links)
-
-
-def _burst(known: EventHistory) -> Burst:
-    return outlooks.added(positions.burst(_alerts(known)), telescopes.known(known.telescopes))
-
-
-def _alerts(known: EventHistory) -> tuple[Alert, ...]:
-    return tuple(entry.alert for entry in known.notices)
+    return announcements.knowledge(known, burst=knowing.burst(known), links=links)

@@ -1,4 +1,4 @@
-"""What only operators are told: a listener that hears nothing, a gap in what was heard and how it was filled."""
+"""What only operators are told: a gap in what was heard and how it was filled, the words of an automation."""
 
 from __future__ import annotations
 
@@ -21,18 +21,6 @@ def of_backfill(made: Backfilled) -> Outgoing:
     blocks = [blockkit.section(f"🕳️ {blockkit.escape(words)}"), *refused]
     key = f"{made.spans[0].since.isoformat()}/{made.spans[-1].until.isoformat()}" if made.spans else "none"
     return _told("backfill", "backfill", key, words, blocks)
-
-
-def of_silence(listener: str, words: str, *, since: str) -> Outgoing:
-    """Return the message about a listener that hears nothing; ``since`` tells one silence from the next."""
-    said = f"The listener {listener} hears nothing: {words}"
-    return _told(f"listener:{listener}", "silence", since, said, [blockkit.section(f"🔇 {blockkit.escape(said)}")])
-
-
-def of_sound(listener: str, lasted_s: float, *, since: str) -> Outgoing:
-    """Return the message about a listener that hears again."""
-    said = f"The listener {listener} hears again, after {wording.duration(lasted_s)}."
-    return _told(f"listener:{listener}", "sound", since, said, [blockkit.section(f"🔊 {blockkit.escape(said)}")])
 
 
 def of_automation(words: str, *, minute: str) -> Outgoing:

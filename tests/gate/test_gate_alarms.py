@@ -12,8 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
 from support import prefect_server, tally
 
-from deployments import automations
-from deployments.bell import Bell
+from deployments import automations, daemon
 from tasks import registry
 
 pytestmark = [pytest.mark.gate, pytest.mark.server]
@@ -70,9 +69,9 @@ def test_a_listener_that_hears_nothing_reaches_the_operators_within_a_minute_and
 ) -> None:
     book = registry.open(f"sqlite:///{home / 'registry.sqlite'}")
     began = time.monotonic()
-    Bell("brightsiren", book).ring("nothing heard for 25 s: opening the connection anew")
+    daemon.Alarm("brightsiren", book)("nothing heard for 25 s: opening the connection anew")
     book.close()
-    until(server, lambda: "The listener brightsiren hears nothing" in said(home))
+    until(server, lambda: "The listener brightsiren hears no broker" in said(home))
     tally.count("silent listener", seconds_from_alarm_to_operators=round(time.monotonic() - began))
 
 

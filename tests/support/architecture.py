@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGES = ("flows", "tasks", "blocks", "deployments", "benchmarks", "tests")
 VOCABULARY = {"tasks.records", "tasks.options", "tasks.errors", "tasks.naming"}
-HOUSEKEEPING = {"tasks.connections", "tasks.products", "tasks.runtime"}
+HOUSEKEEPING = {"tasks.connections", "tasks.knowing", "tasks.products", "tasks.runtime"}
 
 # layer → the layers of ours that it may import
 LAW: Mapping[str, frozenset[str]] = {
@@ -21,6 +21,7 @@ LAW: Mapping[str, frozenset[str]] = {
     "telescopes": frozenset({"telescopes", "vocabulary"}),
     "policies": frozenset({"policies", "vocabulary"}),
     "products": frozenset({"vocabulary"}),
+    "knowing": frozenset({"science", "io", "telescopes", "products", "vocabulary"}),
     "runtime": frozenset({"blocks", "vocabulary"}),
     "connections": frozenset({"blocks", "io", "registry", "vocabulary"}),
     "tasks": frozenset(
@@ -32,6 +33,7 @@ LAW: Mapping[str, frozenset[str]] = {
             "telescopes",
             "policies",
             "connections",
+            "knowing",
             "products",
             "runtime",
             "blocks",
@@ -52,6 +54,7 @@ LAW: Mapping[str, frozenset[str]] = {
             "telescopes",
             "policies",
             "connections",
+            "knowing",
             "products",
             "runtime",
             "blocks",
