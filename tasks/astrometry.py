@@ -1,8 +1,9 @@
 """Calibrated lights to lights with a WCS that was checked against the reference.
 
-A frame's pointing is found by our own vote of its stars, which gives SCAMP an a-priori header good to arcseconds;
-SCAMP fits the distortion for the whole batch, and for a frame alone where the batch fails; our own match of the result
-with the reference decides whether a solution is let through; MissFITS writes it into the image.
+A frame's pointing is found by our own vote of its stars, or by solve-field where that fails and it is installed; this
+gives SCAMP an a-priori header good to arcseconds. SCAMP fits the distortion for the whole batch, and for a frame alone
+where the batch fails; what is left is looked for where the other frames of its object were found. Our own match of the
+result with the reference decides whether a solution is let through; MissFITS writes it into the image.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tasks.io import frames, ldac
 from tasks.options import ReduceOptions
 from tasks.programs import missfits, outputs, scamp, solve_field, source_extractor
 from tasks.records import Astrometry, Calibrated, Rejected, Solved, SolvedBatch, Stage
-from tasks.science import astrometry, matching, photometry, pointing
+from tasks.science import astrometry, pointing
 from tasks.science.headers import Header
 from tasks.science.matching import Floats
 
@@ -38,35 +39,47 @@ NOMINAL_SCALE_ARCSEC = 0.505
 # a second vote, for pointing errors that the options do not expect
 WIDER = 3.0
 WIDEST_ARCMIN = 120.0
-# After the vote only the distortion is left, a few arcsec in the corners. SCAMP's own search for the pattern took 50 s
-# and more for six frames and found the same, so it is the last attempt for a frame alone.
+# after the vote only the distortion is left, a few arcsec in the corners: SCAMP need not search, which takes it minutes
 POINTED = (
     scamp.Options(match=False, match_radius_arcsec=3.0),
     scamp.Options(match=False, match_radius_arcsec=8.0),
 )
-SEARCHED = scamp.Options(match=True, position_error_arcmin=1.0, angle_error_deg=1.0, scale_error=1.02)
-SNR_OF_A_MATCH = 10.0
 FEWEST_REFERENCES = 10
-# flags of Source Extractor that still allow an exact position: crowded, blended
-USABLE_FLAGS = 3
-LARGEST_ELLIPTICITY = 0.5
+NO_POSITION = "the header does not say where the telescope pointed"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """A frame on its way: its folder, detections (0-based, brightest first) and a-priori pointing."""
+    """A frame on its way: its folder, detections (0-based, brightest first) and a-priori pointing.
+
+    ``centre`` is where it is looked for, RA and Dec in degrees: where its header points, None where that says nothing.
+    """
 
     light: Calibrated
     folder: Path
     shape: tuple[int, int]
     catalogue: Path
+    centre: tuple[float, float] | None
     pixels: Floats = field(repr=False)
     near: pointing.Pointing | None = None
 
     @property
-    def centre(self) -> tuple[float, float]:
-        """Where the header points, in degrees."""
-        return self.light.frame.ra_deg or 0.0, self.light.frame.dec_deg or 0.0
+    def name(self) -> str:
+        """The name of the image."""
+        return self.light.image.name
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sky:
+    """The reference stars around a batch, brightest first: as a table, and as the file for SCAMP."""
+
+    stars: Table = field(repr=False)
+    file: Path
+
+    @property
+    def positions(self) -> tuple[Floats, Floats]:
+        """RA and Dec in degrees."""
+        return np.asarray(self.stars["X_WORLD"]), np.asarray(self.stars["Y_WORLD"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,28 +96,19 @@ def solve(calibrated: tuple[Calibrated, ...], catalogue: Path, root: Path, optio
     """Give the lights of one unit, filter and object a WCS; what cannot be solved is rejected with the reason."""
     if not calibrated:
         return SolvedBatch(solved=())
-    ledger = _ledger(calibrated, root)
-    recipe = products.Recipe(stage="solve", inputs=(*_inputs(calibrated), catalogue), options=options)
+    frame, images = calibrated[0].frame, [light.image for light in calibrated]
+    folder = naming.NightTree(root=root).solved(frame.unit, naming.night_of(frame.date_obs))
+    ledger = folder / naming.batch_ledger(frame.object, frame.filter, [image.name for image in images])
+    inputs = [*(image for image in images if image.exists()), catalogue]
+    recipe = products.Recipe(stage="solve", inputs=inputs, options=options)
     if (known := products.recall(recipe, ledger, SolvedBatch)) is not None:
         return known
-    with outputs.scratch(ledger.parent, "solve") as folder:
-        batch, lasting = _solve_all(calibrated, catalogue, folder, options, place=ledger.parent)
+    with outputs.scratch(folder, "solve") as scratch:
+        batch, lasting = _solve_all(calibrated, catalogue, scratch, options, place=folder)
     if lasting:
         products.write_text(ledger, f"{len(batch.solved)} solved, {len(batch.rejected)} rejected\n")
         products.remember(recipe, [ledger, *(each.image for each in batch.solved)], batch)
     return batch
-
-
-def _ledger(calibrated: Sequence[Calibrated], root: Path) -> Path:
-    """Return the file that stands for a batch, solved and rejected alike."""
-    frame = calibrated[0].frame
-    names = naming.hashed("\n".join(sorted(light.image.name for light in calibrated)))
-    folder = naming.NightTree(root=root).solved(frame.unit, naming.night_of(frame.date_obs))
-    return folder / f"{naming.slug(frame.object)}_{naming.filter_name(frame.filter)}_{names}.txt"
-
-
-def _inputs(calibrated: Sequence[Calibrated]) -> list[Path]:
-    return [light.image for light in calibrated if light.image.exists()]
 
 
 def _solve_all(
@@ -114,19 +118,10 @@ def _solve_all(
     errors: dict[Path, SirenError] = {}
     started = time.monotonic()
     jobs = _each(calibrated, lambda light: _detect(light, folder, options), errors, options)
-    try:
-        stars = _reference(jobs, catalogue, options)
-    except SirenError as error:
-        errors |= {job.light.image: error for job in jobs}
-        jobs, stars = [], Table()
-    solutions = _solutions(jobs, stars, folder, options, errors) if jobs else []
+    found = solutions(jobs, catalogue, folder, options, errors)
     each_s = (time.monotonic() - started) / len(calibrated)
-    written = _each(
-        [solution.job.light for solution in solutions],
-        lambda light: _write(next(s for s in solutions if s.job.light is light), place, options, seconds=each_s),
-        errors,
-        options,
-    )
+    good = {each.job.light: each for each in found}
+    written = _each(list(good), lambda light: _write(good[light], place, options, seconds=each_s), errors, options)
     rejected = tuple(_reject(light, errors[light.image]) for light in calibrated if light.image in errors)
     lasting = not any(map(passing, errors.values()))
     return SolvedBatch(solved=tuple(written), rejected=rejected), lasting
@@ -160,8 +155,6 @@ def _reject(light: Calibrated, error: SirenError) -> Rejected:
 def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
     """Detect the stars of a light."""
     stored = frames.open_image(light.image)
-    if light.frame.ra_deg is None or light.frame.dec_deg is None:
-        raise UnusableData("the header does not say where the telescope pointed")
     home = folder / light.image.name.removesuffix(".fits")
     wanted = source_extractor.Options(
         columns=source_extractor.ASTROMETRY_COLUMNS,
@@ -170,94 +163,132 @@ def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
         timeout_s=options.program_timeout_s,
     )
     result = source_extractor.extract(light.image, home, wanted)
-    table = ldac.read(result.catalogue)
-    return Job(
-        light=light,
-        folder=home,
-        shape=stored.shape,
-        catalogue=result.catalogue,
-        pixels=_positions(table),
-    )
+    pixels = astrometry.exact_positions(ldac.read(result.catalogue))
+    ra, dec = light.frame.ra_deg, light.frame.dec_deg
+    centre = None if ra is None or dec is None else (ra, dec)
+    return Job(light=light, folder=home, shape=stored.shape, catalogue=result.catalogue, centre=centre, pixels=pixels)
 
 
-def _positions(table: Table) -> Floats:
-    """Return 0-based x, y of the detections whose positions are exact, brightest first."""
-    use = (np.asarray(table["FLAGS"]) <= USABLE_FLAGS) & (np.asarray(table["SNR_WIN"]) > SNR_OF_A_MATCH)
-    use &= ((np.asarray(table["IMAFLAGS_ISO"]) & photometry.SPOILS) == 0) & (
-        np.asarray(table["ELLIPTICITY"]) < LARGEST_ELLIPTICITY
-    )
-    chosen = table[use]
-    order = np.argsort(-np.asarray(chosen["FLUX_AUTO"]), kind="stable")
-    positions: Floats = np.column_stack([np.asarray(chosen[name])[order] - 1 for name in ("XWIN_IMAGE", "YWIN_IMAGE")])
-    return positions
+def _sky(jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOptions) -> Sky:
+    """Return the reference stars around a batch at the time of its frames."""
+    places = {job.centre: _reach_deg(job, options) for job in jobs if job.centre is not None}
+    if not places:
+        raise UnusableData(NO_POSITION)
+    moment = jobs[0].light.frame.date_obs
+    stars = astrometry.around(ldac.read_reference(catalogue), places, moment=moment)
+    if len(stars) < FEWEST_REFERENCES:
+        raise UnusableData(f"{catalogue.name} has {len(stars)} stars around the field (needed: {FEWEST_REFERENCES})")
+    ldac.write_reference(folder / "reference.cat", stars)
+    return Sky(stars=stars, file=folder / "reference.cat")
 
 
-def _reference(jobs: Sequence[Job], catalogue: Path, options: ReduceOptions) -> Table:
-    """Return the reference stars around a batch, brightest first, at the time of its frames."""
-    table = ldac.read_reference(catalogue)
-    position = (np.asarray(table["X_WORLD"]), np.asarray(table["Y_WORLD"]))
-    near = np.zeros(len(table), dtype=bool)
-    for job in jobs:
-        diagonal = float(np.hypot(*job.shape)) / 2 * _scale(job) / 3600
-        reach = diagonal + min(WIDEST_ARCMIN, WIDER * options.position_error_arcmin) / 60
-        near |= matching.within(*position, centre=job.centre, radius_deg=reach)
-    if near.sum() < FEWEST_REFERENCES:
-        raise UnusableData(f"{catalogue.name} has {near.sum()} stars around the field (needed: {FEWEST_REFERENCES})")
-    table = table[near]
-    table.sort("MAG")
-    epoch, now = float(np.median(table["OBSDATE"])), matching.julian_year(jobs[0].light.frame.date_obs)
-    columns = (np.asarray(table[name]) for name in ("X_WORLD", "Y_WORLD", "pmRA", "pmDE"))
-    table["X_WORLD"], table["Y_WORLD"] = matching.moved(*columns, epoch=epoch, to=now)
-    table["OBSDATE"] = now
-    return table
+def _reach_deg(job: Job, options: ReduceOptions) -> float:
+    return float(np.hypot(*job.shape)) / 2 * _scale(job) / 3600 + _radii_arcmin(options)[1] / 60
 
 
-def _solutions(
-    jobs: Sequence[Job], stars: Table, folder: Path, options: ReduceOptions, errors: dict[Path, SirenError]
+def _radii_arcmin(options: ReduceOptions) -> tuple[float, float]:
+    """Return the pointing error that the options expect, and that of a second, wider search."""
+    return options.position_error_arcmin, min(WIDEST_ARCMIN, WIDER * options.position_error_arcmin)
+
+
+def solutions(
+    jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOptions, errors: dict[Path, SirenError]
 ) -> list[Solution]:
-    reference = folder / "reference.cat"
-    ldac.write_reference(reference, stars)
-    pointed, lost = _point(jobs, stars, options)
-    solutions = _fit_together(pointed, reference, stars, options)
-    done = {solution.job.light.image for solution in solutions}
-    again = [job for job in (*pointed, *lost) if job.light.image not in done]
-    by_light = {job.light: job for job in again}
-    alone = _each(list(by_light), lambda light: _fit_alone(by_light[light], reference, stars, options), errors, options)
-    return [*solutions, *alone]
+    """Solve frames together, then alone, then where another was found; add what went wrong, by image, to ``errors``.
+
+    solve-field is asked where no header tells a position, or where no frame at all was solved.
+    """
+    placed = any(job.centre for job in jobs)
+    jobs = jobs if placed else _asked(jobs, options)
+    try:
+        sky = _sky(jobs, catalogue, folder, options)
+    except SirenError as error:
+        errors |= {job.light.image: error for job in jobs}
+        return []
+    found = _fit(_point(jobs, sky, options, errors), sky, options, errors)
+    if placed and not found:
+        found = _fit(_point(_asked(_left(jobs, errors), options), sky, options, errors), sky, options, errors)
+    if found:
+        found += _fit_by_another(_left(jobs, errors), found[0], sky, options, errors)
+    return found
 
 
-def _point(jobs: Sequence[Job], stars: Table, options: ReduceOptions) -> tuple[list[Job], list[Job]]:
-    """Vote on the pointing of each frame; the orientation of one is tried first for the next."""
+def _left(jobs: Sequence[Job], errors: dict[Path, SirenError]) -> list[Job]:
+    """Return the frames that have no solution yet but might get one; what crashed or hung would do so again."""
+    return [job for job in jobs if isinstance(errors.get(job.light.image), AlgorithmError | UnusableData)]
+
+
+def _asked(jobs: Sequence[Job], options: ReduceOptions) -> list[Job]:
+    """Ask solve-field for the frame with most stars; how that one lies is a hint for the others of its object."""
+    near = _blind(max(jobs, key=lambda job: len(job.pixels)), options) if jobs else None
+    if near is None:
+        return list(jobs)
+    return [replace(job, near=near, centre=job.centre or (near.ra_deg, near.dec_deg)) for job in jobs]
+
+
+def _point(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: dict[Path, SirenError]) -> list[Job]:
+    """Find the pointing of each frame; the orientation of one is tried first for the next."""
     pointed: list[Job] = []
-    lost: list[Job] = []
     known: Floats | None = None
     for job in jobs:
         try:
-            near = _vote(job, stars, options, known)
-        except AlgorithmError as error:
-            log.info("%s: %s", job.light.image.name, error)
-            lost.append(job)
+            near = _vote(job, sky, options, job.near.linear() if job.near else known)
+        except (AlgorithmError, UnusableData) as error:
+            log.info("%s: %s", job.name, error)
+            errors[job.light.image] = error
         else:
             known = near.linear()
             pointed.append(replace(job, near=near))
-    return pointed, lost
+    return pointed
 
 
-def _vote(job: Job, stars: Table, options: ReduceOptions, known: Floats | None) -> pointing.Pointing:
+def _vote(job: Job, sky: Sky, options: ReduceOptions, known: Floats | None) -> pointing.Pointing:
     """Vote within the pointing error that the options expect, then in a wider field."""
-    narrow = options.position_error_arcmin
+    if len(job.pixels) < options.minimum_matches:
+        raise AlgorithmError(f"only {len(job.pixels)} stars can be measured (needed: {options.minimum_matches})")
+    if job.centre is None:
+        raise UnusableData(NO_POSITION)
     return pointing.search(
         job.pixels,
-        (np.asarray(stars["X_WORLD"]), np.asarray(stars["Y_WORLD"])),
+        sky.positions,
         shape=job.shape,
         centre=job.centre,
-        radii_arcmin=(narrow, min(WIDEST_ARCMIN, WIDER * narrow)),
+        radii_arcmin=_radii_arcmin(options),
         scale_arcsec=_scale(job),
         known=known,
     )
 
 
-def _fit_together(jobs: Sequence[Job], reference: Path, stars: Table, options: ReduceOptions) -> list[Solution]:
+def _fit_by_another(
+    left: Sequence[Job], guide: Solution, sky: Sky, options: ReduceOptions, errors: dict[Path, SirenError]
+) -> list[Solution]:
+    """Look for frames where another one of their object was found, whatever their own headers say."""
+    known = pointing.of_wcs(astrometry.wcs_of(guide.cards), guide.job.shape)
+    there = {job.light: replace(job, centre=(known.ra_deg, known.dec_deg)) for job in left}
+
+    def fit(light: Calibrated) -> Solution:
+        near = _vote(there[light], sky, options, known.linear())
+        return _fit_alone(replace(there[light], near=near), sky, options)
+
+    found = _each(list(there), fit, {}, options)
+    for solution in found:
+        trouble = errors.pop(solution.job.light.image)
+        log.warning("%s: found where %s was; by itself: %s", solution.job.name, guide.job.name, trouble)
+    return found
+
+
+def _fit(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: dict[Path, SirenError]) -> list[Solution]:
+    """Solve pointed frames together, and those that fail alone."""
+    found = _fit_together(jobs, sky, options)
+    done = {solution.job.light.image for solution in found}
+    again = {job.light: job for job in jobs if job.light.image not in done}
+    found += _each(list(again), lambda light: _fit_alone(again[light], sky, options), errors, options)
+    for solution in found:
+        errors.pop(solution.job.light.image, None)
+    return found
+
+
+def _fit_together(jobs: Sequence[Job], sky: Sky, options: ReduceOptions) -> list[Solution]:
     """Solve frames at once, so that they share their distortion; what fails is tried alone, and not reported yet."""
     solutions: list[Solution] = []
     for settings in POINTED:
@@ -265,7 +296,7 @@ def _fit_together(jobs: Sequence[Job], reference: Path, stars: Table, options: R
         if not left:
             break
         try:
-            heads = _scamp(left, reference, reference.parent, replace(settings, **_common(options)))
+            heads = _scamp(left, sky, sky.file.parent, replace(settings, **_common(options)))
         except ProgramError as error:
             log.warning("%d frames together: %s", len(left), error)
             break
@@ -274,26 +305,19 @@ def _fit_together(jobs: Sequence[Job], reference: Path, stars: Table, options: R
             continue
         for job, head in zip(left, heads, strict=True):
             try:
-                solutions.append(_check(job, head, stars, options))
+                solutions.append(_check(job, head, sky, options))
             except SirenError as error:
-                log.info("%s with the others: %s", job.light.image.name, error)
+                log.info("%s with the others: %s", job.name, error)
     return solutions
 
 
-def _fit_alone(job: Job, reference: Path, stars: Table, options: ReduceOptions) -> Solution:
+def _fit_alone(job: Job, sky: Sky, options: ReduceOptions) -> Solution:
     """Solve one frame; raise the last error where nothing helps."""
-    attempts: tuple[scamp.Options, ...] = (*POINTED, SEARCHED)
-    if job.near is None:
-        if (near := _blind(job, options)) is None:
-            radius = options.position_error_arcmin
-            attempts = (scamp.Options(position_error_arcmin=radius, angle_error_deg=pointing.ANGLE_RANGE_DEG),)
-        else:
-            job = replace(job, near=near)
     trouble: SirenError = AlgorithmError("no attempt was made")
-    for settings in attempts:
-        alone = replace(settings, **{**_common(options), "threads": 1, "share_distortion": False})
+    for settings in POINTED:
+        alone = replace(settings, **_common(options), share_distortion=False)
         try:
-            return _check(job, _scamp([job], reference, job.folder, alone)[0], stars, options)
+            return _check(job, _scamp([job], sky, job.folder, alone)[0], sky, options)
         except ProgramError:
             raise  # what crashed or hung would do so again, at the price of the deadline
         except SirenError as error:
@@ -302,60 +326,48 @@ def _fit_alone(job: Job, reference: Path, stars: Table, options: ReduceOptions) 
 
 
 def _common(options: ReduceOptions) -> dict[str, Any]:
-    return {
-        "distortion_degree": options.distortion_degree,
-        "threads": 1,  # more of them add up in the order in which they end: other last digits every run
-        "timeout_s": options.program_timeout_s,
-    }
+    return {"distortion_degree": options.distortion_degree, "timeout_s": options.program_timeout_s}
 
 
-def _scamp(jobs: Sequence[Job], reference: Path, folder: Path, settings: scamp.Options) -> tuple[Path | None, ...]:
+def _scamp(jobs: Sequence[Job], sky: Sky, folder: Path, settings: scamp.Options) -> tuple[Path | None, ...]:
     for job in jobs:
-        near = job.near or pointing.Pointing(
-            ra_deg=job.centre[0], dec_deg=job.centre[1], matrix=pointing.rows(pointing.orientations(_scale(job))[0])
-        )
-        cards = astrometry.cards_of(near.wcs(job.shape))
+        if job.near is None:
+            raise AlgorithmError(f"the pointing of {job.name} is not known")
+        cards = astrometry.cards_of(job.near.wcs(job.shape))
         job.catalogue.with_suffix(".ahead").write_text(astrometry.head_text(cards), encoding="ascii")
-    return scamp.solve([job.catalogue for job in jobs], reference, folder, settings).headers
+    return scamp.solve([job.catalogue for job in jobs], sky.file, folder, settings).headers
 
 
 def _blind(job: Job, options: ReduceOptions) -> pointing.Pointing | None:
-    """Ask solve-field where it and its index files are installed; None where they are not, or do not help."""
+    """Ask solve-field where a frame points; None where it or its index files are not installed, or do not help."""
     index = Path(options.index_folder)
-    if not solve_field.installed(index) or not len(job.pixels):
+    if not solve_field.installed(index) or len(job.pixels) < options.minimum_matches:
         return None
-    ldac.write_positions(job.folder / "positions.fits", job.pixels[:, 0] + 1, job.pixels[:, 1] + 1)
+    positions = job.folder / "positions.fits"
+    ldac.write_positions(positions, job.pixels[:, 0] + 1, job.pixels[:, 1] + 1)
     wanted = solve_field.Options(index_folder=index, scale_arcsec=_scale(job))
-    ra, dec = job.centre
     try:
-        result = solve_field.solve(
-            job.folder / "positions.fits", job.folder, shape=job.shape, ra_deg=ra, dec_deg=dec, options=wanted
-        )
+        result = solve_field.solve(positions, job.folder, shape=job.shape, centre=job.centre, options=wanted)
     except SirenError as error:
-        log.info("%s: %s", job.light.image.name, error)
+        log.info("%s: %s", job.name, error)
         return None
     return pointing.of_wcs(astrometry.wcs_of(ldac.read_cards(result.wcs)), job.shape)
 
 
-def _check(job: Job, head: Path | None, stars: Table, options: ReduceOptions) -> Solution:
+def _check(job: Job, head: Path | None, sky: Sky, options: ReduceOptions) -> Solution:
     """Let a solution through, or raise ``AlgorithmError`` with what is wrong with it."""
-    if head is None:
+    if head is None or job.centre is None:
         raise AlgorithmError("scamp wrote no solution for this frame")
-    cards = astrometry.solution_cards(ldac.read_header(head))
-    wcs = astrometry.wcs_of(cards)
-    sky = (np.asarray(stars["X_WORLD"]), np.asarray(stars["Y_WORLD"]))
     limits = astrometry.Limits(
         rms_arcsec=options.maximum_rms_arcsec,
         matches=options.minimum_matches,
         scale_arcsec=_scale(job),
         centre=job.centre,
-        pointing_deg=max(astrometry.LARGEST_POINTING_DEG, WIDER * options.position_error_arcmin / 60),
+        pointing_deg=max(astrometry.LARGEST_POINTING_DEG, options.position_error_arcmin / 60),
     )
-    residuals = astrometry.residuals(wcs, job.pixels, sky, shape=job.shape)
-    found = astrometry.measure(residuals, wcs, job.shape)
-    if wrong := astrometry.faults(found, residuals, limits, shape=job.shape):
-        raise AlgorithmError(f"the solution is wrong: {'; '.join(wrong)}")
-    return Solution(job=job, cards={**cards, **astrometry.quality_cards(found, wcs, job.shape)}, found=found)
+    cards = astrometry.solution_cards(ldac.read_header(head))
+    found, quality = astrometry.judge(cards, job.pixels, sky.positions, limits, shape=job.shape)
+    return Solution(job=job, cards={**cards, **quality}, found=found)
 
 
 def _scale(job: Job) -> float:
@@ -371,7 +383,9 @@ def _write(solution: Solution, place: Path, options: ReduceOptions, *, seconds: 
     image = place / f"{stem}.fits"
     with products.staged(image) as temporary:
         if options.header_writer == "missfits":
-            _apply(solution, temporary, options)
+            wanted = missfits.Options(timeout_s=options.program_timeout_s)
+            head = astrometry.head_text(solution.cards)
+            missfits.write(job.light.image, head, temporary, shape=job.shape, options=wanted)
         else:
             data, header = frames.read_image(job.light.image)
             frames.write_image(temporary, data, {**header, **solution.cards})
@@ -382,12 +396,3 @@ def _write(solution: Solution, place: Path, options: ReduceOptions, *, seconds: 
     return Solved(
         frame=frame, image=image, variance=job.light.variance, mask=job.light.mask, astrometry=found, seconds=seconds
     )
-
-
-def _apply(solution: Solution, temporary: Path, options: ReduceOptions) -> None:
-    """Let MissFITS write the solution beside the final place."""
-    wanted = missfits.Options(timeout_s=options.program_timeout_s)
-    head = astrometry.head_text(solution.cards)
-    job = solution.job
-    with outputs.scratch(temporary.parent, "missfits") as folder:
-        missfits.apply(job.light.image, head, folder, shape=job.shape, options=wanted).image.replace(temporary)

@@ -123,6 +123,12 @@ def exposure_text(exposure_s: float) -> str:
     return f"{exposure_s:g}"
 
 
+def batch_ledger(object_: str, filter_: str, names: Iterable[str]) -> str:
+    """Return the name of the file that stands for a batch of frames, solved and rejected alike."""
+    members = hashed("\n".join(sorted(names)))
+    return f"{slug(object_)}_{filter_name(filter_)}_{members}.txt"
+
+
 def image_stem(object_name: str, unit_name: str, filter_: str, date_obs: datetime, exposure_s: float) -> str:
     """Name a calibrated image: ``calib_<UNIT>_<OBJECT>_<YYYYMMDD>_<HHMMSS>_<filter>_<exptime>``."""
     moment = date_obs.strftime("%Y%m%d_%H%M%S")

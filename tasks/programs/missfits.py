@@ -67,3 +67,9 @@ def apply(image: Path, head: str, folder: Path, *, shape: tuple[int, int], optio
     written = folder / f"image{SUFFIX}.fits"
     outputs.require_image(written, program="missfits", shape=shape, log_tail=tail(finished.log_file))
     return Result(image=written, seconds=finished.seconds)
+
+
+def write(image: Path, head: str, target: Path, *, shape: tuple[int, int], options: Options) -> None:
+    """Write ``image`` with the cards of ``head`` to ``target``; the errors are those of ``apply``."""
+    with outputs.scratch(target.parent, "missfits") as folder:
+        apply(image, head, folder, shape=shape, options=options).image.replace(target)

@@ -39,7 +39,8 @@ class Options:
     distortion_degree: int = 3
     share_distortion: bool = True
     """One distortion for all frames of the run, else one for each."""
-    threads: int = 2
+    threads: int = 1
+    """More of them add up in the order in which they end: other last digits every run."""
     timeout_s: float = 120.0
 
 

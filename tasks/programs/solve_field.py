@@ -14,12 +14,14 @@ NAMES = ("solve-field",)
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Where to search: within ``radius_deg`` of the header's position, at a scale good to ``scale_error``."""
+    """Where to search: within ``radius_deg`` of a position if one is known, at a scale good to ``scale_error``."""
 
     index_folder: Path
     scale_arcsec: float = 0.505
     scale_error: float = 0.05
     radius_deg: float = 3.0
+    brightest: int = 100
+    """Only so many of the positions are looked at."""
     cpu_limit_s: float = 30.0
     timeout_s: float = 60.0
 
@@ -38,20 +40,25 @@ def installed(index_folder: Path) -> bool:
 
 
 def command(
-    positions: Path, folder: Path, *, shape: tuple[int, int], ra_deg: float, dec_deg: float, options: Options
+    positions: Path, folder: Path, *, shape: tuple[int, int], centre: tuple[float, float] | None, options: Options
 ) -> list[str]:
-    """Return the command line for a FITS table of X, Y (1-based, brightest first) of an image of ``shape`` (ny, nx)."""
+    """Return the command line for a FITS table of X, Y (1-based, brightest first) of an image of ``shape`` (ny, nx).
+
+    ``centre`` is its position, RA and Dec in degrees; the whole sky is searched where it is None.
+    """
     low, high = (options.scale_arcsec * factor for factor in (1 - options.scale_error, 1 + options.scale_error))
     words = [str(find(NAMES)), str(positions), "--config", str(folder / "solve.conf"), "--dir", str(folder)]
     words += ["--width", str(shape[1]), "--height", str(shape[0]), "--x-column", "X", "--y-column", "Y"]
     words += ["--scale-units", "arcsecperpix", "--scale-low", f"{low:.5f}", "--scale-high", f"{high:.5f}"]
-    words += ["--ra", f"{ra_deg:.6f}", "--dec", f"{dec_deg:.6f}", "--radius", f"{options.radius_deg:g}"]
+    if centre is not None:
+        words += ["--ra", f"{centre[0]:.6f}", "--dec", f"{centre[1]:.6f}", "--radius", f"{options.radius_deg:g}"]
     words += ["--cpulimit", f"{options.cpu_limit_s:g}", "--no-plots", "--overwrite", "--crpix-center"]
+    words += ["--objs", str(options.brightest)]
     return [*words, "--tweak-order", "0", "--wcs", str(folder / "solved.wcs")]
 
 
 def solve(
-    positions: Path, folder: Path, *, shape: tuple[int, int], ra_deg: float, dec_deg: float, options: Options
+    positions: Path, folder: Path, *, shape: tuple[int, int], centre: tuple[float, float] | None, options: Options
 ) -> Result:
     """Solve a list of positions.
 
@@ -65,12 +72,11 @@ def solve(
     (folder / "solve.conf").write_text(
         f"cpulimit {options.cpu_limit_s:g}\nadd_path {options.index_folder}\nautoindex\n", encoding="utf-8"
     )
-    words = command(positions, folder, shape=shape, ra_deg=ra_deg, dec_deg=dec_deg, options=options)
+    words = command(positions, folder, shape=shape, centre=centre, options=options)
     finished = run(words, folder=folder, timeout_s=options.timeout_s)
     if not (folder / "solved.wcs").exists():
-        raise AlgorithmError(
-            f"solve-field found no solution within {options.radius_deg:g} deg of the header's position"
-        )
+        where = "on the whole sky" if centre is None else f"within {options.radius_deg:g} deg of the header's position"
+        raise AlgorithmError(f"solve-field found no solution {where}")
     outputs.require_cards(
         folder / "solved.wcs", ("CRVAL1", "CD1_1"), program="solve-field", log_tail=tail(finished.log_file)
     )

@@ -5,20 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.table import Table
 from astropy.wcs import WCS
 
+from tasks.errors import AlgorithmError
 from tasks.records import Astrometry
 from tasks.science import matching
 from tasks.science.arrays import MAD_TO_SIGMA
 from tasks.science.headers import Header
 from tasks.science.matching import Floats
+from tasks.science.photometry import SPOILS
 
 SOLUTION_CARD = re.compile(
-    r"NAXIS[12]?|(CTYPE|CRVAL|CRPIX|CUNIT)[12]|CD[12]_[12]|PV[12]_\d{1,2}|LONPOLE|LATPOLE|RADESYS|EQUINOX"
+    r"NAXIS[12]|(CTYPE|CRVAL|CRPIX|CUNIT)[12]|CD[12]_[12]|PV[12]_\d{1,2}|LONPOLE|LATPOLE|RADESYS|EQUINOX"
 )
 MATCH_ARCSEC = 2.0
 CLIP_SIGMA = 4.0
@@ -28,6 +32,10 @@ MATCHED_PART = 0.3
 LARGEST_OFFSET_ARCSEC = 0.10
 SCALE_TOLERANCE = 0.015
 LARGEST_POINTING_DEG = 1.0
+SNR_OF_A_MATCH = 10.0
+# flags of Source Extractor that still allow an exact position: crowded, blended
+USABLE_FLAGS = 3
+LARGEST_ELLIPTICITY = 0.5
 CELLS = 4
 CELL_STARS = 5
 LARGEST_CELL_ARCSEC = 0.5
@@ -53,6 +61,38 @@ class Residuals:
     x: Floats
     y: Floats
     expected: int
+
+
+def exact_positions(table: Table) -> Floats:
+    """Return 0-based x, y of the detections of Source Extractor whose positions are exact, brightest first, (n, 2)."""
+    use = (np.asarray(table["FLAGS"]) <= USABLE_FLAGS) & (np.asarray(table["SNR_WIN"]) > SNR_OF_A_MATCH)
+    use &= ((np.asarray(table["IMAFLAGS_ISO"]) & SPOILS) == 0) & (
+        np.asarray(table["ELLIPTICITY"]) < LARGEST_ELLIPTICITY
+    )
+    chosen = table[use]
+    order = np.argsort(-np.asarray(chosen["FLUX_AUTO"]), kind="stable")
+    positions: Floats = np.column_stack([np.asarray(chosen[name])[order] - 1 for name in ("XWIN_IMAGE", "YWIN_IMAGE")])
+    return positions
+
+
+def around(table: Table, places: Mapping[tuple[float, float], float], *, moment: datetime) -> Table:
+    """Return the stars of a reference, brightest first, where their proper motions have brought them at ``moment``.
+
+    ``places`` are positions (RA, Dec) with the radius about each within which stars are taken, all in degrees.
+    """
+    position = (np.asarray(table["X_WORLD"]), np.asarray(table["Y_WORLD"]))
+    near = np.zeros(len(table), dtype=bool)
+    for centre, radius_deg in places.items():
+        near |= matching.within(*position, centre=centre, radius_deg=radius_deg)
+    stars = table[near]
+    if not len(stars):
+        return stars
+    stars.sort("MAG")
+    epoch, now = float(np.median(stars["OBSDATE"])), matching.julian_year(moment)
+    columns = (np.asarray(stars[name]) for name in ("X_WORLD", "Y_WORLD", "pmRA", "pmDE"))
+    stars["X_WORLD"], stars["Y_WORLD"] = matching.moved(*columns, epoch=epoch, to=now)
+    stars["OBSDATE"] = now
+    return stars
 
 
 def residuals(
@@ -131,10 +171,28 @@ def measure(found: Residuals, wcs: WCS, shape: tuple[int, int]) -> Astrometry:
     )
 
 
+def judge(
+    cards: Header, pixels: Floats, sky: tuple[Floats, Floats], limits: Limits, *, shape: tuple[int, int]
+) -> tuple[Astrometry, Header]:
+    """Return how good a solution is, as a record and as header cards.
+
+    Raises
+    ------
+    AlgorithmError
+        Where it is wrong, with all that is wrong with it.
+    """
+    wcs = wcs_of(cards)
+    matched = residuals(wcs, pixels, sky, shape=shape)
+    found = measure(matched, wcs, shape)
+    if wrong := faults(found, matched, limits, shape=shape):
+        raise AlgorithmError(f"the solution is wrong: {'; '.join(wrong)}")
+    return found, quality_cards(found, wcs, shape)
+
+
 def faults(result: Astrometry, found: Residuals, limits: Limits, *, shape: tuple[int, int]) -> tuple[str, ...]:
     """Return what is wrong with a solution, in words; nothing where it may be used."""
     needed = max(limits.matches, min(ENOUGH_MATCHES, round(MATCHED_PART * found.expected)))
-    pointing = _separation_deg((result.ra_deg, result.dec_deg), limits.centre)
+    pointing = separation_deg((result.ra_deg, result.dec_deg), limits.centre)
     scale_error = abs(result.scale_arcsec / limits.scale_arcsec - 1)
     worst = worst_cell(found, shape)
     tests = (
@@ -143,7 +201,7 @@ def faults(result: Astrometry, found: Residuals, limits: Limits, *, shape: tuple
         (result.rms_dec_arcsec > limits.rms_arcsec, f'rms in Dec {result.rms_dec_arcsec:.3f}"'),
         (result.offset_arcsec > LARGEST_OFFSET_ARCSEC, f'median offset {result.offset_arcsec:.3f}"'),
         (scale_error > SCALE_TOLERANCE, f'scale {result.scale_arcsec:.4f}"/px, not {limits.scale_arcsec:.4f}'),
-        (pointing > limits.pointing_deg, f"{pointing:.2f} deg from where the header points"),
+        (round(pointing, 2) > limits.pointing_deg, f"{pointing:.2f} deg from where the header points"),
         (worst > LARGEST_CELL_ARCSEC, f'a part of the frame is off by {worst:.2f}"'),
     )
     return tuple(words for failed, words in tests if failed)
@@ -245,6 +303,7 @@ def _close(values: Floats) -> Floats:
     return close
 
 
-def _separation_deg(a: tuple[float, float], b: tuple[float, float]) -> float:
+def separation_deg(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """Return the distance on the sky of two positions (RA, Dec in degrees)."""
     first, second = (matching.unit_vectors(np.asarray(p[0]), np.asarray(p[1])) for p in (a, b))
     return float(np.degrees(2 * np.arcsin(min(1.0, float(np.linalg.norm(first - second)) / 2))))

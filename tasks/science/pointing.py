@@ -104,7 +104,7 @@ def search(
     scale_arcsec: float,
     known: Floats | None = None,
 ) -> Pointing:
-    """Find the pointing of a frame: first as another frame's orientation ``known``, then in any, in ever wider fields.
+    """Find the pointing of a frame: first in another frame's orientation ``known``, then in any, in ever wider fields.
 
     The other parameters are those of ``find``.
 
@@ -116,7 +116,7 @@ def search(
     everything = orientations(scale_arcsec)
     rounds: list[tuple[Sequence[Floats], float, float]] = [(everything, ANGLE_RANGE_DEG, each) for each in radii_arcmin]
     if known is not None:
-        rounds.insert(0, ((known,), KNOWN_ANGLE_DEG, radii_arcmin[0]))
+        rounds = [*(((known,), KNOWN_ANGLE_DEG, each) for each in radii_arcmin), *rounds]
     trouble = AlgorithmError("no radius to search in was given")
     for candidates, angle, radius in rounds:
         try:

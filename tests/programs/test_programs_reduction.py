@@ -128,12 +128,12 @@ def test_solve_field_is_used_only_with_index_files(tmp_path, image, programs):
     (tmp_path / "index-4107.fits").touch()
     assert solve_field.installed(tmp_path)
     wanted = solve_field.Options(index_folder=tmp_path)
-    words = solve_field.command(image, tmp_path, shape=(80, 100), ra_deg=1.0, dec_deg=2.0, options=wanted)
+    words = solve_field.command(image, tmp_path, shape=(80, 100), centre=(1.0, 2.0), options=wanted)
 
     assert words[words.index("--width") + 1] == "100"
     assert float(words[words.index("--scale-low") + 1]) < 0.505 < float(words[words.index("--scale-high") + 1])
     with pytest.raises(AlgorithmError, match="no solution"):
-        solve_field.solve(image, tmp_path, shape=(80, 100), ra_deg=1.0, dec_deg=2.0, options=wanted)
+        solve_field.solve(image, tmp_path, shape=(80, 100), centre=(1.0, 2.0), options=wanted)
 
 
 def test_an_image_of_another_shape_is_refused(image):

@@ -154,7 +154,7 @@ def _missfits(folder: Path, timeout_s: float) -> Any:
 def _solve_field(folder: Path, timeout_s: float) -> Any:
     options = solve_field.Options(index_folder=folder, timeout_s=timeout_s)
     place = folder / "positions.fits"
-    return solve_field.solve(place, folder, shape=SHAPE, ra_deg=110.0, dec_deg=-30.0, options=options)
+    return solve_field.solve(place, folder, shape=SHAPE, centre=(110.0, -30.0), options=options)
 
 
 def _hotpants(folder: Path, timeout_s: float) -> Any:
