@@ -19,7 +19,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
-from tasks.errors import UnusableData
+from tasks.errors import Unavailable, UnusableData
 from tasks.io import frames as images
 from tasks.io import master_files, raw_sets
 from tasks.io.master_files import Archived
@@ -38,9 +38,6 @@ BAD_PIXELS_NAME = "bad-pixels.fits"
 # kinds of masters, and the folders of the archive they lie in
 ARCHIVE_WORDS: Mapping[str, str] = {"bias": "zero", "dark": "dark", "flat": "flat"}
 UNKNOWN = Quality()
-# host memory for a band of a stack; of a device's free memory a band takes this part, its work space the rest
-BAND_BYTES = 1 << 28
-DEVICE_FRACTION = 0.15
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -334,15 +331,20 @@ class _Workshop:
         return combining.Noise(read_adu=self.read_adu, gain=self.gain, pedestal_adu=self.bias_adu)
 
     def _combine(self, opened: RawSet, noise: combining.Noise, prepare: combining.Prepare | None = None) -> Master:
-        try:
-            return self._combine_on(arrays.device(), opened, noise, prepare)
-        except arrays.out_of_memory():
-            log.warning("the device is full: %d frames are combined on the CPU", len(opened.stored))
-            arrays.release()
-            return self._combine_on(np, opened, noise, prepare)
+        """Combine in bands of rows: half as many where the device is full, on the CPU where that does not help."""
+        number, shape = len(opened.stored), opened.stored[0].shape
+        for xp, rows in combining.attempts(number, shape, arrays.device()):
+            try:
+                return self._combine_on(xp, opened, noise, prepare, rows)
+            except arrays.out_of_memory():
+                log.warning("the device is full: %d frames do not fit in bands of %d rows", number, rows)
+                arrays.release()
+        raise Unavailable(f"{number} frames cannot be combined: this machine has no memory left")
 
-    def _combine_on(self, xp: Any, opened: RawSet, noise: combining.Noise, prepare: combining.Prepare | None) -> Master:
-        bands = raw_sets.bands(opened.stored, step=_band_rows(opened.stored, xp))
+    def _combine_on(
+        self, xp: Any, opened: RawSet, noise: combining.Noise, prepare: combining.Prepare | None, rows: int
+    ) -> Master:
+        bands = raw_sets.bands(opened.stored, step=rows)
         options, shape = self.options, opened.stored[0].shape
         image, variance = combining.combine_bands(
             bands, shape, xp, mode=options.combine, noise=noise, clip_sigma=options.clip_sigma, prepare=prepare
@@ -368,12 +370,6 @@ class _Workshop:
                 naming.mask_of(path), calibration.bad_flat(made.master, limits=self.options.bad_flat), unit=self.unit
             )
         return path
-
-
-def _band_rows(stored: Sequence[images.Stored], xp: Any) -> int:
-    free = arrays.free_memory_bytes()
-    budget = BAND_BYTES if xp is np or free is None else int(free * DEVICE_FRACTION)
-    return max(1, budget // (len(stored) * stored[0].shape[1] * np.dtype(np.float32).itemsize))
 
 
 def _files(masters: Masters, folder: Path) -> list[Path]:

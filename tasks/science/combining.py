@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, in_threads, to_host
+from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, free_memory_bytes, in_threads, to_host
 
 Mode: TypeAlias = Literal["clipped", "seed", "median", "mean"]
 Step: TypeAlias = tuple[int, int, bool, bool]
@@ -26,6 +26,11 @@ Prepare: TypeAlias = Callable[[Array, int, slice], Array]
 CACHE_BYTES = 1 << 20
 # on a device a piece only has to fit its memory beside the stack itself
 DEVICE_BYTES = 1 << 31
+# host memory for a band of a stack; of a device's free memory a band takes this part, its work space the rest
+BAND_BYTES = 1 << 28
+DEVICE_FRACTION = 0.15
+# a device without room for so many rows has no room at all
+FEWEST_ROWS = 16
 SEED_SIGMA = 3.0
 SEED_ROUNDS = 5
 # with a population sigma one value of N reaches at most sqrt(N - 1) sigma, so up to 10 are never rejected
@@ -131,6 +136,21 @@ def combine_bands(
         combined = combine(stack, mode=mode, noise=noise, clip_sigma=clip_sigma)
         image[rows], variance[rows] = to_host(combined.image), to_host(combined.variance)
     return image, variance
+
+
+def attempts(number: int, shape: tuple[int, int], xp: Any) -> Iterator[tuple[Any, int]]:
+    """Give array module and rows per band to combine ``number`` frames with, to be tried until there is memory enough.
+
+    On a device the rows are halved each time; at last the CPU does it. The result is the same for all.
+    """
+    row_bytes = number * shape[1] * np.dtype(np.float32).itemsize
+    free = free_memory_bytes()
+    budget = BAND_BYTES if xp is np or free is None else int(free * DEVICE_FRACTION)
+    rows = min(shape[0], max(FEWEST_ROWS, budget // row_bytes))
+    while xp is not np and rows >= FEWEST_ROWS:
+        yield xp, rows
+        rows //= 2
+    yield np, min(shape[0], max(FEWEST_ROWS, BAND_BYTES // row_bytes))
 
 
 def median(stack: Array) -> Array:
