@@ -64,7 +64,8 @@ def clear(tree: naming.NightTree, unit: str, night: date) -> int:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     own = [path for folder in (scratch, tree.masters(unit, night)) for path in products.halves(folder)]
-    shared = [path for folder in tree.objects(unit) for path in products.halves(folder) if _is_stale(path)]
+    common = (*tree.objects(unit), *tree.archives(unit))
+    shared = [path for folder in common for path in products.halves(folder) if _is_stale(path)]
     for path in (*own, *shared):
         path.unlink(missing_ok=True)
     return len(folders) + len(own) + len(shared)

@@ -321,6 +321,10 @@ class NightTree:
         """Return the folders of all objects that a unit has products of."""
         return sorted(self.root.glob(f"processed_1x1_gain2750/*/{unit(unit_name)}"))
 
+    def archives(self, unit_name: str) -> list[Path]:
+        """Return the folders of a unit's good masters, of all cameras' settings."""
+        return sorted(self.root.glob(f"master_frame_*/{unit(unit_name)}"))
+
     def begun(self, night: date) -> list[str]:
         """Return the units that have a working folder of a night."""
         return sorted(path.parent.name for path in self.root.glob(f"work/*/{night.isoformat()}"))

@@ -119,6 +119,7 @@ def test_a_poisoned_night_loses_what_is_bad_alone_and_is_a_lookup_next_time(addr
     report = night_runs.reduce(places, address=address)
     first = time.monotonic() - started
     before = {path: path.stat().st_mtime_ns for path in places.product_root.rglob("*") if path.is_file()}
+    posts = len(list((places.product_root / "outbox").rglob("*.md")))
     started = time.monotonic()
     again = night_runs.reduce(places, address=address)
     second = time.monotonic() - started
@@ -128,6 +129,7 @@ def test_a_poisoned_night_loses_what_is_bad_alone_and_is_a_lookup_next_time(addr
     unnamed = [path.name for path in spoilt if (path.parent.parent.name, path.name) not in named]
     lights = {path for unit in units for path in night.raw("T0*.fits", unit)} - set(spoilt)
     reduced = {each.frame.path for each in report.reduced}
+    silent = [path for path in lights - reduced if (path.parent.parent.name, path.name) not in named]
     complete = {stack.unit for stack in report.stacks}
     tally.count(
         "R23 poisoned night",
@@ -137,7 +139,9 @@ def test_a_poisoned_night_loses_what_is_bad_alone_and_is_a_lookup_next_time(addr
         of_them_not_named=len(unnamed),
         good_lights=len(lights),
         of_them_reduced=len(lights & reduced),
+        lost_in_silence=len(silent),
     )
+    posts_again = len(list((places.product_root / "outbox").rglob("*.md"))) - posts
     rewritten = [path for path in after if before.get(path) != after[path]]
     tally.count(
         "R16 the night again",
@@ -145,8 +149,12 @@ def test_a_poisoned_night_loses_what_is_bad_alone_and_is_a_lookup_next_time(addr
         s_second=round(second, 2),
         percent=round(100 * second / first, 2),
         files_rewritten=len(rewritten),
+        posts=posts,
+        new_posts=posts_again,
     )
-    assert unnamed == []
+    assert (unnamed, silent) == ([], [])
+    assert posts > 0
+    assert posts_again == 0
     assert complete == {each.frame.unit for each in report.reduced} == set(units) - {BAD_UNIT}
     assert again == report
     assert rewritten == []

@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 import pytest
 from astropy.io import fits
-from support import simulated
+from support import devices, simulated
 
 from tasks import calibration, inventory, mastering, naming, products
 from tasks.errors import UnusableData
@@ -239,28 +239,14 @@ def test_a_device_without_room_for_a_batch_gives_the_same_bytes(
 
 
 def test_a_small_device_combines_in_smaller_bands_with_the_same_result(taken, masters, tmp_path, monkeypatch):
-    frames_each, (_, width) = 7, frames.open_image(masters.bias).shape
-    tried, done = [], []
-
-    class Small:
-        """An array module that takes 150 rows of the bias frames and no more."""
-
-        def __getattr__(self, name):
-            return getattr(np, name)
-
-        def asarray(self, array):
-            tried.append(array.shape)
-            if array.ndim == 3 and array.nbytes > 150 * width * frames_each * array.itemsize:
-                raise MemoryError(array.shape)
-            done.append(array.shape)
-            return array
-
-    monkeypatch.setattr(arrays, "device", Small)
+    frames_each, (rows, width) = 7, frames.open_image(masters.bias).shape
+    small = devices.Small(room=frames_each * width * rows * 4 // 3)
+    monkeypatch.setattr(arrays, "device", lambda: small)
     monkeypatch.setattr(arrays, "out_of_memory", lambda: MemoryError)
     again = mastering.make_masters.fn(taken, tmp_path, OPTIONS)
 
-    assert {shape[1] for shape in tried if shape[0] == frames_each} == {400, 200, 100}
-    assert {shape[1] for shape in done if shape[0] == frames_each} == {100}
+    assert {shape[1] for shape in small.refused if shape[0] == frames_each} == {rows, rows // 2}
+    assert {shape[1] for shape in small.taken if shape[0] == frames_each} == {rows // 4}
     for mine, other in ((again.bias, masters.bias), (again.flats["r"], masters.flats["r"])):
         assert products.sha256_of(mine) == products.sha256_of(other)
 

@@ -47,7 +47,9 @@ def test_a_night_is_reduced_by_one_run_at_a_time(tmp_path):
 
 def test_what_a_killed_run_left_is_gone_at_the_next_start(tree):
     work, science = tree.scratch("7DT01", NIGHT), tree.science("T00001", "7DT01", "r")
-    stale = [half(work), half(work / "solved"), half(tree.masters("7DT01", NIGHT)), half(science, age_s=3600)]
+    archive = tree.archive("7DT01", "dark", binning=1, gain_setting=2750)
+    stale = [half(work), half(work / "solved"), half(tree.masters("7DT01", NIGHT))]
+    stale += [half(science, age_s=3600), half(archive, age_s=3600)]
     with pytest.raises(KeyboardInterrupt), outputs.scratch(work / "solved", "solve") as scratch:
         raise KeyboardInterrupt
     (work / run.CANCEL_FILE).touch()

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from astropy.io import fits
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
 from pydantic import TypeAdapter
 
 from deployments import private
@@ -77,11 +79,15 @@ class Run:
     api: str
     log: Path
     process: subprocess.Popen[bytes] = field(init=False)
+    began: float = field(init=False)
+    seconds: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
+        self.began = time.monotonic()
         spec = json.dumps({"night": str(self.night.root), "out": str(self.out)})
         folder = Path(__file__).parents[1]
-        environment = {**os.environ, "PREFECT_API_URL": self.api, "PYTHONPATH": f"{folder.parent}:{folder}"}
+        beat = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60"}  # as `siren serve` has it
+        environment = {**os.environ, **beat, "PREFECT_API_URL": self.api, "PYTHONPATH": f"{folder.parent}:{folder}"}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-c", CHILD, spec],
@@ -103,12 +109,20 @@ class Run:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def finish(self, timeout_s: float = 600) -> None:
+    def finish(self, timeout_s: float = 1500) -> None:
         assert self.process.wait(timeout_s) == 0, self.log.read_text(errors="replace")[-3000:]
+        self.seconds = time.monotonic() - self.began
 
     def report(self) -> NightReport:
         [file] = (self.out / "nights" / NIGHT.isoformat()).glob("report-*/report.json")
         return TypeAdapter(NightReport).validate_json(file.read_bytes())
+
+
+def runs(state: str) -> set[str]:
+    """Return the ids of the flow runs that the server believes to be in a state."""
+    wanted = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=[state])))
+    with get_client(sync_client=True) as client:
+        return {str(run.id) for run in client.read_flow_runs(flow_run_filter=wanted)}
 
 
 def batches(out: Path) -> dict[str, int]:
@@ -182,7 +196,7 @@ def left_over(out: Path) -> list[str]:
     return [str(path.relative_to(out)) for path in out.rglob(".*") if path.name not in {".siren", ".lock"}]
 
 
-def wait_for(condition: Any, *, timeout_s: float = 300) -> None:
+def wait_for(condition: Any, *, timeout_s: float = 900) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
