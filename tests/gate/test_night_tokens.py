@@ -85,7 +85,7 @@ def test_a_full_device_halves_its_batch_then_gives_way_to_the_cpu_with_the_same_
     taken = inventory.take_inventory.fn(night.folder(), "7DT01", night_runs.NIGHT)
     biases, (rows, width) = len(taken.of(FrameType.BIAS)), taken.frames[0].shape
     monkeypatch.setattr(arrays, "out_of_memory", lambda: MemoryError)
-    plane = rows * width * np.dtype(np.float32).itemsize
+    plane = rows * width * np.dtype(np.uint16).itemsize
     # room for all, for a quarter of the rows of the bias frames, for less than a plane, for nothing
     rooms = {"all": 100 * plane, "quarter": biases * plane // 4, "no plane": plane // 2, "nothing": 0}
     made = {name: _calibrate(taken, tmp_path / name, devices.Small(room), monkeypatch) for name, room in rooms.items()}

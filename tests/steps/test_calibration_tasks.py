@@ -240,7 +240,7 @@ def test_a_device_without_room_for_a_batch_gives_the_same_bytes(
 
 def test_a_small_device_combines_in_smaller_bands_with_the_same_result(taken, masters, tmp_path, monkeypatch):
     frames_each, (rows, width) = 7, frames.open_image(masters.bias).shape
-    small = devices.Small(room=frames_each * width * rows * 4 // 3)
+    small = devices.Small(room=frames_each * width * rows * np.dtype(np.uint16).itemsize // 3)
     monkeypatch.setattr(arrays, "device", lambda: small)
     monkeypatch.setattr(arrays, "out_of_memory", lambda: MemoryError)
     again = mastering.make_masters.fn(taken, tmp_path, OPTIONS)
