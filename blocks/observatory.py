@@ -21,7 +21,9 @@ class Observatory(Block):
     raw_root: str = Field(default="", description="Folder of raw frames: <unit>/<night>_gain<setting>/.")
     product_root: str = Field(default="", description="Folder of reduced images, stacks, candidates, night pages.")
     alert_root: str = Field(default="", description="Folder of notices, sky maps, plans, event pages.")
-    astrometric_catalogue: str = Field(default="", description="LDAC file of reference positions.")
+    astrometric_catalogue: str = Field(
+        default="", description="LDAC file of reference positions, or folder of the cells that `siren gaia` fetches."
+    )
     photometric_catalogue: str = Field(
         default="", description="FITS table of reference magnitudes, or a folder of such tables by cell of the sky."
     )

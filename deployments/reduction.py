@@ -70,7 +70,7 @@ def locate(
         product_root=out,
         alert_root=out / "alerts",
         references=(references or base / "references").resolve(),
-        astrometric_catalogue=_existing(catalogues / "astrometric.ldac.fits"),
+        astrometric_catalogue=_astrometric(catalogues),
         photometric_catalogue=_photometric(catalogues),
     )
     return NightPlace(night=chosen, units=wanted, places=places)
@@ -186,6 +186,12 @@ def _date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise UnusableData(f"night {text!r} is not a date of the form 2026-01-15") from error
+
+
+def _astrometric(catalogues: Path) -> Path:
+    """Return the folder of cells where there is one, else the one file."""
+    folder = catalogues / "astrometric"
+    return folder if folder.is_dir() else _existing(catalogues / "astrometric.ldac.fits")
 
 
 def _photometric(catalogues: Path) -> Path:

@@ -6,7 +6,7 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import arrivals, astrometry, observing, photometry, reporting, runtime
+from tasks import arrivals, astrometry, charting, observing, photometry, reporting, runtime
 from tasks.options import ReduceOptions
 from tasks.records import Stage, StageResult
 
@@ -31,6 +31,9 @@ def reduce(
     """
     places = observing.places(observatory)
     calibrated = reporting.read_stage(places.product_root, night, units, Stage.CALIBRATE, objects)
+
+    # without it the frames of the missing cells are rejected, and the others reduced
+    charting.fetch_for(calibrated, places.astrometric_catalogue, options, return_state=True)
 
     solved, measured = [], []
     for batch in [batch for unit in calibrated for batch in arrivals.batches(unit, places.product_root)]:

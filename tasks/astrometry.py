@@ -23,11 +23,11 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import FAULTS, AlgorithmError, ProgramError, SirenError, UnusableData, passing
-from tasks.io import frames, ldac
+from tasks.io import frames, ldac, star_cells
 from tasks.options import ReduceOptions
 from tasks.programs import missfits, outputs, scamp, solve_field, source_extractor
 from tasks.records import Astrometry, Calibrated, Rejected, Solved, SolvedBatch, Stage
-from tasks.science import astrometry, pointing
+from tasks.science import astrometry, cells, pointing
 from tasks.science.headers import Header
 from tasks.science.matching import Floats
 
@@ -35,10 +35,6 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-NOMINAL_SCALE_ARCSEC = 0.505
-# a second vote, for pointing errors that the options do not expect
-WIDER = 3.0
-WIDEST_ARCMIN = 120.0
 # after the vote only the distortion is left, a few arcsec in the corners: SCAMP need not search, which takes it minutes
 POINTED = (
     scamp.Options(match=False, match_radius_arcsec=3.0),
@@ -99,7 +95,8 @@ def solve(calibrated: tuple[Calibrated, ...], catalogue: Path, root: Path, optio
     frame, images = calibrated[0].frame, [light.image for light in calibrated]
     folder = naming.NightTree(root=root).solved(frame.unit, naming.night_of(frame.date_obs))
     ledger = folder / naming.batch_ledger(frame.object, frame.filter, [image.name for image in images])
-    inputs = [*(image for image in images if image.exists()), catalogue]
+    nearby = cells.around(pointing.surroundings([light.frame for light in calibrated], options.position_error_arcmin))
+    inputs = [*(image for image in images if image.exists()), *star_cells.present(catalogue, nearby)]
     recipe = products.Recipe(stage="solve", inputs=inputs, options=options)
     if (known := products.recall(recipe, ledger, SolvedBatch)) is not None:
         return known
@@ -171,24 +168,17 @@ def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
 
 def _sky(jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOptions) -> Sky:
     """Return the reference stars around a batch at the time of its frames."""
-    places = {job.centre: _reach_deg(job, options) for job in jobs if job.centre is not None}
+    error = options.position_error_arcmin
+    places = {job.centre: pointing.reach_deg(job.light.frame, error) for job in jobs if job.centre is not None}
     if not places:
         raise UnusableData(NO_POSITION)
     moment = jobs[0].light.frame.date_obs
-    stars = astrometry.around(ldac.read_reference(catalogue), places, moment=moment)
+    table = star_cells.read(catalogue, cells.around(places))
+    stars = astrometry.around(table, places, moment=moment)
     if len(stars) < FEWEST_REFERENCES:
         raise UnusableData(f"{catalogue.name} has {len(stars)} stars around the field (needed: {FEWEST_REFERENCES})")
     ldac.write_reference(folder / "reference.cat", stars)
     return Sky(stars=stars, file=folder / "reference.cat")
-
-
-def _reach_deg(job: Job, options: ReduceOptions) -> float:
-    return float(np.hypot(*job.shape)) / 2 * _scale(job) / 3600 + _radii_arcmin(options)[1] / 60
-
-
-def _radii_arcmin(options: ReduceOptions) -> tuple[float, float]:
-    """Return the pointing error that the options expect, and that of a second, wider search."""
-    return options.position_error_arcmin, min(WIDEST_ARCMIN, WIDER * options.position_error_arcmin)
 
 
 def solutions(
@@ -253,8 +243,8 @@ def _vote(job: Job, sky: Sky, options: ReduceOptions, known: Floats | None) -> p
         sky.positions,
         shape=job.shape,
         centre=job.centre,
-        radii_arcmin=_radii_arcmin(options),
-        scale_arcsec=_scale(job),
+        radii_arcmin=pointing.radii_arcmin(options.position_error_arcmin),
+        scale_arcsec=pointing.scale_of(job.light.frame),
         known=known,
     )
 
@@ -345,7 +335,7 @@ def _blind(job: Job, options: ReduceOptions) -> pointing.Pointing | None:
         return None
     positions = job.folder / "positions.fits"
     ldac.write_positions(positions, job.pixels[:, 0] + 1, job.pixels[:, 1] + 1)
-    wanted = solve_field.Options(index_folder=index, scale_arcsec=_scale(job))
+    wanted = solve_field.Options(index_folder=index, scale_arcsec=pointing.scale_of(job.light.frame))
     try:
         result = solve_field.solve(positions, job.folder, shape=job.shape, centre=job.centre, options=wanted)
     except SirenError as error:
@@ -361,18 +351,13 @@ def _check(job: Job, head: Path | None, sky: Sky, options: ReduceOptions) -> Sol
     limits = astrometry.Limits(
         rms_arcsec=options.maximum_rms_arcsec,
         matches=options.minimum_matches,
-        scale_arcsec=_scale(job),
+        scale_arcsec=pointing.scale_of(job.light.frame),
         centre=job.centre,
         pointing_deg=max(astrometry.LARGEST_POINTING_DEG, options.position_error_arcmin / 60),
     )
     cards = astrometry.solution_cards(ldac.read_header(head))
     found, quality = astrometry.judge(cards, job.pixels, sky.positions, limits, shape=job.shape)
     return Solution(job=job, cards={**cards, **quality}, found=found)
-
-
-def _scale(job: Job) -> float:
-    """Return the camera's nominal scale in arcsec per pixel."""
-    return NOMINAL_SCALE_ARCSEC * max(1, job.light.frame.binning)
 
 
 def _write(solution: Solution, place: Path, options: ReduceOptions, *, seconds: float) -> Solved:

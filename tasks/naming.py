@@ -33,6 +33,8 @@ HASH_LENGTH = 16
 DEFAULT_GAIN_SETTING = 2750
 # time after 0 h UTC at which a new night's label begins: in Chile the night is over and the next day's frames are far
 NIGHT_BEGINS = timedelta(hours=15)
+# of the HEALPix pixels that a catalogue is kept by
+CELL_ORDER = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +123,11 @@ def night_of(date_obs: datetime) -> date:
 def exposure_text(exposure_s: float) -> str:
     """Write an exposure time: an integer where it is one (``100``), else with a point (``7.5``)."""
     return f"{exposure_s:g}"
+
+
+def cell_file(cell: int) -> str:
+    """Name the file with the stars of one cell of the reference catalogue."""
+    return f"gaia-dr3-{CELL_ORDER}-{cell:05d}.ldac.fits"
 
 
 def batch_ledger(object_: str, filter_: str, names: Iterable[str]) -> str:

@@ -220,6 +220,12 @@ class ReduceOptions:
     slots: Annotated[int, Field(ge=1, le=64)] = 2
     """Frames of a batch that are worked on at a time, and threads of SCAMP."""
 
+    catalogue_url: str = ""
+    """TAP service that missing cells of the reference catalogue are fetched from; none: a night needs no network."""
+
+    catalogue_mag: Annotated[float, Field(ge=5, le=21)] = 18.0
+    """Faintest G magnitude of the stars that are fetched."""
+
     header_writer: Literal["missfits", "siren"] = "missfits"
     """What writes a solution into an image: MissFITS, or ourselves where it is not installed or not wanted."""
 

@@ -25,6 +25,7 @@ VERBS = {
     "catalogue": "make the photometric reference that nights read, from files of Gaia or another survey",
     "reduce": "reduce a night folder or part of it, without a deployment",
     "deepen": "stack the best frames of many nights and units",
+    "gaia": "fetch the astrometric reference around positions from Gaia, so that nights need no network",
     "subtract": "subtract a reference from a science image and detect what is left",
     "replay": "replay stored notices in their order and clock",
     "listen": "run the listener: Kafka to durable notices to flow runs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,17 @@ def read_reference(path: Path) -> Table:
 
 def write_reference(path: Path, table: Table) -> None:
     """Write a reference catalogue for SCAMP: an LDAC_IMHEAD with an empty header, and LDAC_OBJECTS."""
+    write_table(path, table, REFERENCE_COLUMNS)
+
+
+def write_table(path: Path, table: Table, wanted: Mapping[str, tuple[str, str]]) -> None:
+    """Write columns (name: format and unit) of a table as an LDAC catalogue; one that it lacks is zero."""
     rows = len(table)
     columns = [
         fits.Column(
             name, format_, unit=unit, array=np.asarray(table[name] if name in table.colnames else np.zeros(rows))
         )
-        for name, (format_, unit) in REFERENCE_COLUMNS.items()
+        for name, (format_, unit) in wanted.items()
     ]
     objects = fits.BinTableHDU.from_columns(columns, name=TABLE)
     write(path, fits.Header(), objects)

@@ -13,7 +13,9 @@ TIMEOUT_S = 30.0
 TEMPORARY = frozenset({408, 425, 429})
 
 
-def fetch(url: str, *, what: str, limit: int, client: httpx.Client | None = None) -> bytes | None:
+def fetch(
+    url: str, *, what: str, limit: int, client: httpx.Client | None = None, timeout_s: float = TIMEOUT_S
+) -> bytes | None:
     """Fetch what stands at an address; None where nothing is there yet.
 
     Parameters
@@ -26,6 +28,8 @@ def fetch(url: str, *, what: str, limit: int, client: httpx.Client | None = None
         Most bytes that are read.
     client
         Keeps connections open between fetches.
+    timeout_s
+        How long the server may be silent.
 
     Raises
     ------
@@ -36,7 +40,7 @@ def fetch(url: str, *, what: str, limit: int, client: httpx.Client | None = None
     """
     stream = client.stream if client else httpx.stream
     try:
-        with stream("GET", url, timeout=TIMEOUT_S, follow_redirects=True) as answer:
+        with stream("GET", url, timeout=timeout_s, follow_redirects=True) as answer:
             if answer.status_code == httpx.codes.NOT_FOUND:
                 return None
             if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or answer.status_code in TEMPORARY:

@@ -15,8 +15,13 @@ from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 from tasks.errors import AlgorithmError
+from tasks.records import Frame
 from tasks.science.matching import Floats
 
+NOMINAL_SCALE_ARCSEC = 0.505
+# a second vote, for pointing errors that nobody expects
+WIDER = 3.0
+WIDEST_ARCMIN = 120.0
 CELL_ARCSEC = 10.0
 BRIGHTEST = 120
 # reference stars per detection and field: the two lists never have the same depth
@@ -57,6 +62,30 @@ class Pointing:
         wcs.wcs.cd = self.linear() / 3600
         wcs.array_shape = shape
         return wcs
+
+
+def scale_of(frame: Frame) -> float:
+    """Return the camera's nominal scale in arcsec per pixel."""
+    return NOMINAL_SCALE_ARCSEC * max(1, frame.binning)
+
+
+def radii_arcmin(expected_arcmin: float) -> tuple[float, float]:
+    """Return the pointing error that is expected, and that of a second, wider search."""
+    return expected_arcmin, min(WIDEST_ARCMIN, WIDER * expected_arcmin)
+
+
+def reach_deg(frame: Frame, expected_arcmin: float) -> float:
+    """Return how far from where a frame's header points a star on it may be."""
+    return float(np.hypot(*frame.shape)) / 2 * scale_of(frame) / 3600 + radii_arcmin(expected_arcmin)[1] / 60
+
+
+def surroundings(frames: Iterable[Frame], expected_arcmin: float) -> dict[tuple[float, float], float]:
+    """Return where the headers of frames point (RA, Dec), each with its reach, all in degrees."""
+    return {
+        (frame.ra_deg, frame.dec_deg): reach_deg(frame, expected_arcmin)
+        for frame in frames
+        if frame.ra_deg is not None and frame.dec_deg is not None
+    }
 
 
 def matrix(scale_arcsec: float, *, angle_deg: float, mirrored: bool) -> Floats:

@@ -88,12 +88,14 @@ def batch(wanted: Sequence[Wanted], folder: Path, rng: np.random.Generator) -> t
 
 
 def solve(
-    made: Sequence[Exposure], stars: Table, folder: Path, options: ReduceOptions
+    made: Sequence[Exposure], stars: Table | Path, folder: Path, options: ReduceOptions
 ) -> tuple[dict[int, WCS], dict[int, SirenError]]:
-    """Return the solutions and the reasons of a batch by the number of the exposure."""
+    """Return the solutions and the reasons of a batch by the number of the exposure; ``stars`` may be a catalogue."""
     errors: dict[Path, SirenError] = {}
-    ldac.write_reference(folder / "stars.fits", stars)
-    found = astrometry.solutions([each.job for each in made], folder / "stars.fits", folder, options, errors)
+    catalogue = stars if isinstance(stars, Path) else folder / "stars.fits"
+    if not isinstance(stars, Path):
+        ldac.write_reference(catalogue, stars)
+    found = astrometry.solutions([each.job for each in made], catalogue, folder, options, errors)
     solved = {int(each.job.light.image.stem): science.wcs_of(each.cards) for each in found}
     return solved, {int(image.stem): error for image, error in errors.items()}
 

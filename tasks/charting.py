@@ -1,0 +1,71 @@
+"""The reference catalogue in cells: what a night needs of it is fetched once and kept."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import connections, naming, products
+from tasks.io import gaia, star_cells
+from tasks.options import ReduceOptions
+from tasks.records import StageResult
+from tasks.science import cells, pointing
+
+log = logging.getLogger(__name__)
+
+# a service is asked for so many cells at a time
+ASKED_AT_ONCE = 2
+
+
+@task(name="fetch-catalogue", cache_policy=NO_CACHE, **{**connections.PATIENT, "retries": 3})
+def fetch_for(calibrated: Sequence[StageResult], catalogue: Path, options: ReduceOptions) -> int:
+    """Fetch the cells around a stage's frames that are not there yet; return how many.
+
+    Nothing is fetched where the catalogue is a file, or no service is named.
+
+    Raises
+    ------
+    Unavailable
+        Where the service is away.
+    UnusableData
+        Where it refuses.
+    """
+    if catalogue.is_file() or not options.catalogue_url:
+        return 0
+    frames = [light.frame for unit in calibrated for light in unit.calibrated]
+    return fetch(
+        cells.around(pointing.surroundings(frames, options.position_error_arcmin)),
+        catalogue,
+        url=options.catalogue_url,
+        faintest_mag=options.catalogue_mag,
+    )
+
+
+def fetch(wanted: Sequence[int], folder: Path, *, url: str, faintest_mag: float) -> int:
+    """Fetch cells into a folder; return how many were not there. The errors are those of ``fetch_for``."""
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        fetched = list(pool.map(lambda cell: _fetch_one(cell, folder, url=url, faintest_mag=faintest_mag), wanted))
+    return sum(fetched)
+
+
+def _fetch_one(cell: int, folder: Path, *, url: str, faintest_mag: float) -> bool:
+    """Fetch one cell, where nobody else has it yet; whoever wants it at the same time waits for the one who asks."""
+    path = folder / naming.cell_file(cell)
+    if path.exists():
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".{path.name}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return False
+        stars = gaia.stars(url, cells.source_ids(cell), faintest_mag=faintest_mag)
+        with products.staged(path) as temporary:
+            star_cells.write(temporary, stars)
+    log.info("%s: %d stars to G = %g", path.name, len(stars), faintest_mag)
+    return True
