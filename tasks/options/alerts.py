@@ -1,0 +1,73 @@
+"""Options of the alert river."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+CONFIG = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(config=CONFIG, kw_only=True)
+class PlanOptions:
+    """How an event is planned."""
+
+    engine: Literal["gwemopt", "siren"] = "gwemopt"
+    """Planner."""
+
+    tiles: Annotated[int, Field(ge=1, le=2000)] = 50
+    """Most tiles per telescope."""
+
+    hours: Annotated[float, Field(gt=0, le=96)] = 24.0
+    """Length of the window, in h."""
+
+    region: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """Credible region whose tiles are considered."""
+
+    subtract_observed: bool = True
+    """Leave out tiles that were observed already, and take their probability from the map."""
+
+    treasure_map: bool = False
+    """Take from the map also what other observatories report to the Treasure Map."""
+
+    second_look: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """What probability is worth to a telescope when another one has covered it already, against 1 when none has."""
+
+    program_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """Deadline of the planner, in s."""
+
+
+@dataclass(config=CONFIG, kw_only=True)
+class RevisitOptions:
+    """What is looked for some time after a burst of Swift, and when."""
+
+    xrt_minutes: Annotated[float, Field(gt=0, le=1440)] = 10.0
+    """Time after the trigger at which it is said that no XRT position has come, in min."""
+
+    bat_page: bool = False
+    """Read the BAT team's analysis page; off until access to it is verified."""
+
+    bat_minutes: tuple[float, ...] = (3, 6, 10, 20, 40, 60, 120, 180, 240, 300, 360)
+    """Times after the trigger at which the BAT page is read, in min."""
+
+    bat_url: str = "https://swift.gsfc.nasa.gov/results/BATbursts/{id}/bascript/top.html"
+    """Address of the BAT page, with the trigger number for ``{id}``."""
+
+
+@dataclass(config=CONFIG, kw_only=True)
+class BackfillOptions:
+    """How notices are fetched that no broker has any more."""
+
+    url: str = "https://gracedb.ligo.org/api/"
+    """Address of GraceDB's interface."""
+
+    silence_h: Annotated[float, Field(ge=1, le=240)] = 12.0
+    """A longer time without any message is a gap, in h: test alerts alone come each hour."""
+
+    days: Annotated[float, Field(ge=1, le=90)] = 30.0
+    """How far back gaps are looked for, in d."""
+
+    lookback_days: Annotated[float, Field(ge=0, le=90)] = 7.0
+    """Events made so long before a gap are asked for, too: their updates may lie in it, in d."""
