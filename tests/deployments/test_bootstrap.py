@@ -112,6 +112,7 @@ def test_twice_is_once(client: SyncPrefectClient, prefect_file: Path) -> None:
         "siren-crash-silent-runs",
         "siren-after-a-failed-run",
         "siren-stalled-listener",
+        "siren-silent-listener",
         "siren-reduce-settled-night",
     }
 
