@@ -44,7 +44,7 @@ class Night:
         gain = camera.GAIN_E_PER_ADU
         image = np.minimum(noisy / gain, camera.SATURATION_ADU).astype(np.float32)
         mask = np.where(image >= camera.SATURATION_ADU, 2, 0).astype(np.uint8)
-        header = {**_solution(conditions.wcs), "FILTER": filter_, "EGAIN": gain}
+        header = {**_solution(conditions.wcs), "FILTER": filter_, "EGAIN": gain, "OBJECT": self.request.object}
         header |= {"SATURATE": camera.SATURATION_ADU, "QAFLAG": 0, "QATEXT": ""}
         path = self.root / "solved" / shot.name
         path.parent.mkdir(parents=True, exist_ok=True)
