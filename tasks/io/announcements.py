@@ -35,6 +35,7 @@ def knowledge(
         decision=shown.decision,
         burst=burst,
         linked=history.linked,
+        counterparts=history.counterparts,
         instruments=tuple(dict.fromkeys(heard)),
         plans=history.plans,
         notices=sum(entry.standing is not Standing.DUPLICATE for entry in history.notices),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tasks.io import buttons, changes, messages, pages, plan_changes, wording
+from tasks.io import buttons, changes, coincidences, messages, pages, plan_changes, wording
 from tasks.records import Alert, Decision, Kind, MapRole, Notice, Plan, Reason, SkyMapSummary, Tile
 from tasks.records.bursts import Burst
 from tasks.records.effects import (
@@ -113,7 +113,7 @@ def render(
         classes=wording.ranked(notice.classification),
         properties=sorted((notice.properties or {}).items()),
         maps=_maps(newest.alert),
-        coincidence=_coincidence(notice),
+        coincidence=_coincidence(notice, history),
         decision=newest.decision,
         plans=tuple(_plan(entry) for entry in reversed(history.plans)),
         changed=changed,
@@ -210,16 +210,13 @@ def _maps(alert: Alert) -> list[tuple[str, SkyMapSummary]]:
     return [(MAP_WORDS[summary.role], summary) for summary in (alert.sky_map, alert.combined) if summary is not None]
 
 
-def _coincidence(notice: Notice) -> list[tuple[str, str]]:
-    found = notice.coincidence
-    if found is None:
+def _coincidence(notice: Notice, history: EventHistory) -> list[tuple[str, str]]:
+    if notice.coincidence is None:
         return []
-    apart = "" if found.time_difference_s is None else f"{found.time_difference_s:+.2f} s".replace("-", wording.MINUS)
     pairs = [
-        ("Observatory", " ".join(word for word in (found.observatory, found.search) if word)),
-        ("Time difference", apart),
-        ("Chance, time alone", wording.rate(found.time_coincidence_far_hz)),
-        ("Chance, time and place", wording.rate(found.time_sky_coincidence_far_hz)),
+        ("Observatory", coincidences.who(notice)),
+        ("Time difference", coincidences.apart(coincidences.delay(notice, history.counterparts))),
+        *((f"Chance, {compared}", rate) for compared, rate in coincidences.rates(notice).items()),
     ]
     return [(label, value) for label, value in pairs if value]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasks.io import blockkit, buttons, changes, wording
+from tasks.io import blockkit, buttons, changes, coincidences, wording
 from tasks.io.blockkit import Block, Rendered, escape
 from tasks.records import Alert, Decision, Kind, Notice, Plan, Reason, SkyMapSummary
 from tasks.records.bursts import Burst
-from tasks.records.effects import ActionEntry, EventState, PlanEntry, PlanState, Registered, Standing
+from tasks.records.effects import ActionEntry, Counterpart, EventState, PlanEntry, PlanState, Registered, Standing
 from tasks.records.overlaps import Overlap
 
 REASONS_SHOWN = 24
@@ -46,6 +46,7 @@ class Knowledge:
     decision: Decision | None = None
     burst: Burst | None = None
     linked: tuple[str, ...] = ()
+    counterparts: tuple[Counterpart, ...] = ()
     instruments: tuple[str, ...] = ()
     plans: tuple[PlanEntry, ...] = ()
     notices: int = 1
@@ -66,7 +67,7 @@ def top(known: Knowledge) -> Rendered:
         *([blockkit.section("<!channel>")] if known.mention else []),
         *_standing_line(known),
         *facts,
-        *_coincidence(known.alert),
+        *coincidences.blocks(known.alert, known.counterparts),
         *_linked(known),
         *_decision(known.decision),
         *_plan_lines(known.plans),
@@ -235,23 +236,6 @@ def _grb_facts(known: Knowledge) -> list[Block]:
 def _linked(known: Knowledge) -> list[Block]:
     names = ", ".join(name.replace("_", " ") for name in known.linked)
     return [blockkit.section(f"*🔗 Perhaps one thing with* {escape(names)}")] if names else []
-
-
-def _coincidence(alert: Alert) -> list[Block]:
-    found = alert.notice.coincidence
-    if found is None:
-        return []
-    who = " ".join(word for word in (found.observatory, found.search) if word) or "another observatory"
-    apart = "" if found.time_difference_s is None else f", {abs(found.time_difference_s):.2f} s apart"
-    rates = [f"time alone {wording.rate(found.time_coincidence_far_hz)}"]
-    if found.time_sky_coincidence_far_hz is not None:
-        rates.append(f"time and place {wording.rate(found.time_sky_coincidence_far_hz)}")
-    maps = [
-        f"{label}: {wording.area(summary.area90_deg2)} (90 %), {wording.distance(summary)}"
-        for label, summary in (("gravitational waves alone", alert.sky_map), ("combined", alert.combined))
-        if summary is not None
-    ]
-    return [blockkit.section(f"*🤝 Coincidence with {escape(who)}*{apart}\n" + "\n".join([", ".join(rates), *maps]))]
 
 
 def _decision(decision: Decision | None) -> list[Block]:

@@ -210,6 +210,14 @@ class Pressed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Counterpart:
+    """An event that another one is linked with, and when it was."""
+
+    mission: str
+    time: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class EventHistory:
     """All that the registry knows of one event, in the order of arrival."""
 
@@ -226,6 +234,9 @@ class EventHistory:
     messages: tuple[MessageEntry, ...] = ()
     uploads: tuple[UploadEntry, ...] = ()
     linked: tuple[str, ...] = field(default=())
+    counterparts: tuple[Counterpart, ...] = ()
+    """The linked events whose time is known."""
+
     actions: tuple[ActionEntry, ...] = ()
     muted: bool = False
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from tasks.errors import UnusableData
 from tasks.records import Alert, Audience, Decision, Kind, Plan
 from tasks.records.effects import (
+    Counterpart,
     EventHistory,
     EventState,
     MessageEntry,
@@ -25,6 +28,7 @@ def of_event(session: Session, slug: str) -> EventHistory:
     event = session.scalars(sa.select(models.Event).filter_by(slug=slug).limit(1)).one_or_none()
     if event is None:
         raise UnusableData(f"the registry has no event {slug!r}")
+    linked = _linked(session, event)
     return EventHistory(
         slug=event.slug,
         kind=Kind(event.kind),
@@ -38,7 +42,8 @@ def of_event(session: Session, slug: str) -> EventHistory:
         plans=_plans(session, event),
         messages=_messages(session, event),
         uploads=_uploads(session, event),
-        linked=_linked(session, event),
+        linked=tuple(slug for slug, _, _ in linked),
+        counterparts=tuple(Counterpart(mission=mission, time=time) for _, mission, time in linked if time is not None),
         actions=actions.entries(session, event),
         muted=event.muted,
     )
@@ -121,13 +126,14 @@ def _uploads(session: Session, event: models.Event) -> tuple[UploadEntry, ...]:
     return tuple(UploadEntry(remote=row.remote, state=row.state, created=row.created) for row in session.scalars(query))
 
 
-def _linked(session: Session, event: models.Event) -> tuple[str, ...]:
+def _linked(session: Session, event: models.Event) -> list[tuple[str, str, datetime | None]]:
+    """Return the linked events: slug, mission, T0."""
     link = models.Link
     other = sa.case((link.first_id == event.id, link.second_id), else_=link.first_id)
     query = (
-        sa.select(models.Event.slug)
+        sa.select(models.Event.slug, models.Event.mission, models.Event.t0)
         .join(link, models.Event.id == other)
         .where(sa.or_(link.first_id == event.id, link.second_id == event.id))
         .order_by(models.Event.id)
     )
-    return tuple(session.scalars(query))
+    return [(slug, mission, time) for slug, mission, time in session.execute(query)]

@@ -105,7 +105,7 @@ def test_the_page_of_a_merger_holds_all_that_is_known() -> None:
         "41 ± 8 Mpc",
         "12:40:58.799",
         "Fermi GRB",
-        "+1.74 s",
+        "1.74 s apart as given",
         "GO",
         "near-and-well-localised",
         "T01002",

@@ -50,7 +50,13 @@ def test_the_top_message_holds_the_facts_of_a_merger() -> None:
 def test_a_coincidence_shows_both_maps_and_both_rates() -> None:
     combined = alerts.sky_map(MapRole.COMBINED, area90_deg2=12.3, distance_mpc=41.0)
     text = words(messages.top(messages.Knowledge(alert=alerts.gw(coincidence=alerts.coincidence(), combined=combined))))
-    for fact in ("Fermi GRB", "1.74 s apart", "alone: 165 deg²", "combined: 12.3 deg²", "time and place one per 77"):
+    for fact in (
+        "Fermi GRB",
+        "1.74 s apart as given",
+        "alone: 165 deg²",
+        "combined: 12.3 deg²",
+        "time and place one per 77",
+    ):
         assert fact in text
 
 

@@ -7,6 +7,8 @@ import itertools
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,22 @@ def test_two_missions_and_a_merger_of_one_moment_are_linked_and_told_once(house)
     assert "Perhaps one thing with* Swift 1423875, Fermi 787" in tops["S251214a"]
     assert sum("may be the same" in reply for reply in house.replies) == 3
     assert "Linked with Fermi_787" in publishing.publish_page.fn("Swift_1423875", root=house.root).read_text()
+
+
+@pytest.mark.parametrize("given", [2.0, -2.0, None], ids=str)
+@pytest.mark.parametrize("late_s", [1.74, -1.74])
+def test_a_coincidences_order_is_that_of_the_two_times_whatever_the_sign_given(house, given, late_s) -> None:
+    burst = alerts.grb("GBM", mission="Fermi", event_id="787", error_deg=4.0)
+    found = replace(alerts.coincidence(), time_difference_s=given)
+    merger = alerts.gw("S251214a", time=burst.notice.time - timedelta(seconds=late_s), maps=False, coincidence=found)
+    house.hear(merger)
+    alone = "2.00 s apart as given" if given else "Coincidence with Fermi GRB*\\n"
+    assert alone in house.top
+    house.hear(burst)
+    order = "after" if late_s > 0 else "before"
+    [top] = [str(message["blocks"]) for message in house.tops if message["text"].startswith("S251214a")]
+    assert f"1.74 s {order} the merger" in top
+    assert f"1.74 s {order} the merger" in publishing.publish_page.fn("S251214a", root=house.root).read_text()
 
 
 def test_an_unrelated_burst_is_not_linked(house) -> None:
