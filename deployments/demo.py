@@ -133,7 +133,7 @@ def words(made: Demonstration) -> str:
                 f"{len(report.stacks)} stacks."
             ),
             f"  {made.found} of {made.transients} simulated transients found.",
-            *(f"  left out: {each.name}: {each.reason}" for each in report.rejected),
+            *(f"  left out: {each.name}: {each.cause}" for each in report.rejected),
             "",
             f"Done in {made.seconds:.0f} s. Open in a browser:",
             *(f"  {page}" for page in (response.page, report.page) if page),

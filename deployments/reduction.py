@@ -151,7 +151,7 @@ def words(report: NightReport) -> str:
             f"night {report.night}: {report.frames_ok} frames reduced, {len(report.rejected)} rejected, "
             f"{len(report.stacks)} stacks, {len(night_pages.survivors(report))} candidates in {report.seconds:.0f} s"
         ),
-        *(f"  left out: {each.name} ({each.stage}): {each.reason}" for each in report.rejected),
+        *(f"  left out: {each.name} ({each.stage}): {each.cause}" for each in report.rejected),
         f"page: {report.page}",
     ]
     return "\n".join(lines)

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
 
+import dask
 import distributed
 from dask.base import annotate
 from prefect import Task
@@ -45,8 +46,9 @@ LAUNCHES = 3
 # Dask itself strikes a worker off its list 15 s after the loss
 REPLACE_S = 3.0
 POLL_S = 0.2
-# Dask tells of every connection; a person at a terminal wants to hear of trouble
-QUIET = {"DASK_LOGGING__DISTRIBUTED": "error"}
+# Dask tells of every connection; a person at a terminal wants to hear of trouble. A worker has set up its log when the
+# nanny's own environment reaches it: this one is there before
+QUIET = {"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "error"}
 NAMES_S = 5.0
 REASON_LENGTH = 400
 
@@ -183,6 +185,7 @@ def _complete(started: distributed.SpecCluster) -> Iterator[None]:
 def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
     """Start scheduler and workers on the loopback interface, each worker under a nanny, and wait for them."""
     logging.getLogger("distributed").setLevel(logging.ERROR)
+    dask.config.set(QUIET)
     started = _launch(spec, folder=folder)
     try:
         started.wait_for_workers(spec.cpu_slots + spec.gpu_slots, timeout=START_S)
@@ -254,7 +257,7 @@ def _workers(spec: ClusterSpec, quiet: Mapping[str, Any]) -> dict[str, dict[str,
 
 def _worker(slot: Slot, options: Mapping[str, Any], *, device: str = "") -> dict[str, Any]:
     """Describe a worker with one slot, which sees one GPU or none."""
-    named = {"nthreads": 1, "resources": {slot.value: 1}, "env": {**QUIET, "CUDA_VISIBLE_DEVICES": device}}
+    named = {"nthreads": 1, "resources": {slot.value: 1}, "env": {"CUDA_VISIBLE_DEVICES": device}}
     return {"cls": distributed.Nanny, "options": {**options, **named}}
 
 

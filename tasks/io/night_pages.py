@@ -146,7 +146,7 @@ def losses(rejected: Sequence[Rejected]) -> tuple[Loss, ...]:
     """Group rejections by unit, stage and reason, in which a frame's own name says nothing."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for each in rejected:
-        groups.setdefault((each.unit, each.stage, _reason(each)), []).append(each.name)
+        groups.setdefault((each.unit, each.stage, each.cause), []).append(each.name)
     return tuple(
         Loss(unit=unit, stage=stage, reason=reason, names=tuple(names))
         for (unit, stage, reason), names in sorted(groups.items())
@@ -264,11 +264,7 @@ def words_of(qa: int) -> str:
 
 
 def _lost_row(each: Rejected) -> Row:
-    return {"frame": each.name, "unit": each.unit, "status": f"rejected in {each.stage}: {_reason(each)}"}
-
-
-def _reason(each: Rejected) -> str:
-    return each.reason.removeprefix(f"{each.name} ").removeprefix(f"{each.name}: ")
+    return {"frame": each.name, "unit": each.unit, "status": f"rejected in {each.stage}: {each.cause}"}
 
 
 def _stack_row(each: Stack) -> Row:

@@ -145,6 +145,11 @@ class Rejected:
     passing: bool = False
     """It might succeed another time: a program died, a worker was lost. Such a night is not taken as done."""
 
+    @property
+    def cause(self) -> str:
+        """The reason for a reader who sees the name beside it: without the name in front."""
+        return self.reason.removeprefix(f"{self.name} ").removeprefix(f"{self.name}: ")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -206,3 +207,19 @@ def test_a_worker_whose_nanny_gave_up_is_replaced() -> None:
             time.sleep(0.05)
         runtime.require(client, runtime.Slot.CPU)
         assert client.submit(lambda: 7, resources={"CPU": 1}).result(timeout=30) == 7
+
+
+def chatter() -> None:
+    logging.getLogger("distributed.core").info("a connection was opened")
+    logging.getLogger("distributed.core").error("a worker is in trouble")
+
+
+def test_workers_tell_of_trouble_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    with (
+        runtime.cluster(runtime.ClusterSpec(cpu_slots=1, gpu_slots=0)) as started,
+        distributed.Client(started, set_as_default=False) as client,
+    ):
+        client.submit(chatter, resources={"CPU": 1}).result(timeout=30)
+    told = [line for line in capfd.readouterr().err.splitlines() if "distributed" in line]
+    assert len(told) == 1
+    assert "a worker is in trouble" in told[0]
