@@ -156,7 +156,8 @@ def concentration(image: Array, x: Floats, y: Floats, *, fwhm_px: float) -> Floa
     data = windows(image, row, column, half, fill=0.0)
     nothing = np.zeros(data.shape, dtype=bool)
     level, _ = _ring(data, nothing, radius)
-    return _apertures(data - level[:, None, None], data, nothing, radius, np.ones(len(row)))["delta_mag"]
+    noise = np.ones_like(data)  # of no account here
+    return _apertures(data - level[:, None, None], noise, nothing, radius, np.ones(len(row)))["delta_mag"]
 
 
 def concentration_of_psf(planes: Planes) -> float:
