@@ -6,7 +6,7 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import observing, reporting, runtime, stacking
+from tasks import observing, reporting, runtime, stacking, superseding
 from tasks.options import StackOptions
 from tasks.records import Stage, StageResult
 
@@ -42,5 +42,6 @@ def stack(
     ]
     stacks, failures = runtime.gather(stacked, stage=Stage.STACK)
 
+    superseding.supersede(night, places.product_root, stacks)
     failures = (*stacking.skipped(reduced, options), *failures)
     return reporting.conclude_stacks(night, places.product_root, reduced, stacks, failures, objects)

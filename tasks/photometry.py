@@ -99,7 +99,7 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
                 in_process.Image(data=data, mask=mask, cards=header, scale_arcsec=field.scale_arcsec), options
             )
         found = photometry.measure(extract, reference, field, catalogue=text, options=options, pixels=pixels)
-    _write(light, found, data, header, image)
+    qa = _write(light, found, data, header, image)
     reduced = Reduced(
         frame=frame,
         image=image,
@@ -107,6 +107,7 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
         mask=naming.mask_of(image),
         astrometry=light.astrometry,
         photometry=found.photometry,
+        qa=qa,
     )
     seconds = light.seconds + time.monotonic() - started
     products.remember(recipe, [image, reduced.variance, reduced.mask, text], replace(reduced, seconds=seconds))
@@ -132,10 +133,8 @@ def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> photometr
     return extract
 
 
-def _write(
-    light: Solved, found: photometry.Measured, data: matching.Floats, header: frames.Header, image: Path
-) -> None:
-    """Write image, variance, mask and catalogue; the planes get the same WCS."""
+def _write(light: Solved, found: photometry.Measured, data: matching.Floats, header: frames.Header, image: Path) -> int:
+    """Write image, variance, mask and catalogue; the planes get the same WCS. Return the bits of QAFLAG."""
     julian = headers.julian_date(light.frame.date_obs)
     cards: Header = {**header, **found.cards, "JD": julian, "MJD": julian - MJD_ZERO_JD}
     cards["SATLV"] = header.get("SATURATE", 0.0)
@@ -150,6 +149,7 @@ def _write(
             frames.write_image(temporary, values, {**plane, **unit})
     with products.staged(naming.photometry_of(image)) as temporary:
         photcat.write(temporary, found.table, _meta(light, julian))
+    return int(cards["QAFLAG"])
 
 
 def _meta(light: Solved, julian: float) -> dict[str, object]:

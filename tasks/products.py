@@ -174,6 +174,18 @@ def remember(recipe: Recipe, outputs: Sequence[Path], result: Any, *, others: Se
     )
 
 
+def stage_of(product: Path) -> str:
+    """Return the stage whose recipe made a product; empty where its sidecar does not tell."""
+    return str((_read_note(product) or {}).get("stage", ""))
+
+
+def made_with(product: Path) -> list[Path]:
+    """Return the other outputs of the recipe that made a product, where it is the first of them and they are its own."""
+    entries = (_read_note(product) or {}).get("outputs", [])
+    others = [product.parent / entry["name"] for entry in entries[1:]]
+    return [path for path in others if (_read_note(path) or {}).get("made_with") == product.name]
+
+
 def _aside(path: Path) -> Path:
     """Name a file beside ``path`` that nobody else writes."""
     return path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.{path.name}")

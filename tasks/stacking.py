@@ -163,7 +163,8 @@ def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
     found = _measure(raw, weight, taken, reference, job, image)
     fit = _astrometry(found, grid)
     cards |= {**found.cards, **astrometry.quality_cards(fit, grid.wcs, grid.shape), "SATLV": cards["SATURATE"]}
-    cards |= provenance.with_doubt(cards, QaBit.FILTER_DOUBTFUL, found.doubt)
+    if found.doubt:
+        cards |= provenance.with_doubt(cards, QaBit.FILTER_DOUBTFUL, found.doubt)
     _write(image, combined, variance, mask, cards)
     text = naming.photometry_of(image)
     with products.staged(text) as temporary:
@@ -171,7 +172,7 @@ def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
             temporary, found.table, {key.lower(): cards[key] for key in ("OBJECT", "FILTER", "DATE-OBS", "JD", "MJD")}
         )
     _check_sky(image, found, job)
-    return _stack(chosen, image, found.photometry, fit)
+    return replace(_stack(chosen, image, found.photometry, fit), qa=int(cards["QAFLAG"]))
 
 
 def _stack(chosen: Combination, image: Path, measured: Photometry, fit: Astrometry) -> Stack:

@@ -84,7 +84,8 @@ def frames_log(results: Sequence[StageResult]) -> str:
         ways = (True, done is not None, done is not None, stack is not None, stack in searched)
         reason = lost[frame.path.name].reason if frame.path.name in lost else ""
         facts = (frame.path.name, frame.object, frame.filter, f"{frame.exposure_s:g}")
-        rows.append((*facts, *ways, light.qa, " ".join(reason.split())))
+        qa = light.qa | (done.qa if done else 0)
+        rows.append((*facts, *ways, qa, " ".join(reason.split())))
     names = {row[0] for row in rows}
     rows += [
         _lost_row(each) for name, each in sorted(lost.items()) if each.stage == Stage.CALIBRATE and name not in names

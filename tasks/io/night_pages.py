@@ -281,6 +281,7 @@ def _stack_row(each: Stack) -> Row:
         "depth5_mag": round(photometry.depth5_mag["1"], 2),
         **_checks(photometry),
         "stars": photometry.stars,
+        "quality": words_of(each.qa) or "good",
     }
 
 

@@ -49,7 +49,10 @@ class MaskBit(IntFlag):
 
 
 class QaBit(IntFlag):
-    """What a bit of the card QAFLAG says of a calibrated light; 0 is a light with good masters of its own night."""
+    """What a bit of the card QAFLAG says of a calibrated light; 0 is a light with good masters of its own night.
+
+    A stack has the bits of all its frames.
+    """
 
     BIAS_DOUBTFUL = 1
     """The master bias did not pass its tests, and there was no better one."""
@@ -276,6 +279,8 @@ class Reduced:
     astrometry: Astrometry
     photometry: Photometry
     seconds: float = 0.0
+    qa: int = 0
+    """Bits of ``QaBit``: those of its calibration and what its photometry found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,6 +311,8 @@ class Stack:
     astrometry: Astrometry | None = None
     seconds: float = 0.0
     rejected: tuple[Rejected, ...] = ()
+    qa: int = 0
+    """Bits of ``QaBit`` that any of its frames has, and its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ from tasks.records import (
     Calibrated,
     Difference,
     NightReport,
-    QaBit,
     Reduced,
     Rejected,
     Stack,
@@ -137,12 +136,13 @@ def summarise(night: date, results: Sequence[StageResult], *, seconds: float) ->
 
 
 def _doubts(results: Sequence[StageResult]) -> dict[str, int]:
-    """Return the quality bits of the lights that have any: of calibration, and of the filter that the stars were seen in."""
-    bits = {light.frame.path.name: light.qa for each in results for light in each.calibrated if light.qa}
-    for light in (light for each in results for light in each.reduced):
-        if light.photometry.seen_filter not in {"", light.frame.filter}:
-            name = light.frame.path.name
-            bits[name] = bits.get(name, 0) | QaBit.FILTER_DOUBTFUL
+    """Return the quality bits of the lights that have any: those of calibration and of photometry."""
+    bits: dict[str, int] = {}
+    calibrated = [(light.frame, light.qa) for each in results for light in each.calibrated]
+    reduced = [(light.frame, light.qa) for each in results for light in each.reduced]
+    for frame, qa in (*calibrated, *reduced):
+        if qa:
+            bits[frame.path.name] = bits.get(frame.path.name, 0) | qa
     return bits
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -113,10 +115,17 @@ def qa_cards(bits: int, words: Sequence[str]) -> Header:
     return {"QAFLAG": bits, "QATEXT": text if len(text) <= CARD_TEXT else f"{text[: CARD_TEXT - 3]}..."}
 
 
+def joined_doubts(inputs: Sequence[Mapping[str, headers.Value]]) -> Header:
+    """Return the quality cards of what was made of several images: every bit that one of them has, and each word once."""
+    flags = [int(headers.number(each.get("QAFLAG")) or 0) for each in inputs]
+    words = [word for each in inputs for word in str(each.get("QATEXT", "")).split("; ") if word]
+    return qa_cards(functools.reduce(operator.or_, flags, 0), list(dict.fromkeys(words)))
+
+
 def with_doubt(header: Mapping[str, headers.Value], bit: QaBit, words: str) -> Header:
     """Return the quality cards of a header with one more doubt; they are made anew, so that none stays from before."""
     flag, text = int(headers.number(header.get("QAFLAG")) or 0), str(header.get("QATEXT", ""))
-    earlier = [each for each in text.split("; ") if each]
+    earlier = [each for each in text.split("; ") if each and each != words]
     return qa_cards(flag | bit if words else flag & ~bit, [words, *earlier] if words else earlier)
 
 

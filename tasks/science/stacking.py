@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -14,9 +14,10 @@ import numpy as np
 from tasks import naming
 from tasks.errors import UnusableData
 from tasks.records import MaskBit, Reduced, Rejected, Stage
-from tasks.science import headers
+from tasks.science import headers, provenance
 from tasks.science.arrays import Array, array_namespace
 from tasks.science.headers import Header
+from tasks.science.provenance import CARD_TEXT
 
 ZERO_POINT_TOLERANCE_MAG = 0.5
 SEEING_TOLERANCE = 1.5
@@ -202,11 +203,27 @@ def header(combination: Combination, inputs: Sequence[Mapping[str, Any]], *, med
         "ZPREF": _zero_point(combination.reference),
         **_times(combination),
         **_means(inputs, exposures),
+        **provenance.joined_doubts(inputs),
     }
     for index, member in enumerate(members[:MOST_LISTED], start=1):
-        cards |= {f"IMCMB{index:03d}": member.frame.image.name[:68]}
+        cards |= {f"IMCMB{index:03d}": member.frame.image.name[:CARD_TEXT]}
         cards |= {f"IMSCL{index:03d}": member.scale, f"IMWGT{index:03d}": member.weight}
     return cards
+
+
+def holds(before: Mapping[str, Any], now: Mapping[str, Any], names: Collection[str]) -> bool:
+    """Tell whether a stack, by its header ``now``, was made of all frames of an earlier one and has its sky as that has.
+
+    Parameters
+    ----------
+    before, now
+        Headers of the earlier stack and of the present one.
+    names
+        Names of the frames that the present one was made of or left out.
+    """
+    frames = {str(value) for key, value in before.items() if key.startswith("IMCMB")}
+    with_sky = [header.get("BACKTYPE") == "none" for header in (before, now)]
+    return bool(frames) and with_sky[0] == with_sky[1] and frames <= {name[:CARD_TEXT] for name in names}
 
 
 def centre(

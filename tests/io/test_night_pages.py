@@ -210,8 +210,18 @@ def test_units_and_filters_have_colour_terms_and_wrong_filters_are_told(report):
 
 def test_a_light_through_another_filter_is_doubtful(results):
     light = results[1].reduced[1]
-    false = replace(light, photometry=replace(light.photometry, seen_filter="i"))
-    told = accounting.summarise(make.NIGHT, (results[0], replace(results[1], reduced=(false,))), seconds=1.0)
+    false = replace(light, qa=QaBit.FILTER_DOUBTFUL.value)
+    changed = (results[0], replace(results[1], reduced=(results[1].reduced[0], false)))
+    told = accounting.summarise(make.NIGHT, changed, seconds=1.0)
 
-    assert told.qa["1.fits"] == QaBit.FILTER_DOUBTFUL
+    assert told.qa == {"0.fits": QaBit.FLAT_BORROWED, "1.fits": QaBit.FILTER_DOUBTFUL}
     assert "filter doubtful" in night_pages.words_of(told.qa["1.fits"])
+    rows = list(csv.DictReader(night_logs.frames_log(changed).splitlines()))
+    assert [row["qaflag"] for row in rows if row["qaflag"]] == ["32", "8192", "0"]
+
+
+def test_a_stack_of_doubtful_frames_says_so(report):
+    doubtful = replace(report.stacks[0], qa=QaBit.FLAT_BORROWED | QaBit.FILTER_DOUBTFUL)
+    told = replace(report, stacks=(*report.stacks, doubtful))
+
+    assert [row["quality"] for row in night_pages.stack_rows(told)] == ["good", "flat borrowed, filter doubtful"]

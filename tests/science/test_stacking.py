@@ -12,8 +12,8 @@ import pytest
 from support import records
 
 from tasks.errors import UnusableData
-from tasks.records import Frame, FrameType, Photometry, Reduced
-from tasks.science import arrays, stacking, weighting
+from tasks.records import Frame, FrameType, Photometry, QaBit, Reduced
+from tasks.science import arrays, provenance, stacking, weighting
 
 START = datetime(2026, 1, 16, 4, 0, tzinfo=UTC)
 
@@ -118,6 +118,36 @@ def test_alike_frames_have_n_times_the_gain():
     members = [stacking.Member(frame=reduced(str(i)), scale=1.0, weight=0.25) for i in range(4)]
 
     assert stacking.effective_gain([0.25] * 4, members) == pytest.approx(1.0)
+
+
+def test_a_stack_has_the_doubts_of_all_its_frames_each_word_once():
+    group = [reduced(str(i), start=START + timedelta(seconds=120 * i)) for i in range(4)]
+    old, lie = "flat 2 d old", "filter r looks like i"
+    told = ((32, old), (0, ""), (8192 + 32, f"{lie}; {old}"), (512, "dark scaled by 2"))
+    inputs = [{"EGAIN": 0.25, "QAFLAG": flag, "QATEXT": text} for flag, text in told]
+    cards = stacking.header(stacking.choose(group), inputs)
+
+    assert cards["QAFLAG"] == 32 + 8192 + 512
+    assert cards["QATEXT"] == f"{old}; {lie}; dark scaled by 2"
+    again = provenance.with_doubt(cards, QaBit.FILTER_DOUBTFUL, lie)
+    assert again == {"QAFLAG": cards["QAFLAG"], "QATEXT": f"{lie}; {old}; dark scaled by 2"}
+    plain = stacking.header(stacking.choose(group), [{"EGAIN": 0.25}] * 4)
+    assert (plain["QAFLAG"], plain["QATEXT"]) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("before", "names", "kept"),
+    [
+        (("a", "b"), ("a", "b", "c"), False),
+        (("a", "d"), ("a", "b", "c"), True),  # it has a frame that the other lacks
+        ((), ("a", "b"), True),  # nobody knows what it was made of
+    ],
+)
+def test_a_stack_is_superseded_by_one_with_all_its_frames(before, names, kept):
+    earlier = {"NCOMBINE": len(before), **{f"IMCMB{i:03d}": name for i, name in enumerate(before, start=1)}}
+
+    assert stacking.holds(earlier, {}, names) is not kept
+    assert not stacking.holds(earlier, {"BACKTYPE": "none"}, names)
 
 
 def test_the_header_speaks_of_all_frames():

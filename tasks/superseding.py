@@ -1,0 +1,62 @@
+"""Stacks whose frames are all in a longer one now, because a frame came late: they go, with all that was made of them."""
+
+from __future__ import annotations
+
+import glob
+import logging
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import naming, products
+from tasks.io import frames
+from tasks.records import Stack
+from tasks.science import stacking
+
+log = logging.getLogger(__name__)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="supersede-{night}")
+def supersede(night: date, root: Path, stacks: Sequence[Stack]) -> tuple[Path, ...]:
+    """Remove the night's stacks that were made before a late frame came, and return them.
+
+    A stack is named after its frames' mean time and whole exposure, so that one with a late frame has another name and
+    would lie beside the earlier one. That one goes only when all of its frames are in the new stack, or were left out of
+    it for a reason, and the new one is complete. Deep stacks stay, and stacks with the sky left in them beside those
+    without.
+    """
+    current = {stack.image for stack in stacks}
+    gone = []
+    for stack in stacks:
+        for earlier in sorted(set(_neighbours(stack.image, night)) - current):
+            if _is_superseded(earlier, stack):
+                _remove(earlier, naming.NightTree(root=root).report(night))
+                log.info("%s is removed: its frames are in %s now", earlier.name, stack.image.name)
+                gone.append(earlier)
+    return tuple(gone)
+
+
+def _neighbours(image: Path, night: date) -> list[Path]:
+    """Return the stacks of one night beside a stack of it; itself too."""
+    days = (night, night + timedelta(days=1))
+    return [path for day in days for path in image.parent.glob(f"calib_*_{day:%Y%m%d}_*.com.fits")]
+
+
+def _is_superseded(earlier: Path, stack: Stack) -> bool:
+    if products.stage_of(earlier) not in {"", products.stage_of(stack.image)}:
+        return False
+    before, now = frames.read_header(earlier), frames.read_header(stack.image)
+    return stacking.holds(before, now, [*(path.name for path in stack.inputs), *(each.name for each in stack.rejected)])
+
+
+def _remove(stack: Path, report: Path) -> None:
+    """Remove a stack, its planes, catalogue, difference and candidates; its image last, which tells of them."""
+    stem = glob.escape(stack.name.removesuffix("fits"))
+    own = [path for path in stack.parent.rglob(f"{stem}*") if path != stack and path.is_file()]
+    named_otherwise = [path for each in own for path in products.made_with(each)]
+    pictures = report.glob(f"report-*/previews/{stem}fits*")
+    for path in (*named_otherwise, *map(naming.sidecar, named_otherwise), *pictures, *own, stack):
+        path.unlink(missing_ok=True)
