@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from prefect import flow
+from typing import Annotated
 
-from tasks import bulletins, journal, observing, publishing, reconciling, vigil
+from prefect import flow
+from pydantic import Field
+
+from tasks import bulletins, digesting, journal, observing, publishing, reconciling, vigil
 from tasks.records import Reconciled
 
 
@@ -14,17 +17,19 @@ def reconcile(
     alarm: str = "",
     *,
     stall_h: float = 12.0,
+    digest_h: Annotated[float, Field(ge=0, le=168)] = 24.0,
     observatory: str = "observatory",
     registry: str = "registry",
     slack: str = "slack",
     store: str = "store",
 ) -> Reconciled:
-    """Resubmit notices that came to nothing, tell of nights that crashed or stalled, and drain the outbox.
+    """Resubmit notices that came to nothing, tell of nights that crashed or stalled and of quiet events, drain the outbox.
 
     Args:
         silence_s: Time after its dispatch from which a notice without an outcome is resubmitted, in s.
         alarm: What the operators shall be told besides; an automation's words.
         stall_h: Time from which a night that is still being reduced is told of, in h.
+        digest_h: Interval of the digest of low-significance events, 0 to 168 h; 0 is no digest.
         observatory: Name of the block with the observatory's places.
         registry: Name of the block with the registry's database; empty: a file beside the alerts.
         slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
@@ -42,6 +47,8 @@ def reconcile(
             journal.crash(trouble, places.product_root)
         for message in bulletins.troubled(trouble):
             publishing.say(message, root=root, registry=registry)
+
+    digesting.digest(digest_h, root=root, registry=registry)
 
     messages = publishing.deliver(root=root, registry=registry, workspace=slack)
     uploads = publishing.upload(root=root, registry=registry, store=store)

@@ -365,7 +365,8 @@ def _tell_notice(
 
 
 def _enqueue(session: Session, said: Sequence[Outgoing]) -> int:
-    return sum(outbox.enqueue_message(session, message, now=now()) for message in said)
+    heard = (message for message in said if message.audience is not Audience.NOBODY)
+    return sum(outbox.enqueue_message(session, message, now=now()) for message in heard)
 
 
 def _enqueue_files(session: Session, slug: str, files: Mapping[str, Path]) -> None:

@@ -43,6 +43,11 @@ def test_a_policy_reads_as_it_is_written(tmp_path):
     assert (second.comparison, second.value, second.missing) == (Comparison.HAS_ANY, ("a", "b"), False)
 
 
+def test_a_rule_may_tell_nobody(tmp_path):
+    (rule,) = load(tmp_path, GOOD.replace('"operators"', '"nobody"')).rules
+    assert rule.audience is Audience.NOBODY
+
+
 def test_thresholds_come_by_set_and_by_name(tmp_path):
     assert load(tmp_path, GOOD, thresholds="narrow").thresholds == {"area": 10}
     assert load(tmp_path, GOOD, thresholds="narrow, area=7.5").rules[0].when[0].value == 7.5

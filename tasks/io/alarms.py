@@ -1,13 +1,17 @@
-"""What only operators are told: a gap in what was heard and how it was filled, the words of an automation."""
+"""What is told of no single event: a gap in what was heard, the words of an automation, what nobody was woken for."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
 
 from tasks.io import blockkit, wording
 from tasks.records import Audience
 from tasks.records.backfills import Backfilled, Span
-from tasks.records.effects import Outgoing
+from tasks.records.effects import DIGEST, EventHistory, EventState, Outgoing
 
 REFUSED_SHOWN = 10
+EVENTS_SHOWN, EVENTS_A_BLOCK = 60, 10
 
 
 def of_backfill(made: Backfilled) -> Outgoing:
@@ -30,18 +34,49 @@ def of_automation(words: str, *, minute: str) -> Outgoing:
     )
 
 
+def of_quiet_events(events: Sequence[EventHistory], *, since: datetime, until: datetime) -> Outgoing:
+    """Return the digest of events that nobody was woken for, once for each ``until``."""
+    count = f"{len(events)} low-significance event{'s' if len(events) > 1 else ''}"
+    words = f"{count} {_gap(Span(since=since, until=until))}"
+    lines = [f"• {blockkit.escape(_quiet(each))}" for each in events[:EVENTS_SHOWN]]
+    left = len(events) - len(lines)
+    lines += [f"… and {left} more, each with its page"] if left else []
+    chunks = [
+        blockkit.section("\n".join(lines[first : first + EVENTS_A_BLOCK]))
+        for first in range(0, len(lines), EVENTS_A_BLOCK)
+    ]
+    blocks = [blockkit.section(f"📋 *{blockkit.escape(words)}*"), *chunks]
+    return _told(DIGEST, "digest", until.isoformat(), words, blocks, audience=Audience.LOW_SIGNIFICANCE)
+
+
+def _quiet(known: EventHistory) -> str:
+    """Say an event in one line, with its number of notices and whether it was retracted since."""
+    told = len(known.notices)
+    count = f" {told} notices." if told > 1 else ""
+    state = " Retracted since." if known.state is EventState.RETRACTED else ""
+    return f"{wording.sentence(known.shown.alert)}{count}{state}"
+
+
 def _gap(span: Span) -> str:
     since, until = (wording.moment(each.replace(microsecond=0)) for each in (span.since, span.until))
     return f"from {since} to {until}"
 
 
-def _told(subject: str, kind: str, key: str, words: str, blocks: list[blockkit.Block]) -> Outgoing:
+def _told(
+    subject: str,
+    kind: str,
+    key: str,
+    words: str,
+    blocks: list[blockkit.Block],
+    *,
+    audience: Audience = Audience.OPERATORS,
+) -> Outgoing:
     made = blockkit.rendered(words, blocks)
     return Outgoing(
         subject=subject,
         kind=kind,
         key=key,
-        audience=Audience.OPERATORS,
+        audience=audience,
         mode="top",
         text=made.text,
         blocks=made.blocks,

@@ -24,10 +24,8 @@ def knowledge(
     links: Mapping[str, str],
 ) -> Knowledge:
     """Gather what a top message may show from all that is known of an event; ``burst`` counts for bursts alone."""
-    newest = history.newest
+    shown = history.shown
     told = [entry for entry in history.notices if not entry.alert.notice.retraction]
-    # a retraction has no facts of its own: what stood before it stays in sight, marked as retracted
-    shown = newest if not newest.alert.notice.retraction or not told else told[-1]
     heard = [entry.alert.notice.instrument for entry in told if entry.alert.notice.instrument]
     return Knowledge(
         alert=shown.alert,
@@ -82,9 +80,13 @@ def of_notice(
     """
     audience = _audience(decision, registered)
     standing = _standing(alert, registered)
-    say = _Speaker(registered.slug, alert.sha256, audience)
+    silent = audience is Audience.NOBODY
+    say = _Speaker(registered.slug, alert.sha256, min(opened) if silent and opened else audience)
     if standing is Standing.DUPLICATE:
         return ()
+    if silent and standing is not Standing.RETRACTION:
+        # a thread that is there stays true, without a word more
+        return (say.edit("notice", messages.top(known)),) if opened else ()
     if standing is Standing.LATE:
         return (say.reply("late", messages.late(alert)),) if opened and not known.muted else ()
     if standing is Standing.RETRACTION:
@@ -158,8 +160,11 @@ def of_failed_plan(
     key: str,
 ) -> tuple[Outgoing, ...]:
     """Return the messages that a failed plan calls for: why, and a top message that offers to run it again."""
-    say = _Speaker(registered.slug, key, _tested(audience, registered))
     words = messages.plan_failed(alert.notice.event_id, telescopes, reason=reason)
+    if audience is Audience.NOBODY:
+        # a failure is never silent
+        return (_Speaker(registered.slug, key, Audience.OPERATORS).reply("plan-failed", words),)
+    say = _Speaker(registered.slug, key, _tested(audience, registered))
     return (say.reply("plan-failed", words), say.edit("plan-failed", messages.top(known)))
 
 
@@ -287,6 +292,8 @@ def _retraction(
     alert: Alert, registered: Registered, say: _Speaker, *, known: Knowledge, opened: frozenset[Audience]
 ) -> tuple[Outgoing, ...]:
     if not opened:
+        if registered.previous_decision is not None and registered.previous_decision.audience is Audience.NOBODY:
+            return ()
         quiet = Audience.TEST if registered.test else Audience.OPERATORS
         words = messages.retraction(alert, known=registered.previous is not None)
         return (_Speaker(registered.slug, alert.sha256, quiet).top(words, kind="retraction"),)
@@ -316,7 +323,7 @@ def _audience(decision: Decision | None, registered: Registered) -> Audience:
 
 def _tested(audience: Audience, registered: Registered) -> Audience:
     """Keep tests and mocks in their own channel, whatever a policy says."""
-    return Audience.TEST if registered.test else audience
+    return Audience.TEST if registered.test and audience is not Audience.NOBODY else audience
 
 
 def _standing(alert: Alert, registered: Registered) -> Standing:

@@ -100,7 +100,7 @@ def render(
     overlaps
         What each notice's sky map keeps of the one before it, by the notice's hash.
     """
-    newest = _shown(history)
+    newest = history.shown
     notice = newest.alert.notice
     return pages.render(
         "event.html",
@@ -126,14 +126,6 @@ def render(
         words=wording,
         tried=_tried(newest.decision),
     )
-
-
-def _shown(history: EventHistory) -> NoticeEntry:
-    """Return the notice whose facts stand on top: the newest that has any."""
-    if not history.newest.alert.notice.retraction:
-        return history.newest
-    told = [entry for entry in history.notices if not entry.alert.notice.retraction]
-    return told[-1] if told else history.newest
 
 
 def _badges(history: EventHistory, notice: Notice) -> list[tuple[str, str]]:

@@ -17,13 +17,14 @@ class Kind(StrEnum):
 
 
 class Audience(StrEnum):
-    """Where a message belongs; a block maps each to a channel."""
+    """Where a message belongs; a block maps each to a channel, but ``NOBODY``: what is for nobody is never sent."""
 
     GW = "gw"
     GRB = "grb"
     LOW_SIGNIFICANCE = "low-significance"
     TEST = "test"
     OPERATORS = "operators"
+    NOBODY = "nobody"
 
 
 class MapRole(StrEnum):

@@ -246,9 +246,19 @@ class EventHistory:
         return next((entry for entry in self.notices if entry.alert.sha256 == self.newest_sha256), self.notices[-1])
 
     @property
+    def shown(self) -> NoticeEntry:
+        """The notice whose facts stand: the newest, or what stood before a retraction, which has no facts of its own."""
+        told = [entry for entry in self.notices if not entry.alert.notice.retraction]
+        return told[-1] if self.newest.alert.notice.retraction and told else self.newest
+
+    @property
     def telescopes(self) -> tuple[str, ...]:
         """The telescopes that the decision on the newest notice names."""
         return self.newest.decision.telescopes if self.newest.decision else ()
+
+
+DIGEST = "digest"
+"""Subject of the messages that tell of many events together; each one's key is the end of its time, in ISO format."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,8 @@ class Condition:
 class Rule:
     """If every condition of ``when`` holds, this outcome.
 
-    ``kind`` None means that the rule is for all kinds of events, ``audience`` None the channel of the notice's kind.
+    ``kind`` None means that the rule is for all kinds of events, ``audience`` None the channel of the notice's kind,
+    ``nobody`` none at all: what was decided is on record and on the event's page alone.
     """
 
     name: str

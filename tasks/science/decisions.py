@@ -194,6 +194,8 @@ def _decision(
 ) -> Decision:
     notice = situation.notice
     usual = rule.audience or (Audience.GW if notice.kind is Kind.GW else Audience.GRB)
+    # a test is told to fewer than a policy says, never to more
+    audience = Audience.TEST if notice.test and usual is not Audience.NOBODY else usual
     # a rule whose telescopes all say no leaves the choice to people
     idle = plan is PlanMode.AUTOMATIC and bool(rule.telescopes) and not telescopes
     comment = f" ({rule.comment})" if rule.comment else ""
@@ -206,7 +208,7 @@ def _decision(
         action=rule.action,
         plan=PlanMode.BUTTON if idle else plan,
         telescopes=telescopes,
-        audience=Audience.TEST if notice.test else usual,
+        audience=audience,
         mention=rule.mention and not notice.test and not old,
         reasons=tuple(reasons),
         summary=f"{rule.action}: {rule.name}{comment}{old}",

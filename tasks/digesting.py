@@ -1,0 +1,43 @@
+"""What came in that nobody was woken for: told together, once for each interval."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import connections
+from tasks.io import alarms
+from tasks.registry import outbox, quiet
+from tasks.registry.store import now
+
+log = logging.getLogger(__name__)
+
+# transactions that began before an interval's end may still be open
+SETTLE = timedelta(minutes=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="digest")
+def digest(interval_h: float, *, root: Path, registry: str = "") -> bool:
+    """Put the digest of low-significance events into the outbox, once for each interval; return whether there is a new one.
+
+    It begins where the last one ended, however long ago that was. An interval in which nothing came has none.
+    """
+    if interval_h <= 0:
+        return False
+    span = timedelta(hours=interval_h)
+    until = EPOCH + (now() - SETTLE - EPOCH) // span * span
+    with connections.registry(registry, root) as kept:
+        with kept.read() as session:
+            since = quiet.last_digest(session) or until - span
+            found = quiet.events(session, since=since, until=until)
+        if not found:
+            return False
+        with kept.begin() as session:
+            made = outbox.enqueue_message(session, alarms.of_quiet_events(found, since=since, until=until), now=now())
+    log.info("%d low-significance events since %s", len(found), since.isoformat())
+    return made
