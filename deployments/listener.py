@@ -35,6 +35,9 @@ STUCK_S = 60.0
 """A poll loop that has not turned for so long is stuck: on a disk, on the database."""
 
 RETRY_S = 1.0
+REWIND_S = 10.0
+"""Longest wait for the broker's answer to which message is the first since a time."""
+
 BATCH = 500
 """Most messages that are made durable together; the client library holds 64 MiB of them at most."""
 
@@ -58,6 +61,9 @@ class ListenOptions:
 
     silence_s: float = 25.0
     """Silence of the heartbeat topic after which the connection is opened anew; only where it is listened to."""
+
+    since: datetime | None = None
+    """Begin with the messages of this time, whatever was heard before; None: where the group left off."""
 
 
 @dataclass
@@ -152,6 +158,7 @@ class Listener:
         self.alarm = alarm
         self.watchdog = Watchdog(silence_s=options.silence_s)
         self.turning = Watchdog(silence_s=STUCK_S)
+        self.rewound: set[tuple[str, int]] = set()
 
     def is_turning(self) -> bool:
         """Tell whether the poll loop has turned lately."""
@@ -168,12 +175,40 @@ class Listener:
         while not stop.is_set():
             consumer = Consumer({**CONSUMER, "on_commit": _committed, **self.options.configuration})
             try:
-                consumer.subscribe(list(self.options.topics))
+                consumer.subscribe(list(self.options.topics), on_assign=self._begin_at)
                 log.info("listening to %s", ", ".join(self.options.topics))
                 self.watchdog.heard()
                 self._poll(consumer, stop)
             finally:
                 _part_from(consumer, wait=stop.is_set())
+
+    def _begin_at(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        """Go back to the time that is asked for, once in each partition: a rebalance is no reason to hear all again."""
+        since = self.options.since
+        if since is None:
+            return
+        asked = [
+            TopicPartition(each.topic, each.partition, int(since.timestamp() * 1000))
+            for each in assigned
+            if each.topic != HEARTBEAT_TOPIC and _place(each) not in self.rewound
+        ]
+        if not asked:
+            return
+        try:
+            first = consumer.offsets_for_times(asked, REWIND_S)
+            heard = {_place(each): each.offset for each in consumer.committed(asked, REWIND_S)}
+        except KafkaException as error:
+            log.warning("cannot go back to %s, going on where the group left off: %s", since.isoformat(), error)
+            return
+        self.rewound.update(map(_place, asked))
+        # what the group has not heard yet is never skipped, however late the time
+        back = {
+            _place(each): each for each in first if heard[_place(each)] < 0 or each.offset in range(heard[_place(each)])
+        }
+        consumer.assign([back.get(_place(each), each) for each in assigned])
+        log.info(
+            "back to %s: %s", since.isoformat(), ", ".join(f"{topic}[{part}]" for topic, part in back) or "nothing"
+        )
 
     def _poll(self, consumer: Consumer, stop: threading.Event) -> None:
         while not stop.is_set():
@@ -318,6 +353,10 @@ def _places(messages: Sequence[Message]) -> str:
 
 def _partition(message: Message) -> tuple[str, int]:
     return str(message.topic()), int(message.partition() or 0)
+
+
+def _place(where: TopicPartition) -> tuple[str, int]:
+    return str(where.topic), int(where.partition)
 
 
 def _received(message: Message) -> datetime:

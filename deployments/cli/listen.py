@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from deployments import house
-from deployments.cli import output, signals
+from deployments.cli import backfill, output, signals
 
 # both names of the LVK stream are in use; the same notice on both is one notice
 TOPICS = (
@@ -60,6 +61,11 @@ GROUP = "brightsiren"
     show_default=True,
     help="Keep a process warm that begins a notice's run at once, or leave all runs to the pool's workers.",
 )
+@click.option(
+    "--since",
+    type=click.DateTime(backfill.FORMATS),
+    help="Hear again, once, all since this time (UTC); what is known changes nothing, what the group has not heard is not skipped.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(
     servers: str | None,
@@ -70,6 +76,7 @@ def command(
     *,
     gcn: bool,
     warm: bool,
+    since: datetime | None,
     as_json: bool,
 ) -> None:
     """Listen until told to stop: each notice becomes a file and a row, then its offset is committed, then a run is made.
@@ -86,7 +93,9 @@ def command(
         **({"bootstrap.servers": servers, "group.id": GROUP} if servers else _gcn()),
         **({"group.id": group} if group else {}),
     }
-    options = listener.ListenOptions(topics=topics or TOPICS, configuration=configuration)
+    options = listener.ListenOptions(
+        topics=topics or TOPICS, configuration=configuration, since=since and since.replace(tzinfo=UTC)
+    )
     book, stop = registry.open(url or house.registry_url()), threading.Event()
     with signals.stopping(stop):
         daemon.listen(options, root=root, registry=book, stop=stop, warm=warm)

@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,42 @@ def test_the_same_bytes_on_many_offsets_are_one_notice(broker: kafka.Broker, boo
         until(lambda: broker.committed(topic, topic) == 12)
     assert len(stored(tmp_path)) == 1
     assert len(book.undispatched()) == 1
+
+
+def test_a_time_is_gone_back_to_once_and_what_was_not_heard_is_not_skipped(
+    broker: kafka.Broker, book: Registry, tmp_path: Path
+) -> None:
+    topic, noon = broker.topic("since"), datetime(2026, 1, 15, 12, tzinfo=UTC)
+    producer = broker.make_producer()
+    for hour in range(4):
+        producer.produce(topic, f"{hour} h".encode(), timestamp=int((noon.timestamp() + 3600 * hour) * 1000))
+        producer.flush(10)
+    with listening_to(broker, topic, listener.Archive(root=tmp_path / "first", registry=book)):
+        until(lambda: broker.committed(topic, topic) == 4)
+
+    kept: list[bytes] = []
+
+    class Counting(listener.Archive):
+        def keep(self, *messages: Any) -> int:
+            kept.extend(message.value() for message in messages)
+            return super().keep(*messages)
+
+    def back(hours: float) -> Running:
+        again = Counting(root=tmp_path / "again", registry=book)
+        since = noon + timedelta(hours=hours)
+        topics = (topic, listener.HEARTBEAT_TOPIC)
+        return Running(topics, broker.configuration(topic), again, silence_s=2.0, since=since)
+
+    with back(1.5) as running:
+        until(lambda: len(kept) >= 2)
+        until(lambda: len(running.alarms) >= 2)
+    assert kept == [b"2 h", b"3 h"], "connections that were opened anew do not go back again"
+    assert len(book.undispatched()) == 4
+
+    broker.send(topic, b"unheard")
+    kept.clear()
+    with back(24.0 * 3650):
+        until(lambda: kept == [b"unheard"])
 
 
 def test_silence_of_the_heartbeat_opens_the_connection_anew(
