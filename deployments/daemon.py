@@ -60,7 +60,7 @@ def listen(options: ListenOptions, *, root: Path, registry: Registry, stop: thre
     run_together(
         lambda: listener.run(stop),
         lambda: dispatcher.run(stop, arrived),
-        lambda: beat(name, stop, alive=listener.is_turning),
+        lambda: beat(name, stop, alive=listener.is_turning, lag=lambda: listener.lag),
         *((lambda: keeper.keep(stop),) if warm else ()),
         stop=stop,
     )

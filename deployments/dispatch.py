@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -162,14 +162,22 @@ def announce_notice(notice: StoredNotice) -> None:
 
 
 def beat(
-    name: str, stop: threading.Event, *, every_s: float = BEAT_S, alive: Callable[[], bool] = lambda: True
+    name: str,
+    stop: threading.Event,
+    *,
+    every_s: float = BEAT_S,
+    alive: Callable[[], bool] = lambda: True,
+    lag: Callable[[], Mapping[str, int]] = dict,
 ) -> None:
-    """Say again and again that the listener lives, as long as ``alive`` says so, until told to stop."""
+    """Say again and again that the listener lives, as long as ``alive`` says so, until told to stop.
+
+    ``lag`` gives how many messages of each partition it has not heard yet.
+    """
     while not stop.is_set():
         if alive():
             emit_event(
                 event=automations.LISTENER_HEARTBEAT,
                 resource={"prefect.resource.id": f"siren.listener.{name}"},
-                payload={"time": datetime.now(UTC).isoformat()},
+                payload={"time": datetime.now(UTC).isoformat(), "lag": dict(lag())},
             )
         stop.wait(every_s)

@@ -35,6 +35,9 @@ STUCK_S = 60.0
 """A poll loop that has not turned for so long is stuck: on a disk, on the database."""
 
 RETRY_S = 1.0
+LAG_S = 20.0
+"""Time between two looks at how far behind the broker we are."""
+
 REWIND_S = 10.0
 """Longest wait for the broker's answer to which message is the first since a time."""
 
@@ -158,6 +161,8 @@ class Listener:
         self.alarm = alarm
         self.watchdog = Watchdog(silence_s=options.silence_s)
         self.turning = Watchdog(silence_s=STUCK_S)
+        self.lagging = Watchdog(silence_s=LAG_S)
+        self.lag: dict[str, int] = {}
         self.rewound: set[tuple[str, int]] = set()
 
     def is_turning(self) -> bool:
@@ -215,9 +220,26 @@ class Listener:
             self.turning.heard()
             if not self._take(consumer, _what_came(consumer), stop):
                 return
+            if self.lagging.barks():
+                self._measure_lag(consumer)
             if HEARTBEAT_TOPIC in self.options.topics and self.watchdog.barks():
                 self.alarm(f"nothing heard for {self.options.silence_s:g} s: opening the connection anew")
                 return
+
+    def _measure_lag(self, consumer: Consumer) -> None:
+        """Note how many messages the broker has beyond those that came, by partition; where none came it is not known."""
+        found = {}
+        try:
+            for place in consumer.position(consumer.assignment()):
+                _, end = consumer.get_watermark_offsets(place, cached=True)
+                if place.topic != HEARTBEAT_TOPIC and place.offset >= 0 and end >= 0:
+                    found[f"{place.topic}[{place.partition}]"] = max(end - place.offset, 0)
+        except KafkaException as error:
+            # a partition that has just been taken away: what is not known is not told
+            log.debug("lag not known: %s", error)
+        self.lag = found
+        if behind := {where: number for where, number in found.items() if number}:
+            log.info("behind the broker: %s", ", ".join(f"{where} by {number}" for where, number in behind.items()))
 
     def _take(self, consumer: Consumer, came: Sequence[Message], stop: threading.Event) -> bool:
         """Make what came durable; return whether this connection can go on."""

@@ -168,6 +168,38 @@ def test_the_operators_are_told_of_a_silence_at_once_and_then_once_an_hour(
     assert [event["event"] for event in events] == [automations.STALLED] * 5
 
 
+def test_the_heartbeat_tells_how_far_behind_the_broker_the_listener_is(
+    broker: kafka.Broker, book: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "LAG_S", 0.0)
+    monkeypatch.setattr(listener, "BATCH", 2)
+    topic, stop, beats = broker.topic("lag"), threading.Event(), list[dict[str, Any]]()
+    told: list[tuple[int, dict[str, int]]] = []
+    broker.send(topic, *payloads(5))
+    settings = listener.ListenOptions(topics=(topic,), configuration=broker.configuration(topic))
+
+    class Slow(listener.Archive):
+        def keep(self, *messages: Any) -> int:
+            told.append((len(stored(tmp_path)), ear.lag))
+            return super().keep(*messages)
+
+    ear = listener.Listener(
+        settings, archive=Slow(root=tmp_path, registry=book), arrived=threading.Event(), alarm=print
+    )
+    thread = threading.Thread(target=ear.run, args=(stop,))
+    thread.start()
+    try:
+        until(lambda: ear.lag == {f"{topic}[0]": 0})
+        assert len(told) >= 3
+        assert all(lag == {f"{topic}[0]": 5 - kept} for kept, lag in told if kept)
+        monkeypatch.setattr(dispatch, "emit_event", lambda **event: beats.append(event) or stop.set())
+        dispatch.beat("siren", stop, lag=lambda: ear.lag)
+    finally:
+        stop.set()
+        thread.join(30)
+    assert [each["payload"]["lag"] for each in beats] == [{f"{topic}[0]": 0}]
+
+
 def test_a_listener_whose_poll_loop_is_stuck_does_not_beat(
     book: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
