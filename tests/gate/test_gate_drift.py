@@ -164,7 +164,12 @@ def announced(broker: kafka.Broker, root: Path, *, every: int) -> None:
         processes = [river.start(part, stage.river) for part in (river.listen, river.hear_out)]
         broker.send(stage.river.topic, *wanted)
         river.until(
-            lambda: stage.rows()["notice"] == len(wanted) and not list(stage.river.runs.glob("notice-*")),
+            lambda: (
+                stage.rows()["notice"] == len(wanted)
+                # in this order: a notice without a run has none yet
+                and not stage.book.undispatched()
+                and not list(stage.river.runs.glob("notice-*"))
+            ),
             patience_s=60 + 0.25 * len(wanted),
             what=stage.rows,
         )
