@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+
+from support import stand_in
 
 
 @dataclass(kw_only=True)
@@ -80,25 +80,10 @@ def server() -> Iterator[Server]:
     """Run a server for the length of a block."""
     held = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            held.asked.append(self.path)
-            status, content = held.answer(self.path)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(target: str, _headers: dict[str, str], _body: bytes) -> tuple[int, bytes]:
+        held.asked.append(target)
+        return held.answer(target)
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    held.url = f"http://127.0.0.1:{web.server_address[1]}/api/"
-    thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with stand_in.serving(answer) as address:
+        held.url = f"{address}/api/"
         yield held
-    finally:
-        web.shutdown()
-        web.server_close()
-        thread.join()

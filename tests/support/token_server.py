@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
+
+from support import stand_in
 
 
 @dataclass(kw_only=True)
@@ -47,28 +47,11 @@ def server() -> Iterator[Server]:
     """Run an endpoint for the length of a block."""
     held = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            token = held.token(self.headers.get("Authorization") or "", body)
-            answer = {"access_token": token, "token_type": "Bearer", "expires_in": int(held.lifetime_s)}
-            content = json.dumps(answer if token else {"error": "invalid_client"}).encode()
-            self.send_response(200 if token else 401)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(_target: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        token = held.token(headers.get("Authorization") or "", body.decode())
+        granted = {"access_token": token, "token_type": "Bearer", "expires_in": int(held.lifetime_s)}
+        return (200, json.dumps(granted).encode()) if token else (401, b'{"error": "invalid_client"}')
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    held.url = f"http://127.0.0.1:{web.server_address[1]}/oauth2/token"
-    thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with stand_in.serving(answer) as address:
+        held.url = f"{address}/oauth2/token"
         yield held
-    finally:
-        web.shutdown()
-        web.server_close()
-        thread.join()

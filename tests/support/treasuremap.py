@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from support import stand_in
 
 TOKEN = "a-token-of-the-treasure-map"
 SQUARE = "POLYGON ((-1 -1, 1 -1, 1 1, -1 1, -1 -1))"
@@ -49,26 +49,11 @@ def server() -> Iterator[Server]:
     """Run a server for the length of a block."""
     held = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            held.asked.append(self.path)
-            status, document = held.answer(self.path)
-            content = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(target: str, _headers: dict[str, str], _body: bytes) -> tuple[int, bytes]:
+        held.asked.append(target)
+        status, document = held.answer(target)
+        return status, json.dumps(document).encode()
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    held.url = f"http://127.0.0.1:{web.server_address[1]}/api/v1"
-    thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with stand_in.serving(answer) as address:
+        held.url = f"{address}/api/v1"
         yield held
-    finally:
-        web.shutdown()
-        web.server_close()
-        thread.join()
