@@ -228,9 +228,11 @@ ESCAPES = (
 
 
 def event_ids(count: int) -> Iterator[str]:
-    """Yield ids that want out of their folder, each with a token of its own."""
+    """Yield ids that want out of their folder, each another one: with a token of its own, or a step further up."""
     for number in range(count):
-        yield ESCAPES[number % len(ESCAPES)].format(f"hostile{number}")
+        turn, which = divmod(number, len(ESCAPES))
+        escape = ESCAPES[which]
+        yield escape.format(f"hostile{number}") if "{}" in escape else "/".join([escape] * (turn + 1))
 
 
 def notices_with(hostile: str, number: int) -> bytes:
