@@ -70,16 +70,7 @@ def stacked(rng):
     shots, stars = starfields.dithered(6, shape, rng, stars=60)
     on_grid = projection.stack_shape(shape)
     grid = projection.field_wcs(*starfields.CENTRE_DEG, shape=on_grid, scale_arcsec=0.505)
-    frames = [
-        coadding.Exposure(
-            image=coadding.without_sky(shot.image, shot.weight, mesh_px=128),
-            weight=shot.weight,
-            wcs=shot.wcs,
-            scale=shot.scale,
-        )
-        for shot in shots
-    ]
-    stack = coadding.coadd(frames, grid, shape=on_grid)
+    stack = coadding.coadd(starfields.exposures(shots), grid, shape=on_grid)
     bad = ~(stack.weight > 0.5 * np.median(stack.weight))
     places = np.column_stack(grid.all_world2pix(stars[0], stars[1], 0))
     truth = sum((shot.scale * starfields.NOISE_ADU) ** -2 for shot in shots) ** -0.5

@@ -13,7 +13,6 @@ from tasks.errors import UnusableData
 from tasks.io import frames
 from tasks.programs import swarp
 from tasks.science import arrays, coadding, projection, resampling
-from tasks.science.backgrounds import Background
 
 SHAPE = (420, 560)
 GRID_SHAPE = projection.stack_shape(SHAPE)
@@ -23,26 +22,6 @@ RADIUS_PX = 9.0
 @pytest.fixture
 def grid():
     return projection.field_wcs(*starfields.CENTRE_DEG, shape=GRID_SHAPE, scale_arcsec=0.505)
-
-
-def exposures(shots):
-    return [
-        coadding.Exposure(
-            window=coadding.without_sky(window_of(shot.image, shot.weight), sky_of(shot.image, shot.weight)),
-            shape=shot.image.shape,
-            wcs=shot.wcs,
-            scale=shot.scale,
-        )
-        for shot in shots
-    ]
-
-
-def window_of(image, weight):
-    return lambda rows, columns: (image[rows, columns], weight[rows, columns])
-
-
-def sky_of(image, weight):
-    return Background.of(window_of(image, weight), image.shape, 128)
 
 
 def measured(image, grid, stars):
@@ -67,7 +46,7 @@ def test_a_star_keeps_place_and_flux_however_the_frame_is_turned(xp, rng, grid, 
         wcs.wcs.cd = wcs.wcs.cd @ np.diag([-1.0, 1.0])
         wcs.wcs.set()
     shot = starfields.draw((400, 400), stars, wcs, rng, sky_adu=0.0, noise_adu=0.0)
-    window = window_of(shot.image, np.ones_like(shot.image))
+    window = starfields.window_of(shot.image, np.ones_like(shot.image))
     exposure = coadding.Exposure(window=window, shape=shot.image.shape, wcs=wcs)
     made = coadding.coadd([exposure], grid, shape=GRID_SHAPE, xp=xp)
     flux, xw, yw, x, y, true = measured(made.image, grid, stars)
@@ -127,7 +106,9 @@ def test_the_clipped_mean_loses_one_outlier_of_three_and_keeps_the_core_of_a_sta
 
 def test_small_tiles_give_the_same_stack(rng, grid):
     shots, _ = starfields.dithered(3, SHAPE, rng, stars=20, distortion=2e-3)
-    whole, tiled = (coadding.coadd(exposures(shots), grid, shape=GRID_SHAPE, memory_mb=mb) for mb in (512, 0.1))
+    whole, tiled = (
+        coadding.coadd(starfields.exposures(shots), grid, shape=GRID_SHAPE, memory_mb=mb) for mb in (512, 0.1)
+    )
     np.testing.assert_array_equal(whole.count, tiled.count)
     np.testing.assert_allclose(whole.image, tiled.image, atol=1e-3 * np.abs(whole.image).max(), rtol=0)
 
@@ -137,19 +118,19 @@ def test_the_sky_is_that_of_sep_and_holes_do_not_count(rng):
     sky = 200 + 0.05 * x + 0.02 * y
     image = (sky + rng.normal(0, 5, sky.shape)).astype(np.float32)
     whole = slice(0, 700), slice(0, 900)
-    found = image - sky_of(image, np.ones_like(image)).less(image, *whole)
+    found = image - starfields.background_of(image, np.ones_like(image)).less(image, *whole)
     peer = sep.Background(image, bw=128, bh=128, fw=3, fh=3).back()
     assert np.abs(found - peer).max() < 5 / 50  # a fiftieth of the noise of a pixel
     weight = np.ones_like(image)
     image[100:300, 200:500], weight[100:300, 200:500] = 9e4, 0
     # one mesh further the sky is 6.4 + 2.6 ADU higher
-    holed = image - sky_of(image, weight).less(image, *whole)
+    holed = image - starfields.background_of(image, weight).less(image, *whole)
     assert np.abs(holed - sky)[64:-64, 64:-64].max() < 9
 
 
 def test_a_part_without_its_sky_is_that_part_of_the_whole(rng):
     image = rng.normal(300, 5, (300, 400)).astype(np.float32)
-    sky = sky_of(image, np.ones_like(image))
+    sky = starfields.background_of(image, np.ones_like(image))
     part = slice(37, 200), slice(111, 390)
     whole = sky.less(image, slice(0, 300), slice(0, 400))
     np.testing.assert_array_equal(sky.less(image[part], *part), whole[part])
@@ -157,25 +138,25 @@ def test_a_part_without_its_sky_is_that_part_of_the_whole(rng):
 
 def test_an_image_without_a_good_pixel_has_no_sky():
     image = np.full((100, 100), np.nan, np.float32)
-    sky = sky_of(image, np.zeros_like(image))
+    sky = starfields.background_of(image, np.zeros_like(image))
     assert (sky.less(np.ones_like(image), slice(0, 100), slice(0, 100)) == 1).all()
 
 
 def test_distorted_frames_land_where_their_wcs_says(rng, grid):
     # 60 px at the corner of a full frame, as the cameras have
     shots, stars = starfields.dithered(1, SHAPE, rng, stars=60, distortion=2e-3, noise_adu=0.0)
-    made = coadding.coadd(exposures(shots), grid, shape=GRID_SHAPE)
+    made = coadding.coadd(starfields.exposures(shots), grid, shape=GRID_SHAPE)
     _, xw, yw, x, y, _ = measured(made.image, grid, stars)
     assert np.hypot(xw - x, yw - y).max() < 0.02
 
 
 def test_pixels_without_value_weigh_nothing_and_outliers_are_clipped(rng, grid):
     shots, _ = starfields.dithered(5, SHAPE, rng, stars=40)
-    clean = coadding.coadd(exposures(shots), grid, shape=GRID_SHAPE)
+    clean = coadding.coadd(starfields.exposures(shots), grid, shape=GRID_SHAPE)
     shots[0].image[200:203, 100:400] += 5000
     shots[1].image[100:110, 50:90] = 1e6
     shots[1].weight[100:110, 50:90] = 0
-    struck = coadding.coadd(exposures(shots), grid, shape=GRID_SHAPE)
+    struck = coadding.coadd(starfields.exposures(shots), grid, shape=GRID_SHAPE)
     usual = np.median(clean.weight[clean.weight > 0]) ** -0.5
     # the tails of the kernel reach 3 px beyond what the weight hides
     assert np.quantile(np.abs(struck.image - clean.image), 0.999) < 5 * usual
@@ -184,7 +165,7 @@ def test_pixels_without_value_weigh_nothing_and_outliers_are_clipped(rng, grid):
 
 def test_beyond_the_frames_there_is_neither_weight_nor_count(rng, grid):
     shots, _ = starfields.dithered(2, SHAPE, rng, stars=10)
-    made = coadding.coadd(exposures(shots), grid, shape=GRID_SHAPE)
+    made = coadding.coadd(starfields.exposures(shots), grid, shape=GRID_SHAPE)
     assert (made.weight[0] == 0).all()
     assert ((made.weight == 0) == (made.count == 0)).all()
     assert np.isfinite(made.image).all()
@@ -192,7 +173,7 @@ def test_beyond_the_frames_there_is_neither_weight_nor_count(rng, grid):
 
 def test_the_noise_is_what_the_weight_says_once_pixels_are_summed(rng, grid):
     shots, _ = starfields.dithered(4, SHAPE, rng, stars=0)
-    made = coadding.coadd(exposures(shots), grid, shape=GRID_SHAPE)
+    made = coadding.coadd(starfields.exposures(shots), grid, shape=GRID_SHAPE)
     ny, nx = GRID_SHAPE
     inner = made.image[60 : ny - 60, 60 : nx - 60]
     sums = (
@@ -208,7 +189,7 @@ def test_the_noise_is_what_the_weight_says_once_pixels_are_summed(rng, grid):
 @pytest.mark.skipif(shutil.which("SWarp") is None and shutil.which("swarp") is None, reason="SWarp is not installed")
 def test_stacks_equal_those_of_swarp(rng, grid, tmp_path):
     shots, stars = starfields.dithered(5, SHAPE, rng, stars=60)
-    ours = coadding.coadd(exposures(shots), grid, shape=GRID_SHAPE)
+    ours = coadding.coadd(starfields.exposures(shots), grid, shape=GRID_SHAPE)
     theirs = by_swarp(shots, tmp_path)
     mine, other = measured(ours.image, grid, stars), measured(theirs, grid, stars)
     bright = mine[5] > 3e4

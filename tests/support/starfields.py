@@ -8,10 +8,14 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from tasks.science import coadding
+from tasks.science.backgrounds import Background
+
 SCALE_DEG = 0.5057 / 3600
 CENTRE_DEG = (110.0, -30.0)
 FWHM_PX = 4.2
 NOISE_ADU = 12.0
+MESH_PX = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,3 +109,25 @@ def _add(image: np.ndarray, x: float, y: float, flux: float, sigma: float) -> No
     profile_y = np.exp(-((offsets + row - y) ** 2) / (2 * sigma**2))
     star = flux / (2 * np.pi * sigma**2) * np.outer(profile_y, profile_x)
     image[row - reach : row + reach + 1, column - reach : column + reach + 1] += star.astype(np.float32)
+
+
+def window_of(image: np.ndarray, weight: np.ndarray) -> coadding.Window:
+    """Give parts of a frame that is in memory."""
+    return lambda rows, columns: (image[rows, columns], weight[rows, columns])
+
+
+def background_of(image: np.ndarray, weight: np.ndarray) -> Background:
+    return Background.of(window_of(image, weight), image.shape, MESH_PX)
+
+
+def exposures(shots: list[Shot]) -> list[coadding.Exposure]:
+    """Make shots ready to be combined, each without its sky."""
+    return [
+        coadding.Exposure(
+            window=coadding.without_sky(window_of(shot.image, shot.weight), background_of(shot.image, shot.weight)),
+            shape=shot.image.shape,
+            wcs=shot.wcs,
+            scale=shot.scale,
+        )
+        for shot in shots
+    ]
