@@ -48,7 +48,7 @@ def house(night, tmp_path_factory):
         "SIREN_CLUSTER_CPUS": "2",
         "SIREN_CLUSTER_GPUS": "1",
     }
-    with prefect_server.running(home, variables=variables, only=("night", "deepen")) as server:
+    with prefect_server.running(home, variables=variables, only=("night", "stack", "deepen")) as server:
         yield server, home / "products"
 
 
@@ -115,6 +115,38 @@ def test_the_same_night_again_is_a_lookup(first, report, house):
     assert again.state.is_completed()
     assert again.total_run_time <= first.total_run_time / 10
     assert stamps(products) == before
+
+
+def test_one_unit_one_field_and_a_forced_stage_make_that_part_alone_anew(report, house):
+    """``-p units=... -p objects=... -p until=... -p force=...``; a tile goes by its number."""
+    server, products = house
+    before = stamps(products)
+    tile = str(int(report.stacks[0].object.removeprefix("T")))
+    part = {"night": NIGHT, "units": ["7DT02"], "objects": [tile], "until": "stack", "force": ["stack"]}
+    run = server.run("night/prod", part, timeout_s=300)
+    assert run.state.is_completed(), run.state.message
+
+    after = stamps(products)
+    changed = {path for path, stamp in before.items() if after.get(path) != stamp and path.suffix == ".fits"}
+    stacks = {each.image for each in report.stacks if each.unit == "7DT02"}
+    assert stacks < changed
+    assert {path.name.split(".com.")[0] for path in changed} == {image.name.split(".com.")[0] for image in stacks}
+    assert {path for path in changed if "transient" in path.parts} == set()
+
+
+def test_a_stage_alone_takes_what_the_stage_before_it_left(report, house):
+    server, products = house
+    kept = stamps(products)
+    [own] = [each for each in report.stacks if (each.unit, each.filter) == ("7DT01", "i")]
+    own.image.unlink()
+    run = server.run("stack/prod", {"night": NIGHT, "units": ["7DT01"]}, timeout_s=300)
+    assert run.state.is_completed(), run.state.message
+
+    after = stamps(products)
+    assert kept.keys() <= after.keys()
+    changed = {path for path in kept if after[path] != kept[path] and path.suffix == ".fits"}
+    assert {path.parent for path in changed} == {own.image.parent}
+    assert all(path.name.startswith(own.image.name.removesuffix("fits")) for path in changed)
 
 
 def stamps(folder: Path) -> dict[Path, tuple[int, int]]:
