@@ -38,7 +38,7 @@ gate: gate-alerts gate-nights ## the long reliability runs
 
 # what the lanes count side by side
 gate-alerts: export SIREN_TALLY := $(CURDIR)/.gate-counts
-gate-alerts: $(READY) ## those of the alert river, two lanes side by side: at most 40 minutes
+gate-alerts: $(READY) ## those of the alert river, two lanes side by side
 	: > $(SIREN_TALLY)
 	$(MAKE) --no-print-directory --keep-going --jobs=2 gate-busy gate-patient; \
 	status=$$?; $(BIN)/python tests/support/tally.py; exit $$status
