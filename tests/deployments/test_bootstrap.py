@@ -101,13 +101,17 @@ def objects(client: SyncPrefectClient) -> dict[str, list[tuple[object, ...]]]:
 
 
 def test_twice_is_once(client: SyncPrefectClient, prefect_file: Path) -> None:
+    others = {each.id for each in client.read_deployments()}
     first = bootstrap.bootstrap(prefect_file=prefect_file)
     once = objects(client)
     second = bootstrap.bootstrap(prefect_file=prefect_file)
 
     assert objects(client) == once
     assert first == second
-    assert first.deployments == ("night/prod", "reconcile/prod")
+    made = [row for row in once["deployments"] if row[0] not in others]
+    assert sorted(row[2] for row in made) == ["bootstrapped_flows.night", "bootstrapped_flows.reconcile"]
+    assert {"night/prod", "reconcile/prod"} <= set(first.deployments)
+    assert len(first.deployments) == len(others) + len(made)
     assert {row[0] for row in once["automations"]} == {
         "siren-crash-silent-runs",
         "siren-after-a-failed-run",

@@ -140,7 +140,6 @@ def uploaded(root: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.gate
 def test_sixty_uploads_over_a_bad_line_arrive_whole(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uploaded(scratch, 60, monkeypatch)
 

@@ -98,17 +98,18 @@ def _spoilt(app: Any, environ: dict[str, Any], start_response: Any, fault: str) 
     """Spoil the body that comes, or the one that goes where none comes."""
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     if body:
-        body = _spoil(body, fault)
+        body = _spoil(body, fault, bit=1)
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
         return app(environ, start_response)
     answer = app(environ, start_response)
     if environ["REQUEST_METHOD"] != "GET":
         return answer
     content = b"".join(answer)
-    return [_spoil(content, fault)]
+    # another bit than that of a body: the two must not undo each other, as no real line would have them do
+    return [_spoil(content, fault, bit=2)]
 
 
-def _spoil(body: bytes, fault: str) -> bytes:
+def _spoil(body: bytes, fault: str, *, bit: int) -> bytes:
     if not body:
         return body
-    return body[: len(body) // 2] if fault == "truncate" else bytes([*body[:-1], body[-1] ^ 1])
+    return body[: len(body) // 2] if fault == "truncate" else bytes([*body[:-1], body[-1] ^ bit])
