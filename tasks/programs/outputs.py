@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tasks.errors import ProgramError, Unavailable, disk_is_full
@@ -26,16 +26,15 @@ def scratch(parent: Path, name: str) -> Iterator[Path]:
     """Give a new folder under ``parent``; remove it on success, keep its small text files on failure."""
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
-    try:
-        yield folder
-    except OSError as error:
-        _keep_text(folder)
-        if disk_is_full(error):
-            raise Unavailable(f"no space is left in {parent} for scratch files of {name}") from error
-        raise
-    except Exception:
-        _keep_text(folder)
-        raise
+    with ExitStack() as on_failure:
+        on_failure.callback(_keep_text, folder)
+        try:
+            yield folder
+        except OSError as error:
+            if disk_is_full(error):
+                raise Unavailable(f"no space is left in {parent} for scratch files of {name}") from error
+            raise
+        on_failure.pop_all()
     shutil.rmtree(folder, ignore_errors=True)
 
 
