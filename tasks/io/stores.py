@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 SEGMENT_LENGTH = 200
 PATH_LENGTH = 2000
 CHUNK = 1 << 20
+# a line that was just cut may take the next request with it
+REMOVALS = 2
 # what an answer of the server means beyond "it failed"
 REFUSALS = {401: "refuses the user or password", 403: "forbids it"}
 REFUSED, CONFLICT, SERVER_TROUBLE = 400, 409, 500
@@ -190,8 +192,15 @@ class WebDavStore:
         self._call("move", source, headers=[where, "Overwrite: T"])
 
     def _remove(self, path: tuple[str, ...]) -> None:
-        with contextlib.suppress(AlgorithmError, Unavailable):
-            self._call("clean", path)
+        """Remove a file if the server lets us: what stays is hidden, and is tried again with the next attempt."""
+        for _ in range(REMOVALS):
+            try:
+                return self._call("clean", path)
+            except (_Missing, AlgorithmError):
+                return None
+            except Unavailable as trouble:
+                log.debug("%s", trouble)
+        return None
 
     def _make_folder(self, folder: tuple[str, ...]) -> None:
         """Make a folder and its parents, each once; that it exists is success."""

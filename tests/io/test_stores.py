@@ -232,7 +232,7 @@ def test_a_folder_that_somebody_removed_is_made_again(store, server, root: str, 
 def test_each_attempt_has_a_temporary_name_of_its_own_and_clears_the_last_one(
     store, server, root: str, source: Path
 ) -> None:
-    server.faults = [("MOVE", "reset"), ("DELETE", "500")]
+    server.faults = [("MOVE", "reset"), *[("DELETE", "500")] * stores.REMOVALS]
     with pytest.raises(Unavailable):
         store.put(source, "a/plan.txt", attempt=1)
     store.put(source, "a/plan.txt", attempt=2)
