@@ -48,7 +48,7 @@ gate-nights: $(READY) ## those of the night river
 
 # one lane keeps a core busy, the other mostly waits for somebody to die
 BUSY := hostile ids soak
-PATIENT := broker buttons drift kills outages secrets slack uploads
+PATIENT := alarms broker buttons drift kills outages secrets slack uploads
 
 gate-busy: $(READY)
 	$(PYTEST) -m "gate or counted" $(BUSY:%=tests/gate/test_gate_%.py) $(ARGS)

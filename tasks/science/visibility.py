@@ -26,6 +26,9 @@ WGS84_FLATTENING = 1 / 298.257223563
 UNIX_EPOCH_JD = 2440587.5
 DAY_S = 86400.0
 NIGHT_STEP_S = 60.0
+STEPS_AT_ONCE = 10
+# more than the Sun climbs in so many steps
+NEAR_DEG = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +61,7 @@ def over(site: Site, unix_s: npt.ArrayLike) -> Sky:
     day, fraction = UNIX_EPOCH_JD + np.floor(seconds / DAY_S), (seconds % DAY_S) / DAY_S
     tt = erfa.taitt(*erfa.utctai(day, fraction))
     to_date = erfa.pnm06a(*tt)
-    sidereal = erfa.gst06a(day, fraction, *tt) + np.radians(site.longitude_deg)
+    sidereal = erfa.gst06(day, fraction, *tt, to_date) + np.radians(site.longitude_deg)
     latitude = np.radians(site.latitude_deg)
     zenith = _back(to_date, sidereal, np.cos(latitude), np.sin(latitude))
     moon = erfa.moon98(*tt)["p"] * AU_KM - _observer_km(site, to_date, sidereal)
@@ -121,7 +124,7 @@ def airmass(altitude_deg: npt.ArrayLike) -> Floats:
 def nights(site: Site, start: datetime, end: datetime, sun_altitude_deg: float) -> tuple[tuple[float, float], ...]:
     """Return the intervals (seconds since 1970) within a window in which the Sun is below an altitude."""
     first, last = unix(start), unix(end)
-    times = np.append(np.arange(first, last, NIGHT_STEP_S), last)
+    times = _near_twilight(site, first, last, sun_altitude_deg)
     height = over(site, times).sun_altitude_deg - sun_altitude_deg
     dark = height < 0
     change = np.flatnonzero(dark[1:] != dark[:-1])
@@ -129,6 +132,15 @@ def nights(site: Site, start: datetime, end: datetime, sun_altitude_deg: float) 
     crossings = times[change] - height[change] / slope
     bounds = [*([first] if dark[0] else []), *crossings.tolist(), *([last] if dark[-1] else [])]
     return tuple(zip(bounds[::2], bounds[1::2], strict=True))
+
+
+def _near_twilight(site: Site, first: float, last: float, sun_altitude_deg: float) -> Floats:
+    """Return times over a window, close together where the Sun may cross an altitude."""
+    times = np.append(np.arange(first, last, NIGHT_STEP_S), last)
+    strides = np.append(np.arange(0, len(times) - 1, STEPS_AT_ONCE), len(times) - 1)
+    near = np.abs(over(site, times[strides]).sun_altitude_deg - sun_altitude_deg) < NEAR_DEG
+    wanted = np.repeat(near[1:] | near[:-1], np.diff(strides))
+    return np.asarray(times[np.union1d(np.flatnonzero(wanted), strides)])
 
 
 def high_enough(sky: Sky, points: Floats, limits: Limits) -> Flags:

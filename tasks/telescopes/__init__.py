@@ -17,6 +17,7 @@ from tasks.records import Telescope
 FOLDER = Path(__file__).parent
 # names in circulation → ours
 ALIASES = {"Abastunami-T70": "Abastumani-T70"}
+_TELESCOPE = TypeAdapter(Telescope)
 
 
 def names(folder: Path = FOLDER) -> tuple[str, ...]:
@@ -41,7 +42,7 @@ def parse(content: bytes, *, source: str) -> Telescope:
     """Turn the bytes of a TOML file into a telescope; ``source`` names them in messages."""
     try:
         table = tomllib.loads(content.decode())
-        return TypeAdapter(Telescope).validate_python(table)
+        return _TELESCOPE.validate_python(table)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UnusableData(f"{source} is not TOML: {error}") from error
     except ValidationError as error:
