@@ -70,7 +70,8 @@ def respond(
     decision = alerting.decide(alert, policy, thresholds, registered, clock)
     linked = linking.link(alert, registered, root=root, registry=registry, within_s=link_within_s)
     publishing.announce(alert, decision, registered, root=root, source=path, registry=registry, store=store)
-    publishing.refresh(linked, sha256, root=root, registry=registry, store=store)
+    if linked:
+        publishing.refresh(linked, sha256, root=root, registry=registry, store=store)
     publishing.deliver(root=root, registry=registry, workspace=slack)
 
     revisiting.expect(alert, registered)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 from alembic import autogenerate, command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from tasks.registry.models import Base
 
+MIGRATIONS = Path(__file__).parent / "migrations"
 # any number that nobody else uses: PostgreSQL's advisory lock of our migrations
 MIGRATION_LOCK = 7_307_201_170_817
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the schema up to ``revision``; at that revision already, change nothing."""
+    """Bring the schema up to ``revision``; at that revision already, change nothing, and lock nothing where it is the last."""
+    if revision == "head" and current(engine) == _head():
+        return
     with engine.begin() as connection:
         _lock(connection)
         command.upgrade(_config(connection), revision)
@@ -32,7 +37,7 @@ def downgrade(engine: Engine, revision: str = "base") -> None:
 
 def current(engine: Engine) -> str | None:
     """Return the schema's revision, or None for an empty database."""
-    with engine.connect() as connection:
+    with engine.execution_options(reading=True).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -41,6 +46,11 @@ def differences(engine: Engine) -> list[Any]:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return list(autogenerate.compare_metadata(context, Base.metadata))
+
+
+@functools.cache
+def _head() -> str | None:
+    return ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
 
 def _lock(connection: Connection) -> None:
@@ -52,6 +62,6 @@ def _lock(connection: Connection) -> None:
 def _config(connection: Connection) -> Config:
     config = Config()
     # Alembic reads % as interpolation, and a checkout may lie under any name
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
