@@ -18,7 +18,7 @@ from tasks.io import frames, ldac, photcat, reference_cells
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
-from tasks.science import depths, growth, headers, in_process, matching, photometry, provenance
+from tasks.science import depths, growth, headers, in_process, matching, photometric_headers, photometry, provenance
 from tasks.science.headers import Header
 
 log = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ def _write(light: Solved, found: photometry.Measured, data: matching.Floats, hea
     julian = headers.julian_date(light.frame.date_obs)
     cards: Header = {**header, **found.cards, "JD": julian, "MJD": julian - MJD_ZERO_JD}
     cards["SATLV"] = header.get("SATURATE", 0.0)
+    cards |= photometric_headers.time_card(light.frame.date_obs, light.frame.exposure_s)
     cards |= provenance.with_doubt(header, QaBit.FILTER_DOUBTFUL, found.doubt)
     with products.staged(image) as temporary:
         frames.write_image(temporary, data, cards)

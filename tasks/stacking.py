@@ -149,7 +149,7 @@ def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
         combined.image, combined.weight, _saturated(job), frames=len(chosen.members), egain=egain
     )
     cards |= {**astrometry.cards_of(grid.wcs), "STACKENG": job.options.engine}
-    cards |= {"COMBTYPE": job.options.combine, "BACKTYPE": job.background}
+    cards |= {"COMBTYPE": job.options.combine, "BACKTYPE": job.background, "PHOTIME": cards["DATE-AVG"]}
     raw, weight = job.folder / "measured.fits", job.folder / "measured.weight.fits"
     for place, plane in ((raw, combined.image), (weight, combined.weight), (job.folder / "measured.mask.fits", mask)):
         frames.write_image(place, plane, cards)

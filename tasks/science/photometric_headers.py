@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from tasks.options import ReduceOptions
 from tasks.records import Photometry
 from tasks.science.arrays import MAD_TO_SIGMA
@@ -31,6 +33,16 @@ def cards(photometry: Photometry, apertures: Apertures, options: ReduceOptions, 
         **_terms(photometry, options),
         "FILTVER": photometry.seen_filter,
     }
+
+
+def time_card(start: datetime, exposure_s: float) -> Header:
+    """Return PHOTIME: the middle of the exposure, UTC, the time that the magnitudes are of.
+
+    The production writes the day on which it ran there: with it no image that is made again would have the same bytes. When
+    an image was measured is told by its sidecar.
+    """
+    middle = (start + timedelta(seconds=exposure_s / 2)).astimezone(UTC).replace(tzinfo=None)
+    return {"PHOTIME": middle.isoformat(timespec="milliseconds")}
 
 
 def aperture_name(key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -125,6 +126,12 @@ def test_the_right_filter_is_seen_and_a_lie_is_flagged(night, plain, lying):
     assert header["FILTVER"] == false.photometry.seen_filter == "i"
     assert header["QAFLAG"] & QaBit.FILTER_DOUBTFUL
     assert header["QATEXT"].startswith("filter r looks like i")
+
+
+def test_the_header_tells_the_time_that_the_magnitudes_are_of(honest, plain):
+    frame = honest[0].frame
+    middle = frame.date_obs.replace(tzinfo=None) + timedelta(seconds=frame.exposure_s / 2)
+    assert frames.read_header(plain.image)["PHOTIME"] == middle.isoformat(timespec="milliseconds")
 
 
 def test_the_zero_point_of_the_whole_light_is_the_truth_for_a_white_star(honest, corrected):

@@ -244,6 +244,7 @@ def test_maps_tell_the_weight_and_the_number_of_frames(stack):
     weight, variance = (frames.read_image(path)[0] for path in (naming.weight_of(stack.image), stack.variance))
     assert number[0].max() == 0
     assert np.median(number[400:1300, 400:2100]) == 4 == header["NCOMBINE"]
+    assert header["PHOTIME"] == header["DATE-AVG"]
     assert np.median(weight[600:900, 900:1500] * variance[600:900, 900:1500]) == pytest.approx(1, abs=0.05)
     assert ((weight > 0) == (number > 0)).all()
 
