@@ -226,6 +226,11 @@ def photometry_of(image: Path) -> Path:
     return image.parent / "phot" / (image.name.removesuffix(".fits") + ".phot.cat")
 
 
+def zero_point_plot(image: Path, aperture: str) -> Path:
+    """Return the picture of an image's zero point in an aperture (``AUTO``, ``APER``, ``APER_1``), beside its catalogue."""
+    return image.parent / "phot" / f"{image.name.removesuffix('.fits')}.MAG_{aperture}.png"
+
+
 def archived_bias(night: date) -> str:
     """Name a master bias in the archive."""
     return f"{night:%Y%m%d}-zero.fits"

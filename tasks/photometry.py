@@ -14,11 +14,21 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import FAULTS, SirenError, UnusableData, passing
-from tasks.io import frames, ldac, photcat, reference_cells
+from tasks.io import frames, ldac, photcat, reference_cells, zero_point_plots
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
-from tasks.science import depths, growth, headers, in_process, matching, photometric_headers, photometry, provenance
+from tasks.science import (
+    depths,
+    growth,
+    headers,
+    in_process,
+    matching,
+    photometric_headers,
+    photometry,
+    provenance,
+    standards,
+)
 from tasks.science.headers import Header
 
 log = logging.getLogger(__name__)
@@ -84,7 +94,7 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
     text = naming.photometry_of(image)
     data, header = frames.read_image(light.image)
     mask = frames.read_image(light.mask)[0]
-    field = photometry.Field(
+    field = standards.Field(
         filter=frame.filter,
         shape=data.shape,
         epoch=matching.julian_year(frame.date_obs),
@@ -100,17 +110,20 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
             )
         found = photometry.measure(extract, reference, field, catalogue=text, options=options, pixels=pixels)
     qa = _write(light, found, data, header, image)
+    plots = zero_point_plots.pictures(found.standards, image) if options.zero_point_plots == "all" else {}
+    products.write_all(plots)
     reduced = Reduced(
         frame=frame,
         image=image,
         variance=naming.variance_of(image),
         mask=naming.mask_of(image),
         astrometry=light.astrometry,
-        photometry=found.photometry,
+        photometry=replace(found.photometry, plots=tuple(plots)),
         qa=qa,
     )
     seconds = light.seconds + time.monotonic() - started
-    products.remember(recipe, [image, reduced.variance, reduced.mask, text], replace(reduced, seconds=seconds))
+    made = [image, reduced.variance, reduced.mask, text, *plots]
+    products.remember(recipe, made, replace(reduced, seconds=seconds))
     _tell(reduced, found.doubt)
     return replace(reduced, seconds=seconds)
 

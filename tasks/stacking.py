@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, telescopes
 from tasks.errors import ProgramError, UnusableData
-from tasks.io import frames, ldac, photcat, reference_cells
+from tasks.io import frames, ldac, photcat, reference_cells, zero_point_plots
 from tasks.options import StackOptions
 from tasks.programs import outputs, source_extractor, swarp
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
@@ -31,6 +31,7 @@ from tasks.science import (
     projection,
     provenance,
     stacking,
+    standards,
     tiling,
 )
 from tasks.science.backgrounds import Background, Window
@@ -118,7 +119,7 @@ def combine(
         stack = _make(job, reference_cells.read(files), image, cards)
     stack = replace(stack, unit=_unit(chosen, deep=deep), seconds=time.monotonic() - started)
     planes = (stack.variance, stack.mask, naming.weight_of(image), naming.number_of(image))
-    products.remember(recipe, [image, *planes, stack.photometry.catalogue], stack)
+    products.remember(recipe, [image, *planes, stack.photometry.catalogue, *stack.photometry.plots], stack)
     _tell(stack, chosen)
     return stack
 
@@ -171,8 +172,12 @@ def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
         photcat.write(
             temporary, found.table, {key.lower(): cards[key] for key in ("OBJECT", "FILTER", "DATE-OBS", "JD", "MJD")}
         )
+    wanted = job.options.photometry.zero_point_plots != "none"
+    plots = zero_point_plots.pictures(found.standards, image) if wanted else {}
+    products.write_all(plots)
     _check_sky(image, found, job)
-    return replace(_stack(chosen, image, found.photometry, fit), qa=int(cards["QAFLAG"]))
+    measured = replace(found.photometry, plots=tuple(plots))
+    return replace(_stack(chosen, image, measured, fit), qa=int(cards["QAFLAG"]))
 
 
 def _stack(chosen: Combination, image: Path, measured: Photometry, fit: Astrometry) -> Stack:
@@ -336,7 +341,7 @@ def _measure(
         table = ldac.read(result.catalogue)
         return photometry.Extracted(table=table, sky_adu=result.sky_adu, sky_sigma_adu=result.sky_sigma_adu)
 
-    field = photometry.Field(
+    field = standards.Field(
         filter=job.chosen.reference.frame.filter,
         shape=job.grid.shape,
         epoch=matching.julian_year(job.chosen.date_obs),

@@ -227,6 +227,9 @@ class ReduceOptions:
     empty_apertures: bool = True
     """Measure the depth by 500 empty apertures of each size too."""
 
+    zero_point_plots: Literal["none", "stacks", "all"] = "stacks"
+    """Of which images a picture of each aperture's zero point is drawn: a second of work each."""
+
     program_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """Deadline of one run of an external program, in s."""
 

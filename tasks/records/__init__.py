@@ -51,7 +51,7 @@ from tasks.records.outcomes import (
     Response,
     Source,
 )
-from tasks.records.photometry import Photometry, ZeroPointTerms
+from tasks.records.photometry import Photometry, ZeroPointStars, ZeroPointTerms
 from tasks.records.pictures import Outlines, SkyPicture, Zoom
 from tasks.records.policies import Comparison, Condition, Policy, Rule
 from tasks.records.reports import (
@@ -149,6 +149,7 @@ __all__ = [
     "Tile",
     "Tiling",
     "Unit",
+    "ZeroPointStars",
     "ZeroPointTerms",
     "Zoom",
 ]

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroPointTerms:
@@ -22,6 +25,23 @@ class ZeroPointTerms:
     colour_mag: float | None = None
     colour_error_mag: float | None = None
     pivot_mag: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ZeroPointStars:
+    """What single stars say of an aperture's zero point: one entry for each star that is good, all in mag.
+
+    ``limits_mag`` are the magnitudes between which stars count; of those ``kept`` is True where the clipping left one. The
+    zero point is the median of the kept, ``mad_mag`` their unscaled MAD.
+    """
+
+    aperture: str
+    limits_mag: tuple[float, float]
+    zero_point_mag: float
+    mad_mag: float
+    magnitude: npt.NDArray[np.float64]
+    difference_mag: npt.NDArray[np.float64]
+    kept: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +74,6 @@ class Photometry:
 
     seen_filter: str = ""
     """Filter that the stars say was in the beam; empty where too few stars can tell."""
+
+    plots: tuple[Path, ...] = ()
+    """Pictures of the stars behind each zero point, where they were drawn."""

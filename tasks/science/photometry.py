@@ -15,34 +15,17 @@ from astropy.table import Table
 
 from tasks.errors import AlgorithmError
 from tasks.options import ReduceOptions
-from tasks.records import MaskBit, Photometry
-from tasks.science import (
-    depths,
-    growth,
-    matching,
-    photometric_headers,
-    photometric_tables,
-    verification,
-    zeropoints,
-)
+from tasks.records import Photometry, ZeroPointStars
+from tasks.science import depths, growth, matching, photometric_headers, photometric_tables, standards, verification
 from tasks.science.depths import Pixels
-from tasks.science.growth import NOMINAL_SCALE_ARCSEC, TOTAL, Apertures
+from tasks.science.growth import Apertures
 from tasks.science.headers import Header
 from tasks.science.matching import Floats
-from tasks.science.verification import Verdict
-from tasks.science.zeropoints import Terms, ZeroPoint
+from tasks.science.standards import FEWEST_STARS, Calibration, Field
+from tasks.science.zeropoints import ZeroPoint
 
 FIRST_SEEING_ARCSEC = 2.0
-MATCH_ARCSEC = 1.0
-# only bright stars have their whole light measured well
-TOTAL_SNR = 100.0
 SEEING_BRIGHT_MARGIN_MAG = 0.25
-SMALLEST_SNR = 20.0
-FEWEST_STARS = 5
-# halos and ghosts are faint against a star that is good enough otherwise
-# the aperture whose colour term and surface the header tells: twice the seeing loses little light and adds little noise
-TOLD_OF = "1"
-SPOILS = 255 & ~(MaskBit.HALO | MaskBit.GHOST).value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +45,6 @@ class Extract(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
-    """What must be known of an image: filter, shape (ny, nx), time as a Julian year, nominal scale, e-/ADU."""
-
-    filter: str
-    shape: tuple[int, int]
-    epoch: float
-    scale_arcsec: float = NOMINAL_SCALE_ARCSEC
-    egain: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Measured:
     """Photometry of an image, the header cards that tell it, its catalogue, and what is doubtful in words."""
 
@@ -81,43 +53,9 @@ class Measured:
     table: Table
     positions: tuple[Floats, Floats]
     """RA and Dec in degrees of the reference stars at the time of the image."""
+    standards: tuple[ZeroPointStars, ...]
+    """What each star said of the zero point of each aperture."""
     doubt: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Stars:
-    """Detections matched with reference stars: rows of both, and which are good for a zero point."""
-
-    rows: Table
-    reference: Table
-    good: Floats
-    apertures: Apertures
-
-    def instrumental(self, key: str) -> Floats:
-        return photometric_tables.magnitude(self.rows, self.apertures, key)
-
-    def error(self, key: str) -> Floats:
-        return photometric_tables.column(self.rows, self.apertures, "MAGERR", key)
-
-    def column(self, name: str) -> Floats:
-        """Return a column of the reference, NaN where it has none."""
-        known = name in self.reference.colnames
-        return np.asarray(self.reference[name], dtype=float) if known else np.full(len(self.rows), np.nan)
-
-    @property
-    def place(self) -> tuple[Floats, Floats]:
-        return np.asarray(self.rows["X_IMAGE"]), np.asarray(self.rows["Y_IMAGE"])
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Calibration:
-    """How an image was calibrated: apertures, matches, zero points, what they depend on, which filter was seen."""
-
-    apertures: Apertures
-    pairs: matching.Pairs
-    terms: Mapping[str, Terms]
-    points: Mapping[str, ZeroPoint]
-    verdict: Verdict
 
 
 def measure(
@@ -154,7 +92,7 @@ def measure(
     best = _best_diameter_px(lone, first, pixels, field) if options.best_aperture == "growth" else None
     apertures = growth.apertures(seeing, field.scale_arcsec, extra=options.extra_apertures, best_px=best)
     second = extract(seeing_arcsec=seeing, diameters_px=apertures.in_order)
-    calibration = _calibrate(second.table, stars, apertures, field, options)
+    calibration = standards.calibrate(second.table, stars, apertures, field, options)
     noise = depths.empty_noise_adu(pixels, second.table, _depth_diameters(apertures)) if options.empty_apertures else {}
     photometry = Photometry(
         catalogue=catalogue,
@@ -169,27 +107,7 @@ def measure(
     return _measured(photometry, calibration, second.table, stars, field, options)
 
 
-def in_ellipse(x: Floats, y: Floats, shape: tuple[int, int], fraction: float) -> Floats:
-    """Tell which 1-based positions lie in the ellipse whose half axes are ``fraction`` of those of the image."""
-    ny, nx = shape
-    inside: Floats = ((x - nx / 2) / (fraction * nx / 2)) ** 2 + ((y - ny / 2) / (fraction * ny / 2)) ** 2 <= 1
-    return inside
-
-
-def _calibrate(table: Table, stars: Table, apertures: Apertures, field: Field, options: ReduceOptions) -> _Calibration:
-    pairs = _pairs(table, stars)
-    matched = _matched(table, stars, pairs, apertures, field, options)
-    terms = _terms(matched, field, options)
-    return _Calibration(
-        apertures=apertures,
-        pairs=pairs,
-        terms=terms,
-        points=_zero_points(matched, terms, field, options),
-        verdict=_seen_filter(matched, field, options),
-    )
-
-
-def _figures(found: _Calibration, sky_sigma_adu: float, noise_adu: Mapping[float, float]) -> dict[str, Any]:
+def _figures(found: Calibration, sky_sigma_adu: float, noise_adu: Mapping[float, float]) -> dict[str, Any]:
     """Return what a record of photometry tells of zero points and depths."""
     points, apertures = found.points, found.apertures
     return {
@@ -200,13 +118,13 @@ def _figures(found: _Calibration, sky_sigma_adu: float, noise_adu: Mapping[float
         "depth5_mag": _depths(points, apertures, sky_sigma_adu, sigma=5),
         "empty3_mag": _empty_depths(points, apertures, noise_adu, sigma=3),
         "empty5_mag": _empty_depths(points, apertures, noise_adu, sigma=5),
-        "terms": found.terms[TOLD_OF].summary if TOLD_OF in found.terms else None,
+        "terms": found.terms[standards.TOLD_OF].summary if standards.TOLD_OF in found.terms else None,
         "seen_filter": found.verdict.filter,
     }
 
 
 def _measured(
-    photometry: Photometry, found: _Calibration, table: Table, stars: Table, field: Field, options: ReduceOptions
+    photometry: Photometry, found: Calibration, table: Table, stars: Table, field: Field, options: ReduceOptions
 ) -> Measured:
     cards = photometric_headers.cards(photometry, found.apertures, options, scale_arcsec=field.scale_arcsec)
     return Measured(
@@ -218,10 +136,11 @@ def _measured(
             found.pairs,
             found.apertures,
             found.points,
-            _applied(found.terms, options),
+            standards.applied(found.terms, options),
             filter_=field.filter,
         ),
         positions=(np.asarray(stars["ra_now"]), np.asarray(stars["dec_now"])),
+        standards=found.standards,
         doubt=verification.words(found.verdict, field.filter),
     )
 
@@ -238,32 +157,11 @@ def _reference_now(reference: Table, field: Field) -> Table:
     return stars
 
 
-def _pairs(table: Table, stars: Table) -> matching.Pairs:
-    return matching.nearest(
-        (np.asarray(table["ALPHA_J2000"]), np.asarray(table["DELTA_J2000"])),
-        (np.asarray(stars["ra_now"]), np.asarray(stars["dec_now"])),
-        radius_arcsec=MATCH_ARCSEC,
-    )
-
-
-def _good(table: Table, field: Field, options: ReduceOptions) -> Floats:
-    """Tell which detections are whole: nothing flagged, nothing masked, inside the ellipse, outside a cluster."""
-    good = np.asarray(table["FLAGS"]) == 0
-    if "IMAFLAGS_ISO" in table.colnames:
-        good &= (np.asarray(table["IMAFLAGS_ISO"]) & SPOILS) == 0
-    x, y = np.asarray(table["X_IMAGE"]), np.asarray(table["Y_IMAGE"])
-    ny, nx = field.shape
-    if options.cluster_radius_px:
-        good &= np.hypot(x - nx / 2, y - ny / 2) > options.cluster_radius_px
-    result: Floats = good & np.asarray(in_ellipse(x, y, field.shape, options.photometry_fraction))
-    return result
-
-
 def _lone_stars(table: Table, stars: Table, field: Field, options: ReduceOptions) -> Table:
     """Return the good detections that are stars of the reference, the brightest first."""
-    pairs = _pairs(table, stars)
+    pairs = standards.pairs_of(table, stars)
     magnitude = np.asarray(stars[f"mag_{field.filter}"])[pairs.second]
-    use = _good(table, field, options)[pairs.first]
+    use = standards.good_of(table, field, options)[pairs.first]
     use &= (magnitude > options.bright_mag - SEEING_BRIGHT_MARGIN_MAG) & (magnitude < options.faint_mag)
     if use.sum() < FEWEST_STARS:
         raise AlgorithmError(f"{use.sum()} of {len(pairs)} matched stars tell the seeing (needed: {FEWEST_STARS})")
@@ -284,81 +182,6 @@ def _best_diameter_px(rows: Table, first: Extracted, pixels: Pixels, field: Fiel
         sky_sigma_adu=first.sky_sigma_adu,
         egain=field.egain,
         scale_arcsec=field.scale_arcsec,
-    )
-
-
-def _matched(
-    table: Table, stars: Table, pairs: matching.Pairs, apertures: Apertures, field: Field, options: ReduceOptions
-) -> _Stars:
-    rows, reference = table[pairs.first], stars[pairs.second]
-    good = _good(table, field, options)[pairs.first]
-    good &= np.asarray(rows["FLUX_AUTO"] > SMALLEST_SNR * rows["FLUXERR_AUTO"])
-    if (name := f"snr_{field.filter}") in reference.colnames:
-        good &= ~(np.asarray(reference[name], dtype=float) <= SMALLEST_SNR)
-    return _Stars(rows=rows, reference=reference, good=good, apertures=apertures)
-
-
-def _in_range(stars: _Stars, field: Field, options: ReduceOptions) -> Floats:
-    magnitude = stars.column(f"mag_{field.filter}")
-    result: Floats = stars.good & (magnitude > options.bright_mag) & (magnitude < options.faint_mag)
-    return result
-
-
-def _terms(stars: _Stars, field: Field, options: ReduceOptions) -> dict[str, Terms]:
-    """Fit colour and place: for one aperture to be reported, for every one where they are to be applied."""
-    applied = options.colour_term or options.spatial_zero_point != "none"
-    use = _in_range(stars, field, options)
-    x, y = stars.place
-    fits = {
-        key: zeropoints.fit_terms(
-            (stars.column(f"mag_{field.filter}") - stars.instrumental(key))[use],
-            stars.error(key)[use],
-            stars.column("bp_rp")[use],
-            (x[use], y[use]),
-            shape=field.shape,
-            pivot_mag=options.colour_pivot_mag,
-            cells=options.spatial_zero_point == "grid",
-        )
-        for key in (("AUTO", *stars.apertures.diameters_px) if applied else (TOLD_OF,))
-    }
-    return {key: fit for key, fit in fits.items() if fit is not None}
-
-
-def _applied(terms: Mapping[str, Terms], options: ReduceOptions) -> Mapping[str, Terms]:
-    """Return the terms whose surface corrects magnitudes."""
-    return terms if options.spatial_zero_point != "none" else {}
-
-
-def _zero_points(
-    stars: _Stars, terms: Mapping[str, Terms], field: Field, options: ReduceOptions
-) -> dict[str, ZeroPoint]:
-    magnitude, use = stars.column(f"mag_{field.filter}"), _in_range(stars, field, options)
-
-    def point(key: str, chosen: Floats) -> ZeroPoint:
-        corrected = magnitude
-        if options.colour_term and key in terms:
-            corrected = corrected - terms[key].of_colour(stars.column("bp_rp"))
-        if key in _applied(terms, options):
-            corrected = corrected - terms[key].of_place(*stars.place)
-        return zeropoints.zero_point(corrected[chosen], stars.instrumental(key)[chosen])
-
-    points = {key: point(key, use) for key in ("AUTO", *stars.apertures.with_depth)}
-    flux, error = (photometric_tables.column(stars.rows, stars.apertures, name, TOTAL) for name in ("FLUX", "FLUXERR"))
-    bright = use & (flux > TOTAL_SNR * error)
-    if bright.sum() >= FEWEST_STARS:
-        points[TOTAL] = point(TOTAL, bright)
-    return points
-
-
-def _seen_filter(stars: _Stars, field: Field, options: ReduceOptions) -> Verdict:
-    """Compare the frame with every filter of the reference, by the stars that are good and not too bright."""
-    use = _in_range(stars, field, options)
-    names = [name.removeprefix("mag_") for name in stars.reference.colnames if name.startswith("mag_")]
-    return verification.seen_filter(
-        stars.instrumental("AUTO")[use],
-        {name: stars.column(f"mag_{name}")[use] for name in names},
-        header=field.filter,
-        margin_mag=options.filter_margin_mag,
     )
 
 

@@ -71,26 +71,32 @@ class Terms:
         return value if self.grid is None else value + _between_cells(self.grid, x, y, self.shape)
 
 
-def zero_point(reference_mag: Floats, instrumental_mag: Floats) -> ZeroPoint:
-    """Return the median of the differences, clipped at 2 sigma about the median until nothing changes.
+def kept(difference_mag: Floats) -> Floats:
+    """Tell which values are left when those beyond 2 sigma of the median are clipped until nothing changes; NaN never is."""
+    result = np.isfinite(difference_mag)
+    while result.any():
+        values = difference_mag[result]
+        close = np.abs(values - np.median(values)) <= CLIP_SIGMA * np.std(values)
+        if close.all():
+            break
+        result[result] = close
+    return result
+
+
+def zero_point(difference_mag: Floats) -> ZeroPoint:
+    """Return the median of reference minus instrumental magnitudes, clipped at 2 sigma.
 
     Raises
     ------
     AlgorithmError
         With fewer than five stars.
     """
-    kept = reference_mag - instrumental_mag
-    kept = kept[np.isfinite(kept)]
-    if len(kept) < FEWEST_STARS:
-        raise AlgorithmError(f"{len(kept)} stars for the zero point (needed: {FEWEST_STARS})")
-    while True:
-        median = np.median(kept)
-        close = np.abs(kept - median) <= CLIP_SIGMA * np.std(kept)
-        if close.all():
-            break
-        kept = kept[close]
-    mad = float(np.median(np.abs(kept - median)))
-    return ZeroPoint(value_mag=float(median), mad_mag=mad, stars=len(kept))
+    if (number := int(np.isfinite(difference_mag).sum())) < FEWEST_STARS:
+        raise AlgorithmError(f"{number} stars for the zero point (needed: {FEWEST_STARS})")
+    values = difference_mag[kept(difference_mag)]
+    median = np.median(values)
+    mad = float(np.median(np.abs(values - median)))
+    return ZeroPoint(value_mag=float(median), mad_mag=mad, stars=len(values))
 
 
 def fit_terms(

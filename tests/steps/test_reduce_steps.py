@@ -225,6 +225,17 @@ def test_a_stack_of_one_frame_is_fine(reduced, night, tmp_path):
     )
 
 
+def test_a_stack_has_a_picture_of_every_zero_point_and_a_single_frame_none(stack, reduced):
+    names = ("AUTO", "APER", *(f"APER_{number}" for number in range(1, 6)))
+    assert stack.photometry.plots == tuple(naming.zero_point_plot(stack.image, name) for name in names)
+    for path in stack.photometry.plots:
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert naming.sidecar(path).exists()
+    for item in reduced.reduced:
+        assert item.photometry.plots == ()
+        assert list(item.image.parent.glob(f"phot/{item.image.stem}.MAG_*")) == []
+
+
 def test_running_again_looks_everything_up(stack, calibrated, night, root):
     before = stamps(root)
     solved = astrometry.solve.fn(calibrated, night.astrometric, root, OPTIONS)
