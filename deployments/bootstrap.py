@@ -36,7 +36,7 @@ POOLS = {
 # queues of a pool, the most urgent first: a worker with room for one run takes it from there
 QUEUES = {"nights": ("urgent", "default")}
 # shared services outside, and how many of our tasks may talk to each at a time
-LIMITS = {"slack": 1, "store": 4, "catalogues": 2}
+LIMITS = {"store": 4, "catalogues": 2}
 WAIT_S = 60.0
 DEPLOY_S = 300.0
 POLL_S = 0.25

@@ -321,9 +321,13 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
     return page
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, tags=["slack"])
+@task(cache_policy=NO_CACHE, **connections.PATIENT)
 def deliver(*, root: Path, registry: str = "", workspace: str = "", patience_s: float = 20.0) -> Drained:
-    """Send the messages of the outbox that are due; wait a while for those to be tried again."""
+    """Send the messages of the outbox that are due; wait a while for those to be tried again.
+
+    Any number of senders may do so at a time: each message is claimed by one, and they keep one pace by the registry. No
+    limit of the server holds one back, for the headline of a new event would wait for one that waits for its next try.
+    """
     sender = connections.sender(workspace, root)
     with connections.registry(registry, root) as kept:
         drained = delivery.drain_messages(kept, sender.send, patience_s=patience_s, pace_s=sender.pace_s)
