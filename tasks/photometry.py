@@ -136,6 +136,7 @@ def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> photometr
             detect_threshold=options.detect_threshold,
             diameters_px=diameters_px,
             seeing_arcsec=seeing_arcsec,
+            classifier=source_extractor.classifier(),
             flags=light.mask,
             timeout_s=options.program_timeout_s,
         )

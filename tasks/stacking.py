@@ -333,6 +333,7 @@ def _measure(
             detect_threshold=options.photometry.detect_threshold,
             diameters_px=diameters_px,
             seeing_arcsec=seeing_arcsec,
+            classifier=source_extractor.classifier(),
             weight=weight,
             flags=naming.mask_of(image),
             timeout_s=options.program_timeout_s,

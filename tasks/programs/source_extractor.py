@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tasks.programs.run import find, run
 
 NAMES = ("source-extractor", "sex")
 TABLE = "LDAC_OBJECTS"
+# where packages put the weights of the star classifier, below the prefix that the program is installed under
+CLASSIFIERS = ("share/source-extractor/default.nnw", "share/sextractor/default.nnw")
 # 3 x 3 pyramid: the seed's detection filter
 PYRAMID = "CONV NORM\n1 2 1\n2 4 2\n1 2 1\n"
 BACKGROUND = re.compile(r"Background:\s*(\S+)\s+RMS:\s*(\S+)")
@@ -60,6 +63,8 @@ class Options:
     """Weights, 0 where there are no data."""
     flags: Path | None = None
     """Mask bits, which become IMAFLAGS_ISO."""
+    classifier: Path | None = None
+    """Weights of the star classifier, which gives CLASS_STAR: 1 for a star of this seeing, 0 for anything wider."""
     timeout_s: float = 120.0
 
 
@@ -72,6 +77,12 @@ class Result:
     sky_adu: float
     sky_sigma_adu: float
     seconds: float
+
+
+def classifier() -> Path | None:
+    """Return the weights of the star classifier that came with the program, None where its package has none."""
+    prefix = find(NAMES).resolve().parents[1]
+    return next((path for name in CLASSIFIERS if (path := prefix / name).is_file()), None)
 
 
 def command(image: Path, folder: Path, options: Options) -> list[str]:
@@ -112,6 +123,12 @@ def configuration(folder: Path, options: Options) -> str:
         "VERBOSE_TYPE": "NORMAL",
         "WRITE_XML": False,
     }
+    return outputs.settings({**values, **_companions(folder, options)})
+
+
+def _companions(folder: Path, options: Options) -> dict[str, object]:
+    """Return the settings of the maps that lie on the image, and of the classifier."""
+    values: dict[str, object] = {}
     if options.weight is not None:
         values |= {
             "WEIGHT_TYPE": "MAP_WEIGHT",
@@ -121,20 +138,25 @@ def configuration(folder: Path, options: Options) -> str:
         }
     if options.flags is not None:
         values |= {"FLAG_IMAGE": options.flags, "FLAG_TYPE": "OR"}
-    return outputs.settings(values)
+    if options.classifier is not None:
+        values |= {"STARNNW_NAME": folder / "extract.nnw"}
+    return values
 
 
 def columns(options: Options) -> tuple[str, ...]:
-    """Return the columns of the catalogue: those asked for, of all apertures, and the mask's bits where there is a mask."""
+    """Return the columns of the catalogue: those asked for, of all apertures; what mask and classifier tell, if given."""
     number = len(options.diameters_px)
     asked = (f"{name}({number})" if name.endswith("_APER") else name for name in options.columns)
-    return (*asked, *(("IMAFLAGS_ISO",) if options.flags is not None else ()))
+    given = {"IMAFLAGS_ISO": options.flags, "CLASS_STAR": options.classifier}
+    return (*asked, *(name for name, path in given.items() if path is not None))
 
 
 def configure(folder: Path, options: Options) -> None:
     """Write all configuration files into ``folder``."""
     (folder / "extract.param").write_text("\n".join(columns(options)) + "\n", encoding="ascii")
     (folder / "extract.conv").write_text(PYRAMID, encoding="ascii")
+    if options.classifier is not None:
+        shutil.copyfile(options.classifier, folder / "extract.nnw")
     (folder / "extract.conf").write_text(configuration(folder, options), encoding="utf-8")
 
 

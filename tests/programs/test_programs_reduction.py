@@ -83,6 +83,25 @@ def test_source_extractor_takes_the_gain_from_egain_and_no_file_from_elsewhere(t
     assert settings["FLAG_IMAGE"] == str(tmp_path / "mask.fits")
     assert "IMAFLAGS_ISO" in source_extractor.columns(wanted)
     assert "/usr/share" not in text
+    assert "CLASS_STAR" not in source_extractor.columns(wanted)
+
+
+def test_the_star_classifier_is_that_of_the_package_beside_the_program(tmp_path, monkeypatch):
+    program, weights = tmp_path / "bin" / "source-extractor", tmp_path / "share" / "sextractor" / "default.nnw"
+    for path in (program, weights):
+        path.parent.mkdir(parents=True)
+        path.write_text("NNW\n", encoding="ascii")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    wanted = source_extractor.Options(classifier=source_extractor.classifier())
+    source_extractor.configure(tmp_path, wanted)
+
+    assert wanted.classifier == weights
+    assert source_extractor.columns(wanted)[-1] == "CLASS_STAR"
+    assert (tmp_path / "extract.nnw").read_text(encoding="ascii") == "NNW\n"
+    assert f"{tmp_path}/extract.nnw" in (tmp_path / "extract.conf").read_text(encoding="utf-8")
+    weights.unlink()
+    assert source_extractor.classifier() is None
 
 
 def test_source_extractors_sky_is_read_from_its_log():

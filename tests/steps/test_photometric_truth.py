@@ -183,6 +183,14 @@ def test_magnitudes_of_both_engines_are_the_same(own, plain):
     assert abs(np.median(difference)) < 1e-3
 
 
+def test_stars_have_the_class_of_stars_where_source_extractor_measures(own, plain):
+    table = photcat.read(plain.photometry.catalogue)
+    stars = (table["source_id"] >= 0) & (table["FLAGS"] == 0) & (table["FLUX_AUTO"] > 50 * table["FLUXERR_AUTO"])
+
+    assert np.median(table["CLASS_STAR"][stars]) > 0.9
+    assert "CLASS_STAR" not in photcat.read(own.photometry.catalogue).colnames
+
+
 def test_a_reference_in_cells_gives_the_same_and_an_empty_sky_a_reason(night, honest, own, tmp_path):
     cells = tmp_path / "cells"
     cells.mkdir()
