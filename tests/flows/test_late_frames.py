@@ -9,9 +9,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from support import simulated
+from support import night_runs, simulated
 
-from blocks import Cluster, Observatory
+from deployments import private
 from flows.night import night
 from tasks import naming, runtime
 from tasks.io import frames
@@ -43,11 +43,7 @@ def late(raw, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def root(prefect_api, raw, tmp_path_factory):
     folder = tmp_path_factory.mktemp("products")
-    places = {"raw_root": raw.root / "obsdata", "product_root": folder, "alert_root": folder / "alerts"}
-    catalogues = {"astrometric_catalogue": raw.astrometric, "photometric_catalogue": raw.photometric}
-    known = {**places, **catalogues, "references": raw.references}
-    Observatory(**{key: str(path) for key, path in known.items()}).save("observatory", overwrite=True)
-    Cluster(cpus=1, gpus=1).save("cluster", overwrite=True)
+    private.place(night_runs.places_of(raw.root, folder), cpu_slots=1, gpu_slots=1)
     logging.getLogger("prefect").setLevel(logging.WARNING)
     return folder
 
