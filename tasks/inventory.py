@@ -59,11 +59,14 @@ def take_inventory(
     paths, known = _images(folder), telescopes.load(telescope)
     with ThreadPoolExecutor(READERS) as pool:
         read = list(pool.map(lambda path: _read(path, unit, options, known), paths))
-    good = [frame for frame in read if isinstance(frame, Frame) and selection.wanted(frame, objects)]
-    good.sort(key=_order)
+    usable = [frame for frame in read if isinstance(frame, Frame)]
+    good = sorted((frame for frame in usable if selection.wanted(frame, objects)), key=_order)
+    needs = {(frame.filter, frame.exposure_s) for frame in usable if frame.type is FrameType.LIGHT}
     rejected = tuple(frame for frame in read if isinstance(frame, Rejected))
     log.info("%s %s: %d frames, %d rejected", unit, night, len(good), len(rejected))
-    return Inventory(night=night, unit=unit, folder=folder, frames=tuple(good), rejected=rejected)
+    return Inventory(
+        night=night, unit=unit, folder=folder, frames=tuple(good), rejected=rejected, needs=tuple(sorted(needs))
+    )
 
 
 def join(inventories: Sequence[Inventory]) -> tuple[Inventory, ...]:
@@ -77,7 +80,8 @@ def join(inventories: Sequence[Inventory]) -> tuple[Inventory, ...]:
 def _joined(group: Sequence[Inventory]) -> Inventory:
     frames = [frame for each in group for frame in each.frames]
     rejected = tuple(rejection for each in group for rejection in each.rejected)
-    return replace(group[0], frames=tuple(sorted(frames, key=_order)), rejected=rejected)
+    needs = tuple(sorted({need for each in group for need in each.needs}))
+    return replace(group[0], frames=tuple(sorted(frames, key=_order)), rejected=rejected, needs=needs)
 
 
 def _order(frame: Frame) -> tuple[int, datetime, str]:

@@ -65,8 +65,7 @@ def make_masters(inventory: Inventory, root: Path, options: CalibrateOptions) ->
     tree = naming.NightTree(root=root)
     folder = tree.masters(inventory.unit, inventory.night)
     inputs = [frame.path for frame in inventory.frames if frame.type is not FrameType.LIGHT]
-    needs = sorted({(light.filter, light.exposure_s) for light in inventory.of(FrameType.LIGHT)})
-    recipe = products.Recipe(stage="masters", inputs=inputs, options=(options, needs), tools=TOOLS)
+    recipe = products.Recipe(stage="masters", inputs=inputs, options=(options, inventory.needs), tools=TOOLS)
     if (known := products.recall(recipe, folder / BAD_PIXELS_NAME, Masters)) is not None:
         return known
     masters = _Workshop(folder=folder, shelf=_Shelf(tree, inventory, options), options=options).make(inventory)
@@ -154,11 +153,11 @@ class _Workshop:
         self.gain = selection.gain(inventory.frames)
         range_c = self.options.temperature_range_c
         usable = self._keep(selection.comparable(inventory.frames, temperature_range_c=range_c))
-        lights = inventory.of(FrameType.LIGHT)
+        filters, exposures_s = {name for name, _ in inventory.needs}, {time_s for _, time_s in inventory.needs}
         bias_path = self._bias([frame for frame in usable if frame.type is FrameType.BIAS])
         bias = _read_master(bias_path)
-        darks = self._darks([frame for frame in usable if frame.type is FrameType.DARK], bias, lights)
-        flats = self._flats([frame for frame in usable if frame.type is FrameType.FLAT], bias, darks, lights)
+        darks = self._darks([frame for frame in usable if frame.type is FrameType.DARK], bias, exposures_s)
+        flats = self._flats([frame for frame in usable if frame.type is FrameType.FLAT], bias, darks, filters)
         bad = self.folder / BAD_PIXELS_NAME
         longest = _read_master(darks[max(darks)])
         _write_map(bad, calibration.bad_pixels(bias, longest, limit=self.options.bad_sigma), unit=inventory.unit)
@@ -194,7 +193,7 @@ class _Workshop:
         self.bias_adu = float(np.median(stored.sample()))
         return self._borrow("bias", "", known)
 
-    def _darks(self, chosen: Sequence[Frame], bias: Master, lights: Sequence[Frame]) -> dict[float, Path]:
+    def _darks(self, chosen: Sequence[Frame], bias: Master, wanted_s: set[float]) -> dict[float, Path]:
         ready: dict[float, Path] = {}
         for exposure_s, group in selection.grouped(chosen, lambda frame: frame.exposure_s):
             opened, kind = self._open(group), f"{exposure_s:g} s dark"
@@ -205,7 +204,7 @@ class _Workshop:
             if opened.frames:
                 ready[exposure_s] = self._dark(exposure_s, opened, bias)
         own = bool(ready)
-        for exposure_s in sorted({light.exposure_s for light in lights} - set(ready)):
+        for exposure_s in sorted(wanted_s - set(ready)):
             known = self.shelf.dark(exposure_s, exact=own)
             if known is not None and (not own or self.shelf.fresh("dark", known)) and known.exposure_s not in ready:
                 ready[known.exposure_s] = self._borrow("dark", f"{known.exposure_s:g} s", known)
@@ -227,7 +226,7 @@ class _Workshop:
         return self._settle(made, self.shelf.dark(exposure_s, exact=True), inspection.dark(master, self.options))
 
     def _flats(
-        self, chosen: Sequence[Frame], bias: Master, darks: Mapping[float, Path], lights: Sequence[Frame]
+        self, chosen: Sequence[Frame], bias: Master, darks: Mapping[float, Path], wanted: set[str]
     ) -> dict[str, Path]:
         ready: dict[str, Path] = {}
         dark_s = min(darks)
@@ -245,7 +244,7 @@ class _Workshop:
                     ready[filter_] = self._flat(opened, filter_, bias, (dark, dark_s), cards)
             except UnusableData as error:
                 self.rejected.extend(selection.reject(frame, str(error)) for frame in opened.frames)
-        for filter_ in sorted({light.filter for light in lights} - set(ready)):
+        for filter_ in sorted(wanted - set(ready)):
             if (known := self.shelf.flat(filter_)) is not None:
                 ready[filter_] = self._borrow("flat", filter_, known)
         return ready

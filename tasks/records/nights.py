@@ -156,13 +156,18 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """The frames of one unit's night folder, sorted by type and time, and those that could not be used."""
+    """The frames of one unit's night folder, sorted by type and time, and those that could not be used.
+
+    ``needs`` are filter and exposure time in s of all lights of the night, also of those that are not among the frames
+    because other objects were asked for: masters serve the whole night.
+    """
 
     night: date
     unit: str
     folder: Path
     frames: tuple[Frame, ...]
     rejected: tuple[Rejected, ...] = ()
+    needs: tuple[tuple[str, float], ...] = ()
 
     def of(self, type_: FrameType) -> tuple[Frame, ...]:
         """Return the frames of one type."""

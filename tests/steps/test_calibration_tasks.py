@@ -47,6 +47,14 @@ def batch(taken, masters, root) -> CalibratedBatch:
     return calibration.calibrate_lights.fn(taken.of(FrameType.LIGHT), masters, NIGHT, root, OPTIONS)
 
 
+def test_masters_serve_the_whole_night_whichever_objects_are_asked_for(night, root, masters):
+    none = inventory.take_inventory.fn(night.folder(), "7DT01", NIGHT, objects=("999",))
+    before = {path: path.stat().st_mtime_ns for path in masters.bias.parent.iterdir()}
+    assert not none.of(FrameType.LIGHT)
+    assert mastering.make_masters.fn(none, root, OPTIONS) == masters
+    assert {path: path.stat().st_mtime_ns for path in masters.bias.parent.iterdir()} == before
+
+
 def planes(light):
     return tuple(frames.read_image(path)[0] for path in (light.image, light.variance, light.mask))
 
