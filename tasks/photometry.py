@@ -101,7 +101,8 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
         scale_arcsec=growth.NOMINAL_SCALE_ARCSEC * max(1, frame.binning),
         egain=float(header.get("EGAIN", 1.0)),
     )
-    pixels = depths.Pixels(image=data, bad=mask != 0)
+    variance = frames.read_image(light.variance)[0] if options.psf_photometry else None
+    pixels = depths.Pixels(image=data, bad=mask != 0, variance=variance)
     with outputs.scratch(light.image.parent, "measure") as folder:
         extract = _extractor(light, folder, options)
         if options.photometry_engine == "sep":

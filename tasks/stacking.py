@@ -356,7 +356,7 @@ def _measure(
         field,
         catalogue=naming.photometry_of(place),
         options=how,
-        pixels=depths.Pixels(image=taken.data, bad=taken.mask != 0),
+        pixels=depths.Pixels(image=taken.data, bad=taken.mask != 0, variance=taken.variance),
     )
 
 

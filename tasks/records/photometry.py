@@ -50,7 +50,7 @@ class Photometry:
 
     ``zero_point_mag``, ``scatter_mag`` (MAD), ``error_mag`` and ``depth5_mag`` map the aperture's key to its value.
     ``TOT``, where there were bright stars enough, is the zero point of a star's whole light; ``U1`` and so on are the
-    user's own apertures.
+    user's own apertures, and ``PSF``, where it was measured, has a zero point but no depth.
     """
 
     catalogue: Path

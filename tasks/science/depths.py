@@ -25,10 +25,11 @@ GOLDEN = (0.7548776662466927, 0.5698402909980532)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pixels:
-    """An image ``(ny, nx)`` on the host and where it must not be used (True = bad)."""
+    """An image ``(ny, nx)`` on the host and where it must not be used (True = bad); its variance, where that is wanted."""
 
     image: Floats
     bad: Floats
+    variance: Floats | None = None
 
 
 def depth_mag(zero_point_mag: float, *, sky_sigma_adu: float, diameter_px: float, sigma: float) -> float:

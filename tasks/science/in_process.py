@@ -12,12 +12,10 @@ from astropy.wcs import WCS
 
 from tasks.options import ReduceOptions
 from tasks.records import MaskBit
-from tasks.science import apertures, astrometry
+from tasks.science import apertures, astrometry, photometric_tables
 from tasks.science.apertures import Extraction, Floats, Sources
 from tasks.science.photometry import Extract, Extracted
 
-NO_MAGNITUDE = 99.0
-MAG_PER_RELATIVE_FLUX = 2.5 / np.log(10)
 # Source Extractor's bits: blended with a neighbour, saturated, cut by the border, aperture incomplete
 BLENDED, SATURATED, TRUNCATED, INCOMPLETE = 2, 4, 8, 16
 LARGEST_CORE_PX = 8
@@ -102,15 +100,8 @@ def table_of(sources: Sources, wcs: WCS, mask: Floats, *, scale_arcsec: float, s
         ("APER", sources.flux, sources.error),
     ):
         table[f"FLUX_{name}"], table[f"FLUXERR_{name}"] = flux, error
-        table[f"MAG_{name}"], table[f"MAGERR_{name}"] = _magnitudes(flux, error)
+        table[f"MAG_{name}"], table[f"MAGERR_{name}"] = photometric_tables.magnitudes(flux, error)
     return table
-
-
-def _magnitudes(flux: Floats, error: Floats) -> tuple[Floats, Floats]:
-    positive = flux > 0
-    safe = np.where(positive, flux, 1.0)
-    magnitude = np.where(positive, -2.5 * np.log10(safe), NO_MAGNITUDE)
-    return magnitude, np.where(positive, MAG_PER_RELATIVE_FLUX * error / safe, NO_MAGNITUDE)
 
 
 def _flags(sources: Sources, saturation_adu: float) -> Any:

@@ -15,7 +15,7 @@ def cards(photometry: Photometry, apertures: Apertures, options: ReduceOptions, 
     """Return the header cards of the photometry; unlike the production's they are not rounded.
 
     ``ZPSC_A`` and ``ZPER_A`` are those of AUTO: a keyword has eight characters. ``EUL3_K`` and ``EUL5_K`` are depths by empty
-    apertures, absent where too few were found; ``ZPCOLOR`` and ``ZPSPAT`` are absent where too few stars tell them.
+    apertures, absent where too few were found; ``ZP_PSF`` where no PSF was fitted; ``ZPCOLOR`` and ``ZPSPAT`` are absent where too few stars tell them.
     """
     return {
         "AUTHOR": "brightsiren",
@@ -46,8 +46,8 @@ def time_card(start: datetime, exposure_s: float) -> Header:
 
 
 def aperture_name(key: str) -> str:
-    """Return an aperture's name in headers and columns: AUTO, APER, APER_1 to APER_5, APER_U1 and so on."""
-    return {"AUTO": "AUTO", "0": "APER"}.get(key, f"APER_{key}")
+    """Return an aperture's name in headers and columns: AUTO, PSF, APER, APER_1 to APER_5, APER_U1 and so on."""
+    return {"AUTO": "AUTO", "PSF": "PSF", "0": "APER"}.get(key, f"APER_{key}")
 
 
 def _apertures(apertures: Apertures) -> Header:
@@ -58,19 +58,27 @@ def _zero_points(photometry: Photometry, apertures: Apertures) -> Header:
     result: Header = {}
     if TOTAL in photometry.zero_point_mag:
         result |= {"ZP_TOT": photometry.zero_point_mag[TOTAL], "EZP_TOT": photometry.scatter_mag[TOTAL]}
+    if "PSF" in photometry.zero_point_mag:
+        result |= _zero_point(photometry, "PSF")
     for key in ("AUTO", *apertures.with_depth):
-        short = "A" if key == "AUTO" else key
         result |= {
-            f"ZP_{key}": photometry.zero_point_mag[key],
-            f"EZP_{key}": photometry.scatter_mag[key],
-            f"ZPSC_{short}": MAD_TO_SIGMA * photometry.scatter_mag[key],
-            f"ZPER_{short}": photometry.error_mag[key],
+            **_zero_point(photometry, key),
             f"UL3_{key}": photometry.depth3_mag[key],
             f"UL5_{key}": photometry.depth5_mag[key],
         }
         if key in photometry.empty5_mag:
             result |= {f"EUL3_{key}": photometry.empty3_mag[key], f"EUL5_{key}": photometry.empty5_mag[key]}
     return result
+
+
+def _zero_point(photometry: Photometry, key: str) -> Header:
+    short = "A" if key == "AUTO" else key
+    return {
+        f"ZP_{key}": photometry.zero_point_mag[key],
+        f"EZP_{key}": photometry.scatter_mag[key],
+        f"ZPSC_{short}": MAD_TO_SIGMA * photometry.scatter_mag[key],
+        f"ZPER_{short}": photometry.error_mag[key],
+    }
 
 
 def _terms(photometry: Photometry, options: ReduceOptions) -> Header:

@@ -15,7 +15,10 @@ from tasks.science.zeropoints import Terms, ZeroPoint
 
 AB_MICROJANSKY_MAG = 23.9
 # Source Extractor's word for a flux that is not positive
-NO_MAGNITUDE = 90.0
+NO_MAGNITUDE, WORST_MAGNITUDE = 90.0, 99.0
+# measured without an aperture of one size; PSF only where it was asked for
+PSF = "PSF"
+NO_APERTURE = ("AUTO", PSF)
 MAG_PER_RELATIVE_FLUX = 2.5 / np.log(10)
 REFERENCE_COLUMNS = (
     "source_id", "ra", "dec", "parallax", "pmra", "pmdec", "phot_g_mean_mag", "bp_rp", "mag_u", "mag_g", "mag_r", "mag_i",
@@ -23,10 +26,23 @@ REFERENCE_COLUMNS = (
 )  # fmt: skip
 
 
+def keys(table: Table, apertures: Apertures) -> tuple[str, ...]:
+    """Return the keys of what gets a zero point: AUTO, the apertures but TOT, and PSF where it was measured."""
+    return ("AUTO", *apertures.with_depth, *((PSF,) if f"MAG_{PSF}" in table.colnames else ()))
+
+
+def magnitudes(flux: Floats, error: Floats) -> tuple[Floats, Floats]:
+    """Return instrumental magnitudes and their errors as Source Extractor writes them: 99 without a positive flux."""
+    positive = flux > 0
+    safe = np.where(positive, flux, 1.0)
+    magnitude = np.where(positive, -2.5 * np.log10(safe), WORST_MAGNITUDE)
+    return magnitude, np.where(positive, MAG_PER_RELATIVE_FLUX * error / safe, WORST_MAGNITUDE)
+
+
 def column(table: Table, apertures: Apertures, quantity: str, key: str) -> Floats:
-    """Return MAG, MAGERR, FLUX or FLUXERR of an aperture or AUTO."""
-    if key == "AUTO":
-        return np.asarray(table[f"{quantity}_AUTO"], dtype=float)
+    """Return MAG, MAGERR, FLUX or FLUXERR of an aperture, AUTO or PSF."""
+    if key in NO_APERTURE:
+        return np.asarray(table[f"{quantity}_{key}"], dtype=float)
     return np.asarray(table[f"{quantity}_APER"][:, apertures.place(key)], dtype=float)
 
 
@@ -57,7 +73,9 @@ def catalogue(
     """
     result = Table({name: table[name] for name in table.colnames if table[name].ndim == 1})
     x, y = np.asarray(table["X_IMAGE"]), np.asarray(table["Y_IMAGE"])
-    for key in ("AUTO", *apertures.with_depth):
+    for key in keys(table, apertures):
+        if key not in points:
+            continue
         name = aperture_name(key)
         for quantity in ("MAG", "MAGERR", "FLUX", "FLUXERR"):
             result[f"{quantity}_{name}"] = column(table, apertures, quantity, key)

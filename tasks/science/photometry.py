@@ -6,7 +6,7 @@ The apertures, selections and formulae are those of the 7DT production headers, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,16 @@ from astropy.table import Table
 from tasks.errors import AlgorithmError
 from tasks.options import ReduceOptions
 from tasks.records import Photometry, ZeroPointStars
-from tasks.science import depths, growth, matching, photometric_headers, photometric_tables, standards, verification
+from tasks.science import (
+    depths,
+    growth,
+    matching,
+    photometric_headers,
+    photometric_tables,
+    psf_photometry,
+    standards,
+    verification,
+)
 from tasks.science.depths import Pixels
 from tasks.science.growth import Apertures
 from tasks.science.headers import Header
@@ -75,7 +84,7 @@ def measure(
     catalogue
         Where the catalogue will be: only named in the result.
     pixels
-        The image and its bad pixels, for empty apertures and growth curves.
+        The image and its bad pixels, for empty apertures, growth curves and the PSF.
 
     Raises
     ------
@@ -92,6 +101,8 @@ def measure(
     best = _best_diameter_px(lone, first, pixels, field) if options.best_aperture == "growth" else None
     apertures = growth.apertures(seeing, field.scale_arcsec, extra=options.extra_apertures, best_px=best)
     second = extract(seeing_arcsec=seeing, diameters_px=apertures.in_order)
+    if options.psf_photometry:
+        second = _with_psf(second, stars, field, options, pixels, seeing_px=seeing / field.scale_arcsec)
     calibration = standards.calibrate(second.table, stars, apertures, field, options)
     noise = depths.empty_noise_adu(pixels, second.table, _depth_diameters(apertures)) if options.empty_apertures else {}
     photometry = Photometry(
@@ -143,6 +154,26 @@ def _measured(
         standards=found.standards,
         doubt=verification.words(found.verdict, field.filter),
     )
+
+
+def _with_psf(
+    found: Extracted, stars: Table, field: Field, options: ReduceOptions, pixels: Pixels, *, seeing_px: float
+) -> Extracted:
+    """Add what the PSF measures to detections, where there are stars enough for a PSF."""
+    fluxes = psf_photometry.measure(
+        pixels,
+        found.table,
+        _lone_stars(found.table, stars, field, options),
+        seeing_px=seeing_px,
+        sky_sigma_adu=found.sky_sigma_adu,
+        egain=field.egain,
+    )
+    if fluxes is None:
+        return found
+    table = found.table.copy()
+    table["FLUX_PSF"], table["FLUXERR_PSF"] = fluxes
+    table["MAG_PSF"], table["MAGERR_PSF"] = photometric_tables.magnitudes(*fluxes)
+    return replace(found, table=table)
 
 
 def _reference_now(reference: Table, field: Field) -> Table:

@@ -14,6 +14,7 @@ from tasks.science import matching, photometric_tables, verification, zeropoints
 from tasks.science.growth import NOMINAL_SCALE_ARCSEC, TOTAL, Apertures
 from tasks.science.matching import Floats
 from tasks.science.photometric_headers import aperture_name
+from tasks.science.photometric_tables import PSF
 from tasks.science.verification import Verdict
 from tasks.science.zeropoints import Terms, ZeroPoint
 
@@ -87,7 +88,8 @@ def calibrate(table: Table, stars: Table, apertures: Apertures, field: Field, op
     pairs = pairs_of(table, stars)
     matched = _matched(table, stars, pairs, apertures, field, options)
     terms = _terms(matched, field, options)
-    difference = {key: _difference(matched, key, terms, field, options) for key in ("AUTO", *apertures.diameters_px)}
+    keys = (*photometric_tables.keys(table, apertures), TOTAL)
+    difference = {key: _difference(matched, key, terms, field, options) for key in keys}
     points = _zero_points(matched, difference, field, options)
     return Calibration(
         apertures=apertures,
@@ -160,7 +162,7 @@ def _terms(stars: Stars, field: Field, options: ReduceOptions) -> dict[str, Term
             pivot_mag=options.colour_pivot_mag,
             cells=options.spatial_zero_point == "grid",
         )
-        for key in (("AUTO", *stars.apertures.diameters_px) if applied else (TOLD_OF,))
+        for key in ((*photometric_tables.keys(stars.rows, stars.apertures), TOTAL) if applied else (TOLD_OF,))
     }
     return {key: fit for key, fit in fits.items() if fit is not None}
 
@@ -184,7 +186,11 @@ def _zero_points(
     stars: Stars, difference: Mapping[str, Floats], field: Field, options: ReduceOptions
 ) -> dict[str, ZeroPoint]:
     use = _in_range(stars, field, options)
-    points = {key: zeropoints.zero_point(values[use]) for key, values in difference.items() if key != TOTAL}
+    points = {
+        key: zeropoints.zero_point(values[use])
+        for key, values in difference.items()
+        if key != TOTAL and (key != PSF or np.isfinite(values[use]).sum() >= FEWEST_STARS)
+    }
     flux, error = (photometric_tables.column(stars.rows, stars.apertures, name, TOTAL) for name in ("FLUX", "FLUXERR"))
     bright = use & (flux > TOTAL_SNR * error)
     if bright.sum() >= FEWEST_STARS:
@@ -212,7 +218,7 @@ def _standards(
             kept=kept[key][good],
         )
         for key, values in difference.items()
-        if key != TOTAL
+        if key in points and key != TOTAL
     )
 
 

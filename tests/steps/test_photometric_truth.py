@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import exposures
 
-from tasks import photometry
+from tasks import naming, photometry
 from tasks.io import frames, photcat, reference_cells
 from tasks.options import ReduceOptions
 from tasks.records import QaBit
@@ -65,7 +65,7 @@ def own(night, honest):
 
 @pytest.fixture(scope="module")
 def corrected(night, honest):
-    """In this process; colour and place corrected, apertures of our own, the best one from growth curves."""
+    """In this process; colour and place corrected, apertures of our own, the best one from growth curves; the PSF."""
     return measured(
         night,
         honest[0],
@@ -75,6 +75,8 @@ def corrected(night, honest):
         spatial_zero_point="cubic",
         best_aperture="growth",
         extra_apertures=OWN,
+        psf_photometry=True,
+        zero_point_plots="all",
     )
 
 
@@ -149,6 +151,28 @@ def test_every_aperture_has_zero_points_and_depths_also_a_users_own(plain, corre
     assert (header["APER_U1"], header["APER_U2"]) == (pytest.approx(15 / 0.505), 12.0)
     assert "MAG_APER_U1_r" in photcat.read(corrected.photometry.catalogue).colnames
     assert not any(key.endswith("_U1") for key in frames.read_header(plain.image))
+
+
+def test_the_psf_has_a_zero_point_and_columns_but_no_depth(honest, plain, corrected):
+    """Over the small frame the PSF grows by 15 %, which one PSF does not follow: the surface of the zero point does."""
+    header, table = frames.read_header(corrected.image), photcat.read(corrected.photometry.catalogue)
+    stars = (table["source_id"] >= 0) & (table["FLAGS"] == 0) & (table["mag_r"] < 16) & (table["mag_r"] > 12)
+
+    assert header["ZP_PSF"] == pytest.approx(honest[1].zero_point_mag, abs=0.02)
+    assert header["EZP_PSF"] < 0.01
+    assert {"ZPSC_PSF", "ZPER_PSF"} <= set(header)
+    assert "UL5_PSF" not in header
+    assert {"MAG_PSF", "MAGERR_PSF", "FLUX_PSF", "FLUXERR_PSF", "SNR_PSF_r"} <= set(table.colnames)
+    assert np.nanmedian((table["MAG_PSF_r"] - table["mag_r"])[stars]) == pytest.approx(0, abs=0.02)
+    assert "ZP_PSF" not in frames.read_header(plain.image)
+    assert "MAG_PSF" not in photcat.read(plain.photometry.catalogue).colnames
+
+
+def test_pictures_of_zero_points_are_drawn_of_single_frames_where_that_is_wanted(plain, corrected):
+    names = ("AUTO", "APER", *(f"APER_{key}" for key in (1, 2, 3, 4, 5, "U1", "U2")), "PSF")
+    assert set(corrected.photometry.plots) == {naming.zero_point_plot(corrected.image, name) for name in names}
+    assert all(path.exists() for path in corrected.photometry.plots)
+    assert plain.photometry.plots == ()
 
 
 def test_the_growth_curves_find_an_aperture_near_the_best_for_a_gaussian(plain, corrected):
