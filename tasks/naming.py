@@ -138,8 +138,7 @@ def batch_ledger(object_: str, filter_: str, names: Iterable[str]) -> str:
 
 def image_stem(object_name: str, unit_name: str, filter_: str, date_obs: datetime, exposure_s: float) -> str:
     """Name a calibrated image: ``calib_<UNIT>_<OBJECT>_<YYYYMMDD>_<HHMMSS>_<filter>_<exptime>``."""
-    moment = date_obs.strftime("%Y%m%d_%H%M%S")
-    return f"calib_{unit_name}_{slug(object_name)}_{moment}_{filter_}_{exposure_text(exposure_s)}"
+    return f"calib_{unit_name}_{slug(object_name)}_{date_obs:%Y%m%d_%H%M%S}_{filter_}_{exposure_text(exposure_s)}"
 
 
 def stack_variant(*, with_sky: bool, centre_deg: tuple[float, float] | None) -> str:
@@ -266,9 +265,7 @@ class AlertTree:
 
     def visit(self, alert: Alert) -> Path:
         """Return the folder of what one notice led to: ``<time>_<ALERTTYPE>_<hash>``, the same on every replay."""
-        moment = alert.notice.time_created or alert.notice.time
-        stamp = moment.strftime("%Y%m%dT%H%M%S") if moment else "undated"
-        return self.event(alert.notice) / f"{stamp}_{slug(alert.notice.alert_type)}_{alert.sha256[:8]}"
+        return self.event(alert.notice) / f"{_stamp(alert)}_{alert.sha256[:8]}"
 
     def notice_copy(self, alert: Alert) -> Path:
         """Return the copy of the notice beside what it led to."""
@@ -380,13 +377,12 @@ class StoreTree:
     @classmethod
     def visit(cls, alert: Alert) -> str:
         """Return the folder of the plans that one notice led to: ``<time>_<ALERTTYPE>``, the same on every replay."""
-        return f"{cls.event(alert.notice)}/GWEMOPT/{_stamp(alert)}_{slug(alert.notice.alert_type)}"
+        return f"{cls.event(alert.notice)}/GWEMOPT/{_stamp(alert)}"
 
     @classmethod
     def notice(cls, alert: Alert, suffix: str) -> str:
         """Return the path of a notice as received."""
-        kind = slug(alert.notice.alert_type)
-        return f"{cls.event(alert.notice)}/VOEVENTS/{_stamp(alert)}_{kind}_{alert.sha256[:8]}{suffix}"
+        return f"{cls.event(alert.notice)}/VOEVENTS/{_stamp(alert)}_{alert.sha256[:8]}{suffix}"
 
     @classmethod
     def page(cls, notice: Notice) -> str:
@@ -396,4 +392,4 @@ class StoreTree:
 
 def _stamp(alert: Alert) -> str:
     moment = alert.notice.time_created or alert.notice.time
-    return moment.strftime("%Y%m%dT%H%M%S") if moment else "undated"
+    return f"{moment.strftime('%Y%m%dT%H%M%S') if moment else 'undated'}_{slug(alert.notice.alert_type)}"
