@@ -30,10 +30,22 @@ from tasks.records import (
     CalibratedBatch,
     Frame,
     Masters,
+    QaBit,
     Rejected,
 )
-from tasks.science import artefacts, batching, calibration, cosmic_rays, inspection, lights, provenance, selection
+from tasks.science import (
+    artefacts,
+    batching,
+    calibration,
+    cosmic_rays,
+    fringes,
+    inspection,
+    lights,
+    provenance,
+    selection,
+)
 from tasks.science.calibration import Master, Planes
+from tasks.science.fringes import Fringes
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +61,8 @@ def calibrate_lights(
     frames: tuple[Frame, ...], masters: Masters, night: date, root: Path, options: CalibrateOptions
 ) -> CalibratedBatch:
     """Calibrate lights of one unit; a light that cannot be calibrated is named with the reason."""
-    folder = naming.NightTree(root=root).scratch(masters.unit, night)
-    done = _Bench(masters=masters, folder=folder, options=options).calibrate(frames)
+    tree = naming.NightTree(root=root)
+    done = _Bench(masters=masters, tree=tree, night=night, options=options).calibrate(frames)
     rejected = tuple(each for each in done if isinstance(each, Rejected))
     log.info("%s %s: %d lights calibrated, %d rejected", masters.unit, night, len(done) - len(rejected), len(rejected))
     good = tuple(each for each in done if isinstance(each, Calibrated))
@@ -67,6 +79,7 @@ class _Job:
     flat: Path
     image: Path
     recipe: products.Recipe
+    fringe: Path | None = None
     qa: int = 0
     doubts: tuple[str, ...] = ()
 
@@ -78,7 +91,7 @@ class _Job:
     @property
     def shared(self) -> tuple[Any, ...]:
         """Return what lights have in common that are calibrated together."""
-        return self.dark, self.flat, self.scale, self.frame.exposure_s, self.frame.egain
+        return self.dark, self.flat, self.fringe, self.scale, self.frame.exposure_s, self.frame.egain
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +109,12 @@ class _Made:
 
     read: _Read
     setup: lights.Setup
+    fringes: Fringes | None
     planes: Planes
+
+    def without_fringes(self) -> tuple[Planes, float]:
+        """Return its planes without fringes, and the scale of those; 0 where they are to stay."""
+        return fringes.removed(self.planes, self.fringes) if self.fringes else (self.planes, 0.0)
 
 
 def _read_master(path: Path, xp: Any = np) -> Master:
@@ -107,9 +125,10 @@ def _read_master(path: Path, xp: Any = np) -> Master:
 class _Bench:
     """Calibrates lights of one unit, a few on the device at a time."""
 
-    def __init__(self, *, masters: Masters, folder: Path, options: CalibrateOptions) -> None:
+    def __init__(self, *, masters: Masters, tree: naming.NightTree, night: date, options: CalibrateOptions) -> None:
         self.masters = masters
-        self.folder = folder
+        self.tree = tree
+        self.folder = tree.scratch(masters.unit, night)
         self.options = options
         self.limits = cosmic_rays.Limits(
             sigma=options.cosmic_sigma,
@@ -121,6 +140,7 @@ class _Bench:
         together = batching.size(TOGETHER, bytes_each=lights.bytes_needed(self.bias.shape))
         self.batches = batching.Batches(together)
         self.setups: dict[tuple[Any, ...], lights.Setup] = {}
+        self.fringes: dict[Path, Fringes] = {}
         self.spare: list[Planes] = []
 
     def calibrate(self, chosen: Iterable[Frame]) -> list[Calibrated | Rejected]:
@@ -143,8 +163,11 @@ class _Bench:
             return selection.reject(frame, reason)
         dark_s = lights.nearest_exposure(list(self.masters.darks), frame.exposure_s)
         dark, flat = self.masters.darks[dark_s], self.masters.flats[frame.filter]
-        inputs = [frame.path, self.masters.bias, dark, flat, self.masters.bad_pixels]
         qa, doubts = self._doubts((self.masters.bias, dark, flat), frame.exposure_s / dark_s)
+        fringe = self._fringe(frame)
+        if fringe is not None and not fringe.exists():
+            qa, doubts, fringe = qa | QaBit.FRINGED, [*doubts, f"no fringe frame {fringe.name}"], None
+        inputs = [frame.path, self.masters.bias, dark, flat, self.masters.bad_pixels, *([fringe] if fringe else [])]
         recipe = products.Recipe(stage="calibrate", inputs=inputs, options=(self.options, qa), tools=TOOLS)
         return _Job(
             frame=frame,
@@ -153,9 +176,17 @@ class _Bench:
             flat=flat,
             image=self.folder / f"fdz{frame.path.name.removesuffix('.gz')}",
             recipe=recipe,
+            fringe=fringe,
             qa=qa | frame.qa,
             doubts=(*doubts, *frame.doubts),
         )
+
+    def _fringe(self, frame: Frame) -> Path | None:
+        """Return the place of the fringe frame of a light that shall lose its fringes."""
+        if frame.filter not in self.options.defringe:
+            return None
+        binning, gain = frame.binning, frame.gain_setting
+        return self.tree.fringe_frame(self.masters.unit, frame.filter, binning=binning, gain_setting=gain)
 
     def _doubts(self, used: Sequence[Path], scale: float) -> tuple[int, list[str]]:
         """Return what is doubtful about the masters of a light, as bits and in words."""
@@ -202,7 +233,7 @@ class _Bench:
         if key not in self.setups:
             self.setups.clear()  # lights come sorted: the last setup is the only one used again
             self.setups[key] = self._setup(xp, job)
-        setup = self.setups[key]
+        setup, pattern = self.setups[key], self._fringes(job.fringe)
         made = lights.process(
             [each.counts for each in read],
             setup,
@@ -210,13 +241,29 @@ class _Bench:
             find_cosmic_rays=self.options.cosmic_rays and job.frame.exposure_s >= self.options.cosmic_exposure_s,
             limits=self.limits,
         )
-        return [_Made(read=each, setup=setup, planes=planes) for each, planes in zip(read, made, strict=True)]
+        return [
+            _Made(read=each, setup=setup, fringes=pattern, planes=planes)
+            for each, planes in zip(read, made, strict=True)
+        ]
+
+    def _fringes(self, place: Path | None) -> Fringes | None:
+        """Return a fringe frame, made ready once for all lights that follow each other."""
+        if place is None:
+            return None
+        if place not in self.fringes:
+            self.fringes.clear()
+            self.fringes[place] = fringes.prepare(images.read_image(place)[0], shape=self.bias.shape)
+        return self.fringes[place]
 
     def _finish(self, made: _Made, seconds: float) -> Calibrated | Rejected:
         """Write a light with its header; ``seconds`` is what it took until here."""
         job, started = made.read.job, time.monotonic()
+        try:
+            cleaned, fringe_scale = made.without_fringes()
+        except UnusableData as error:
+            return selection.reject(job.frame, str(error))
         planes = artefacts.marked(
-            made.planes,
+            cleaned,
             halos=self.options.halos,
             trail_sigma=self.options.trail_sigma if self.options.trails else None,
             reflections=self.options.reflections,
@@ -235,6 +282,7 @@ class _Bench:
         table = self.options.header_table
         try:
             cards = provenance.light_cards(job.frame, made.read.header, facts, self._sources(job), table)
+            cards |= provenance.fringe_cards(job.fringe.name if job.fringe else "", fringe_scale)
         except UnusableData as error:
             return selection.reject(job.frame, str(error))
         light = _write_light(job, planes, cards, started - seconds)

@@ -295,9 +295,14 @@ class NightTree:
         return self.root / "masters" / unit(unit_name) / night.isoformat()
 
     def archive(self, unit_name: str, kind: str, *, binning: int = 1, gain_setting: int | None = None) -> Path:
-        """Return the folder of a unit's good masters of one kind (``zero``, ``dark``, ``flat``), all nights."""
+        """Return the folder of a unit's good masters of one kind (``zero``, ``dark``, ``flat``, ``fringe``), all nights."""
         gain = DEFAULT_GAIN_SETTING if gain_setting is None else gain_setting
         return self.root / f"master_frame_{binning}x{binning}_gain{gain}" / unit(unit_name) / kind
+
+    def fringe_frame(self, unit_name: str, filter_: str, *, binning: int, gain_setting: int | None) -> Path:
+        """Return the fringe frame of a unit's filter, which somebody has put into the archive."""
+        folder = self.archive(unit_name, "fringe", binning=binning, gain_setting=gain_setting)
+        return folder / f"{filter_name(filter_)}-fringe.fits"
 
     def scratch(self, unit_name: str, night: date) -> Path:
         """Return the working folder of a unit's night: calibrated frames before astrometry."""

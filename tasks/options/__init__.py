@@ -153,6 +153,9 @@ class CalibrateOptions:
     sky_unevenness: Annotated[float, Field(gt=0)] = 0.25
     """A light is flagged where the noise of its sky is off in one part by more than this, as a part of what it should be."""
 
+    defringe: tuple[str, ...] = ()
+    """Filters whose lights lose their fringes: ``<filter>-fringe.fits`` in the archive's folder ``fringe``, scaled to each."""
+
     halos: bool = True
     """Mark the surroundings of saturated stars as far as their light stands out (mask bit 64)."""
 

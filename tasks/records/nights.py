@@ -96,6 +96,9 @@ class QaBit(IntFlag):
     FILTER_DOUBTFUL = 8192
     """The stars look as if seen through another filter than the header names."""
 
+    FRINGED = 16384
+    """It should have lost its fringes, and there is no fringe frame of its filter."""
+
 
 class Stage(StrEnum):
     """The stages of the night river, in order."""

@@ -101,6 +101,11 @@ def light_cards(
     }
 
 
+def fringe_cards(name: str, scale: float) -> Header:
+    """Return the cards that tell which fringe frame was subtracted, and times what; none where none was."""
+    return {"FRNGNAME": name, "FRNGSCAL": scale} if name else {}
+
+
 def judged(facts: Facts, *, unevenness: float) -> Facts:
     """Return a light's facts with the flag that its sky deserves: uneven beyond ``unevenness``."""
     if facts.unevenness <= unevenness:
