@@ -147,7 +147,8 @@ class WebDavStore:
         """Bring a file under its path.
 
         Each attempt has a temporary name of its own: a request that was given up may still be at work on the server,
-        and would write into a file that the next attempt has checked already.
+        and would write into a file that the next attempt has checked already. What the two attempts before have left is
+        removed: a file that changes while it is sent has its next attempt two later.
 
         Raises
         ------
@@ -160,12 +161,12 @@ class WebDavStore:
         """
         path = (*self.root, *segments(remote))
         sha256, size = _measure(source)
+        *before, aside = (_aside(path, number) for number in range(max(attempt - 2, 1), attempt + 1))
+        for left in before:
+            self._remove(left)
         if self._holds(path, sha256=sha256, size=size):
             return Stored(remote=remote, sha256=sha256, size=size, written=False)
         self._make_folder(path[:-1])
-        before, aside = ((*path[:-1], f".{sha256[:12]}-{number}.part") for number in (attempt - 1, attempt))
-        if attempt > 1:
-            self._remove(before)
         try:
             self._send(source, aside, size=size)
             self._require(aside, sha256=sha256, size=size)
@@ -296,6 +297,11 @@ def _meaning(action: str, path: str, status: int) -> Exception:
     if status >= SERVER_TROUBLE or status in LATER:
         return Unavailable(f"the store has trouble with {action} {path}: status {status}")
     return AlgorithmError(f"the store refuses {action} {path}: status {status}")
+
+
+def _aside(path: tuple[str, ...], attempt: int) -> tuple[str, ...]:
+    name = hashlib.sha256("/".join(path).encode()).hexdigest()[:12]
+    return (*path[:-1], f".{name}-{attempt}.part")
 
 
 def _quoted(path: tuple[str, ...]) -> str:

@@ -106,7 +106,7 @@ def enqueue_upload(
         models.Upload.id == row.id,
         models.Upload.sha256 != sha256,
         # the higher attempt takes the row out of the hands of a sender that is busy with the old content
-        attempt=models.Upload.attempt + 1,
+        attempt=models.Upload.attempt + sa.case((models.Upload.state == "sending", 1), else_=0),
         error=None,
         **content,
         **fresh,

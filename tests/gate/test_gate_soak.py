@@ -109,4 +109,4 @@ def test_a_listener_lives_long(broker: kafka.Broker, scratch: Path) -> None:
 @pytest.mark.gate
 @pytest.mark.timeout(1800)
 def test_a_worker_lives_long(scratch: Path) -> None:
-    heard_out(scratch, 10_000)
+    heard_out(scratch, 6_000)

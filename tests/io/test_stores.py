@@ -190,6 +190,15 @@ def test_trouble_is_unavailable_and_leaves_nothing_under_the_final_name(
     assert [name for name in server.files() if name.startswith(root)] == [f"{root}/a/plan.txt"]
 
 
+def test_a_file_that_changed_while_it_was_sent_leaves_nothing(store, server, root: str, source: Path) -> None:
+    server.faults = [("MOVE", "reset"), *[("DELETE", "500")] * stores.REMOVALS]
+    with pytest.raises(Unavailable):
+        store.put(source, "a/page.html", attempt=1)
+    source.write_text("other words")
+    store.put(source, "a/page.html", attempt=3)
+    assert [name for name in server.files() if name.startswith(root)] == [f"{root}/a/page.html"]
+
+
 @pytest.mark.parametrize("fault", ["truncate", "flip"])
 def test_spoiled_bytes_are_noticed_before_they_get_their_name(
     store, server, root: str, source: Path, fault: str

@@ -33,6 +33,7 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+import sqlalchemy as sa
 from prefect import Task
 from prefect.blocks.core import Block
 
@@ -50,7 +51,7 @@ from tasks.io import skyplots, slack
 from tasks.options import PlanOptions
 from tasks.records import Places
 from tasks.records.effects import StoredNotice
-from tasks.registry import Registry, outbox, plans
+from tasks.registry import Registry, models, outbox, plans
 from tasks.science import pictures
 
 log = logging.getLogger(__name__)
@@ -343,10 +344,10 @@ def kill(process: BaseProcess) -> None:
 
 
 def finish(process: BaseProcess) -> None:
-    """Ask a process to end; it must."""
+    """Ask a process to end; it must, at once where it has only just begun and does not listen yet."""
     process.terminate()
     process.join(30)
-    assert process.exitcode == 0, f"it ended with {process.exitcode}"
+    assert process.exitcode in (0, -signal.SIGTERM), f"it ended with {process.exitcode}"
 
 
 def until(
@@ -360,9 +361,16 @@ def until(
 
 
 def settled(river: River, book: Registry, count: int) -> bool:
-    """Tell whether every notice of ``count`` has come to its end and nothing is left to send."""
+    """Tell whether every notice of ``count`` has come to its end and nothing is left to send.
+
+    A plan in the hands of a process that is dead is none of a notice that came to nothing before its lease is over.
+    """
+    moment = datetime.now(UTC)
+    fresh = models.Plan.created > moment - timedelta(seconds=3 * river.lease_s)
     if len(list(river.done.glob("notice-*"))) < count:
         return False
     with book.read() as session:
         lanes = [outbox.counts(session, lane) for lane in (outbox.MESSAGES, outbox.UPLOADS)]
-    return not any(set(lane) - {"sent", "failed"} for lane in lanes) and not book.unanswered(before=datetime.now(UTC))
+        planning = session.scalars(sa.select(models.Plan.id).where(models.Plan.state == "running", fresh)).first()
+    unsent = any(set(lane) - {"sent", "failed"} for lane in lanes)
+    return not (planning or unsent or book.unanswered(before=moment))

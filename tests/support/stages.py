@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,9 +101,8 @@ def staged(root: Path, broker: kafka.Broker | None = None, *, database: str = ""
         )
         workspace.url = places.slack
         places.root.mkdir()
-        book = registry.open(places.url)
-        yield Stage(river=places, slack=workspace, dav=dav, book=book, slack_door=slack_door, dav_door=dav_door)
-        book.close()
+        with contextlib.closing(registry.open(places.url)) as book:
+            yield Stage(river=places, slack=workspace, dav=dav, book=book, slack_door=slack_door, dav_door=dav_door)
 
 
 def place_of(url: str) -> tuple[str, int]:
@@ -177,8 +177,18 @@ def live(
     processes = {} if processes is None else processes
     processes |= {name: river.start(part, stage.river) for name, part in PARTS.items()}
     for number, payload in enumerate(notices):
+        if b'"RETRACTION"' in payload:
+            # for an event that was retracted meanwhile nothing more is planned: else what is made would hang on the clock
+            _await(broker, stage, notices[:number])
         broker.send(stage.river.topic, payload)
         strike(number)
+    _await(broker, stage, notices)
+    for process in processes.values():
+        river.finish(process)
+
+
+def _await(broker: kafka.Broker, stage: Stage, notices: list[bytes]) -> None:
+    """Wait until notices that were sent have come to their end."""
     unique = len(set(notices))
     river.until(
         lambda: (
@@ -189,5 +199,3 @@ def live(
         patience_s=120 + 20 * len(notices),
         what=lambda: f"{stage.rows()}, {stage.unsent()} unsent, {len(stage.book.unanswered(before=now()))} unanswered",
     )
-    for process in processes.values():
-        river.finish(process)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cheroot import wsgi
+from cheroot.server import HTTPConnection
 from wsgidav.wsgidav_app import WsgiDAVApp
 
 USER, PASSWORD = "siren", "canary-password"
@@ -45,6 +46,14 @@ class Server:
         return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in found}
 
 
+class Connection(HTTPConnection):
+    """A connection that forgets what it could not send: a client that was killed does not read it."""
+
+    def close(self) -> None:
+        super().close()
+        self.wfile._write_buf.clear()
+
+
 @contextmanager
 def server(root: Path) -> Iterator[Server]:
     root.mkdir(parents=True, exist_ok=True)
@@ -62,6 +71,7 @@ def server(root: Path) -> Iterator[Server]:
     )
     state = Server(url="", root=root)
     http = wsgi.Server(("127.0.0.1", 0), _with_faults(app, state), numthreads=4, shutdown_timeout=1)
+    http.ConnectionClass = Connection
     http.error_log = lambda *_, **__: None
     http.prepare()
     state.url = f"http://127.0.0.1:{http.bind_addr[1]}"
