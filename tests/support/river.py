@@ -363,10 +363,10 @@ def until(
 def settled(river: River, book: Registry, count: int) -> bool:
     """Tell whether every notice of ``count`` has come to its end and nothing is left to send.
 
-    A plan in the hands of a process that is dead is none of a notice that came to nothing before its lease is over.
+    The notice of a plan whose process is dead has come to nothing, but only when the plan's lease is over.
     """
     moment = datetime.now(UTC)
-    fresh = models.Plan.created > moment - timedelta(seconds=3 * river.lease_s)
+    fresh = models.Plan.created >= moment - plans.LEASE
     if len(list(river.done.glob("notice-*"))) < count:
         return False
     with book.read() as session:

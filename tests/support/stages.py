@@ -8,8 +8,10 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -18,7 +20,7 @@ from deployments import listener
 from support import bulletins, doors, kafka, river, slack, webdav
 from support.river import River
 from tasks import registry
-from tasks.registry import Registry, models, outbox
+from tasks.registry import Registry, models, outbox, plans
 from tasks.registry.store import now
 
 TABLES = (models.Notice, models.Delivery, models.Event, models.Decision, models.Plan, models.Tile, models.Upload)
@@ -101,7 +103,8 @@ def staged(root: Path, broker: kafka.Broker | None = None, *, database: str = ""
         )
         workspace.url = places.slack
         places.root.mkdir()
-        with contextlib.closing(registry.open(places.url)) as book:
+        lease = timedelta(seconds=places.lease_s)
+        with mock.patch.object(plans, "LEASE", lease), contextlib.closing(registry.open(places.url)) as book:
             yield Stage(river=places, slack=workspace, dav=dav, book=book, slack_door=slack_door, dav_door=dav_door)
 
 
@@ -177,8 +180,8 @@ def live(
     processes = {} if processes is None else processes
     processes |= {name: river.start(part, stage.river) for name, part in PARTS.items()}
     for number, payload in enumerate(notices):
-        if b'"RETRACTION"' in payload:
-            # for an event that was retracted meanwhile nothing more is planned: else what is made would hang on the clock
+        if b'"UPDATE"' in payload or b'"RETRACTION"' in payload:
+            # what was superseded or retracted is not planned any more: else what is made would hang on the clock
             _await(broker, stage, notices[:number])
         broker.send(stage.river.topic, payload)
         strike(number)
