@@ -109,7 +109,11 @@ OUTAGES: dict[str, tuple[Callable[[Stage], None], Callable[[Stage], None]]] = {
 
 
 @pytest.mark.parametrize(
-    "service", [*(pytest.param(name, marks=pytest.mark.gate) for name in list(OUTAGES)[:2]), "Slack and WebDAV"]
+    "service",
+    [
+        *(pytest.param(name, marks=pytest.mark.gate) for name in ("Slack", "WebDAV")),
+        pytest.param("Slack and WebDAV", marks=pytest.mark.counted),
+    ],
 )
 def test_what_was_to_be_sent_arrives_when_a_service_is_back(
     broker: kafka.Broker, scratch: Path, expected: dict[str, object], service: str
@@ -151,6 +155,7 @@ def test_notices_wait_in_the_broker_while_the_database_is_away(
 
 
 @pytest.mark.server
+@pytest.mark.counted
 @pytest.mark.usefixtures("prefect_api")
 def test_runs_are_made_when_the_prefect_server_is_back(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "FIRST_DELAY_S", 0.2)
