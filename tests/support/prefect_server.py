@@ -49,7 +49,9 @@ class Server:
         words = [word for key, value in parameters.items() for word in ("-p", f"{key}={json.dumps(value)}")]
         before = {each.id for each in self._runs()}
         self.command("deployment", "run", deployment, *words)
-        [started] = [each for each in self._runs() if each.id not in before and each.deployment_id is not None]
+        # the server schedules runs of deployments, too, whenever it likes
+        new = [each for each in self._runs() if each.id not in before and each.deployment_id is not None]
+        [started] = [each for each in new if not each.auto_scheduled]
         return self.wait(started, timeout_s=timeout_s)
 
     def wait(self, run: FlowRun, *, timeout_s: float = 300) -> FlowRun:
