@@ -196,12 +196,13 @@ class WebDavStore:
         """Remove a file if the server lets us: what stays is hidden, and is tried again with the next attempt."""
         for _ in range(REMOVALS):
             try:
-                return self._call("clean", path)
-            except (_Missing, AlgorithmError):
-                return None
+                self._call("clean", path)
+            except (_Missing, AlgorithmError) as refusal:
+                log.debug("%s", refusal)
             except Unavailable as trouble:
                 log.debug("%s", trouble)
-        return None
+                continue
+            return
 
     def _make_folder(self, folder: tuple[str, ...]) -> None:
         """Make a folder and its parents, each once; that it exists is success."""

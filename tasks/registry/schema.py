@@ -11,6 +11,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 from tasks.registry.models import Base
 
@@ -21,7 +22,7 @@ MIGRATION_LOCK = 7_307_201_170_817
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the schema up to ``revision``; at that revision already, change nothing, and lock nothing where it is the last."""
-    if revision == "head" and current(engine) == _head():
+    if revision == "head" and _is_last(engine):
         return
     with engine.begin() as connection:
         _lock(connection)
@@ -46,6 +47,14 @@ def differences(engine: Engine) -> list[Any]:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return list(autogenerate.compare_metadata(context, Base.metadata))
+
+
+def _is_last(engine: Engine) -> bool:
+    """Tell without a lock whether nothing is to be done; a database that somebody is making may not be looked at yet."""
+    try:
+        return current(engine) == _head()
+    except OperationalError:
+        return False
 
 
 @functools.cache
