@@ -7,7 +7,6 @@ intact; ``staged`` makes a half-written file under a final name impossible.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -20,10 +19,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from tasks import errors, naming
+from tasks.records.reading import reader
 
 R = TypeVar("R")
 
@@ -144,7 +144,7 @@ def recall(recipe: Recipe, output: Path, kind: type[R]) -> R | None:
     if not all(_intact(output.parent / entry["name"], entry) for entry in outputs):
         return None
     try:
-        record: R = _reader(kind).validate_python(note["result"])  # type: ignore[arg-type]  # a class is hashable
+        record: R = reader(kind).validate_python(note["result"])  # type: ignore[arg-type]  # a class is hashable
         return record
     except (KeyError, ValidationError):
         return None
@@ -270,9 +270,3 @@ def _read_note(product: Path) -> dict[str, Any] | None:
 
 def _write_note(product: Path, note: Mapping[str, Any]) -> None:
     write_text(naming.sidecar(product), json.dumps(note, indent=1, sort_keys=True) + "\n")
-
-
-@functools.cache
-def _reader(kind: Any) -> TypeAdapter[Any]:
-    """Keep what reads a kind of record: to make it from the record's description takes 10 ms."""
-    return TypeAdapter(kind)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 from sqlalchemy import DateTime
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+from tasks.records.reading import reader
 
 R = TypeVar("R")
 
@@ -64,11 +64,5 @@ def dump(record: Any) -> str:
 
 def load(kind: type[R], document: str) -> R:
     """Read a record written by ``dump``."""
-    record: R = _reader(kind).validate_python(json.loads(document))  # type: ignore[arg-type]  # a class is hashable
+    record: R = reader(kind).validate_python(json.loads(document))  # type: ignore[arg-type]  # a class is hashable
     return record
-
-
-@functools.cache
-def _reader(kind: Any) -> TypeAdapter[Any]:
-    """Keep what reads a kind of record: to make it from the record's description takes 10 ms."""
-    return TypeAdapter(kind)
