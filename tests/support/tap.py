@@ -98,6 +98,8 @@ def _votable(rows: Table, *, overflow: bool) -> bytes:
     infos.append(Info(name="QUERY_STATUS", value="OK"))
     if overflow:
         infos.append(Info(name="QUERY_STATUS", value="OVERFLOW"))
+    # As the archive of Gaia answers; astropy's writer of TABLEDATA writes beyond its buffer (astropy issue 20419).
+    document.set_all_tables_format("binary2")
     buffer = io.BytesIO()
     document.to_xml(buffer)
     return buffer.getvalue()
