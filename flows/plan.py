@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import observations, observing, planning, publishing
+from tasks import leasing, observations, observing, planning, publishing
 from tasks.errors import SirenError
 from tasks.options import PlanOptions
 from tasks.records import Plan
@@ -55,23 +55,25 @@ def plan(
     if not publishing.claim_plan(event.alert, chosen, asked_by=asked_by, **where):
         return publishing.known_plans(event_id, root=root, registry=registry)
 
-    publishing.announce_started_plan(event, chosen, engine=options.engine, asked_by=asked_by, store=store, **where)
-    publishing.deliver(root=root, registry=registry, workspace=slack, patience_s=0.0)
+    with leasing.held(event.alert, chosen, **where):
+        publishing.announce_started_plan(event, chosen, engine=options.engine, asked_by=asked_by, store=store, **where)
+        publishing.deliver(root=root, registry=registry, workspace=slack, patience_s=0.0)
 
-    try:
-        source = planning.source_of(event.located, root)
-        made = planning.make_plans(source, chosen, options, event_id, clock, done=done, priority=event.priority)
-        files = planning.write_plans(made, source, planning.folder_of(event.alert, root), done)
-    except SirenError as error:
-        publishing.announce_failed_plan(
-            event.alert, chosen, str(error), event.registered, audience=event.audience, store=store, **where
+        try:
+            source = planning.source_of(event.located, root)
+            made = planning.make_plans(source, chosen, options, event_id, clock, done=done, priority=event.priority)
+            files = planning.write_plans(made, source, planning.folder_of(event.alert, root), done)
+        except SirenError as error:
+            publishing.announce_failed_plan(
+                event.alert, chosen, str(error), event.registered, audience=event.audience, store=store, **where
+            )
+            publishing.deliver(root=root, registry=registry, workspace=slack)
+            raise
+
+        publishing.announce_plans(
+            event.alert, made, event.registered, audience=event.audience, files=files, store=store, **where
         )
-        publishing.deliver(root=root, registry=registry, workspace=slack)
-        raise
 
-    publishing.announce_plans(
-        event.alert, made, event.registered, audience=event.audience, files=files, store=store, **where
-    )
     publishing.publish_page(event_id, root=root, registry=registry, store=store)
     publishing.deliver(root=root, registry=registry, workspace=slack)
     publishing.upload(root=root, registry=registry, store=store)

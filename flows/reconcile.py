@@ -7,7 +7,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from tasks import bulletins, digesting, journal, observing, publishing, reconciling, vigil
+from tasks import bulletins, digesting, journal, leasing, observing, publishing, reconciling, vigil
 from tasks.records import Reconciled
 
 
@@ -41,6 +41,8 @@ def reconcile(
         publishing.say(reconciling.alarm(alarm), root=root, registry=registry)
     silent = publishing.unanswered(silence_s, root=root, registry=registry)
     resubmitted = reconciling.resubmit(silent)
+    for slug in leasing.give_up(root=root, registry=registry):
+        publishing.publish_page(slug, root=root, registry=registry, store=store)
 
     for trouble in vigil.troubled_nights(stall_h):
         if trouble.what == "crashed":

@@ -160,6 +160,7 @@ class Plan(Base):
     area_deg2: Mapped[float | None]
     asked_by: Mapped[str | None]
     created: Mapped[datetime]
+    alive: Mapped[datetime | None]
     finished: Mapped[datetime | None]
     plans: Mapped[str]
 

@@ -123,7 +123,7 @@ def _lacks_plan(before: datetime) -> sa.ColumnElement[bool]:
         decision.notice_id == notice.id, decision.decision.contains(f'"plan": "{PlanMode.AUTOMATIC.value}"')
     )
     taken_up = sa.exists().where(
-        plan.notice_id == notice.id, sa.or_(plan.state != "running", plan.created >= before - plans.LEASE)
+        plan.notice_id == notice.id, sa.or_(plan.state != "running", plan.alive >= before - plans.LEASE)
     )
     recent = sa.and_(notice.answered < before, notice.answered >= before - PLANNED_WITHIN)
     return sa.and_(recent, acted_on, wanted, ~taken_up)

@@ -17,8 +17,8 @@ from tasks.registry import columns, models, rows
 STANDING = (PlanState.RUNNING, PlanState.DONE, PlanState.EMPTY)
 # a plan that ended without result may be asked for again
 RESTARTABLE = (PlanState.FAILED, PlanState.CANCELLED)
-# several times the longest planner's deadline
-LEASE = timedelta(minutes=30)
+# long enough for a registry that is away for a moment, or a machine that is busy; the process tells several times in it
+LEASE = timedelta(minutes=3)
 
 S = TypeVar("S")
 
@@ -39,7 +39,7 @@ def claim(
 ) -> bool:
     """Claim the planning of a notice for some telescopes; False when somebody has it or did it.
 
-    A plan that runs for longer than ``LEASE`` has lost its process: the next one may have it.
+    A plan whose process has not told for ``LEASE`` that it lives has lost it: the next one may have it.
     """
     row, made = _insert(session, sha256, telescopes, parameters_sha256, now=now, asked_by=asked_by)
     return made or rows.compare_and_set(
@@ -48,7 +48,7 @@ def claim(
         models.Plan.id == row.id,
         sa.or_(
             models.Plan.state.in_(RESTARTABLE),
-            sa.and_(models.Plan.state == PlanState.RUNNING, models.Plan.created < now - LEASE),
+            sa.and_(models.Plan.state == PlanState.RUNNING, models.Plan.alive < now - LEASE),
         ),
         models.Plan.attempt == row.attempt,
         state=PlanState.RUNNING,
@@ -56,8 +56,33 @@ def claim(
         reason="",
         asked_by=columns.text(asked_by) if asked_by else None,
         created=now,
+        alive=now,
         finished=None,
     )
+
+
+def keep(session: Session, sha256: str, *, telescopes: Sequence[str], parameters_sha256: str, now: datetime) -> bool:
+    """Note that the process of a claimed plan lives; return whether the plan still runs."""
+    row = _row(session, sha256, telescopes, parameters_sha256)
+    running = (models.Plan.id == row.id, models.Plan.state == PlanState.RUNNING)
+    return rows.compare_and_set(session, models.Plan, *running, alive=now)
+
+
+def give_up(session: Session, *, now: datetime) -> tuple[str, ...]:
+    """Note that plans failed whose process died and whose notice is not its event's newest; return the events' names."""
+    plan, event, notice = models.Plan, models.Event, models.Notice
+    dead = sa.and_(plan.state == PlanState.RUNNING, plan.alive < now - LEASE)
+    query = (
+        sa.select(plan.id, event.slug)
+        .join(event, event.id == plan.event_id)
+        .join(notice, notice.id == plan.notice_id)
+        .where(dead, event.newest_sha256 != notice.sha256)
+    )
+    found = session.execute(query).all()
+    reason = "its process died, and a newer notice came"
+    for row in found:
+        rows.change(session, plan, plan.id == row.id, dead, state=PlanState.FAILED, reason=reason, finished=now)
+    return tuple(sorted({row.slug for row in found}))
 
 
 def attempts(session: Session, sha256: str, telescopes: Sequence[str]) -> int:
@@ -193,6 +218,7 @@ def _insert(
         "reason": "",
         "asked_by": columns.text(asked_by) if asked_by else None,
         "created": now,
+        "alive": now,
         "plans": "[]",
     }
     return rows.insert_once(session, models.Plan, key=key, values=values)

@@ -45,7 +45,7 @@ from flows import respond as respond_flow
 from support import slack as slack_stand_in
 from support import webdav
 from support.reaper import ROOT, Reaper
-from tasks import alerting, connections, observing, planning, publishing, registry
+from tasks import alerting, connections, leasing, observing, planning, publishing, registry
 from tasks.errors import SirenError, Unavailable, UnusableData
 from tasks.io import skyplots, slack
 from tasks.options import PlanOptions
@@ -239,6 +239,7 @@ def reconcile(river: River, book: Registry) -> None:
     """Do what the flow of that name does: what came to nothing again, then the outbox."""
     for notice in book.unanswered(before=datetime.now(UTC) - timedelta(seconds=2 * river.lease_s)):
         respond(river, str(notice.path), notice.sha256, notice.topic)
+    leasing.give_up(root=river.root, registry="r")
     where = {"root": river.root, "registry": "r", "patience_s": 0.0}
     with book.read() as session:
         messages, uploads = (outbox.next_due(session, lane) for lane in (outbox.MESSAGES, outbox.UPLOADS))
@@ -366,7 +367,7 @@ def settled(river: River, book: Registry, count: int) -> bool:
     The notice of a plan whose process is dead has come to nothing, but only when the plan's lease is over.
     """
     moment = datetime.now(UTC)
-    fresh = models.Plan.created >= moment - plans.LEASE
+    fresh = models.Plan.alive >= moment - plans.LEASE
     if len(list(river.done.glob("notice-*"))) < count:
         return False
     with book.read() as session:

@@ -1,0 +1,79 @@
+"""A plan belongs to its process for as long as that tells that it lives."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support import alerts
+
+from tasks import connections, leasing, publishing
+from tasks.records.effects import PlanState
+from tasks.registry import engine, plans
+from tasks.registry.store import now
+
+LEASE = timedelta(seconds=0.3)
+WHICH = {"telescopes": ("7DT",), "parameters_sha256": "p"}
+
+
+@pytest.fixture(autouse=True)
+def short_lease(monkeypatch):
+    monkeypatch.setattr(plans, "LEASE", LEASE)
+
+
+def claim(root: Path, sha256: str) -> bool:
+    with connections.registry("", root) as book, book.begin() as session:
+        return plans.claim(session, sha256, **WHICH, now=now())
+
+
+def states(root: Path) -> list[tuple[PlanState, str]]:
+    with connections.registry("", root) as book:
+        return [(entry.state, entry.reason) for entry in book.history("S241102br").plans]
+
+
+def test_a_plan_longer_than_its_lease_is_nobody_elses_until_its_process_ends(tmp_path):
+    alert = alerts.gw()
+    publishing.register.fn(alert, root=tmp_path)
+    assert claim(tmp_path, alert.sha256)
+    with leasing.held(alert, root=tmp_path, **WHICH):
+        time.sleep(3 * LEASE.total_seconds())
+        assert not claim(tmp_path, alert.sha256)
+    time.sleep(1.1 * LEASE.total_seconds())
+    assert claim(tmp_path, alert.sha256)
+
+
+def test_a_plan_goes_on_while_the_registry_is_away_and_tells_again_after_it(tmp_path, monkeypatch, caplog):
+    alert = alerts.gw()
+    publishing.register.fn(alert, root=tmp_path)
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 20)
+    assert claim(tmp_path, alert.sha256)
+    with caplog.at_level(logging.WARNING), leasing.held(alert, root=tmp_path, **WHICH):
+        other = sqlite3.connect(tmp_path / "registry.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        time.sleep(LEASE.total_seconds())
+        other.execute("ROLLBACK")
+        other.close()
+        time.sleep(LEASE.total_seconds())
+        assert not claim(tmp_path, alert.sha256)
+    assert "could not say so: the registry's database does not answer" in caplog.text
+
+
+def test_a_dead_plan_is_given_up_when_a_newer_notice_came(tmp_path):
+    first, second = alerts.gw(), alerts.gw(alert_type="UPDATE", minutes=9)
+    publishing.register.fn(first, root=tmp_path)
+    assert claim(tmp_path, first.sha256)
+    time.sleep(1.1 * LEASE.total_seconds())
+    assert leasing.give_up.fn(root=tmp_path) == (), "the newest notice's plan is made again"
+
+    publishing.register.fn(second, root=tmp_path)
+    assert claim(tmp_path, second.sha256)
+    assert leasing.give_up.fn(root=tmp_path) == ("S241102br",)
+    assert leasing.give_up.fn(root=tmp_path) == ()
+    assert states(tmp_path) == [
+        (PlanState.FAILED, "its process died, and a newer notice came"),
+        (PlanState.RUNNING, ""),
+    ]
