@@ -120,6 +120,7 @@ def vital_probes() -> tuple[Probe, ...]:
         Probe(name="pools", ask=vitals.pools, remedy=bootstrap),
         Probe(name="deployments", ask=vitals.deployments, remedy=bootstrap),
         Probe(name="workers", ask=vitals.workers, remedy="siren serve, or prefect worker start --pool NAME"),
+        Probe(name="listener", ask=vitals.listener, remedy="siren listen"),
         Probe(
             name="slots",
             ask=vitals.slots,

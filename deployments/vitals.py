@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar, cast
 
 import distributed
 import httpx
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events import Event
+from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import (
     PREFECT_API_REQUEST_TIMEOUT,
@@ -20,13 +23,17 @@ from prefect.settings import (
 
 import blocks as ours
 from deployments import bootstrap, house, seeds, serve
+from deployments.automations import LISTENER_HEARTBEAT, LISTENER_SILENCE
 from tasks import runtime
 from tasks.errors import MissingPart, Unavailable
 from tasks.registry import health
+from tasks.registry.store import now
 
 B = TypeVar("B", bound=Block)
 
 ANSWER_S = 4.0
+HEARTBEATS = 50
+"""How many of the newest heartbeats are looked at: those of several listeners lie side by side."""
 
 
 @contextmanager
@@ -98,6 +105,28 @@ def workers() -> str:
     return words
 
 
+def listener() -> str:
+    """Say when each listener was last heard of within a day, and how many messages it has not heard yet."""
+    wanted = EventFilter(
+        event=EventNameFilter(name=[LISTENER_HEARTBEAT]),
+        occurred=EventOccurredFilter.model_validate({"since": now() - timedelta(days=1)}),
+    )
+    with asking() as client:
+        asked = {"filter": wanted.model_dump(mode="json"), "limit": HEARTBEATS}
+        answer = httpx.post(f"{str(client.api_url).rstrip('/')}/events/filter", json=asked, timeout=ANSWER_S)
+    newest: dict[str, Event] = {}
+    for document in answer.raise_for_status().json()["events"]:
+        beat = Event.model_validate(document)
+        newest.setdefault(beat.resource.id.removeprefix("siren.listener."), beat)
+    if not newest:
+        raise MissingPart("no listener was heard of within a day")
+    ages = {name: (now() - beat.occurred).total_seconds() for name, beat in newest.items()}
+    words = "; ".join(_heard(name, ages[name], beat.payload.get("lag", {})) for name, beat in newest.items())
+    if min(ages.values()) > LISTENER_SILENCE.total_seconds():
+        raise Unavailable(words)
+    return words
+
+
 def slots() -> str:
     """Say which slots the cluster has, or will have when a flow starts it."""
     with asking():
@@ -124,6 +153,11 @@ def catalogues() -> str:
     if missing := [str(place) for place in places if not place.exists()]:
         raise MissingPart(f"not there: {', '.join(missing)}")
     return ", ".join(str(place) for place in places)
+
+
+def _heard(name: str, age_s: float, lag: dict[str, int]) -> str:
+    behind = [f"{count} on {partition}" for partition, count in sorted(lag.items()) if count]
+    return f"{name} {age_s:.0f} s ago, {'behind by ' + ', '.join(behind) if behind else 'not behind'}"
 
 
 def _load(kind: type[B]) -> B:
