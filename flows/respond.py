@@ -92,7 +92,7 @@ def respond(
             )
 
     picture = planning.draw_alert(alert, root)
-    publishing.illustrate(alert, decision, registered, picture, root=root, registry=registry)
+    publishing.illustrate(alert, decision, registered, picture, root=root, registry=registry, store=store)
     page = publishing.publish_page(registered.slug, root=root, registry=registry, store=store)
     publishing.deliver(root=root, registry=registry, workspace=slack)
     publishing.upload(root=root, registry=registry, store=store)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 from tasks import products, telescopes
-from tasks.io import skymaps
+from tasks.io import announcements, skymaps
+from tasks.io.messages import Knowledge
 from tasks.records import Alert
 from tasks.records.bursts import Burst
 from tasks.records.effects import EventHistory, Standing
@@ -38,3 +40,8 @@ def burst(known: EventHistory) -> Burst:
 def alerts(known: EventHistory) -> tuple[Alert, ...]:
     """Return the alerts of an event in the order of arrival."""
     return tuple(entry.alert for entry in known.notices)
+
+
+def knowledge(known: EventHistory, links: Mapping[str, str]) -> Knowledge:
+    """Return what an event's top message may show."""
+    return announcements.knowledge(known, burst=burst(known), links=links)

@@ -19,11 +19,9 @@ from prefect.cache_policies import NO_CACHE
 from tasks import connections, knowing, naming, products
 from tasks.io import announcements, event_pages, store_files
 from tasks.io import plan_changes as plan_tellings
-from tasks.io.messages import Knowledge
 from tasks.records import Alert, Audience, Decision, EventInHand, Plan
 from tasks.records.effects import (
     Drained,
-    EventHistory,
     Outgoing,
     PlanChange,
     Registered,
@@ -80,17 +78,19 @@ def illustrate(
     *,
     root: Path,
     registry: str = "",
+    store: str = "",
 ) -> int:
-    """Put the picture of a notice's sky map, if there is one, into the outbox for its thread.
+    """Put the picture of a notice's sky map, if there is one, into the outbox for its thread and its top message.
 
     It takes seconds to draw, for which the words do not wait. Doing so again does nothing. Returns the number of new
     messages.
     """
     if picture is None:
         return 0
+    links = connections.links_of(store, alert)
     with connections.registry(registry, root) as kept, kept.begin() as session:
-        muted = history.of_event(session, registered.slug).muted
-        return _enqueue(session, announcements.of_picture(alert, decision, registered, picture, muted=muted))
+        known = knowing.knowledge(history.of_event(session, registered.slug), links)
+        return _enqueue(session, announcements.of_picture(alert, decision, registered, picture, known=known))
 
 
 @task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
@@ -114,7 +114,7 @@ def announce_plans(
         key = f"{alert.sha256}:{plans.joined([plan.telescope for plan in made])}:{parameters_sha256}"
         told = history.of_event(session, registered.slug)
         changed = plan_changes.of_history(told)
-        known = _knowledge(told, known_links)
+        known = knowing.knowledge(told, known_links)
         picture = next((path for path in files if path.suffix == ".png"), None) if any(e.tiles for e in made) else None
         said = announcements.of_plans(
             alert, registered, made, known=known, audience=audience, key=key, changed=changed, picture=picture
@@ -135,7 +135,7 @@ def refresh(slugs: Sequence[str], key: str, *, root: Path, registry: str = "", s
         said = [
             announcements.of_refresh(
                 each.slug,
-                known=_knowledge(each, connections.links_of(store, each.newest.alert)),
+                known=knowing.knowledge(each, connections.links_of(store, each.newest.alert)),
                 audience=tops[-1],
                 key=key,
             )
@@ -232,7 +232,7 @@ def announce_started_plan(
             telescopes,
             engine=engine,
             asked_by=asked_by,
-            known=_knowledge(told, connections.links_of(store, event.alert)),
+            known=knowing.knowledge(told, connections.links_of(store, event.alert)),
             audience=event.audience,
             key=key,
         )
@@ -258,7 +258,7 @@ def announce_failed_plan(
         if not plans.fail(session, alert.sha256, **where, reason=reason, now=now()):  # type: ignore[arg-type]
             return False
         key = f"{alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{now().isoformat()}"
-        known = _knowledge(history.of_event(session, registered.slug), connections.links_of(store, alert))
+        known = knowing.knowledge(history.of_event(session, registered.slug), connections.links_of(store, alert))
         said = announcements.of_failed_plan(
             alert, registered, telescopes, reason, known=known, audience=audience, key=key
         )
@@ -361,7 +361,7 @@ def _tell_notice(
         alert,
         decision,
         registered,
-        known=_knowledge(known, links),
+        known=knowing.knowledge(known, links),
         opened=opened_for,
         overlap=knowing.overlap(registered.previous, alert),
     )
@@ -392,7 +392,3 @@ def _changes_file(alert: Alert, changed: Sequence[PlanChange], root: Path) -> tu
     path = naming.AlertTree(root=root).plans(alert) / "changes.json"
     products.write_text(path, plan_tellings.document(changed))
     return (path,)
-
-
-def _knowledge(known: EventHistory, links: Mapping[str, str]) -> Knowledge:
-    return announcements.knowledge(known, burst=knowing.burst(known), links=links)

@@ -11,7 +11,7 @@ from tasks.io.blockkit import Rendered
 from tasks.io.messages import Knowledge
 from tasks.records import Alert, Audience, Decision, Kind, Plan, PlanMode
 from tasks.records.bursts import Burst
-from tasks.records.effects import EventHistory, Outgoing, PlanChange, PlanEntry, Registered, Standing
+from tasks.records.effects import SKY_MAP, EventHistory, Outgoing, PlanChange, PlanEntry, Registered, Standing
 from tasks.records.overlaps import Overlap
 
 TOP = "top"
@@ -104,13 +104,17 @@ def of_notice(
 
 
 def of_picture(
-    alert: Alert, decision: Decision | None, registered: Registered, picture: Path, *, muted: bool
+    alert: Alert, decision: Decision | None, registered: Registered, picture: Path, *, known: Knowledge
 ) -> tuple[Outgoing, ...]:
-    """Return the message that shows a notice's sky map in its thread; none where the notice changes nothing."""
+    """Return the messages that show a notice's sky map: in its thread, then small in the top message.
+
+    None where the notice changes nothing.
+    """
     silent = (Standing.DUPLICATE, Standing.LATE, Standing.RETRACTION)
-    if muted or _standing(alert, registered) in silent:
+    if known.muted or _standing(alert, registered) in silent:
         return ()
-    return (_Speaker(registered.slug, alert.sha256, _audience(decision, registered)).file(picture),)
+    say = _Speaker(registered.slug, alert.sha256, _audience(decision, registered))
+    return (say.file(picture), say.edit(SKY_MAP, messages.top(known)))
 
 
 def of_started_plan(
@@ -262,7 +266,7 @@ class _Speaker:
     def own(self, kind: str, words: Rendered, *, first: bool) -> Outgoing:
         return self._make(kind, "reply" if first else "amend", words)
 
-    def file(self, path: Path, *, kind: str = "sky-map", text: str = "Sky map") -> Outgoing:
+    def file(self, path: Path, *, kind: str = SKY_MAP, text: str = "Sky map") -> Outgoing:
         return self._make(kind, "file", Rendered(text=text, blocks="[]"), attachment=path)
 
     def _make(

@@ -19,6 +19,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from tasks.errors import AlgorithmError, Unavailable, UnusableData
+from tasks.io import blockkit
 from tasks.records import Audience
 from tasks.records.effects import Claimed, Outgoing, Sent
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 METADATA_TYPE = "brightsiren_message"
 LOOK_BACK = 200
+# Slack takes in pictures some time after it said that it has them, and refuses blocks that show them meanwhile
+PICTURE_TRIES = 3
 DEFAULT_WAIT_S = 30.0
 # answers with status 200 that mean: later (https://api.slack.com/methods/chat.postMessage#errors)
 LATER = {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
@@ -41,6 +44,10 @@ class Throttled(Unavailable):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class RefusedBlocks(AlgorithmError):
+    """Slack finds fault with a message's blocks, or has not taken in the picture that one of them shows."""
 
 
 class SlackSender:
@@ -108,14 +115,24 @@ class SlackSender:
     def _edit(self, claimed: Claimed) -> Sent:
         if claimed.thread is None or claimed.channel is None:
             raise AlgorithmError(f"{claimed.message.subject} has no message to rewrite: it was given up")
-        with _translated("chat.update"):
-            self.client.chat_update(
-                channel=claimed.channel,
-                ts=claimed.thread,
-                text=claimed.message.text,
-                blocks=self._blocks(claimed.message),
-            )
+        plain = self._blocks(claimed.message)
+        shown = blockkit.with_thumbnail(plain, claimed.picture, "Sky map") if claimed.picture else plain
+        try:
+            self._update(claimed.channel, claimed.thread, claimed.message.text, shown)
+        except RefusedBlocks as error:
+            if shown == plain:
+                raise
+            if claimed.attempt < PICTURE_TRIES:
+                raise Unavailable(
+                    f"Slack has not taken in the picture of {claimed.message.subject}: {error}"
+                ) from error
+            log.warning("the top message of %s goes without its picture: %s", claimed.message.subject, error)
+            self._update(claimed.channel, claimed.thread, claimed.message.text, plain)
         return Sent(channel=claimed.channel, ts=None)
+
+    def _update(self, channel: str, ts: str, text: str, blocks: list[dict[str, Any]]) -> None:
+        with _translated("chat.update"):
+            self.client.chat_update(channel=channel, ts=ts, text=text, blocks=blocks)
 
     def _upload(self, claimed: Claimed) -> Sent:
         """Put a picture into the thread; its name carries our key, since files have no metadata."""
@@ -125,16 +142,17 @@ class SlackSender:
         if path is None or not path.is_file():
             raise AlgorithmError(f"the picture {path} of {message.subject} is not there any more")
         name = attachment_name(message, path)
-        if not (claimed.uncertain and self._file_is_there(claimed, name)):
-            with _translated("files.upload"):
-                self.client.files_upload_v2(
-                    channel=claimed.channel,
-                    thread_ts=claimed.thread,
-                    content=path.read_bytes(),
-                    filename=name,
-                    title=message.text,
-                )
-        return Sent(channel=claimed.channel, ts=None)
+        if claimed.uncertain and (known := self._file_of(claimed, name)) is not None:
+            return Sent(channel=claimed.channel, ts=None, file=known)
+        with _translated("files.upload"):
+            answer = self.client.files_upload_v2(
+                channel=claimed.channel,
+                thread_ts=claimed.thread,
+                content=path.read_bytes(),
+                filename=name,
+                title=message.text,
+            )
+        return Sent(channel=claimed.channel, ts=None, file=str(answer["files"][0]["id"]))
 
     def _blocks(self, message: Outgoing) -> list[dict[str, Any]]:
         blocks: list[dict[str, Any]] = json.loads(message.blocks)
@@ -148,9 +166,11 @@ class SlackSender:
                 return Sent(channel=channel, ts=str(message["ts"]))
         return None
 
-    def _file_is_there(self, claimed: Claimed, name: str) -> bool:
+    def _file_of(self, claimed: Claimed, name: str) -> str | None:
+        """Look for a picture that an earlier attempt may have put into the thread; return Slack's name of it."""
         messages = self._recent(claimed, claimed.channel or "")
-        return any(file.get("name") == name for message in messages for file in message.get("files", []))
+        found = (file for message in messages for file in message.get("files", []) if file.get("name") == name)
+        return next((str(file["id"]) for file in found), None)
 
     def _recent(self, claimed: Claimed, channel: str) -> list[dict[str, Any]]:
         with _translated("conversations"):
@@ -200,7 +220,8 @@ def _meaning(method: str, error: SlackApiError) -> Exception:
         return Throttled(f"Slack asks for {wait_s:g} s of quiet", wait_s)
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR or code in LATER:
         return Unavailable(f"Slack has trouble with {method}: status {status}, {code[:200]}")
-    return AlgorithmError(f"Slack refuses {method}: {code[:200] or f'status {status}'}")
+    kind = RefusedBlocks if code == "invalid_blocks" else AlgorithmError
+    return kind(f"Slack refuses {method}: {code[:200] or f'status {status}'}")
 
 
 def _retry_after(headers: Mapping[str, Any]) -> float:

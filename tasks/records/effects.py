@@ -261,6 +261,10 @@ DIGEST = "digest"
 """Subject of the messages that tell of many events together; each one's key is the end of its time, in ISO format."""
 
 
+SKY_MAP = "sky-map"
+"""Kind of the message that puts a notice's sky map into the thread; the top message shows the newest, small."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
     """A message to be put into the outbox.
@@ -287,7 +291,8 @@ class Claimed:
     """A message that one sender has taken: ``attempt`` is its fence, no later claim has the same.
 
     ``thread`` is the timestamp of the subject's top message, where that was sent; ``channel`` its channel.
-    ``uncertain`` means that an earlier attempt may have got through: look before sending.
+    ``uncertain`` means that an earlier attempt may have got through: look before sending. ``picture`` is Slack's name of
+    the newest sky map in the thread, for a message that rewrites the top.
     """
 
     id: int
@@ -296,14 +301,16 @@ class Claimed:
     channel: str | None = None
     thread: str | None = None
     uncertain: bool = False
+    picture: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """Where a message is now; ``ts`` is None for one that rewrote another."""
+    """Where a message is now; ``ts`` is None for one that rewrote another, ``file`` is Slack's name of a picture."""
 
     channel: str
     ts: str | None
+    file: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,7 +113,7 @@ def _send(registry: Registry, send: Callable[[Claimed], Sent], claimed: Claimed)
         log.warning("%s of %s is given up: %s", claimed.message.kind, claimed.message.subject, error)
         return str(error)
     with registry.begin() as session:
-        outbox.message_sent(session, claimed, channel=sent.channel, ts=sent.ts, now=now())
+        outbox.message_sent(session, claimed, channel=sent.channel, ts=sent.ts, file=sent.file, now=now())
     return None
 
 

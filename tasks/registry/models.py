@@ -221,6 +221,7 @@ class Message(Base):
     # only a message of its own has a timestamp; an edit rewrites one that exists
     channel: Mapped[str | None]
     ts: Mapped[str | None]
+    file: Mapped[str | None]
 
 
 class Upload(Base):

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from tasks.records import Audience
-from tasks.records.effects import Claimed, ClaimedUpload, Outgoing
+from tasks.records.effects import SKY_MAP, Claimed, ClaimedUpload, Outgoing
 from tasks.registry import columns, models, rows
 
 LEASE = timedelta(minutes=3)
@@ -66,9 +66,12 @@ def claim_message(session: Session, *, now: datetime) -> Claimed | None:
     return None if row is None else _take(session, row, now=now)
 
 
-def message_sent(session: Session, claimed: Claimed, *, channel: str, ts: str | None, now: datetime) -> bool:
+def message_sent(
+    session: Session, claimed: Claimed, *, channel: str, ts: str | None, now: datetime, file: str | None = None
+) -> bool:
     """Note that a message is out; ``ts`` is None for an edit. False when the claim was lost."""
-    return _end(session, models.Message, claimed, state="sent", sent=now, channel=channel if ts else None, ts=ts)
+    place = {"channel": channel if ts else None, "ts": ts, "file": file}
+    return _end(session, models.Message, claimed, state="sent", sent=now, **place)
 
 
 def message_failed(
@@ -220,7 +223,20 @@ def _take(session: Session, row: models.Message, *, now: datetime) -> Claimed:
         channel=top.channel if top else None,
         thread=top.ts if top else None,
         uncertain=uncertain,
+        picture=_picture(session, row.subject) if row.mode == "edit" else None,
     )
+
+
+def _picture(session: Session, subject: str) -> str | None:
+    """Return Slack's name of the sky map that was put last into a subject's thread."""
+    message = models.Message
+    query = (
+        sa.select(message.file)
+        .where(message.subject == subject, message.kind == SKY_MAP, message.file.is_not(None))
+        .order_by(message.id.desc())
+        .limit(1)
+    )
+    return session.scalars(query).one_or_none()
 
 
 def _target(session: Session, row: models.Message) -> models.Message | None:

@@ -115,6 +115,8 @@ def test_a_simulated_alert_is_planned_with_gwemopt_announced_and_uploaded(root, 
     assert len(workspace.thread(top["ts"])) >= 3, "why, and the plans, are told in the thread"
     [shown] = [each for each in workspace.thread(top["ts"]) if "Sky map" in each["text"]]
     assert workspace.messages.index(shown) > workspace.messages.index(top) + 1, "words do not wait for the picture"
+    [small] = [block["accessory"]["slack_file"]["id"] for block in top["blocks"] if "accessory" in block]
+    assert small == shown["files"][0]["id"], "the top message shows the map, small"
     names = {Path(name).name for name in cloud.files()}
     assert {"plan.json", "ALL.txt", "coverage.png", "tiles_7DT.txt", "index.html", "skymap-gw.fits"} <= names
     assert (root / "events" / made.event_id / "index.html").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import pickle
 from collections.abc import Iterator
@@ -62,6 +63,48 @@ def test_a_picture_goes_into_the_thread(sender, workspace, tmp_path: Path) -> No
     assert [m["text"] for m in workspace.thread(top.ts)] == ["first", "the sky map"]
 
 
+@pytest.fixture
+def thread(sender, workspace, tmp_path: Path) -> tuple[dict[str, str | None], str]:
+    """Return the place of a top message with a picture in its thread, and Slack's name of the picture."""
+    (picture := tmp_path / "map.png").write_bytes(b"\x89PNG" + bytes(5000))
+    top = sender.send(claimed("first"))
+    place = {"channel": top.channel, "thread": top.ts}
+    sent = sender.send(claimed("the sky map", mode="file", attachment=picture, **place))
+    assert sent.file in workspace.files
+    return place, sent.file
+
+
+def with_fields(place: dict[str, str | None], **changes: object) -> Claimed:
+    words = blockkit.rendered("now", [blockkit.header("S241102br"), *blockkit.fields([("Area", "50 deg²")])])
+    return dataclasses.replace(claimed("now", mode="edit", blocks=words.blocks, **place), **changes)
+
+
+def test_the_top_message_shows_the_picture_small(sender, workspace, thread) -> None:
+    place, picture = thread
+    sender.send(with_fields(place, picture=picture))
+    accessories = [block.get("accessory") for block in workspace.messages[0]["blocks"]]
+    assert accessories == [None, {"type": "image", "slack_file": {"id": picture}, "alt_text": "Sky map"}]
+
+
+def test_a_picture_that_slack_has_not_taken_in_is_waited_for_and_at_last_left_out(sender, workspace, thread) -> None:
+    place, picture = thread
+    workspace.slow_pictures = 99
+    for attempt in range(1, slack.PICTURE_TRIES):
+        with pytest.raises(Unavailable, match="has not taken in the picture"):
+            sender.send(with_fields(place, picture=picture, attempt=attempt))
+    assert workspace.texts()[0] == "first"
+    sender.send(with_fields(place, picture=picture, attempt=slack.PICTURE_TRIES))
+    assert workspace.texts()[0] == "now"
+    assert not any("accessory" in block for block in workspace.messages[0]["blocks"])
+
+
+def test_other_refused_blocks_are_no_matter_of_waiting(sender, workspace, thread) -> None:
+    place, _ = thread
+    workspace.faults = ["error:invalid_blocks"]
+    with pytest.raises(slack.RefusedBlocks, match="invalid_blocks"):
+        sender.send(with_fields(place))
+
+
 def test_too_many_requests_say_how_long_to_wait(sender, workspace) -> None:
     workspace.faults = ["429:7"]
     with pytest.raises(slack.Throttled, match="7 s") as caught:
@@ -119,8 +162,9 @@ def test_a_picture_is_not_put_twice_after_a_lost_answer(sender, workspace, tmp_p
     (picture := tmp_path / "map.png").write_bytes(b"\x89PNG")
     top = sender.send(claimed("first"))
     again = {"mode": "file", "attachment": picture, "channel": top.channel, "thread": top.ts}
-    for uncertain in (False, True):
-        sender.send(claimed("the sky map", uncertain=uncertain, **again))
+    sent = [sender.send(claimed("the sky map", uncertain=uncertain, **again)) for uncertain in (False, True)]
+    assert sent[0] == sent[1]
+    assert sent[0].file in workspace.files
     assert len(workspace.thread(top.ts)) == 2
 
 

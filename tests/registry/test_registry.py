@@ -24,7 +24,7 @@ def rows(store: registry.Registry, model: type) -> int:
 
 
 def test_migrations_go_up_and_down_and_agree_with_the_models(store: registry.Registry) -> None:
-    assert registry.current(store.engine) == "0003"
+    assert registry.current(store.engine) == "0004"
     assert registry.differences(store.engine) == []
     registry.downgrade(store.engine)
     assert sa.inspect(store.engine).get_table_names() in ([], ["alembic_version"])
@@ -35,7 +35,7 @@ def test_migrations_go_up_and_down_and_agree_with_the_models(store: registry.Reg
 def test_many_processes_may_open_an_empty_registry_at_once(url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         opened = list(pool.map(lambda _: registry.open(url), range(4)))
-    assert {registry.current(each.engine) for each in opened} == {"0003"}
+    assert {registry.current(each.engine) for each in opened} == {"0004"}
     for each in opened:
         each.close()
 

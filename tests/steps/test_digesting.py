@@ -149,7 +149,7 @@ def test_a_thread_whose_event_is_for_nobody_now_is_kept_true_without_a_word_more
     house.hear(alerts.gw(alert_type="UPDATE", minutes=9, sky_map=alerts.sky_map(area90_deg2=28.4)), Audience.NOBODY)
     top = house.workspace.messages[0]
     assert len(house.workspace.messages) == said
-    assert (top["edits"], "28.4 deg" in top["text"]) == (1, True)
+    assert (top["edits"], "28.4 deg" in top["text"]) == (2, True)
     house.hear(alerts.retraction(), Audience.NOBODY)
     assert house.workspace.messages[-1]["broadcast"], "who was told is told of the retraction"
 

@@ -7,6 +7,7 @@ connection), ``drop`` (drops the connection without doing it), ``error:channel_n
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ class Workspace:
     refused: int = 0
     quiet_until: float = 0.0
     disobeyed: int = 0
+    slow_pictures: int = 0
+    """How many messages that show a picture are refused, since it is not taken in yet."""
     counter: int = 0
     lock: Any = field(default_factory=threading.Lock)
 
@@ -156,7 +159,7 @@ def respond(state: Workspace, method: str, body: dict[str, Any] | None, headers:
         return {"ok": False, "error": "invalid_auth"}
     if body is None:
         return {"ok": False, "error": "invalid_post_type"}
-    if trouble := block_trouble(body.get("blocks")):
+    if trouble := block_trouble(body.get("blocks")) or picture_trouble(state, body.get("blocks")):
         return {"ok": False, "error": "invalid_blocks", "response_metadata": {"messages": [trouble]}}
     methods = {
         "chat.postMessage": _post,
@@ -178,11 +181,32 @@ def block_trouble(blocks: Any) -> str:
     return next((block["type"] for block in blocks if not LIMITS.get(block["type"], lambda _: False)(block)), "")
 
 
+def picture_trouble(state: Workspace, blocks: Any) -> str:
+    """Say which picture Slack does not have, or has not taken in yet."""
+    blocks = json.loads(blocks) if isinstance(blocks, str) else blocks or []
+    wanted = [block["accessory"]["slack_file"]["id"] for block in blocks if "accessory" in block]
+    if wanted and state.slow_pictures > 0:
+        state.slow_pictures -= 1
+        return "invalid slack file [json-pointer:/blocks/1/accessory/slack_file]"
+    return next((f"invalid slack file {name}" for name in wanted if not state.files.get(name, {}).get("shared")), "")
+
+
+def _accessory_fits(block: dict[str, Any]) -> bool:
+    image = block.get("accessory")
+    return image is None or (
+        image["type"] == "image"
+        and 1 <= len(image["alt_text"]) <= 2000
+        and re.fullmatch(r"F[A-Z0-9]{8,}", image["slack_file"]["id"]) is not None
+    )
+
+
 def _header_fits(block: dict[str, Any]) -> bool:
     return block["text"]["type"] == "plain_text" and 1 <= len(block["text"]["text"]) <= 150
 
 
 def _section_fits(block: dict[str, Any]) -> bool:
+    if not _accessory_fits(block):
+        return False
     if "fields" not in block:
         return 1 <= len(block["text"]["text"]) <= 3000
     return 1 <= len(block["fields"]) <= 10 and all(1 <= len(entry["text"]) <= 2000 for entry in block["fields"])
@@ -280,7 +304,7 @@ def _open_view(state: Workspace, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _upload_url(state: Workspace, body: dict[str, Any]) -> dict[str, Any]:
-    name = f"F{len(state.files)}"
+    name = f"F{len(state.files):08d}"
     state.files[name] = {"name": body["filename"], "length": int(body["length"])}
     return {"ok": True, "upload_url": state.url.replace("/api/", f"/upload/{name}"), "file_id": name}
 
@@ -294,5 +318,6 @@ def _complete(state: Workspace, body: dict[str, Any]) -> dict[str, Any]:
         posted = _post(
             state, {"channel": body["channel_id"], "text": entry["title"], "thread_ts": body.get("thread_ts")}
         )
+        held["shared"] = True
         posted["message"]["files"] = [{"id": entry["id"], "name": held["name"]}]
     return {"ok": True, "files": [{"id": entry["id"], "title": entry["title"]} for entry in files]}
