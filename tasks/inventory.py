@@ -53,10 +53,12 @@ def take_inventory(
     Raises
     ------
     UnusableData
-        If ``folder`` is not a folder, cannot be read, or holds no file that looks like a FITS image.
+        If ``folder`` is not a folder, cannot be read, or holds no file that looks like a FITS image; if ``defringe``
+        names a filter that the telescope does not have.
     """
     naming.unit(unit)
     paths, known = _images(folder), telescopes.load(telescope)
+    _check_filters(options, known)
     with ThreadPoolExecutor(READERS) as pool:
         read = list(pool.map(lambda path: _read(path, unit, options, known), paths))
     usable = [frame for frame in read if isinstance(frame, Frame)]
@@ -82,6 +84,16 @@ def _joined(group: Sequence[Inventory]) -> Inventory:
     rejected = tuple(rejection for each in group for rejection in each.rejected)
     needs = tuple(sorted({need for each in group for need in each.needs}))
     return replace(group[0], frames=tuple(sorted(frames, key=_order)), rejected=rejected, needs=needs)
+
+
+def _check_filters(options: CalibrateOptions, telescope: Telescope) -> None:
+    """Refuse filters that no light can have: nothing would lose its fringes, and nobody would know."""
+    known = telescope.filter_names
+    if known and (strange := set(options.defringe) - known):
+        raise UnusableData(
+            f"defringe names {', '.join(sorted(strange))}, which {telescope.name} does not have: its filters are "
+            f"{', '.join(sorted(known))}"
+        )
 
 
 def _order(frame: Frame) -> tuple[int, datetime, str]:

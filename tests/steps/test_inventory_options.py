@@ -9,6 +9,7 @@ import pytest
 from support import simulated
 
 from tasks import calibration, inventory, mastering
+from tasks.errors import UnusableData
 from tasks.io import frames
 from tasks.options import CalibrateOptions, HeaderRewrite
 from tasks.records import FrameType
@@ -55,6 +56,14 @@ def test_overscan_and_trim_undo_what_the_camera_added(night, wide, tmp_path):
     assert np.median(frames.read_image(masters.bias)[0]) == pytest.approx(0, abs=1)
     assert [each.status for each in masters.quality] == ["made"] * 3
     assert "TRIMSEC" not in frames.read_header(made.image)
+
+
+def test_fringes_of_a_filter_that_nobody_has_are_refused_by_name(night):
+    options = CalibrateOptions(defringe=("z", "Z", "m901"))
+    with pytest.raises(
+        UnusableData, match=r"defringe names Z, m901, which 7DT does not have: its filters are g, i, m375w"
+    ):
+        inventory.take_inventory.fn(night.folder(), "7DT01", NIGHT, options)
 
 
 def test_a_users_rewrites_reach_inventory_masters_and_lights(night, tmp_path):
