@@ -200,15 +200,7 @@ def of_bat_page(slug: str, words: Rendered, *, first: bool, audience: Audience, 
 def of_strange_page(slug: str, url: str) -> Outgoing:
     """Return the operators' message about a BAT page on which nothing is recognised."""
     words = messages.strange_page(slug, url)
-    return Outgoing(
-        subject="bat-page",
-        kind="strange-page",
-        key=slug,
-        audience=Audience.OPERATORS,
-        mode=TOP,
-        text=words.text,
-        blocks=words.blocks,
-    )
+    return _to_operators(words, subject="bat-page", kind="strange-page", key=slug)
 
 
 def of_missing_xrt(slug: str, name: str, waited: str, *, audience: Audience) -> Outgoing:
@@ -219,24 +211,20 @@ def of_missing_xrt(slug: str, name: str, waited: str, *, audience: Audience) -> 
 def of_dead_letter(sha256: str, *, topic: str | None, reason: str) -> Outgoing:
     """Return the operators' message about a notice that cannot be understood."""
     words = messages.unreadable(sha256, topic=topic, reason=reason)
-    return Outgoing(
-        subject=f"notice:{sha256}",
-        kind="dead-letter",
-        key=sha256,
-        audience=Audience.OPERATORS,
-        mode=TOP,
-        text=words.text,
-        blocks=words.blocks,
-    )
+    return _to_operators(words, subject=f"notice:{sha256}", kind="dead-letter", key=sha256)
 
 
 def of_silence(listener: str, reason: str, *, key: str) -> Outgoing:
     """Return the operators' message about a listener that hears nothing of its broker."""
     text = f"The listener {listener} hears no broker: {reason}"
     words = blockkit.rendered(text, [blockkit.section(f"🔇 {blockkit.escape(text)}")])
+    return _to_operators(words, subject=f"listener:{listener}", kind="silence", key=key)
+
+
+def _to_operators(words: Rendered, *, subject: str, kind: str, key: str) -> Outgoing:
     return Outgoing(
-        subject=f"listener:{listener}",
-        kind="silence",
+        subject=subject,
+        kind=kind,
         key=key,
         audience=Audience.OPERATORS,
         mode=TOP,
