@@ -69,8 +69,8 @@ def run(setting: Setting) -> Report:
         notes=(
             (
                 f"Broker: {broker.kind}. A notice of {len(payload) / 1e6:.1f} MB with its sky map; Prefect server on SQLite, "
-                "everything on this machine. Slack answers at once. The run is understood, recorded, decided, its picture "
-                "drawn and its headline posted, in this order."
+                "everything on this machine. Slack answers at once. The notice is understood, recorded, decided and its "
+                "headline posted; the picture is drawn after it."
             ),
         ),
     )
