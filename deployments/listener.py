@@ -51,6 +51,8 @@ CONSUMER = {
     # a listener that was killed keeps its partitions for this long: a new one waits for it
     "session.timeout.ms": 10_000,
     "fetch.message.max.bytes": 8 * 1024 * 1024,
+    # once its 64 MiB are full, some 30 sky maps, the library would wait for a second before it asks for more
+    "fetch.queue.backoff.ms": 20,
 }
 
 
