@@ -7,7 +7,8 @@ its own piece of the image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,17 @@ class Scene:
         )
 
 
+@contextmanager
+def pixel_stack(pixels: int) -> Iterator[None]:
+    """Let SEP hold so many pixels above the threshold at a time; the limit is the process's, and others use SEP too."""
+    before = sep.get_extract_pixstack()
+    sep.set_extract_pixstack(pixels)
+    try:
+        yield
+    finally:
+        sep.set_extract_pixstack(before)
+
+
 def detect(scene: Scene, threshold: float, settings: Mapping[str, Any], *, levels: int, stack: int) -> Floats:
     """Return SEP's rows of the sources.
 
@@ -55,9 +67,9 @@ def detect(scene: Scene, threshold: float, settings: Mapping[str, Any], *, level
     stack
         Most pixels above the threshold that are held at a time.
     """
-    sep.set_extract_pixstack(stack)
     keywords = {**settings, "err": scene.noise, "mask": scene.mask}
-    rows, groups = sep.extract(scene.flat, threshold, deblend_nthresh=1, segmentation_map=True, **keywords)
+    with pixel_stack(stack):
+        rows, groups = sep.extract(scene.flat, threshold, deblend_nthresh=1, segmentation_map=True, **keywords)
     bare = scene.flat if scene.mask is None else np.where(scene.mask, np.float32(0), scene.flat)
     several = peaks(bare, groups, len(rows))[1:] != 1
     found = [rows[~several]]
@@ -72,9 +84,9 @@ def detect(scene: Scene, threshold: float, settings: Mapping[str, Any], *, level
 
 
 def _apart(scene: Scene, threshold: float, settings: Mapping[str, Any], levels: int) -> Floats:
-    sep.set_extract_pixstack(STACK_PER_PIXEL * scene.flat.size + LEAST_STACK)
     keywords = {**settings, "err": scene.noise, "mask": scene.mask}
-    parts: Floats = sep.extract(scene.flat, threshold, deblend_nthresh=levels, **keywords)
+    with pixel_stack(STACK_PER_PIXEL * scene.flat.size + LEAST_STACK):
+        parts: Floats = sep.extract(scene.flat, threshold, deblend_nthresh=levels, **keywords)
     return parts
 
 

@@ -11,7 +11,7 @@ import sep
 from scipy import ndimage
 
 from tasks.errors import UnusableData
-from tasks.science import arrays
+from tasks.science import arrays, deblending
 from tasks.science.arrays import Array
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
@@ -84,8 +84,8 @@ def find(image: Array, mask: Array, *, sigma: float = DETECT_SIGMA) -> Stars:
     flat = data - background.back()
     if background.globalrms <= 0:
         raise UnusableData("the image has no noise: all its good pixels are equal")
-    sep.set_extract_pixstack(PIXEL_STACK)
-    rows = sep.extract(flat, sigma, err=background.rms(), mask=bad, minarea=MINIMUM_AREA_PX)
+    with deblending.pixel_stack(PIXEL_STACK):
+        rows = sep.extract(flat, sigma, err=background.rms(), mask=bad, minarea=MINIMUM_AREA_PX)
     if not len(rows):
         raise UnusableData(f"no source above {sigma:g} sigma in the image")
     radius, _ = sep.flux_radius(flat, rows["x"], rows["y"], 6 * rows["a"], 0.5, normflux=rows["flux"], mask=bad)

@@ -92,8 +92,8 @@ def test_two_passes_find_what_one_finds(flat, kind):
     sep.set_extract_pixstack(STACK)
     whole = sep.extract(flat, 3.0, err=noise, mask=mask, deblend_nthresh=LEVELS, **SETTINGS)
     scene = deblending.Scene(flat=flat, noise=noise, mask=mask)
-    rows = deblending.detect(scene, 3.0, SETTINGS, levels=LEVELS, stack=STACK)
-    sep.set_extract_pixstack(STACK)
+    rows = deblending.detect(scene, 3.0, SETTINGS, levels=LEVELS, stack=STACK + 1)
+    assert sep.get_extract_pixstack() == STACK, "SEP's limit is as it was"
     unsplit = sep.extract(flat, 3.0, err=noise, mask=mask, deblend_nthresh=1, **SETTINGS)
     assert len(whole) > len(unsplit) + 20
     one, other = (each[np.lexsort((each["x"], each["y"]))] for each in (whole, rows))
