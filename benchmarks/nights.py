@@ -33,7 +33,7 @@ PAGE = 200
 PRODUCT = re.compile(
     r"zero\.fits|dark-[\d.]+\.fits|n[a-z]\w*\.fits|calib_[\w.]+?(\.com)?\.fits|calib_[\w.]+\.phot\.cat"
 )
-PLANE = re.compile(r"\.(var|mask|psf|subt|conv|weight)\b")
+PLANE = re.compile(r"\.(var|mask|psf|subt|conv|weight|number)\b")
 
 
 def run(setting: Setting) -> Report:

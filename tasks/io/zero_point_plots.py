@@ -28,8 +28,9 @@ def draw(stars: ZeroPointStars, *, title: str, dpi: int = 110) -> bytes:
     """Draw one aperture's stars as a PNG: those kept, those clipped, and those beyond the limits, which are shaded."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow start-up, and most frames are measured without pictures
 
-    figure = Figure(figsize=(7.2, 4.3), layout="constrained")
-    axes: Any = figure.add_subplot()
+    figure = Figure(figsize=(7.2, 4.3))
+    # a layout found anew for each picture would draw all of it twice
+    axes: Any = figure.add_axes((0.095, 0.12, 0.885, 0.745))
     _shade(axes, stars)
     low, high = stars.limits_mag
     inside = (stars.magnitude > low) & (stars.magnitude < high) & np.isfinite(stars.difference_mag)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import Table
+from numba import njit
 from scipy.spatial import cKDTree
 
 from tasks.science.arrays import nmad
@@ -95,17 +97,20 @@ def _places(pixels: Pixels, table: Table) -> Iterator[tuple[Floats, Floats]]:
         if (distance <= reach[near]).any():
             continue
         touching = distance - reach[near] < half * np.sqrt(2)
-        for (dx, dy), limit in zip(offset[touching], reach[near][touching], strict=True):
-            _cover(free, half + dx, half + dy, limit)
+        _cover(free, half + offset[touching], reach[near][touching])
         yield box, free
 
 
-def _cover(free: Floats, x: float, y: float, radius: float) -> None:
-    """Mark the pixels of a circle as taken, in place."""
-    low_x, low_y = (max(0, int(np.ceil(centre - radius))) for centre in (x, y))
-    part = free[low_y : max(0, int(y + radius) + 1), low_x : max(0, int(x + radius) + 1)]
-    down, across = np.ogrid[low_y : low_y + part.shape[0], low_x : low_x + part.shape[1]]
-    part &= (across - x) ** 2 + (down - y) ** 2 > radius**2
+@njit(nogil=True, cache=True)
+def _cover(free: Floats, centres: Floats, radii: Floats) -> None:
+    """Mark the pixels of circles around ``centres`` (x, y) as taken, in place."""
+    ny, nx = free.shape
+    for number in range(len(radii)):
+        x, y, radius = centres[number, 0], centres[number, 1], radii[number]
+        for row in range(max(0, math.ceil(y - radius)), min(ny, math.floor(y + radius) + 1)):
+            for column in range(max(0, math.ceil(x - radius)), min(nx, math.floor(x + radius) + 1)):
+                if (column - x) ** 2 + (row - y) ** 2 <= radius**2:
+                    free[row, column] = False
 
 
 def _disc(diameter_px: float) -> Floats:
