@@ -23,6 +23,10 @@ class Cluster(Block):
         le=64,
         description="GPU slots of a local cluster, one worker each; NumPy where there is no GPU.",
     )
+    shared: bool = Field(
+        default=False,
+        description="Local workers hold slots of both kinds: fewer processes, for a machine without a GPU.",
+    )
     memory_gib: float = Field(default=0.0, ge=0.0, description="Memory of a local worker, in GiB. 0: an equal share.")
 
     def specification(self) -> dict[str, Any]:
@@ -31,5 +35,6 @@ class Cluster(Block):
             "address": self.address or None,
             "cpus": self.cpus or None,
             "gpus": self.gpus,
+            "shared": self.shared,
             "memory_gib": self.memory_gib or None,
         }

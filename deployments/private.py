@@ -68,10 +68,10 @@ def _quiet_workers() -> Iterator[None]:
 def place(places: Places, *, cpu_slots: int = 0, gpu_slots: int = 0) -> None:
     """Save the blocks ``observatory`` and ``cluster`` for the folders of one command.
 
-    No slots asked for means a CPU slot for each core, and a GPU slot for each GPU or, where NumPy does that work, for
-    each core.
+    No slots asked for means a CPU slot for each core and a GPU slot for each GPU; where NumPy does that work, each core has
+    one worker with a slot of both kinds.
     """
-    cores = os.cpu_count() or 1
+    cores, devices = os.cpu_count() or 1, arrays.gpus()
     Observatory(
         raw_root=str(places.raw_root),
         product_root=str(places.product_root),
@@ -81,4 +81,8 @@ def place(places: Places, *, cpu_slots: int = 0, gpu_slots: int = 0) -> None:
         photometric_catalogue=str(places.photometric_catalogue),
         telescope=places.telescope,
     ).save("observatory", overwrite=True)
-    Cluster(cpus=cpu_slots or cores, gpus=gpu_slots or arrays.gpus() or cores).save("cluster", overwrite=True)
+    Cluster(
+        cpus=cpu_slots or cores,
+        gpus=gpu_slots or devices or cores,
+        shared=not (cpu_slots or gpu_slots or devices),
+    ).save("cluster", overwrite=True)

@@ -36,6 +36,7 @@ def slots(cluster: str) -> ClusterSpec:
         address=block.address or None,
         cpu_slots=block.cpus or os.cpu_count() or 1,
         gpu_slots=block.gpus,
+        shared=block.shared,
         memory_limit=f"{gib}GiB" if gib else "auto",
     )
 

@@ -65,13 +65,15 @@ class ClusterSpec:
     """A cluster to join (``address``) or to start on this machine.
 
     ``cpu_slots`` workers of one thread each have a CPU slot; ``gpu_slots`` workers have a GPU slot and one of the
-    visible GPUs each. Where there is no GPU the tasks of a GPU slot compute with NumPy. ``memory_limit`` is Dask's, for
-    each CPU worker (``auto``: its share of the machine's memory).
+    visible GPUs each. Where there is no GPU the tasks of a GPU slot compute with NumPy: ``shared`` then gives both slots to
+    the same workers, whose number is the larger one. ``memory_limit`` is Dask's, for each CPU worker (``auto``: its share
+    of the machine's memory).
     """
 
     address: str | None = None
     cpu_slots: int = field(default_factory=lambda: os.cpu_count() or 1)
     gpu_slots: int = 1
+    shared: bool = False
     memory_limit: str = "auto"
 
 
@@ -188,7 +190,7 @@ def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
     dask.config.set(QUIET)
     started = _launch(spec, folder=folder)
     try:
-        started.wait_for_workers(spec.cpu_slots + spec.gpu_slots, timeout=START_S)
+        started.wait_for_workers(len(started.worker_spec), timeout=START_S)
     except TimeoutError as error:
         started.close()
         raise Unavailable(f"the Dask workers did not start within {START_S:g} s") from error
@@ -245,19 +247,25 @@ def gather(futures: Iterable[PrefectFuture[R]], *, stage: str = "") -> tuple[tup
 
 
 def _workers(spec: ClusterSpec, quiet: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    cpu = {f"cpu-{i}": _worker(Slot.CPU, {**quiet, "memory_limit": spec.memory_limit}) for i in range(spec.cpu_slots)}
+    if spec.shared:
+        number = max(spec.cpu_slots, spec.gpu_slots)
+        return {f"both-{i}": _worker((Slot.CPU, Slot.GPU), {**quiet, "memory_limit": 0}) for i in range(number)}
+    limited = {**quiet, "memory_limit": spec.memory_limit}
+    cpu = {f"cpu-{i}": _worker((Slot.CPU,), limited) for i in range(spec.cpu_slots)}
     devices = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
     gpu = {
         # no limit: the memory of a batch is chosen by its options, and half a machine idles while the GPU works
-        f"gpu-{i}": _worker(Slot.GPU, {**quiet, "memory_limit": 0}, device=devices[i] if i < len(devices) else str(i))
+        f"gpu-{i}": _worker(
+            (Slot.GPU,), {**quiet, "memory_limit": 0}, device=devices[i] if i < len(devices) else str(i)
+        )
         for i in range(spec.gpu_slots)
     }
     return {**cpu, **gpu}
 
 
-def _worker(slot: Slot, options: Mapping[str, Any], *, device: str = "") -> dict[str, Any]:
-    """Describe a worker with one slot, which sees one GPU or none."""
-    named = {"nthreads": 1, "resources": {slot.value: 1}, "env": {"CUDA_VISIBLE_DEVICES": device}}
+def _worker(held: Sequence[Slot], options: Mapping[str, Any], *, device: str = "") -> dict[str, Any]:
+    """Describe a worker that holds these slots, runs one task at a time, and sees one GPU or none."""
+    named = {"nthreads": 1, "resources": {slot.value: 1 for slot in held}, "env": {"CUDA_VISIBLE_DEVICES": device}}
     return {"cls": distributed.Nanny, "options": {**options, **named}}
 
 

@@ -95,7 +95,13 @@ def test_places_that_are_not_set_lie_in_the_users_data_folder(tmp_path: Path) ->
 
 
 def test_a_cluster_is_an_address_or_slots() -> None:
-    assert blocks.Cluster().specification() == {"address": None, "cpus": None, "gpus": 1, "memory_gib": None}
+    assert blocks.Cluster().specification() == {
+        "address": None,
+        "cpus": None,
+        "gpus": 1,
+        "shared": False,
+        "memory_gib": None,
+    }
     assert blocks.Cluster(address="tcp://host:8786").specification()["address"] == "tcp://host:8786"
 
 

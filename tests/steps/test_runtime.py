@@ -223,3 +223,16 @@ def test_workers_tell_of_trouble_alone(capfd: pytest.CaptureFixture[str]) -> Non
     told = [line for line in capfd.readouterr().err.splitlines() if "distributed" in line]
     assert len(told) == 1
     assert "a worker is in trouble" in told[0]
+
+
+def test_where_there_is_no_gpu_few_workers_hold_slots_of_both_kinds() -> None:
+    with runtime.cluster(runtime.ClusterSpec(cpu_slots=1, gpu_slots=2, shared=True)) as both:
+
+        @flow(task_runner=runtime.runner_for(both))
+        def stage() -> set[str]:
+            found, _ = runtime.gather([*on_cpu.map([1, 2, 3]), *on_gpu.map([1, 2, 3])])
+            return {name for name, _ in found}
+
+        with distributed.Client(both, set_as_default=False) as client:
+            assert runtime.slots(client) == {"CPU": 2, "GPU": 2}
+        assert stage() <= {"both-0", "both-1"}
