@@ -33,6 +33,8 @@ PAGE = 200
 PRODUCT = re.compile(
     r"zero\.fits|dark-[\d.]+\.fits|n[a-z]\w*\.fits|calib_[\w.]+?(\.com)?\.fits|calib_[\w.]+\.phot\.cat"
 )
+# a stage is a task run, too, of the flow that calls it, and covers the time between its tasks
+SUBFLOW = re.compile(r"(calibrate|reduce|stack|search)-\d+")
 PLANE = re.compile(r"\.(var|mask|psf|subt|conv|weight|number)\b")
 
 
@@ -176,7 +178,7 @@ def _task_runs() -> list[TaskRun]:
     with get_client(sync_client=True) as client:
         while page := client.read_task_runs(limit=PAGE, offset=len(runs)):
             runs += page
-    return [run for run in runs if run.start_time and run.end_time]
+    return [run for run in runs if run.start_time and run.end_time and not SUBFLOW.fullmatch(run.name)]
 
 
 def _union(runs: Sequence[TaskRun]) -> float:

@@ -25,6 +25,7 @@ import distributed
 from dask.base import annotate
 from prefect import Task
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import TaskRun
 from prefect.exceptions import PrefectException, UpstreamTaskError
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -311,22 +312,27 @@ def _reason(error: Exception) -> str:
 def _names(task_runs: Sequence[UUID]) -> list[str]:
     """Return the task runs' names, or the id where the server was not told one (its worker died too early).
 
-    The server learns of task runs through events, which arrive a moment after the future is done.
+    The server learns of task runs through events, which arrive a moment after the future is done. A run gets its name when
+    it begins: before its end is known there, it may have a makeshift one.
     """
     deadline = time.monotonic() + NAMES_S
     names: dict[UUID, str] = {}
-    while task_runs:
-        names |= _known_names([run for run in task_runs if run not in names])
-        if len(names) == len(set(task_runs)) or time.monotonic() > deadline:
+    waiting = set(task_runs)
+    while waiting:
+        for run in _known_runs(waiting):
+            names[run.id] = run.name
+            if run.state is not None and run.state.is_final():
+                waiting.discard(run.id)
+        if not waiting or time.monotonic() > deadline:
             break
         time.sleep(POLL_S)
     return [names.get(run, str(run)) for run in task_runs]
 
 
-def _known_names(task_runs: Sequence[UUID]) -> dict[UUID, str]:
-    names = {}
+def _known_runs(task_runs: Iterable[UUID]) -> list[TaskRun]:
+    known = []
     with get_client(sync_client=True) as client:
         for run in task_runs:
             with contextlib.suppress(PrefectException):
-                names[run] = client.read_task_run(run).name
-    return names
+                known.append(client.read_task_run(run))
+    return known
