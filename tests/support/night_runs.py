@@ -128,9 +128,12 @@ def runs(state: str) -> set[str]:
 
 
 def batches(out: Path) -> dict[str, int]:
-    """Return the batches that are done, by their first product, with the time at which each was done."""
+    """Return the batches that are done, by their first product, with the time at which each was done.
+
+    A note under a temporary name, whole as it may be, is of a batch that was not finished.
+    """
     done = {}
-    for note in out.rglob("*.json"):
+    for note in out.rglob("[!.]*.json"):
         with contextlib.suppress(OSError, ValueError):
             if "report-" not in str(note) and "result" in json.loads(note.read_bytes()):
                 done[str(note.relative_to(out))] = note.stat().st_mtime_ns
