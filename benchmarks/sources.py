@@ -127,9 +127,10 @@ def _same_as_sep(found: apertures.Sources, theirs: tuple[np.ndarray, list[np.nda
     place, fluxes = theirs
     distance, index = cKDTree(place).query(np.stack([found.x, found.y], axis=1))
     same = distance < 0.5
-    if len(place) != len(found) or same.mean() < 0.995:
-        return Gate(what="sources that plain sep has", value=float(same.mean()), limit=1.0, at_least=True)
-    pairs = [(found.flux[same, number], flux[index[same]]) for number, flux in enumerate(fluxes)]
+    if len(place) != len(found) or not same.all():
+        common = float(same.sum() / max(len(place), len(found)))
+        return Gate(what="part of the sources that both have", value=common, limit=1.0, at_least=True)
+    pairs = [(found.flux[:, number], flux[index]) for number, flux in enumerate(fluxes)]
     worst = max(float(np.abs(ours / np.where(flux == 0, 1, flux) - 1).max()) for ours, flux in pairs)
     return Gate(what="largest relative difference of a flux", value=worst, limit=1e-3)
 

@@ -32,13 +32,14 @@ def held(
     A registry that is away is asked again at the next time: the plan goes on.
     """
     ended = threading.Event()
-    which = {"telescopes": telescopes, "parameters_sha256": parameters_sha256}
 
     def tell(kept: Registry) -> None:
         while not ended.wait(plans.LEASE.total_seconds() / RENEWALS):
             try:
                 with kept.begin() as session:
-                    plans.keep(session, alert.sha256, **which, now=now())  # type: ignore[arg-type]
+                    plans.keep(
+                        session, alert.sha256, telescopes=telescopes, parameters_sha256=parameters_sha256, now=now()
+                    )
             except Unavailable as error:
                 log.warning("the plan of %s goes on, but could not say so: %s", alert.notice.event_id, error)
 
