@@ -14,7 +14,9 @@ from deployments.cli import output
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(*, as_json: bool) -> int:
-    """Check programs, GPU, server, database, blocks, workers, slots and catalogues; changes nothing, shows no secret.
+    """Check programs, GPU, server, database, blocks, workers, listener, slots and catalogues.
+
+    It changes nothing and shows no secret.
 
     Exit code 1 where a required part is missing; what is optional may be missing.
     """
