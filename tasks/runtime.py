@@ -47,9 +47,11 @@ LAUNCHES = 3
 # Dask itself strikes a worker off its list 15 s after the loss
 REPLACE_S = 3.0
 POLL_S = 0.2
-# Dask tells of every connection; a person at a terminal wants to hear of trouble. A worker has set up its log when the
-# nanny's own environment reaches it: this one is there before
-QUIET = {"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "error"}
+# What glibc comes to by itself where images are made and dropped. Dask has it give all memory back at once, and a plane's
+# pages are then made anew for every operation: calibration takes twice as long
+KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+# Dask tells of every connection; a person at a terminal wants to hear of trouble
+QUIET = {"DASK_LOGGING__DISTRIBUTED": "error"}
 NAMES_S = 5.0
 REASON_LENGTH = 400
 
@@ -188,7 +190,10 @@ def _complete(started: distributed.SpecCluster) -> Iterator[None]:
 def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
     """Start scheduler and workers on the loopback interface, each worker under a nanny, and wait for them."""
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    dask.config.set(QUIET)
+    # the nanny's own environment would reach a worker only after log and memory are set up
+    dask.config.set(
+        {f"distributed.nanny.pre-spawn-environ.{key}": value for key, value in (QUIET | KEPT_MEMORY).items()}
+    )
     started = _launch(spec, folder=folder)
     try:
         started.wait_for_workers(len(started.worker_spec), timeout=START_S)

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.errors import UnusableData
+from tasks.runtime import KEPT_MEMORY
 
 FOLDER = Path(__file__).parent
 
@@ -104,7 +105,7 @@ def _workers(specification: Specification, workers: Workers, python: str) -> tup
             host=workers.host,
             command=(*base, "--name", f"{workers.host}-cpu-{number}", "--memory-limit", limit, "--resources", "CPU=1"),
             # a CPU task must not open the GPU
-            environment={"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+            environment={"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", **KEPT_MEMORY},
         )
         for number in range(workers.cpus)
     ]
@@ -113,7 +114,7 @@ def _workers(specification: Specification, workers: Workers, python: str) -> tup
             name=f"gpu-{device}",
             host=workers.host,
             command=(*base, "--name", f"{workers.host}-gpu-{device}", "--memory-limit", "0", "--resources", "GPU=1"),
-            environment={"CUDA_VISIBLE_DEVICES": str(device)},
+            environment={"CUDA_VISIBLE_DEVICES": str(device), **KEPT_MEMORY},
         )
         for device in workers.gpus
     ]

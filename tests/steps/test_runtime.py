@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import distributed
+import numpy as np
 import pytest
 from prefect import flow, task, unmapped
 from prefect.cache_policies import NO_CACHE
@@ -223,6 +225,26 @@ def test_workers_tell_of_trouble_alone(capfd: pytest.CaptureFixture[str]) -> Non
     told = [line for line in capfd.readouterr().err.splitlines() if "distributed" in line]
     assert len(told) == 1
     assert "a worker is in trouble" in told[0]
+
+
+def faults_of_planes() -> int:
+    """Make and drop planes of 16 MiB; return how many pages had to be made for them."""
+    for _ in range(3):
+        np.ones(2 << 20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):
+        np.ones(2 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_a_worker_keeps_the_memory_of_planes_that_it_drops() -> None:
+    with (
+        runtime.cluster(runtime.ClusterSpec(cpu_slots=1, gpu_slots=0)) as started,
+        distributed.Client(started, set_as_default=False) as client,
+    ):
+        made = client.submit(faults_of_planes, resources={"CPU": 1}).result(timeout=30)
+    # if it were given back at once: 50 times 4,096 pages, or 8 of 2 MiB
+    assert made < 50
 
 
 def test_where_there_is_no_gpu_few_workers_hold_slots_of_both_kinds() -> None:
