@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from scipy import ndimage
 
 from tasks.options import Reflection
@@ -240,13 +241,20 @@ def _votes(chosen: Array) -> Array:
     """Count the chosen pixels in each strip ``(angle, offset)``; those near its rim count by half."""
     y, x = np.nonzero(chosen)
     y, x = (y - chosen.shape[0] / 2).astype(np.float32), (x - chosen.shape[1] / 2).astype(np.float32)
-    angles, reach = _angles(chosen.shape), np.float32(_reach(chosen.shape))
+    angles, reach = _angles(chosen.shape), np.full(1, _reach(chosen.shape), np.float32)
     bins = len(_offsets(chosen.shape)) + 2
-    halves = np.empty((len(angles), bins), np.float32)
-    for number, angle in enumerate(angles):
-        offset = np.float32(math.cos(angle)) * x + np.float32(math.sin(angle)) * y + reach
-        halves[number] = np.bincount((offset * np.float32(2 / STRIP)).astype(np.intp), minlength=bins)[:bins]
+    halves = np.zeros((len(angles), bins), np.float32)
+    _count(halves, x, y, np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32), reach)
     return halves[:, :-2] / 2 + halves[:, 1:-1] + halves[:, 2:] / 2
+
+
+@njit(nogil=True, cache=True)
+def _count(halves: Array, x: Array, y: Array, cos: Array, sin: Array, reach: Array) -> None:
+    """Count points in half strips ``(angle, offset)``, in place."""
+    for number in range(len(cos)):
+        for point in range(len(x)):
+            offset = cos[number] * x[point] + sin[number] * y[point] + reach[0]
+            halves[number, int(offset * np.float32(2 / STRIP))] += 1
 
 
 def _ways(shape: tuple[int, int]) -> Array:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import Table
 from numba import njit
-from scipy.spatial import cKDTree
 
+from tasks.science import medians
 from tasks.science.arrays import nmad
 from tasks.science.matching import Floats
 
@@ -60,57 +60,120 @@ def empty_noise_adu(pixels: Pixels, table: Table, diameters_px: Sequence[float])
     """
     sizes = sorted(set(diameters_px))
     discs = [_disc(size) for size in sizes]
-    fluxes: dict[float, list[float]] = {size: [] for size in sizes}
-    for box, free in _places(pixels, table):
-        wanted = [number for number, size in enumerate(sizes) if len(fluxes[size]) < FEWEST_APERTURES]
-        if not wanted:
-            break
-        if not _fits(free, discs[wanted[0]]):
-            continue
-        sky = float(np.median(box[free]))
-        for number in wanted:
-            if _fits(free, discs[number]):
-                cut = _centre(box, discs[number])
-                fluxes[sizes[number]].append(float(((cut - sky) * discs[number]).sum()))
-    return {size: float(nmad(np.array(values))) for size, values in fluxes.items() if len(values) >= FEWEST_APERTURES}
-
-
-def _places(pixels: Pixels, table: Table) -> Iterator[tuple[Floats, Floats]]:
-    """Give boxes around places all over the image, and which of their pixels are free of sources and faults."""
+    widest = max(map(len, discs), default=1)
+    weights = np.stack([np.pad(disc, (widest - len(disc)) // 2) for disc in discs])
     ny, nx = pixels.image.shape
     half = min(SKY_BOX_PX, (min(ny, nx) - 1) // 4)
-    sources = np.stack([np.asarray(table["X_IMAGE"]) - 1.0, np.asarray(table["Y_IMAGE"]) - 1.0], axis=1)
     area = np.asarray(table["ISOAREA_IMAGE"], dtype=float) * np.asarray(table["ELONGATION"], dtype=float)
-    reach = 1 + REACH_OF_ISOPHOTE * np.sqrt(np.maximum(area, 1) / np.pi)
-    tree = cKDTree(sources) if len(sources) else None
-    farthest = np.hypot(half, half) + float(reach.max(initial=0))
-    nobody = np.zeros(0, dtype=int)
-    for number in range(1, MOST_TRIES + 1):
-        x, y = (half + int(number * step % 1 * (size - 2 * half)) for step, size in zip(GOLDEN, (nx, ny), strict=True))
-        cut = np.s_[y - half : y + half + 1, x - half : x + half + 1]
-        box, free = pixels.image[cut], ~pixels.bad[cut]
-        if not free[half, half]:
-            continue
-        near = np.array(tree.query_ball_point((x, y), farthest), dtype=int) if tree is not None else nobody
-        offset = sources[near] - (x, y)
-        distance = np.hypot(offset[:, 0], offset[:, 1])
-        if (distance <= reach[near]).any():
-            continue
-        touching = distance - reach[near] < half * np.sqrt(2)
-        _cover(free, half + offset[touching], reach[near][touching])
-        yield box, free
+    image = np.ascontiguousarray(pixels.image, np.float32)
+    values, found = _visit(
+        image,
+        pixels.bad | ~np.isfinite(image),
+        _places(ny, nx, half),
+        np.stack([np.asarray(table["X_IMAGE"]) - 1.0, np.asarray(table["Y_IMAGE"]) - 1.0], axis=1),
+        1 + REACH_OF_ISOPHOTE * np.sqrt(np.maximum(area, 1) / np.pi),
+        weights,
+        np.array([len(disc) // 2 for disc in discs]),
+        half,
+    )
+    full = zip(sizes, values, found, strict=True)
+    return {size: float(nmad(fluxes)) for size, fluxes, number in full if number == FEWEST_APERTURES}
+
+
+def _places(ny: int, nx: int, half: int) -> Floats:
+    """Return places (x, y) all over an image, ``half`` px away from its edges."""
+    numbers = np.arange(1, MOST_TRIES + 1)
+    return np.stack(
+        [
+            half + (numbers * step % 1 * (size - 2 * half)).astype(int)
+            for step, size in zip(GOLDEN, (nx, ny), strict=True)
+        ],
+        axis=1,
+    )
 
 
 @njit(nogil=True, cache=True)
-def _cover(free: Floats, centres: Floats, radii: Floats) -> None:
-    """Mark the pixels of circles around ``centres`` (x, y) as taken, in place."""
-    ny, nx = free.shape
-    for number in range(len(radii)):
-        x, y, radius = centres[number, 0], centres[number, 1], radii[number]
-        for row in range(max(0, math.ceil(y - radius)), min(ny, math.floor(y + radius) + 1)):
-            for column in range(max(0, math.ceil(x - radius)), min(nx, math.floor(x + radius) + 1)):
-                if (column - x) ** 2 + (row - y) ** 2 <= radius**2:
+def _visit(
+    image: Floats, bad: Floats, places: Floats, sources: Floats, reach: Floats, discs: Floats, halves: Floats, half: int
+) -> tuple[Floats, Floats]:
+    """Return the flux above the median of its box in every disc at the first 500 places where it lies free, and how many.
+
+    ``discs`` ``(number, size, size)`` tell the part of a pixel that lies in each, ``halves`` how far one goes from its
+    middle; ``half`` is that of a box, ``sources`` (x, y) take ``reach`` px around them.
+    """
+    width, middle = 2 * half + 1, discs.shape[1] // 2
+    fluxes = np.zeros((len(discs), FEWEST_APERTURES))
+    found = np.zeros(len(discs), np.int64)
+    free = np.empty((width, width), np.bool_)
+    sky = np.empty(width * width, np.float32)
+    for place in range(len(places)):
+        if found.min() == FEWEST_APERTURES:
+            break
+        x, y = places[place]
+        if bad[y, x] or not _mark_free(free, bad, x, y, sources, reach, half):
+            continue
+        level, known = 0.0, False
+        for number in range(len(discs)):
+            own = halves[number]
+            if found[number] == FEWEST_APERTURES or own >= half:
+                continue
+            disc = discs[number, middle - own : middle + own + 1, middle - own : middle + own + 1]
+            if not _lies_free(free[half - own : half + own + 1, half - own : half + own + 1], disc):
+                continue
+            if not known:
+                level, known = _level(image[y - half : y + half + 1, x - half : x + half + 1], free, sky), True
+            fluxes[number, found[number]] = _flux(image[y - own : y + own + 1, x - own : x + own + 1], disc, level)
+            found[number] += 1
+    return fluxes, found
+
+
+@njit(nogil=True, cache=True)
+def _mark_free(free: Floats, bad: Floats, x: int, y: int, sources: Floats, reach: Floats, half: int) -> bool:
+    """Mark which pixels of the box around a place are neither bad nor a source's; False where the place itself is one's."""
+    for number in range(len(sources)):
+        if (sources[number, 0] - x) ** 2 + (sources[number, 1] - y) ** 2 <= reach[number] ** 2:
+            return False
+    width = free.shape[0]
+    for row in range(width):
+        for column in range(width):
+            free[row, column] = not bad[y - half + row, x - half + column]
+    for number in range(len(sources)):
+        there_x, there_y, radius = sources[number, 0] - x + half, sources[number, 1] - y + half, reach[number]
+        for row in range(max(0, math.ceil(there_y - radius)), min(width, math.floor(there_y + radius) + 1)):
+            for column in range(max(0, math.ceil(there_x - radius)), min(width, math.floor(there_x + radius) + 1)):
+                if (column - there_x) ** 2 + (row - there_y) ** 2 <= radius**2:
                     free[row, column] = False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _lies_free(free: Floats, disc: Floats) -> bool:
+    for row in range(disc.shape[0]):
+        for column in range(disc.shape[1]):
+            if disc[row, column] > 0 and not free[row, column]:
+                return False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _level(box: Floats, free: Floats, values: Floats) -> float:
+    """Return the median of the free pixels of a box; ``values`` is room for them."""
+    number = 0
+    for row in range(box.shape[0]):
+        for column in range(box.shape[1]):
+            if free[row, column]:
+                values[number] = box[row, column]
+                number += 1
+    return medians.median(values[:number])
+
+
+@njit(nogil=True, cache=True)
+def _flux(cut: Floats, disc: Floats, level: float) -> float:
+    total = 0.0
+    for row in range(disc.shape[0]):
+        for column in range(disc.shape[1]):
+            total += (cut[row, column] - level) * disc[row, column]
+    return total
 
 
 def _disc(diameter_px: float) -> Floats:
@@ -120,14 +183,3 @@ def _disc(diameter_px: float) -> Floats:
     inside = np.hypot(fine[None, :], fine[:, None]) <= diameter_px / 2
     parts = inside.reshape(2 * half + 1, SUBPIXELS, 2 * half + 1, SUBPIXELS).mean(axis=(1, 3))
     return np.asarray(parts * np.pi * diameter_px**2 / 4 / parts.sum())
-
-
-def _centre(box: Floats, disc: Floats) -> Floats:
-    """Return the middle of a box, as large as a disc."""
-    margin = (box.shape[0] - disc.shape[0]) // 2
-    return box[margin : margin + disc.shape[0], margin : margin + disc.shape[1]]
-
-
-def _fits(free: Floats, disc: Floats) -> bool:
-    """Tell whether every pixel of a disc is free, and the box is larger than the disc."""
-    return free.shape[0] > disc.shape[0] and bool(_centre(free, disc)[disc > 0].all())

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tasks.options import CalibrateOptions
-from tasks.science.arrays import Array, array_namespace, nmad
+from tasks.science import medians
+from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, nmad
 from tasks.science.calibration import Master, local_level
 
 FIGURE_PIXELS = 1 << 20
@@ -174,11 +175,12 @@ def sky_unevenness(image: Array, variance: Array, mask: Array, *, grid: tuple[in
 def _noise_ratio(image: Array, variance: Array, mask: Array, box: tuple[tuple[int, int], tuple[int, int]]) -> float:
     """Return measured over expected noise in a part of a light; NaN where it has too few good pixels."""
     (bottom, top), (left, right) = box
-    step = max(1, (top - bottom) * (right - left) // PART_PIXELS)
+    step = math.ceil((top - bottom) * (right - left) / PART_PIXELS)
     part = (slice(bottom, top, step), slice(left, right))
     good = mask[part] == 0
     pairs = good[:, 1:] & good[:, :-1]
     if pairs.sum() < FEWEST_PAIRS:
         return math.nan
     difference = np.diff(image[part], axis=1)[pairs]
-    return float(nmad(difference)) / math.sqrt(2 * float(np.median(variance[part][good])))
+    scatter = MAD_TO_SIGMA * medians.median(np.abs(difference - difference.dtype.type(medians.median(difference))))
+    return float(scatter / math.sqrt(2 * medians.median(variance[part][good])))
