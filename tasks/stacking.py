@@ -16,9 +16,10 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, telescopes
 from tasks.errors import ProgramError, UnusableData
-from tasks.io import frames, ldac, photcat, reference_cells, zero_point_plots
+from tasks.io import frames, photcat, reference_cells, zero_point_plots
 from tasks.options import StackOptions
-from tasks.programs import outputs, source_extractor, swarp
+from tasks.photometry import by_program
+from tasks.programs import outputs, swarp
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
 from tasks.science import (
     arrays,
@@ -327,21 +328,6 @@ def _measure(
     image: Path, weight: Path, taken: in_process.Image, reference: Table, job: _Job, place: Path
 ) -> photometry.Measured:
     options = job.options
-
-    def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...]) -> photometry.Extracted:
-        wanted = source_extractor.Options(
-            detect_threshold=options.photometry.detect_threshold,
-            diameters_px=diameters_px,
-            seeing_arcsec=seeing_arcsec,
-            classifier=source_extractor.classifier(),
-            weight=weight,
-            flags=naming.mask_of(image),
-            timeout_s=options.program_timeout_s,
-        )
-        result = source_extractor.extract(image, job.folder / f"pass-{seeing_arcsec:.4f}", wanted)
-        table = ldac.read(result.catalogue)
-        return photometry.Extracted(table=table, sky_adu=result.sky_adu, sky_sigma_adu=result.sky_sigma_adu)
-
     field = standards.Field(
         filter=job.chosen.reference.frame.filter,
         shape=job.grid.shape,
@@ -350,8 +336,13 @@ def _measure(
         egain=float(taken.cards["EGAIN"]),
     )
     how = options.photometry
+    if how.photometry_engine == "sep":
+        extract = in_process.extractor(taken, how)
+    else:
+        mask = naming.mask_of(image)
+        extract = by_program(image, mask, job.folder, how, weight=weight, timeout_s=options.program_timeout_s)
     return photometry.measure(
-        in_process.extractor(taken, how) if how.photometry_engine == "sep" else extract,
+        extract,
         reference,
         field,
         catalogue=naming.photometry_of(place),

@@ -32,13 +32,14 @@ ASTROMETRY_COLUMNS = (
     "NUMBER", "XWIN_IMAGE", "YWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE", "ERRTHETAWIN_IMAGE", "FLUX_AUTO",
     "FLUXERR_AUTO", "MAG_AUTO", "FLUX_MAX", "FLUX_RADIUS", "FWHM_IMAGE", "ELLIPTICITY", "ELONGATION", "SNR_WIN", "FLAGS",
 )  # fmt: skip
+# windowed positions and apertures take as long as everything else, and the seeing needs none of them
 SEEING_COLUMNS = (
-    "NUMBER", "ALPHA_J2000", "DELTA_J2000", "X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "FWHM_IMAGE", "FWHM_WORLD",
+    "NUMBER", "ALPHA_J2000", "DELTA_J2000", "X_IMAGE", "Y_IMAGE", "FWHM_IMAGE", "FWHM_WORLD",
     "ELLIPTICITY", "ELONGATION", "FLUX_AUTO", "FLUXERR_AUTO", "FLAGS",
 )  # fmt: skip
 PHOTOMETRY_COLUMNS = (
     *SEEING_COLUMNS,
-    "MAG_AUTO", "MAGERR_AUTO", "MAG_APER", "MAGERR_APER", "FLUX_APER", "FLUXERR_APER", "BACKGROUND", "THRESHOLD", "FLUX_MAX",
+    "XWIN_IMAGE", "YWIN_IMAGE", "MAG_AUTO", "MAGERR_AUTO", "MAG_APER", "MAGERR_APER", "FLUX_APER", "FLUXERR_APER", "BACKGROUND", "THRESHOLD", "FLUX_MAX",
     "THETA_IMAGE", "FLUX_RADIUS", "ISOAREA_IMAGE",
 )  # fmt: skip
 
@@ -107,7 +108,7 @@ def configuration(folder: Path, options: Options) -> str:
         "CLEAN": True,
         "CLEAN_PARAM": 1.0,
         "MASK_TYPE": "CORRECT",
-        "PHOT_APERTURES": options.diameters_px,
+        **({"PHOT_APERTURES": options.diameters_px} if options.diameters_px else {}),
         "PHOT_AUTOPARAMS": (2.5, 3.5),
         "SATUR_LEVEL": options.saturation_adu,
         "SATUR_KEY": "SATURATE",

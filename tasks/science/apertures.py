@@ -153,8 +153,8 @@ class _Measure:
         return {
             "x_win": x_win,
             "y_win": y_win,
-            "flux": np.stack([each[0] for each in sums], axis=1),
-            "error": np.stack([each[1] for each in sums], axis=1),
+            "flux": np.stack([each[0] for each in sums], axis=1) if sums else np.zeros((len(rows), 0)),
+            "error": np.stack([each[1] for each in sums], axis=1) if sums else np.zeros((len(rows), 0)),
             "flux_auto": auto,
             "error_auto": error_auto,
             "half_light_px": half_light,

@@ -36,7 +36,7 @@ class Image:
 def extractor(image: Image, options: ReduceOptions) -> Extract:
     """Return the measuring of one image; pixels without data are left out, faulty ones keep the value they were given."""
 
-    def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...]) -> Extracted:
+    def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> Extracted:
         del seeing_arcsec  # only a program's star classifier needs it
         nothing = (image.mask & MaskBit.NO_DATA.value) != 0
         sources = apertures.extract(

@@ -47,9 +47,9 @@ class Extracted:
 
 
 class Extract(Protocol):
-    """Detects sources and measures them in apertures."""
+    """Detects sources and measures them in apertures; without apertures their places, shapes and AUTO fluxes alone."""
 
-    def __call__(self, *, seeing_arcsec: float, diameters_px: tuple[float, ...]) -> Extracted:
+    def __call__(self, *, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> Extracted:
         """Return the detections."""
 
 
@@ -92,10 +92,7 @@ def measure(
         Where too few stars match the reference for seeing or zero points.
     """
     stars = _reference_now(reference, field)
-    first = extract(
-        seeing_arcsec=FIRST_SEEING_ARCSEC,
-        diameters_px=growth.apertures(FIRST_SEEING_ARCSEC, field.scale_arcsec).in_order,
-    )
+    first = extract(seeing_arcsec=FIRST_SEEING_ARCSEC)
     lone = _lone_stars(first.table, stars, field, options)
     seeing, ellipticity, elongation = _shape(lone)
     best = _best_diameter_px(lone, first, pixels, field) if options.best_aperture == "growth" else None

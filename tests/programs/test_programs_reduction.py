@@ -217,6 +217,26 @@ def test_source_extractor_finds_a_star_where_it_is(image, tmp_path):
 
 @pytest.mark.binaries
 @pytest.mark.skipif(shutil.which("source-extractor") is None, reason="Source Extractor is not installed")
+def test_source_extractor_tells_shapes_without_apertures_as_with_them(image, tmp_path, rng):
+    data, header = frames.read_image(image)
+    y, x = np.mgrid[:80, :100]
+    for at_x, at_y in ((20.2, 15.7), (70.9, 22.4), (45.5, 55.1), (80.3, 60.8)):
+        sigma = rng.uniform(1.5, 2.5)
+        data += (5000 * np.exp(-((x - at_x) ** 2 + (y - at_y) ** 2) / (2 * sigma**2))).astype(np.float32)
+    frames.write_image(image, data, header)
+    shapes = source_extractor.Options(columns=source_extractor.SEEING_COLUMNS, diameters_px=())
+    quick, whole = (
+        ldac.read(source_extractor.extract(image, tmp_path / name, options).catalogue)
+        for name, options in (("quick", shapes), ("whole", source_extractor.Options()))
+    )
+
+    assert len(quick) == len(whole) == 4
+    for name in source_extractor.SEEING_COLUMNS:
+        np.testing.assert_array_equal(quick[name], whole[name])
+
+
+@pytest.mark.binaries
+@pytest.mark.skipif(shutil.which("source-extractor") is None, reason="Source Extractor is not installed")
 def test_source_extractor_refuses_what_is_no_image(tmp_path):
     bad = tmp_path / "bad.fits"
     bad.write_text("no image")

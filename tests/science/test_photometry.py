@@ -180,7 +180,7 @@ def reference(rng):
 
 
 def measure(reference, table, options=None, field=FIELD):
-    def extract(*, seeing_arcsec, diameters_px):
+    def extract(*, seeing_arcsec, diameters_px=()):
         seen.append((seeing_arcsec, diameters_px))
         return photometry.Extracted(table=table, sky_adu=300.0, sky_sigma_adu=40.0)
 
@@ -196,6 +196,7 @@ def test_two_passes_of_which_the_second_follows_the_seeing(reference, rng):
     found, seen = measure(reference, detections(reference, rng=rng))
 
     assert [round(seeing, 6) for seeing, _ in seen] == [2.0, 2.5]
+    assert seen[0][1] == ()
     assert seen[1][1] == growth.apertures(seen[1][0], 0.505).in_order
     assert found.photometry.seeing_arcsec == pytest.approx(2.5)
     assert found.photometry.zero_point_mag["AUTO"] == pytest.approx(28.0, abs=0.003)
