@@ -220,9 +220,11 @@ def images(raws: Sequence[Array], shared: Correction, *, into: Sequence[Array] =
     xp = array_namespace(shared.offset)
     made = [*into[: len(raws)], *(xp.empty(raw.shape, xp.float32) for raw in raws[len(into) :])]
 
+    image_rows = _image_rows_in_one_pass if xp is np else _image_rows
+
     def work(rows: slice) -> None:
         for raw, image in zip(raws, made, strict=True):
-            _image_rows(raw, shared, rows, image[rows])
+            image_rows(raw, shared, rows, image[rows])
 
     arrays.by_rows(work, shared.offset.shape, xp, pixels=CACHE_PIXELS)
     return made
@@ -308,6 +310,11 @@ def _light_rows_in_one_pass(raw: Array, shared: Correction, rows: slice, planes:
         planes.image[rows],
         planes.variance[rows],
     )
+
+
+def _image_rows_in_one_pass(raw: Array, shared: Correction, rows: slice, image: Array) -> None:
+    """Do on the CPU what ``_image_rows`` does."""
+    one_pass.image_alone(raw[rows], shared.offset[rows], shared.inverse[rows], image)
 
 
 def _image_rows(raw: Array, shared: Correction, rows: slice, image: Array) -> None:

@@ -16,6 +16,15 @@ Floats = np.ndarray[Any, Any]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def image_alone(raw: Floats, offset: Floats, inverse: Floats, image: Floats) -> None:
+    """Write the image of some rows."""
+    rows, columns = raw.shape
+    for y in range(rows):
+        for x in range(columns):
+            image[y, x] = (np.float32(raw[y, x]) - offset[y, x]) * inverse[y, x]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def image_and_variance(
     raw: Floats,
     offset: Floats,
