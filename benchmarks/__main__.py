@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -36,6 +37,7 @@ def main() -> int:
     if unknown := set(given.names) - SUITE.keys():
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(SUITE)}")
     log.setLevel("ERROR")
+    logging.basicConfig(level=logging.ERROR)  # ccdproc warns of every negative pixel
     with tempfile.TemporaryDirectory(prefix="siren-bench-", dir=given.folder) as folder:
         lane = harness.lane(Path(folder))
         print(f"{lane}\n", flush=True)
