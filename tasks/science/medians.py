@@ -9,7 +9,9 @@ from numba import njit
 
 Floats = np.ndarray[Any, Any]
 
-BINS = 1024
+BINS = 512
+# so few are sorted at once
+FEW = 32
 # of numbers closer than this, equal ones among them, the width of a bin cannot be told
 SMALLEST_SPAN = 1e-300
 
@@ -18,35 +20,63 @@ SMALLEST_SPAN = 1e-300
 def median(values: Floats) -> float:
     """Return the median of numbers ``(n,)``; NaN where there are none, or one is not finite.
 
-    Counting them in bins between the least and the largest first leaves only those of the middle bin to be sorted.
+    They are counted in bins between the least and the largest, and again those of the middle bin, until few are left.
     """
     number = len(values)
     if number == 0:
         return np.nan
-    low, high, odd = values[0], values[0], False
+    left, below = values, 0
+    while len(left) > FEW:
+        low, high = _ends(left)
+        span = np.float64(high) - np.float64(low)
+        if not np.isfinite(span):
+            return np.nan
+        if span * BINS < SMALLEST_SPAN:
+            return np.float64(low)
+        left, less = _middle(left, low, BINS / span, (number - 1) // 2 - below, number // 2 - below)
+        below += less
+    ordered = np.sort(left)
+    # NaN sorts to the end, and -inf to the start
+    if not np.isfinite(np.float64(ordered[-1]) - np.float64(ordered[0])):
+        return np.nan
+    return (np.float64(ordered[(number - 1) // 2 - below]) + np.float64(ordered[number // 2 - below])) / 2
+
+
+@njit(nogil=True, cache=True)
+def _ends(values: Floats) -> tuple[float, float]:
+    """Return the least and the largest number, NaN for both where one is NaN."""
+    low, high = values[0], values[0]
+    odd = False
     for value in values:
         low = min(low, value)
         high = max(high, value)
         odd |= np.isnan(value)
-    span = np.float64(high) - np.float64(low)
-    if odd or not np.isfinite(span):
-        return np.nan
-    if span * BINS < SMALLEST_SPAN:
-        return float(np.median(values))
-    scale = BINS / span
+    return (values.dtype.type(np.nan), values.dtype.type(np.nan)) if odd else (low, high)
+
+
+@njit(nogil=True, cache=True)
+def _middle(values: Floats, low: float, scale: float, lower: int, upper: int) -> tuple[Floats, int]:
+    """Return the numbers of the bin that holds two ranks, the same or neighbours, and how many lie below them.
+
+    Of two bins it is the largest number of the lower and the least of the upper one.
+    """
     counts = np.zeros(BINS + 1, np.int64)
     for value in values:
         counts[int((np.float64(value) - low) * scale)] += 1
-    first, below = _bin_of((number - 1) // 2, counts)
-    last, before_last = _bin_of(number // 2, counts)
-    middle = np.empty(before_last + counts[last] - below, values.dtype)
-    taken = 0
+    first, below = _bin_of(lower, counts)
+    last, _ = _bin_of(upper, counts)
+    middle = np.empty(counts[first], values.dtype)
+    taken, least = 0, values.dtype.type(np.inf)
     for value in values:
-        if first <= int((np.float64(value) - low) * scale) <= last:
+        place = int((np.float64(value) - low) * scale)
+        if place == first:
             middle[taken] = value
             taken += 1
-    middle.sort()
-    return (np.float64(middle[(number - 1) // 2 - below]) + np.float64(middle[number // 2 - below])) / 2
+        elif place == last:
+            least = min(least, value)
+    if first == last:
+        return middle, below
+    return np.array([middle.max(), least], values.dtype), lower
 
 
 @njit(nogil=True, cache=True)

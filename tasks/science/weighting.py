@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from tasks.errors import UnusableData
 from tasks.records import MaskBit
-from tasks.science import backgrounds
+from tasks.science import backgrounds, medians
 
 Floats = np.ndarray[Any, Any]
 Planes = Callable[[slice, slice], tuple[Floats, Floats]]
@@ -38,22 +39,24 @@ class SkyNoise:
         """Measure a frame of ``shape`` (ny, nx); raise ``UnusableData`` where it has no usable pixel."""
         ny, nx = (max(1, size // BLOCK_PX) for size in shape)
         height, width = shape[0] // ny, shape[1] // nx
-        medians = np.full((ny, nx), np.nan)
+        levels = np.full((ny, nx), np.nan)
         for row in range(ny):
             variance, mask = planes(slice(row * height, (row + 1) * height), slice(0, nx * width))
             if (good := usable(variance, mask)).any():
                 # blocks without a good pixel get the median of their row of blocks
-                values = np.where(good, variance, np.median(variance[good]))
-                medians[row] = np.median(values.reshape(height, nx, width).transpose(1, 0, 2).reshape(nx, -1), axis=1)
-        if np.isnan(medians).all():
+                values = np.where(good, variance, variance.dtype.type(medians.median(variance[good])))
+                levels[row] = [medians.median(block.ravel()) for block in np.split(values, nx, axis=1)]
+        if np.isnan(levels).all():
             raise UnusableData("no pixel of the frame is usable")
-        return cls(medians=backgrounds.filled(medians), height=height, width=width)
+        return cls(medians=backgrounds.filled(levels), height=height, width=width)
 
     def weight(self, variance: Floats, mask: Floats, rows: slice, columns: slice) -> Floats:
         """Return the inverse variance of the sky, 0 where a pixel has no value; a saturated one has."""
-        down = _between(self.medians, rows, self.height)
-        sky = _between(down.T, columns, self.width).T
-        weights: Floats = np.where(usable(variance, mask), 1 / sky, 0).astype(np.float32)
+        low, high, share = _between(rows, self.height, len(self.medians))
+        down = self.medians[low] * (1 - share[:, None]) + self.medians[high] * share[:, None]
+        weights = np.empty(variance.shape, np.float32)
+        good = usable(variance, mask)
+        _invert(good, down, *_between(columns, self.width, self.medians.shape[1]), weights)
         return weights
 
 
@@ -63,10 +66,18 @@ def usable(variance: Floats, mask: Floats) -> Floats:
     return good
 
 
-def _between(values: Floats, part: slice, step: int) -> Floats:
-    """Interpolate the first axis from block centres ``step`` pixels apart at some pixels."""
-    place = np.clip((np.arange(part.start, part.stop) + 0.5) / step - 0.5, 0, values.shape[0] - 1)
-    low = np.minimum(np.floor(place).astype(int), max(0, values.shape[0] - 2))
-    share = (place - low)[:, None]
-    between: Floats = values[low] * (1 - share) + values[np.minimum(low + 1, values.shape[0] - 1)] * share
-    return between
+def _between(part: slice, step: int, number: int) -> tuple[Floats, Floats, Floats]:
+    """Return between which of ``number`` blocks, ``step`` px wide, some pixels lie, and how near to the second one."""
+    place = np.clip((np.arange(part.start, part.stop) + 0.5) / step - 0.5, 0, number - 1)
+    low = np.minimum(np.floor(place).astype(int), max(0, number - 2))
+    return low, np.minimum(low + 1, number - 1), place - low
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _invert(good: Floats, down: Floats, low: Floats, high: Floats, share: Floats, weights: Floats) -> None:
+    """Write the inverse of the sky between blocks, whose rows are interpolated before, and 0 where a pixel has no value."""
+    ny, nx = weights.shape
+    for y in range(ny):
+        for x in range(nx):
+            sky = down[y, low[x]] * (1 - share[x]) + down[y, high[x]] * share[x]
+            weights[y, x] = 1 / sky if good[y, x] else 0

@@ -11,13 +11,14 @@ MANY = 5000
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 1000, 1001, MANY])
-@pytest.mark.parametrize("kind", ["normal", "uniform", "few values", "one outlier", "heavy tails"])
+@pytest.mark.parametrize("kind", ["normal", "uniform", "few values", "two values", "one outlier", "heavy tails"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_it_is_numpys_median(rng, number, kind, dtype):
     values = {
         "normal": rng.normal(250, 40, number),
         "uniform": rng.uniform(-1, 1, number),
         "few values": rng.integers(0, 3, number).astype(float),
+        "two values": np.repeat([-1.0, 1.0], [(number + 1) // 2, number // 2]),
         "one outlier": np.append(rng.normal(250, 40, number - 1), 1e9),
         "heavy tails": rng.standard_cauchy(number),
     }[kind].astype(dtype)
