@@ -17,6 +17,7 @@ from prefect.settings import (
 
 from blocks import Cluster, Observatory
 from deployments import serve
+from tasks import runtime
 from tasks.records import Places
 from tasks.science import arrays
 
@@ -42,6 +43,7 @@ def prefect(home: Path) -> Iterator[str]:
     with (
         _quiet_workers(),
         temporary_settings({PREFECT_LOGGING_EXTRA_LOGGERS: "tasks"}),
+        _prepared_workers(),
         serve.server(home, port, environment),
     ):
         try:
@@ -63,6 +65,13 @@ def _quiet_workers() -> Iterator[None]:
         os.environ.pop(LEVEL)
         if before is not None:
             os.environ[LEVEL] = before
+
+
+@contextmanager
+def _prepared_workers() -> Iterator[None]:
+    """Have what workers need imported while the server starts."""
+    runtime.prepare("flows.night")
+    yield
 
 
 def place(places: Places, *, cpu_slots: int = 0, gpu_slots: int = 0) -> None:

@@ -104,7 +104,7 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
     variance = frames.read_image(light.variance)[0] if options.psf_photometry else None
     pixels = depths.Pixels(image=data, bad=mask != 0, variance=variance)
     with outputs.scratch(light.image.parent, "measure") as folder:
-        extract = by_program(light.image, light.mask, folder, options, timeout_s=options.program_timeout_s)
+        extract = _extractor(light, folder, options)
         if options.photometry_engine == "sep":
             extract = in_process.extractor(
                 in_process.Image(data=data, mask=mask, cards=header, scale_arcsec=field.scale_arcsec), options
@@ -129,23 +129,15 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
     return replace(reduced, seconds=seconds)
 
 
-def by_program(
-    image: Path, mask: Path, folder: Path, options: ReduceOptions, *, timeout_s: float, weight: Path | None = None
-) -> photometry.Extract:
-    """Return the measuring of an image by Source Extractor, each pass in a folder of its own below ``folder``."""
+def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> photometry.Extract:
+    """Return the measuring of one image by Source Extractor, each pass in a folder of its own."""
+    common = source_extractor.Options(
+        detect_threshold=options.detect_threshold, flags=light.mask, timeout_s=options.program_timeout_s
+    )
 
     def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> photometry.Extracted:
-        wanted = source_extractor.Options(
-            columns=source_extractor.PHOTOMETRY_COLUMNS if diameters_px else source_extractor.SEEING_COLUMNS,
-            detect_threshold=options.detect_threshold,
-            diameters_px=diameters_px,
-            seeing_arcsec=seeing_arcsec,
-            classifier=source_extractor.classifier() if diameters_px else None,
-            weight=weight,
-            flags=mask,
-            timeout_s=timeout_s,
-        )
-        result = source_extractor.extract(image, folder / f"pass-{len(diameters_px)}", wanted)
+        wanted = source_extractor.of_pass(common, seeing_arcsec=seeing_arcsec, diameters_px=diameters_px)
+        result = source_extractor.extract(light.image, folder / f"pass-{len(diameters_px)}", wanted)
         table = ldac.read(result.catalogue)
         return photometry.Extracted(table=table, sky_adu=result.sky_adu, sky_sigma_adu=result.sky_sigma_adu)
 

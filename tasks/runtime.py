@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from multiprocessing import forkserver
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -52,8 +54,13 @@ POLL_S = 0.2
 KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 # Dask tells of every connection; a person at a terminal wants to hear of trouble
 QUIET = {"DASK_LOGGING__DISTRIBUTED": "error"}
+PRE_SPAWN = "distributed.nanny.pre-spawn-environ"
 NAMES_S = 5.0
 REASON_LENGTH = 400
+
+
+# the settings of Prefect under which the process was started that workers are forked from
+_prepared: list[dict[str, str]] = []
 
 
 class Slot(StrEnum):
@@ -187,13 +194,40 @@ def _complete(started: distributed.SpecCluster) -> Iterator[None]:
         keeper.join()
 
 
+def prepare(*modules: str) -> None:
+    """Begin to import modules in a process that ``shared`` workers are then forked from; return at once.
+
+    Each worker would import them by itself, which takes seconds. A process with a GPU slot is not forked: a device that
+    was opened before would be of no use to it. There is one such process for the life of this one.
+    """
+    if _prepared:
+        return
+    os.environ.update(_environment())  # memory and threads are set up when a process starts
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+    forkserver.ensure_running()
+    _prepared.append(_settings())
+
+
+def _method(spec: ClusterSpec) -> str:
+    """Return how workers are started: by a fork only from what was prepared under the settings of now."""
+    return "forkserver" if spec.shared and _settings() in _prepared else "spawn"
+
+
+def _settings() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key.startswith("PREFECT_")}
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables that a worker must have when it starts; the nanny's own would reach it later."""
+    dask.config.set({f"{PRE_SPAWN}.{key}": value for key, value in (QUIET | KEPT_MEMORY).items()})
+    return {key: str(value) for key, value in dask.config.get(PRE_SPAWN).items()}
+
+
 def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
     """Start scheduler and workers on the loopback interface, each worker under a nanny, and wait for them."""
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    # the nanny's own environment would reach a worker only after log and memory are set up
-    dask.config.set(
-        {f"distributed.nanny.pre-spawn-environ.{key}": value for key, value in (QUIET | KEPT_MEMORY).items()}
-    )
+    _environment()
+    dask.config.set({"distributed.worker.multiprocessing-method": _method(spec)})
     started = _launch(spec, folder=folder)
     try:
         started.wait_for_workers(len(started.worker_spec), timeout=START_S)
@@ -271,7 +305,9 @@ def _workers(spec: ClusterSpec, quiet: Mapping[str, Any]) -> dict[str, dict[str,
 
 def _worker(held: Sequence[Slot], options: Mapping[str, Any], *, device: str = "") -> dict[str, Any]:
     """Describe a worker that holds these slots, runs one task at a time, and sees one GPU or none."""
-    named = {"nthreads": 1, "resources": {slot.value: 1 for slot in held}, "env": {"CUDA_VISIBLE_DEVICES": device}}
+    # a worker that is forked has the environment of when that was prepared
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": device}
+    named = {"nthreads": 1, "resources": {slot.value: 1 for slot in held}, "env": environment}
     return {"cls": distributed.Nanny, "options": {**options, **named}}
 
 

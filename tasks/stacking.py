@@ -16,10 +16,9 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, telescopes
 from tasks.errors import ProgramError, UnusableData
-from tasks.io import frames, photcat, reference_cells, zero_point_plots
+from tasks.io import frames, ldac, photcat, reference_cells, zero_point_plots
 from tasks.options import StackOptions
-from tasks.photometry import by_program
-from tasks.programs import outputs, swarp
+from tasks.programs import outputs, source_extractor, swarp
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
 from tasks.science import (
     arrays,
@@ -328,6 +327,19 @@ def _measure(
     image: Path, weight: Path, taken: in_process.Image, reference: Table, job: _Job, place: Path
 ) -> photometry.Measured:
     options = job.options
+    common = source_extractor.Options(
+        detect_threshold=options.photometry.detect_threshold,
+        weight=weight,
+        flags=naming.mask_of(image),
+        timeout_s=options.program_timeout_s,
+    )
+
+    def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> photometry.Extracted:
+        wanted = source_extractor.of_pass(common, seeing_arcsec=seeing_arcsec, diameters_px=diameters_px)
+        result = source_extractor.extract(image, job.folder / f"pass-{len(diameters_px)}", wanted)
+        table = ldac.read(result.catalogue)
+        return photometry.Extracted(table=table, sky_adu=result.sky_adu, sky_sigma_adu=result.sky_sigma_adu)
+
     field = standards.Field(
         filter=job.chosen.reference.frame.filter,
         shape=job.grid.shape,
@@ -336,13 +348,8 @@ def _measure(
         egain=float(taken.cards["EGAIN"]),
     )
     how = options.photometry
-    if how.photometry_engine == "sep":
-        extract = in_process.extractor(taken, how)
-    else:
-        mask = naming.mask_of(image)
-        extract = by_program(image, mask, job.folder, how, weight=weight, timeout_s=options.program_timeout_s)
     return photometry.measure(
-        extract,
+        in_process.extractor(taken, how) if how.photometry_engine == "sep" else extract,
         reference,
         field,
         catalogue=naming.photometry_of(place),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.errors import AlgorithmError, ProgramError, UnusableData
@@ -78,6 +78,13 @@ class Result:
     sky_adu: float
     sky_sigma_adu: float
     seconds: float
+
+
+def of_pass(options: Options, *, seeing_arcsec: float, diameters_px: tuple[float, ...]) -> Options:
+    """Return the options of one pass over an image: with apertures for all columns, without them for shapes alone."""
+    if not diameters_px:
+        return replace(options, columns=SEEING_COLUMNS, seeing_arcsec=seeing_arcsec, diameters_px=())
+    return replace(options, seeing_arcsec=seeing_arcsec, diameters_px=diameters_px, classifier=classifier())
 
 
 def classifier() -> Path | None:

@@ -224,10 +224,13 @@ def test_source_extractor_tells_shapes_without_apertures_as_with_them(image, tmp
         sigma = rng.uniform(1.5, 2.5)
         data += (5000 * np.exp(-((x - at_x) ** 2 + (y - at_y) ** 2) / (2 * sigma**2))).astype(np.float32)
     frames.write_image(image, data, header)
-    shapes = source_extractor.Options(columns=source_extractor.SEEING_COLUMNS, diameters_px=())
     quick, whole = (
-        ldac.read(source_extractor.extract(image, tmp_path / name, options).catalogue)
-        for name, options in (("quick", shapes), ("whole", source_extractor.Options()))
+        source_extractor.of_pass(source_extractor.Options(), seeing_arcsec=2.0, diameters_px=diameters)
+        for diameters in ((), (5.0, 20.0))
+    )
+    quick, whole = (
+        ldac.read(source_extractor.extract(image, tmp_path / str(number), options).catalogue)
+        for number, options in enumerate((quick, whole))
     )
 
     assert len(quick) == len(whole) == 4

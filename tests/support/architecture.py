@@ -70,7 +70,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "dask": frozenset({"runtime", "tasks.runtime", "deployments"}),
     "distributed": frozenset({"runtime", "tasks.runtime", "deployments"}),
     "subprocess": frozenset({"tasks.programs.run"}),
-    "multiprocessing": frozenset(),
+    "multiprocessing": frozenset({"tasks.runtime"}),
     "pickle": frozenset(),
     "cupy": frozenset({"tasks.science.arrays"}),
     "cupyx": frozenset({"tasks.science.arrays"}),
