@@ -69,8 +69,9 @@ def _quiet_workers() -> Iterator[None]:
 
 @contextmanager
 def _prepared_workers() -> Iterator[None]:
-    """Have what workers need imported while the server starts."""
-    runtime.prepare("flows.night")
+    """Have what workers need imported while the server starts; with a GPU each does that by itself."""
+    if not arrays.gpus():
+        runtime.prepare("flows.night")
     yield
 
 

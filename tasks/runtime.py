@@ -58,7 +58,6 @@ PRE_SPAWN = "distributed.nanny.pre-spawn-environ"
 NAMES_S = 5.0
 REASON_LENGTH = 400
 
-
 # the settings of Prefect under which the process was started that workers are forked from
 _prepared: list[dict[str, str]] = []
 
