@@ -105,16 +105,33 @@ def extract(
     AlgorithmError
         Where more pixels are above the threshold than sources can have: the image is a nebula or a bad frame.
     """
+    return detect(image, variance=variance, mask=mask, gain=gain, how=how).measured(diameters_px)
+
+
+def detect(
+    image: Floats,
+    *,
+    variance: Floats | None = None,
+    mask: Floats | None = None,
+    gain: float | None = None,
+    how: Extraction = Extraction(),
+) -> Detections:
+    """Find sources, which can then be measured in apertures more than once; see ``extract``."""
     native = np.ascontiguousarray(image, np.float32)
     sky = sep.Background(native, mask=mask, bw=how.mesh_px, bh=how.mesh_px, fw=how.mesh_filter, fh=how.mesh_filter)
     flat = native - sky.back(dtype=np.float32)
     # one number for the noise, as Source Extractor takes without a weight map
     noise: Any = sky.globalrms if variance is None else np.sqrt(variance).astype(np.float32)
     rows = _detect(flat, noise, mask, how)
-    measured = _Measure(flat=flat, noise=noise, mask=mask, gain=gain, diameters_px=tuple(diameters_px)).of(rows)
-    shape = {name: rows[name] for name in ("x", "y", "a", "b", "theta", "peak")}
-    area = rows["npix"].astype(float)
-    return Sources(**shape, **measured, area_px=area, sky=float(sky.globalback), sky_sigma=float(sky.globalrms))
+    return Detections(
+        rows=rows,
+        flat=flat,
+        noise=noise,
+        mask=mask,
+        gain=gain,
+        sky=float(sky.globalback),
+        sky_sigma=float(sky.globalrms),
+    )
 
 
 def _detect(flat: Floats, noise: Any, mask: Floats | None, how: Extraction) -> Floats:
@@ -133,34 +150,41 @@ def _detect(flat: Floats, noise: Any, mask: Floats | None, how: Extraction) -> F
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Measure:
-    """Measures rows of detections on one image."""
+class Detections:
+    """Sources that were found in an image, and what measuring them needs: the image without its sky, noise and mask."""
 
+    rows: Floats
     flat: Floats
     noise: Any
     mask: Floats | None
     gain: float | None
-    diameters_px: tuple[float, ...]
+    sky: float
+    sky_sigma: float
 
-    def of(self, rows: Floats) -> dict[str, Floats]:
-        """Return fluxes, centroids and flags."""
-        sums = [self._circle(rows, diameter / 2) for diameter in self.diameters_px]
+    def measured(self, diameters_px: Sequence[float] = ()) -> Sources:
+        """Return fluxes, centroids, shapes and flags."""
+        rows = self.rows
+        sums = [self._circle(rows, diameter / 2) for diameter in diameters_px]
         auto, error_auto, kron_flags = self._kron(rows)
         bare = self.flat if self.mask is None else np.where(self.mask, np.float32(0), self.flat)
         x, y, reach = (np.asarray(values, float) for values in (rows["x"], rows["y"], KRON_REACH * rows["a"]))
         half_light = windowed.half_light_px(bare, x, y, reach, np.asarray(auto, float))
         x_win, y_win = windowed.centroids(bare, x, y, np.clip(half_light, 1.0, 10.0) * HALF_LIGHT_TO_SIGMA)
-        return {
-            "x_win": x_win,
-            "y_win": y_win,
-            "flux": np.stack([each[0] for each in sums], axis=1) if sums else np.zeros((len(rows), 0)),
-            "error": np.stack([each[1] for each in sums], axis=1) if sums else np.zeros((len(rows), 0)),
-            "flux_auto": auto,
-            "error_auto": error_auto,
-            "half_light_px": half_light,
-            "fwhm_px": _core_fwhm_px(self.flat, rows),
-            "flags": rows["flag"] | kron_flags,
-        }
+        return Sources(
+            **{name: rows[name] for name in ("x", "y", "a", "b", "theta", "peak")},
+            x_win=x_win,
+            y_win=y_win,
+            flux=np.stack([each[0] for each in sums], axis=1) if sums else np.zeros((len(rows), 0)),
+            error=np.stack([each[1] for each in sums], axis=1) if sums else np.zeros((len(rows), 0)),
+            flux_auto=auto,
+            error_auto=error_auto,
+            half_light_px=half_light,
+            fwhm_px=_core_fwhm_px(self.flat, rows),
+            area_px=rows["npix"].astype(float),
+            flags=rows["flag"] | kron_flags,
+            sky=self.sky,
+            sky_sigma=self.sky_sigma,
+        )
 
     def _circle(self, rows: Floats, radius_px: float) -> tuple[Floats, Floats, Floats]:
         result: tuple[Floats, Floats, Floats] = sep.sum_circle(

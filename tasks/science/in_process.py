@@ -34,19 +34,22 @@ class Image:
 
 
 def extractor(image: Image, options: ReduceOptions) -> Extract:
-    """Return the measuring of one image; pixels without data are left out, faulty ones keep the value they were given."""
+    """Find an image's sources and return their measuring.
+
+    Pixels without data are left out, faulty ones keep the value they were given.
+    """
+    nothing = (image.mask & MaskBit.NO_DATA.value) != 0
+    found = apertures.detect(
+        image.data,
+        variance=image.variance,
+        mask=nothing if nothing.any() else None,
+        gain=float(image.cards.get("EGAIN", 1.0)),
+        how=Extraction(threshold_sigma=options.detect_threshold),
+    )
 
     def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> Extracted:
         del seeing_arcsec  # only a program's star classifier needs it
-        nothing = (image.mask & MaskBit.NO_DATA.value) != 0
-        sources = apertures.extract(
-            image.data,
-            diameters_px=diameters_px,
-            variance=image.variance,
-            mask=nothing if nothing.any() else None,
-            gain=float(image.cards.get("EGAIN", 1.0)),
-            how=Extraction(threshold_sigma=options.detect_threshold),
-        )
+        sources = found.measured(diameters_px)
         table = table_of(
             sources,
             astrometry.wcs_of(image.cards),
