@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -57,9 +58,20 @@ def client() -> Iterator[distributed.Client]:
         yield client
 
 
-def test_workers_find_imported_what_was_prepared(client, monkeypatch) -> None:
-    assert list(client.run(has_imported).values()) == [True, True]
-    assert all("forkserver" in words for words in client.run(started_by).values())
+def look() -> None:
+    """Tell what workers say that are the first of their process: other tests of this one may have prepared before."""
+    runtime.prepare(MODULE)
+    with runtime.cluster(FORKED) as address, distributed.Client(address, set_as_default=False) as client:
+        told = *client.run(has_imported).values(), *("forkserver" in words for words in client.run(started_by).values())
+    sys.stdout.write(" ".join(map(str, told)))
+
+
+def test_workers_find_imported_what_was_prepared() -> None:
+    script = "from steps.test_prepared_workers import look\nif __name__ == '__main__': look()"
+    folder = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{folder.parent}:{folder}"}
+    told = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True, timeout=60)
+    assert told.split() == ["True"] * 4
 
 
 def test_workers_have_the_environment_of_when_they_are_started(monkeypatch) -> None:

@@ -144,7 +144,8 @@ class Real(Broker):
             settings.format(port=self.port, inner=self.inner, outer=self.outer, controller=controller, folder=folder),
             encoding="utf-8",
         )
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # one that begins with a minus sign would be taken for an option
+        cluster = base64.urlsafe_b64encode(b"k" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         words = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", "server.properties"]
         subprocess.run([*self.java, *words], cwd=folder, check=True, capture_output=True, timeout=START_S)
         self.start()
