@@ -18,8 +18,8 @@ from tasks.records import MaskBit
 from tasks.science import arrays, one_pass
 from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, nmad
 
-# pixels that share a cache: about 12 rows of float32 work space in 2 MiB
-CACHE_PIXELS = 1 << 15
+# pixels whose coefficients stay in a core's cache while the lights of a batch pass; with fewer the calls cost more
+CACHE_PIXELS = 1 << 17
 BAD_SIGMA = 5.0
 BAD_FLAT = (0.5, 1.5)
 OUTLIER_NMAD = 5.0
