@@ -70,6 +70,16 @@ def test_mode_seed_is_the_seeds_operator_to_the_letter(xp, rng, n):
     np.testing.assert_array_equal(to_host(result.count).ravel(), [size for _, size in expected])
 
 
+@pytest.mark.parametrize(("lowest", "kept"), [(466, 20), (465, 19)])
+def test_mode_seed_keeps_what_lies_at_exactly_three_sigma(xp, lowest, kept):
+    # (n x - S)^2 = 9 (n Q - S^2) for 466, in whole numbers; a root would have it at 3.0000000000000018 sigma
+    others = [496, 497, 498, 498, 501, 506, 506, 509, 509, 513, 515, 519, 520, 521, 522, 523, 524, 527, 532]
+    counts = np.array([lowest, *others], np.uint16).reshape(-1, 1, 1)
+    result = combining.combine(xp.asarray(counts), mode="seed", noise=QUIET)
+    assert to_host(result.count) == kept
+    assert to_host(result.image) == np.median(counts[20 - kept :])
+
+
 def test_mode_seed_rejects_nothing_of_ten_frames_and_something_of_eleven():
     ten, eleven = (np.zeros((n, 1, 1), np.float32) for n in (10, 11))
     ten[0] = eleven[0] = 1e6
