@@ -10,6 +10,7 @@ import multiprocessing
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -42,8 +43,9 @@ PLANE = re.compile(r"\.(var|mask|psf|subt|conv|weight|number)\b")
 
 def run(setting: Setting) -> Report:
     """Time a small night and its peers; with full frames, which take the peers an hour, what orchestration takes."""
-    lights = {"lights": 3} if setting.quick or setting.full else {}
-    request = Request(scale="full" if setting.full else "small", seed=10, **lights)
+    request = Request(seed=10, **({"lights": 3} if setting.quick else {}))
+    if setting.full:
+        request = replace(request, scale="full", units=request.units[:1], lights=2)
     simulation.make_night(setting.folder / "night", request)
     truth = json.loads((setting.folder / "night" / "truth.json").read_bytes())
     peers = [] if setting.full else _peers(setting, truth, request)
