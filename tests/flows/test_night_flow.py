@@ -104,10 +104,10 @@ def test_chosen_objects_leave_the_others_in_the_ledger(made, root):
 def test_a_forced_stage_is_made_anew_masters_and_all(made, root):
     tree = naming.NightTree(root=root)
     places = (tree.masters("7DT01", NIGHT) / "zero.fits", *tree.scratch("7DT01", NIGHT).glob("fdz*s.fits"))
-    before = [path.stat().st_ino for path in places]
+    before = [path.stat().st_mtime_ns for path in places]
     night(NIGHT, ("7DT01",), force=(Stage.CALIBRATE,), **BESIDE)
     assert len(places) == 3
-    assert not set(before) & {path.stat().st_ino for path in places}
+    assert all(path.stat().st_mtime_ns > time for path, time in zip(places, before, strict=True))
 
 
 def test_a_night_that_fails_says_so_and_is_noted(root):
