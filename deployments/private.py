@@ -40,18 +40,17 @@ def prefect(home: Path) -> Iterator[str]:
     environment = serve.house_environment(home, port)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    with (
-        _quiet_workers(),
-        temporary_settings({PREFECT_LOGGING_EXTRA_LOGGERS: "tasks"}),
-        _prepared_workers(),
-        serve.server(home, port, environment),
-    ):
-        try:
-            yield f"http://{serve.HOST}:{port}"
-        finally:
-            # what is still on its way must arrive while the server is there
-            APILogWorker.drain_all()
-            EventsWorker.drain_all()
+    with _quiet_workers(), temporary_settings({PREFECT_LOGGING_EXTRA_LOGGERS: "tasks"}):
+        if not arrays.gpus():
+            # while the server starts; a process that opened a GPU could not be forked
+            runtime.prepare("flows.night")
+        with serve.server(home, port, environment):
+            try:
+                yield f"http://{serve.HOST}:{port}"
+            finally:
+                # what is still on its way must arrive while the server is there
+                APILogWorker.drain_all()
+                EventsWorker.drain_all()
 
 
 @contextmanager
@@ -65,14 +64,6 @@ def _quiet_workers() -> Iterator[None]:
         os.environ.pop(LEVEL)
         if before is not None:
             os.environ[LEVEL] = before
-
-
-@contextmanager
-def _prepared_workers() -> Iterator[None]:
-    """Have what workers need imported while the server starts; with a GPU each does that by itself."""
-    if not arrays.gpus():
-        runtime.prepare("flows.night")
-    yield
 
 
 def place(places: Places, *, cpu_slots: int = 0, gpu_slots: int = 0) -> None:

@@ -201,7 +201,7 @@ def prepare(*modules: str) -> None:
     """
     if _prepared:
         return
-    os.environ.update(_environment())  # memory and threads are set up when a process starts
+    os.environ.update(_environment())  # it sets up memory and threads when it starts
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
     forkserver.ensure_running()
     _prepared.append(_settings())
@@ -217,16 +217,14 @@ def _settings() -> dict[str, str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return the variables that a worker must have when it starts; the nanny's own would reach it later."""
-    dask.config.set({f"{PRE_SPAWN}.{key}": value for key, value in (QUIET | KEPT_MEMORY).items()})
-    return {key: str(value) for key, value in dask.config.get(PRE_SPAWN).items()}
+    """Return the variables that a worker must have when it starts; the nanny's other ones reach it later."""
+    return {**{key: str(value) for key, value in dask.config.get(PRE_SPAWN).items()}, **QUIET, **KEPT_MEMORY}
 
 
 def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
     """Start scheduler and workers on the loopback interface, each worker under a nanny, and wait for them."""
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    _environment()
-    dask.config.set({"distributed.worker.multiprocessing-method": _method(spec)})
+    dask.config.set({PRE_SPAWN: _environment(), "distributed.worker.multiprocessing-method": _method(spec)})
     started = _launch(spec, folder=folder)
     try:
         started.wait_for_workers(len(started.worker_spec), timeout=START_S)
