@@ -48,6 +48,7 @@ NO_POSITION = "the header does not say where the telescope pointed"
 class Job:
     """A frame on its way: its folder, detections (0-based, brightest first) and a-priori pointing.
 
+    ``pixels`` are exact positions; ``guides`` are the brightest stars whatever their cores, for the vote.
     ``centre`` is where it is looked for, RA and Dec in degrees: where its header points, None where that says nothing.
     """
 
@@ -57,6 +58,7 @@ class Job:
     catalogue: Path
     centre: tuple[float, float] | None
     pixels: Floats = field(repr=False)
+    guides: Floats = field(repr=False)
     near: pointing.Pointing | None = None
 
     @property
@@ -160,10 +162,23 @@ def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
         timeout_s=options.program_timeout_s,
     )
     result = source_extractor.extract(light.image, home, wanted)
-    pixels = astrometry.exact_positions(ldac.read(result.catalogue))
     ra, dec = light.frame.ra_deg, light.frame.dec_deg
     centre = None if ra is None or dec is None else (ra, dec)
-    return Job(light=light, folder=home, shape=stored.shape, catalogue=result.catalogue, centre=centre, pixels=pixels)
+    return job_of(light, result.catalogue, shape=stored.shape, centre=centre)
+
+
+def job_of(light: Calibrated, catalogue: Path, *, shape: tuple[int, int], centre: tuple[float, float] | None) -> Job:
+    """Return the job of a light from the catalogue of its detections, in whose folder its files shall lie."""
+    found = ldac.read(catalogue)
+    return Job(
+        light=light,
+        folder=catalogue.parent,
+        shape=shape,
+        catalogue=catalogue,
+        centre=centre,
+        pixels=astrometry.exact_positions(found),
+        guides=astrometry.guide_positions(found),
+    )
 
 
 def _sky(jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOptions) -> Sky:
@@ -239,7 +254,7 @@ def _vote(job: Job, sky: Sky, options: ReduceOptions, known: Floats | None) -> p
     if job.centre is None:
         raise UnusableData(NO_POSITION)
     return pointing.search(
-        job.pixels,
+        job.guides,
         sky.positions,
         shape=job.shape,
         centre=job.centre,
@@ -334,7 +349,7 @@ def _blind(job: Job, options: ReduceOptions) -> pointing.Pointing | None:
     if not solve_field.installed(index) or len(job.pixels) < options.minimum_matches:
         return None
     positions = job.folder / "positions.fits"
-    ldac.write_positions(positions, job.pixels[:, 0] + 1, job.pixels[:, 1] + 1)
+    ldac.write_positions(positions, job.guides[:, 0] + 1, job.guides[:, 1] + 1)
     wanted = solve_field.Options(index_folder=index, scale_arcsec=pointing.scale_of(job.light.frame))
     try:
         result = solve_field.solve(positions, job.folder, shape=job.shape, centre=job.centre, options=wanted)

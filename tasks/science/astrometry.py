@@ -12,6 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from numpy.typing import NDArray
 
 from tasks.errors import AlgorithmError
 from tasks.records import Astrometry
@@ -65,13 +66,27 @@ class Residuals:
 
 def exact_positions(table: Table) -> Floats:
     """Return 0-based x, y of the detections of Source Extractor whose positions are exact, brightest first, (n, 2)."""
-    use = (np.asarray(table["FLAGS"]) <= USABLE_FLAGS) & (np.asarray(table["SNR_WIN"]) > SNR_OF_A_MATCH)
-    use &= ((np.asarray(table["IMAFLAGS_ISO"]) & SPOILS) == 0) & (
-        np.asarray(table["ELLIPTICITY"]) < LARGEST_ELLIPTICITY
-    )
-    chosen = table[use]
-    order = np.argsort(-np.asarray(chosen["FLUX_AUTO"]), kind="stable")
-    positions: Floats = np.column_stack([np.asarray(chosen[name])[order] - 1 for name in ("XWIN_IMAGE", "YWIN_IMAGE")])
+    exact = (np.asarray(table["FLAGS"]) <= USABLE_FLAGS) & ((np.asarray(table["IMAFLAGS_ISO"]) & SPOILS) == 0)
+    return _positions(table[exact & _starlike(table)])
+
+
+def guide_positions(table: Table) -> Floats:
+    """Return 0-based x, y of all starlike detections, brightest first, (n, 2), saturated and blemished ones too.
+
+    The brightest stars of a frame are the brightest of a reference, whatever their cores are worth: without them, two
+    lists of the brightest have hardly a star in common where many are saturated.
+    """
+    return _positions(table[_starlike(table)])
+
+
+def _starlike(table: Table) -> NDArray[np.bool_]:
+    round_ = np.asarray(table["ELLIPTICITY"]) < LARGEST_ELLIPTICITY
+    return round_ & (np.asarray(table["SNR_WIN"]) > SNR_OF_A_MATCH)
+
+
+def _positions(table: Table) -> Floats:
+    order = np.argsort(-np.asarray(table["FLUX_AUTO"]), kind="stable")
+    positions: Floats = np.column_stack([np.asarray(table[name])[order] - 1 for name in ("XWIN_IMAGE", "YWIN_IMAGE")])
     return positions
 
 

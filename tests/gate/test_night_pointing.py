@@ -21,6 +21,8 @@ pytestmark = [
 OPTIONS = ReduceOptions(program_timeout_s=60)
 BATCHES = 30
 ORDINARY = 6
+# stars of the reference on a frame near the Milky Way: every tenth batch lies there
+CROWDED = 20000
 SOLVED_PART = 0.99
 # what a part of the frame may be off by in the map of residuals, and twice that anywhere
 WRONG_ARCSEC = 0.5
@@ -32,7 +34,7 @@ def test_frames_off_by_0p4_to_1_degree_are_solved_and_no_solution_is_wrong(tmp_p
         folder = tmp_path / str(number)
         folder.mkdir()
         wanted = [*[Wanted()] * ORDINARY, SOLUBLE[number % len(SOLUBLE)], HOPELESS[number % len(HOPELESS)]]
-        made, stars = plates.batch(wanted, folder, rng)
+        made, stars = plates.batch(wanted, folder, rng, per_frame=CROWDED if number % 10 == 9 else None)
         found, refused = plates.solve(made, stars, folder, OPTIONS)
         assert found.keys() | refused.keys() == set(range(len(made)))
         exposed.update(each.kind for each in made)

@@ -19,7 +19,7 @@ from tasks import astrometry
 from tasks.errors import SirenError
 from tasks.io import ldac
 from tasks.options import ReduceOptions
-from tasks.records import Calibrated, Frame, FrameType
+from tasks.records import Calibrated, Frame, FrameType, MaskBit
 from tasks.science import astrometry as science
 
 SHAPE = (6388, 9576)
@@ -31,8 +31,11 @@ NOISE_PX = 0.1
 FAINTEST_MAG = 18.0
 # counts of stars grow by this power of ten per magnitude
 SLOPE = 0.3
+# of Source Extractor
+SATURATED_FLAG = 4
 # colours: the detector does not order the stars as the reference does
 COLOUR_MAG = 0.3
+NARROW_COLOUR_MAG = 0.8
 # cubic distortion of the camera in deg per deg³, and where its centre lies in deg: up to 8 arcsec in the corners
 RADIAL = -4.3e-3
 SHIFT_DEG = (0.08, -0.05)
@@ -49,13 +52,19 @@ class Exposure:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What an exposure is like: pointing error in degrees, part of the stars that is seen, false detections."""
+    """What an exposure is like: pointing error in degrees, part of the stars that is seen, false detections.
+
+    The ``saturated`` part of its stars is too bright to be measured; ``colour_mag`` is the scatter of its magnitudes
+    about the reference's.
+    """
 
     kind: str = "ordinary"
     error_deg: float = 0.0
     brightest: int | None = None
     half: bool = False
     false: float = 0.1
+    saturated: float = 0.03
+    colour_mag: float = COLOUR_MAG
     header: str = "near"
     """``near`` the truth by the pointing error, ``far`` from it, or ``none``."""
 
@@ -63,6 +72,8 @@ class Wanted:
 SOLUBLE = (
     Wanted(kind="few stars", brightest=60),
     Wanted(kind="half under clouds", half=True),
+    Wanted(kind="many saturated", saturated=0.2),
+    Wanted(kind="narrow band", colour_mag=NARROW_COLOUR_MAG),
     Wanted(kind="no position", header="none"),
     Wanted(kind="wrong position", header="far"),
 )
@@ -73,10 +84,15 @@ HOPELESS = (
 )
 
 
-def batch(wanted: Sequence[Wanted], folder: Path, rng: np.random.Generator) -> tuple[list[Exposure], Table]:
-    """Take exposures of one field, each pointing 0.4 to 1 degree off; the camera is turned as it likes, once for all."""
+def batch(
+    wanted: Sequence[Wanted], folder: Path, rng: np.random.Generator, *, per_frame: int | None = None
+) -> tuple[list[Exposure], Table]:
+    """Take exposures of one field, each pointing 0.4 to 1 degree off; the camera is turned as it likes, once for all.
+
+    ``per_frame`` stars of the reference fall on a frame: by chance from 200 to 5000 where it is None.
+    """
     centre = float(rng.uniform(0, 360)), float(rng.uniform(-85, 70))
-    stars, others = sky(centre, int(10 ** rng.uniform(2.3, 3.2)), rng), sky(centre, 300, rng)
+    stars, others = sky(centre, per_frame or int(10 ** rng.uniform(2.3, 3.7)), rng), sky(centre, 300, rng)
     angle, mirrored = rng.uniform(-4, 4) + rng.choice([0, 180]), bool(rng.integers(2))
     made = []
     for number, each in enumerate(wanted):
@@ -165,7 +181,7 @@ def expose(number: int, wcs: WCS, stars: Table, folder: Path, rng: np.random.Gen
     mag = np.asarray(stars["MAG"])[seen][: wanted.brightest]
     false = rng.uniform((0, 0), (SHAPE[1], SHAPE[0]), (int(wanted.false * max(len(pixels), 40)), 2))
     pixels = np.concatenate([pixels + rng.normal(0, NOISE_PX, pixels.shape), false])
-    mag = np.concatenate([mag + rng.normal(0, COLOUR_MAG, len(mag)), rng.uniform(13, FAINTEST_MAG, len(false))])
+    mag = np.concatenate([mag + rng.normal(0, wanted.colour_mag, len(mag)), rng.uniform(13, FAINTEST_MAG, len(false))])
     order = np.argsort(mag, kind="stable")
     return _exposure(number, wcs, pixels[order], mag[order], folder, rng, wanted)
 
@@ -181,7 +197,7 @@ def _exposure(
 ) -> Exposure:
     home = folder / f"frame-{number}"
     home.mkdir()
-    write_catalogue(home / "extract.cat", pixels, mag)
+    write_catalogue(home / "extract.cat", pixels, mag, saturated=wanted.saturated)
     believed = _believed(wcs, rng, wanted)
     frame = Frame(
         path=Path(f"{number}.fits"), type=FrameType.LIGHT, unit="7DT01", date_obs=datetime(2026, 1, 1, tzinfo=UTC),
@@ -190,9 +206,7 @@ def _exposure(
     )  # fmt: skip
     path = Path(f"{number}.fits")
     light = Calibrated(frame=frame, image=path, variance=path, mask=path)
-    job = astrometry.Job(
-        light=light, folder=home, shape=SHAPE, catalogue=home / "extract.cat", centre=believed, pixels=pixels
-    )
+    job = astrometry.job_of(light, home / "extract.cat", shape=SHAPE, centre=believed)
     return Exposure(kind=wanted.kind, job=job, wcs=wcs)
 
 
@@ -206,8 +220,8 @@ def _believed(wcs: WCS, rng: np.random.Generator, wanted: Wanted) -> tuple[float
     return float(there.ra.deg), float(there.dec.deg)
 
 
-def write_catalogue(path: Path, pixels: np.ndarray, mag: np.ndarray) -> None:
-    """Write positions (0-based) as Source Extractor would."""
+def write_catalogue(path: Path, pixels: np.ndarray, mag: np.ndarray, *, saturated: float) -> None:
+    """Write positions (0-based), brightest first, as Source Extractor would, that part of them flagged as saturated."""
     header = fits.Header({"NAXIS": 2, "NAXIS1": SHAPE[1], "NAXIS2": SHAPE[0], "EXPTIME": 100.0, "FILTER": "r"})
     n, flux = len(pixels), 10 ** (-0.4 * (mag - 28))
     columns = {
@@ -221,7 +235,9 @@ def write_catalogue(path: Path, pixels: np.ndarray, mag: np.ndarray) -> None:
     table = [
         fits.Column(name, "1D" if name[1:] == "WIN_IMAGE" else "1E", array=values) for name, values in columns.items()
     ]
-    table.append(fits.Column("FLAGS", "1I", array=np.zeros(n, np.int16)))
+    full = np.arange(n) < saturated * n
+    table.append(fits.Column("FLAGS", "1I", array=np.where(full, SATURATED_FLAG, 0).astype(np.int16)))
+    table.append(fits.Column("IMAFLAGS_ISO", "1J", array=np.where(full, MaskBit.SATURATED.value, 0).astype(np.int32)))
     ldac.write(path, header, fits.BinTableHDU.from_columns(table, name=ldac.TABLE))
 
 
