@@ -10,10 +10,7 @@ from pathlib import Path
 
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import (
-    PREFECT_LOGGING_EXTRA_LOGGERS,
-    temporary_settings,
-)
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOGGING_EXTRA_LOGGERS, temporary_settings
 
 from blocks import Cluster, Observatory
 from deployments import serve
@@ -21,6 +18,23 @@ from tasks import runtime
 from tasks.records import Places
 from tasks.science import arrays
 
+# nobody waits for a silent run here: it ends with this process. A flow with heartbeats ends up to 1 s late
+SETTINGS = {PREFECT_LOGGING_EXTRA_LOGGERS: "tasks", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+# what a server does for deployments and automations, of which this one has none
+UNUSED = (
+    "SCHEDULER",
+    "LATE_RUNS",
+    "FOREMAN",
+    "PAUSE_EXPIRATIONS",
+    "CANCELLATION_CLEANUP",
+    "TRIGGERS",
+    "EVENT_PERSISTER",
+)
+# each write into SQLite may have another one refused, whose client waits 2 s: few and large ones
+SERVICES = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in UNUSED} | {
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
 LEVEL = "PREFECT_LOGGING_LEVEL"
 # a person at a terminal reads our own lines; the states of runs are on the server's pages
 CHATTY = ("prefect", "prefect.flow_runs", "prefect.task_runs", "httpx")
@@ -37,10 +51,10 @@ def prefect(home: Path) -> Iterator[str]:
     """
     home = home.resolve()
     port = serve.free_port()
-    environment = serve.house_environment(home, port)
+    environment = serve.house_environment(home, port) | SERVICES
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    with _quiet_workers(), temporary_settings({PREFECT_LOGGING_EXTRA_LOGGERS: "tasks"}):
+    with _quiet_workers(), temporary_settings(SETTINGS):
         if not arrays.gpus():
             # while the server starts; a process that opened a GPU could not be forked
             runtime.prepare("flows.night")
