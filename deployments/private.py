@@ -58,13 +58,18 @@ def prefect(home: Path) -> Iterator[str]:
         if not arrays.gpus():
             # while the server starts; a process that opened a GPU could not be forked
             runtime.prepare("flows.night")
+        _drain()
         with serve.server(home, port, environment):
             try:
                 yield f"http://{serve.HOST}:{port}"
             finally:
-                # what is still on its way must arrive while the server is there
-                APILogWorker.drain_all()
-                EventsWorker.drain_all()
+                _drain()
+
+
+def _drain() -> None:
+    """Send what is on its way to the server of now, while it is there; what comes later goes to the one of then."""
+    APILogWorker.drain_all()
+    EventsWorker.drain_all()
 
 
 @contextmanager

@@ -90,15 +90,16 @@ def night(
                     staged = run.with_options(task_runner=runtime.runner_for(address))
                     results += staged(night, units, objects=objects, options=chosen, observatory=observatory)
 
-            made = reporting.report(night, places, folders, options, tuple(results))
-            archiving.file_night(made, tuple(results))
-            gauging.show(made, gauge)
+            found = runtime.whole(tuple(results))
+            made = reporting.report(night, places, folders, options, found)
+            archiving.file_night(runtime.whole(made), found)
+            gauging.show(runtime.whole(made), gauge)
         except Exception as error:
             journal.fail(night, root, folders, str(error))
             _tell(bulletins.failed(night, folders, str(error)), root, registry, slack)
             raise
 
-        journal.end(night, root, folders, made)
+        journal.end(night, root, folders, runtime.whole(made))
         _tell(bulletins.finished(made), root, registry, slack)
     return made
 

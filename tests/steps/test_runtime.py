@@ -183,6 +183,19 @@ def test_gather_reports_a_task_that_kills_every_worker(address: str) -> None:
     assert "KilledWorker" in failures[0].reason
 
 
+def test_a_whole_parameter_is_the_very_object_and_not_searched_for_futures() -> None:
+    @task(cache_policy=NO_CACHE)
+    def kind(value: object) -> str:
+        return type(value).__name__
+
+    @flow
+    def hand_over() -> tuple[str, str]:
+        future = kind.submit(1)
+        return kind(future), kind(runtime.whole(future))
+
+    assert hand_over() == ("str", "PrefectConcurrentFuture")
+
+
 def test_without_an_address_tasks_run_in_threads() -> None:
     assert isinstance(runtime.runner_for(None), ThreadPoolTaskRunner)
     assert isinstance(runtime.runner_for("tcp://127.0.0.1:1"), runtime.TaggedDaskRunner)

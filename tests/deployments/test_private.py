@@ -1,0 +1,58 @@
+"""The Prefect server of one command: it keeps what runs did, and asks nothing of flows that only a house needs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.settings import get_current_settings
+
+from deployments import private
+
+pytestmark = pytest.mark.server
+LIMIT_S = 10.0
+
+
+@task(cache_policy=NO_CACHE, task_run_name="add-{number}")
+def add(number: int) -> int:
+    return number + 1
+
+
+@flow
+def inner() -> int:
+    return add(1)
+
+
+@flow
+def outer() -> int:
+    return sum(inner() for _ in range(4))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def address(tmp_path_factory: pytest.TempPathFactory):
+    with private.prefect(tmp_path_factory.mktemp("private")) as address:
+        yield address
+
+
+def test_flows_end_at_once() -> None:
+    outer()
+    began = time.monotonic()
+    outer()
+    # with heartbeats each of the five flows ends half a second late
+    assert time.monotonic() - began < 2.0
+    assert get_current_settings().flows.heartbeat_frequency is None
+
+
+def test_the_server_keeps_every_run_with_its_name_and_end() -> None:
+    outer()
+    deadline = time.monotonic() + LIMIT_S
+    with get_client(sync_client=True) as client:
+        while [run.name for run in client.read_task_runs() if run.state and run.state.is_completed()].count(
+            "add-1"
+        ) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert all(run.state and run.state.is_completed() for run in client.read_flow_runs())
