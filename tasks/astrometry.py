@@ -23,7 +23,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import FAULTS, AlgorithmError, ProgramError, SirenError, UnusableData, passing
-from tasks.io import frames, ldac, star_cells
+from tasks.io import detections, frames, ldac, star_cells
 from tasks.options import ReduceOptions
 from tasks.programs import missfits, outputs, scamp, solve_field, source_extractor
 from tasks.records import Astrometry, Calibrated, Rejected, Solved, SolvedBatch, Stage
@@ -34,6 +34,8 @@ from tasks.science.matching import Floats
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
+# what went wrong, by image
+Errors = dict[Path, SirenError]
 
 # after the vote only the distortion is left, a few arcsec in the corners: SCAMP need not search, which takes it minutes
 POINTED = (
@@ -46,7 +48,7 @@ NO_POSITION = "the header does not say where the telescope pointed"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """A frame on its way: its folder, detections (0-based, brightest first) and a-priori pointing.
+    """A frame on its way: its folder, detections (0-based, brightest first), sky (ADU, noise) and a-priori pointing.
 
     ``pixels`` are exact positions; ``guides`` are the brightest stars whatever their cores, for the vote.
     ``centre`` is where it is looked for, RA and Dec in degrees: where its header points, None where that says nothing.
@@ -59,6 +61,7 @@ class Job:
     centre: tuple[float, float] | None
     pixels: Floats = field(repr=False)
     guides: Floats = field(repr=False)
+    sky: tuple[float, float] = (0.0, 0.0)
     near: pointing.Pointing | None = None
 
     @property
@@ -106,7 +109,8 @@ def solve(calibrated: tuple[Calibrated, ...], catalogue: Path, root: Path, optio
         batch, lasting = _solve_all(calibrated, catalogue, scratch, options, place=folder)
     if lasting:
         products.write_text(ledger, f"{len(batch.solved)} solved, {len(batch.rejected)} rejected\n")
-        products.remember(recipe, [ledger, *(each.image for each in batch.solved)], batch)
+        made = [path for each in batch.solved for path in (each.image, detections.beside(each.image))]
+        products.remember(recipe, [ledger, *made], batch)
     return batch
 
 
@@ -114,7 +118,7 @@ def _solve_all(
     calibrated: Sequence[Calibrated], catalogue: Path, folder: Path, options: ReduceOptions, *, place: Path
 ) -> tuple[SolvedBatch, bool]:
     """Solve a batch; also tell whether the same would come out again, which a program that died does not promise."""
-    errors: dict[Path, SirenError] = {}
+    errors: Errors = {}
     started = time.monotonic()
     jobs = _each(calibrated, lambda light: _detect(light, folder, options), errors, options)
     found = solutions(jobs, catalogue, folder, options, errors)
@@ -127,10 +131,7 @@ def _solve_all(
 
 
 def _each(
-    lights: Sequence[Calibrated],
-    work: Callable[[Calibrated], R],
-    errors: dict[Path, SirenError],
-    options: ReduceOptions,
+    lights: Sequence[Calibrated], work: Callable[[Calibrated], R], errors: Errors, options: ReduceOptions
 ) -> list[R]:
     """Do ``work`` for each light in threads; keep what went wrong apart."""
     with ThreadPoolExecutor(max_workers=options.slots) as pool:
@@ -145,16 +146,14 @@ def _each(
 
 
 def _reject(light: Calibrated, error: SirenError) -> Rejected:
-    frame = light.frame
+    frame, again = light.frame, passing(error)
     log.warning("%s %s: no WCS: %s", frame.unit, frame.path.name, error)
-    again = passing(error)
     return Rejected(name=frame.path.name, stage=Stage.REDUCE, reason=str(error), unit=frame.unit, passing=again)
 
 
 def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
     """Detect the stars of a light."""
-    stored = frames.open_image(light.image)
-    home = folder / light.image.name.removesuffix(".fits")
+    home, shape = folder / light.image.name.removesuffix(".fits"), frames.open_image(light.image).shape
     wanted = source_extractor.Options(
         columns=source_extractor.ASTROMETRY_COLUMNS,
         detect_threshold=options.detect_threshold,
@@ -162,22 +161,17 @@ def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
         timeout_s=options.program_timeout_s,
     )
     result = source_extractor.extract(light.image, home, wanted)
+    table = ldac.read(result.catalogue)
     ra, dec = light.frame.ra_deg, light.frame.dec_deg
-    centre = None if ra is None or dec is None else (ra, dec)
-    return job_of(light, result.catalogue, shape=stored.shape, centre=centre)
-
-
-def job_of(light: Calibrated, catalogue: Path, *, shape: tuple[int, int], centre: tuple[float, float] | None) -> Job:
-    """Return the job of a light from the catalogue of its detections, in whose folder its files shall lie."""
-    found = ldac.read(catalogue)
     return Job(
         light=light,
-        folder=catalogue.parent,
+        folder=home,
         shape=shape,
-        catalogue=catalogue,
-        centre=centre,
-        pixels=astrometry.exact_positions(found),
-        guides=astrometry.guide_positions(found),
+        catalogue=result.catalogue,
+        centre=None if ra is None or dec is None else (ra, dec),
+        pixels=astrometry.exact_positions(table),
+        guides=astrometry.guide_positions(table),
+        sky=(result.sky_adu, result.sky_sigma_adu),
     )
 
 
@@ -197,7 +191,7 @@ def _sky(jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOpti
 
 
 def solutions(
-    jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOptions, errors: dict[Path, SirenError]
+    jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOptions, errors: Errors
 ) -> list[Solution]:
     """Solve frames together, then alone, then where another was found; add what went wrong, by image, to ``errors``.
 
@@ -218,7 +212,7 @@ def solutions(
     return found
 
 
-def _left(jobs: Sequence[Job], errors: dict[Path, SirenError]) -> list[Job]:
+def _left(jobs: Sequence[Job], errors: Errors) -> list[Job]:
     """Return the frames that have no solution yet but might get one; what crashed or hung would do so again."""
     return [job for job in jobs if isinstance(errors.get(job.light.image), AlgorithmError | UnusableData)]
 
@@ -231,7 +225,7 @@ def _asked(jobs: Sequence[Job], options: ReduceOptions) -> list[Job]:
     return [replace(job, near=near, centre=job.centre or (near.ra_deg, near.dec_deg)) for job in jobs]
 
 
-def _point(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: dict[Path, SirenError]) -> list[Job]:
+def _point(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: Errors) -> list[Job]:
     """Find the pointing of each frame; the orientation of one is tried first for the next."""
     pointed: list[Job] = []
     known: Floats | None = None
@@ -265,7 +259,7 @@ def _vote(job: Job, sky: Sky, options: ReduceOptions, known: Floats | None) -> p
 
 
 def _fit_by_another(
-    left: Sequence[Job], guide: Solution, sky: Sky, options: ReduceOptions, errors: dict[Path, SirenError]
+    left: Sequence[Job], guide: Solution, sky: Sky, options: ReduceOptions, errors: Errors
 ) -> list[Solution]:
     """Look for frames where another one of their object was found, whatever their own headers say."""
     known = pointing.of_wcs(astrometry.wcs_of(guide.cards), guide.job.shape)
@@ -282,7 +276,7 @@ def _fit_by_another(
     return found
 
 
-def _fit(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: dict[Path, SirenError]) -> list[Solution]:
+def _fit(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: Errors) -> list[Solution]:
     """Solve pointed frames together, and those that fail alone."""
     found = _fit_together(jobs, sky, options)
     done = {solution.job.light.image for solution in found}
@@ -377,8 +371,7 @@ def _check(job: Job, head: Path | None, sky: Sky, options: ReduceOptions) -> Sol
 
 def _write(solution: Solution, place: Path, options: ReduceOptions, *, seconds: float) -> Solved:
     """Write the image with its solution; variance and mask stay what they are until the end of photometry."""
-    job = solution.job
-    frame = job.light.frame
+    job, frame = solution.job, solution.job.light.frame
     stem = naming.image_stem(frame.object, frame.unit, frame.filter, frame.date_obs, frame.exposure_s)
     image = place / f"{stem}.fits"
     with products.staged(image) as temporary:
@@ -389,10 +382,19 @@ def _write(solution: Solution, place: Path, options: ReduceOptions, *, seconds: 
         else:
             data, header = frames.read_image(job.light.image)
             frames.write_image(temporary, data, {**header, **solution.cards})
+    placed = astrometry.placed(ldac.read(job.catalogue), astrometry.wcs_of(solution.cards))
+    with products.staged(detections.beside(image)) as temporary:
+        detections.write(temporary, placed, *job.sky)
     found = solution.found
     log.info(
         '%s %s: %d stars, rms %.3f" %.3f"', frame.unit, stem, found.matched, found.rms_ra_arcsec, found.rms_dec_arcsec
     )
     return Solved(
-        frame=frame, image=image, variance=job.light.variance, mask=job.light.mask, astrometry=found, seconds=seconds
+        frame=frame,
+        image=image,
+        variance=job.light.variance,
+        mask=job.light.mask,
+        astrometry=found,
+        detections=detections.beside(image),
+        seconds=seconds,
     )

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import FAULTS, SirenError, UnusableData, passing
-from tasks.io import frames, ldac, photcat, reference_cells, zero_point_plots
+from tasks.io import detections, frames, ldac, photcat, reference_cells, zero_point_plots
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
@@ -130,12 +130,18 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
 
 
 def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> photometry.Extract:
-    """Return the measuring of one image by Source Extractor, each pass in a folder of its own."""
+    """Return the measuring of one image by Source Extractor, each pass in a folder of its own.
+
+    Shapes alone were measured for its WCS already, with the same thresholds on the same pixels.
+    """
     common = source_extractor.Options(
         detect_threshold=options.detect_threshold, flags=light.mask, timeout_s=options.program_timeout_s
     )
 
     def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> photometry.Extracted:
+        if not diameters_px and light.detections is not None:
+            known, sky_adu, sky_sigma_adu = detections.read(light.detections)
+            return photometry.Extracted(table=known, sky_adu=sky_adu, sky_sigma_adu=sky_sigma_adu)
         wanted = source_extractor.of_pass(common, seeing_arcsec=seeing_arcsec, diameters_px=diameters_px)
         result = source_extractor.extract(light.image, folder / f"pass-{len(diameters_px)}", wanted)
         table = ldac.read(result.catalogue)

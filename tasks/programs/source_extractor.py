@@ -29,7 +29,7 @@ KNOWN = {
 }
 
 ASTROMETRY_COLUMNS = (
-    "NUMBER", "XWIN_IMAGE", "YWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE", "ERRTHETAWIN_IMAGE", "FLUX_AUTO",
+    "NUMBER", "X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE", "ERRTHETAWIN_IMAGE", "FLUX_AUTO",
     "FLUXERR_AUTO", "MAG_AUTO", "FLUX_MAX", "FLUX_RADIUS", "FWHM_IMAGE", "ELLIPTICITY", "ELONGATION", "SNR_WIN", "FLAGS",
 )  # fmt: skip
 # windowed positions and apertures take as long as everything else, and the seeing needs none of them

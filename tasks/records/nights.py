@@ -265,6 +265,8 @@ class Solved:
     variance: Path
     mask: Path
     astrometry: Astrometry
+    detections: Path | None = None
+    """What was found on it, with places and shapes, which tell photometry the seeing; None where nobody kept that."""
     seconds: float = 0.0
 
 

@@ -90,6 +90,22 @@ def _positions(table: Table) -> Floats:
     return positions
 
 
+def placed(table: Table, wcs: WCS) -> Table:
+    """Return detections with the places on the sky and widths there that Source Extractor would give with a solution.
+
+    ``ALPHA_J2000``, ``DELTA_J2000`` and ``FWHM_WORLD`` are in degrees; a width is scaled by the root of its pixel's area.
+    """
+    result = table.copy()
+    x, y = (np.asarray(table[name], dtype=float) for name in ("X_IMAGE", "Y_IMAGE"))
+    ra, dec = (np.asarray(values) for values in wcs.all_pix2world(x, y, 1))
+    steps = [wcs.all_pix2world(x + dx, y + dy, 1) for dx, dy in ((1.0, 0.0), (0.0, 1.0))]
+    (east_x, north_x), (east_y, north_y) = (((to_ra - ra + 180) % 360 - 180, to_dec - dec) for to_ra, to_dec in steps)
+    area = np.abs(east_x * north_y - east_y * north_x) * np.cos(np.radians(dec))
+    result["ALPHA_J2000"], result["DELTA_J2000"] = ra, dec
+    result["FWHM_WORLD"] = np.asarray(table["FWHM_IMAGE"]) * np.sqrt(area)
+    return result
+
+
 def around(table: Table, places: Mapping[tuple[float, float], float], *, moment: datetime) -> Table:
     """Return the stars of a reference, brightest first, where their proper motions have brought them at ``moment``.
 

@@ -206,7 +206,16 @@ def _exposure(
     )  # fmt: skip
     path = Path(f"{number}.fits")
     light = Calibrated(frame=frame, image=path, variance=path, mask=path)
-    job = astrometry.job_of(light, home / "extract.cat", shape=SHAPE, centre=believed)
+    table = ldac.read(home / "extract.cat")
+    job = astrometry.Job(
+        light=light,
+        folder=home,
+        shape=SHAPE,
+        catalogue=home / "extract.cat",
+        centre=believed,
+        pixels=science.exact_positions(table),
+        guides=science.guide_positions(table),
+    )
     return Exposure(kind=wanted.kind, job=job, wcs=wcs)
 
 

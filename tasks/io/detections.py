@@ -1,0 +1,47 @@
+"""The detections of a solved light: where on the sky, and of which shape. They tell its seeing without another pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from tasks.errors import UnusableData
+
+COLUMNS = {
+    "ALPHA_J2000": "D", "DELTA_J2000": "D", "X_IMAGE": "E", "Y_IMAGE": "E", "FWHM_IMAGE": "E", "FWHM_WORLD": "E",
+    "ELLIPTICITY": "E", "ELONGATION": "E", "FLUX_AUTO": "E", "FLUXERR_AUTO": "E", "FLAGS": "I", "IMAFLAGS_ISO": "J",
+}  # fmt: skip
+SKY, SKY_SIGMA = "SKYADU", "SKYSIG"
+
+
+def beside(image: Path) -> Path:
+    """Return where the detections of a solved image are."""
+    return image.with_name(image.name.removesuffix(".fits") + ".detections.fits")
+
+
+def write(path: Path, table: Table, sky_adu: float, sky_sigma_adu: float) -> None:
+    """Write the columns of a catalogue that shapes and places need, with sky and sky noise in the image's unit."""
+    columns = [fits.Column(name, form, array=np.asarray(table[name])) for name, form in COLUMNS.items()]
+    header = fits.Header({SKY: sky_adu, SKY_SIGMA: sky_sigma_adu})
+    fits.BinTableHDU.from_columns(columns, header=header).writeto(path)
+
+
+def read(path: Path) -> tuple[Table, float, float]:
+    """Return detections, sky and sky noise.
+
+    Raises
+    ------
+    UnusableData
+        Where the file is not one that ``write`` made.
+    """
+    try:
+        with fits.open(path, memmap=False) as units:
+            found, header = units[1].data, units[1].header
+            # native byte order: what compiled code expects
+            columns = {name: found[name].astype(found[name].dtype.newbyteorder("=")) for name in COLUMNS}
+            return Table(columns), float(header[SKY]), float(header[SKY_SIGMA])
+    except (OSError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise UnusableData(f"{path.name} cannot be read as a table of detections: {error}") from error
