@@ -22,7 +22,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
 from pydantic import TypeAdapter
 
-from deployments import private
+from deployments import private, serve
 from flows.night import night as night_flow
 from support.simulated import Night
 from tasks import products
@@ -49,6 +49,15 @@ def server(home: Path) -> Iterator[str]:
     """Run a Prefect server for this process and its children; give its API's address."""
     with private.prefect(home) as address:
         yield f"{address}/api"
+
+
+@contextmanager
+def house_server(home: Path) -> Iterator[str]:
+    """Run the server of ``siren serve``, which minds automations; give its API's address."""
+    port = serve.free_port()
+    environment = serve.house_environment(home, port)
+    with serve.server(home, port, environment):
+        yield environment["PREFECT_API_URL"]
 
 
 def places_of(night: Path, out: Path) -> Places:
