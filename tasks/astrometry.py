@@ -109,7 +109,7 @@ def solve(calibrated: tuple[Calibrated, ...], catalogue: Path, root: Path, optio
         batch, lasting = _solve_all(calibrated, catalogue, scratch, options, place=folder)
     if lasting:
         products.write_text(ledger, f"{len(batch.solved)} solved, {len(batch.rejected)} rejected\n")
-        made = [path for each in batch.solved for path in (each.image, detections.beside(each.image))]
+        made = [path for each in batch.solved for path in (each.image, naming.detections_of(each.image))]
         products.remember(recipe, [ledger, *made], batch)
     return batch
 
@@ -383,7 +383,7 @@ def _write(solution: Solution, place: Path, options: ReduceOptions, *, seconds: 
             data, header = frames.read_image(job.light.image)
             frames.write_image(temporary, data, {**header, **solution.cards})
     placed = astrometry.placed(ldac.read(job.catalogue), astrometry.wcs_of(solution.cards))
-    with products.staged(detections.beside(image)) as temporary:
+    with products.staged(naming.detections_of(image)) as temporary:
         detections.write(temporary, placed, *job.sky)
     found = solution.found
     log.info(
@@ -395,6 +395,6 @@ def _write(solution: Solution, place: Path, options: ReduceOptions, *, seconds: 
         variance=job.light.variance,
         mask=job.light.mask,
         astrometry=found,
-        detections=detections.beside(image),
+        detections=naming.detections_of(image),
         seconds=seconds,
     )

@@ -64,7 +64,7 @@ def clear(tree: naming.NightTree, unit: str, night: date) -> int:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     own = [path for folder in (scratch, tree.masters(unit, night)) for path in products.halves(folder)]
-    common = (*tree.objects(unit), *tree.archives(unit))
+    common = tree.lasting(unit)
     shared = [path for folder in common for path in products.halves(folder) if _is_stale(path)]
     for path in (*own, *shared):
         path.unlink(missing_ok=True)

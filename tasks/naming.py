@@ -132,8 +132,7 @@ def cell_file(cell: int) -> str:
 
 def batch_ledger(object_: str, filter_: str, names: Iterable[str]) -> str:
     """Return the name of the file that stands for a batch of frames, solved and rejected alike."""
-    members = hashed("\n".join(sorted(names)))
-    return f"{slug(object_)}_{filter_name(filter_)}_{members}.txt"
+    return "_".join((slug(object_), filter_name(filter_), hashed("\n".join(sorted(names))))) + ".txt"
 
 
 def image_stem(object_name: str, unit_name: str, filter_: str, date_obs: datetime, exposure_s: float) -> str:
@@ -172,6 +171,11 @@ def variance_of(image: Path) -> Path:
 def mask_of(image: Path) -> Path:
     """Return the mask plane beside an image."""
     return image.with_name(image.name.removesuffix(".fits") + ".mask.fits")
+
+
+def detections_of(image: Path) -> Path:
+    """Return the table of detections beside a solved image."""
+    return image.with_name(image.name.removesuffix(".fits") + ".detections.fits")
 
 
 def weight_of(image: Path) -> Path:
@@ -216,8 +220,7 @@ def reference_date(name: str) -> date:
 
 def convolved_name(reference: Path, date_obs: datetime) -> str:
     """Name the convolved reference: the reference's name with the science image's date and time."""
-    moment = date_obs.strftime("_%Y%m%d_%H%M%S_")
-    return re.sub(r"_\d{8}_\d{6}_", moment, reference.name.removesuffix(".fits")) + ".conv.fits"
+    return re.sub(r"_\d{8}_\d{6}_", f"{date_obs:_%Y%m%d_%H%M%S_}", reference.name.removesuffix(".fits")) + ".conv.fits"
 
 
 def photometry_of(image: Path) -> Path:
@@ -331,13 +334,10 @@ class NightTree:
         """Return the folder of the tables of all nights."""
         return self.root / "survey"
 
-    def objects(self, unit_name: str) -> list[Path]:
-        """Return the folders of all objects that a unit has products of."""
-        return sorted(self.root.glob(f"processed_1x1_gain2750/*/{unit(unit_name)}"))
-
-    def archives(self, unit_name: str) -> list[Path]:
-        """Return the folders of a unit's good masters, of all cameras' settings."""
-        return sorted(self.root.glob(f"master_frame_*/{unit(unit_name)}"))
+    def lasting(self, unit_name: str) -> list[Path]:
+        """Return the folders of a unit's products of all objects, and of its good masters of all cameras' settings."""
+        parts = ("processed_1x1_gain2750/*", "master_frame_*")
+        return sorted(path for part in parts for path in self.root.glob(f"{part}/{unit(unit_name)}"))
 
     def begun(self, night: date) -> list[str]:
         """Return the units that have a working folder of a night."""

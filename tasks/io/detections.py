@@ -17,11 +17,6 @@ COLUMNS = {
 SKY, SKY_SIGMA = "SKYADU", "SKYSIG"
 
 
-def beside(image: Path) -> Path:
-    """Return where the detections of a solved image are."""
-    return image.with_name(image.name.removesuffix(".fits") + ".detections.fits")
-
-
 def write(path: Path, table: Table, sky_adu: float, sky_sigma_adu: float) -> None:
     """Write the columns of a catalogue that shapes and places need, with sky and sky noise in the image's unit."""
     columns = [fits.Column(name, form, array=np.asarray(table[name])) for name, form in COLUMNS.items()]
