@@ -19,7 +19,7 @@ from sqlalchemy import event
 from support import kafka
 
 from benchmarks.harness import Gate, Report, Row, Setting
-from deployments import listener
+from deployments.listening import listener
 from tasks import registry
 from tasks.registry import models
 

@@ -44,8 +44,9 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from blocks import SlackWorkspace
-from deployments import daemon, house, seeds, slack_door, slack_socket
+from deployments import house, seeds, slack_door, slack_socket
 from deployments.cli import signals
+from deployments.listening import daemon
 from deployments.slack_actions import Desk, Staff
 from tasks import connections
 from tasks import registry as registries

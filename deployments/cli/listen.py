@@ -85,7 +85,7 @@ def command(
     """
     if bool(servers) == gcn:
         raise click.UsageError("name one broker: --bootstrap HOST:PORT, or --gcn")
-    from deployments import daemon, listener  # slow start-up: Prefect
+    from deployments.listening import daemon, listener  # slow start-up: Prefect
     from tasks import registry
 
     root = (root or house.alert_root()).resolve()

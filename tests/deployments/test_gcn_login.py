@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from support import kafka, token_server
 
 from blocks import GcnCredentials
-from deployments import listener
+from deployments.listening import listener
 from deployments.serve import free_port
 from tasks import registry
 

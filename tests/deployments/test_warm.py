@@ -17,7 +17,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Pending, Running
 
-from deployments import dispatch, warm, warm_process
+from deployments.listening import dispatch, warm_process, warm_runner
 from tasks.records.effects import StoredNotice
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_api")]
@@ -56,14 +56,14 @@ def client(prefect_api: None, folder: Path) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture(scope="module")
-def keeper(client: SyncPrefectClient, folder: Path) -> Iterator[warm.Warm]:
+def keeper(client: SyncPrefectClient, folder: Path) -> Iterator[warm_runner.Warm]:
     with keeping(folder) as kept:
         yield kept
 
 
 @contextmanager
-def keeping(folder: Path, **options: float) -> Iterator[warm.Warm]:
-    stop, kept = threading.Event(), warm.Warm(folder=folder / "logs", options=warm.WarmOptions(**options))
+def keeping(folder: Path, **options: float) -> Iterator[warm_runner.Warm]:
+    stop, kept = threading.Event(), warm_runner.Warm(folder=folder / "logs", options=warm_runner.WarmOptions(**options))
     thread = threading.Thread(target=kept.keep, args=(stop,))
     thread.start()
     try:
@@ -99,7 +99,7 @@ def doers(path: Path) -> list[int]:
 
 
 def test_a_run_is_done_by_the_warm_process_once_and_is_the_servers_like_any_other(
-    client: SyncPrefectClient, keeper: warm.Warm, tmp_path: Path
+    client: SyncPrefectClient, keeper: warm_runner.Warm, tmp_path: Path
 ) -> None:
     one = notice(tmp_path / "one")
     made = keeper.submit(one)
@@ -121,7 +121,7 @@ def test_a_run_is_done_by_the_warm_process_once_and_is_the_servers_like_any_othe
 
 
 def test_a_flow_that_fails_is_a_failed_run_and_the_next_one_is_done(
-    client: SyncPrefectClient, keeper: warm.Warm, tmp_path: Path
+    client: SyncPrefectClient, keeper: warm_runner.Warm, tmp_path: Path
 ) -> None:
     bad = keeper.submit(notice(tmp_path / "bad", topic="bad"))
     good = keeper.submit(notice(tmp_path / "good"))
@@ -130,7 +130,7 @@ def test_a_flow_that_fails_is_a_failed_run_and_the_next_one_is_done(
 
 
 def test_a_run_whose_process_is_killed_is_scheduled_for_the_workers_and_those_behind_it_are_done(
-    client: SyncPrefectClient, keeper: warm.Warm, tmp_path: Path
+    client: SyncPrefectClient, keeper: warm_runner.Warm, tmp_path: Path
 ) -> None:
     (tmp_path / "killed.wait").touch()
     killed = keeper.submit(notice(tmp_path / "killed"))

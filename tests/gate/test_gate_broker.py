@@ -21,7 +21,7 @@ from support import bulletins, doors, hostile, kafka, river, tally
 from support.ears import Running
 from support.stages import staged
 
-from deployments import listener
+from deployments.listening import listener
 from flows import plan as plan_flow
 from tasks import registry
 from tasks.registry import Registry, models

@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from support import bulletins, doors, kafka, postgres, river, tally
 from support.stages import PARTS, Stage, keep, place_of, staged, the_night
 
-from deployments import dispatch
+from deployments.listening import dispatch
 from tasks.records.effects import StoredNotice
 from tasks.registry import models
 

@@ -34,7 +34,7 @@ from support import slack as stand_in
 from support.ears import Running
 
 from blocks import GcnCredentials, Observatory, ProductStore, RegistryDatabase, SlackWorkspace
-from deployments import listener
+from deployments.listening import listener
 from flows.reconcile import reconcile
 from flows.respond import respond
 from tasks import connections, publishing

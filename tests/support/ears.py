@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from deployments import listener
+from deployments.listening import listener
 
 
 class Running:

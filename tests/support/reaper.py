@@ -20,7 +20,7 @@ from typing import Any
 import slack_sdk
 import webdav3.client
 
-from deployments import listener
+from deployments.listening import listener
 from tasks import products
 from tasks.registry import Registry
 

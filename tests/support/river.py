@@ -39,7 +39,7 @@ from prefect.blocks.core import Block
 
 import blocks
 from blocks import ProductStore, RegistryDatabase, SlackWorkspace
-from deployments import daemon, dispatch, listener
+from deployments.listening import daemon, dispatch, listener
 from flows import plan as plan_flow
 from flows import respond as respond_flow
 from support import slack as slack_stand_in

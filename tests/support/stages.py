@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from deployments import listener
+from deployments.listening import listener
 from support import bulletins, doors, kafka, river, slack, webdav
 from support.river import River
 from tasks import registry

@@ -1,4 +1,4 @@
-"""``python -m deployments.warm_process DEPLOYMENT``: a process with everything imported, that does runs of it.
+"""``python -m deployments.listening.warm_process DEPLOYMENT``: a process with everything imported, that does runs of it.
 
 A run's id comes as a line on standard input; the same line goes back on standard output once that run has ended, or was
 found in other hands. The first line of output is ``ready``. The process ends with its input, after the run in hand: where
@@ -28,7 +28,7 @@ from prefect.flow_engine import run_flow
 from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Pending
 
-from deployments import dispatch
+from deployments.listening import dispatch
 
 log = logging.getLogger(__name__)
 

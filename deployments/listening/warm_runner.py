@@ -33,8 +33,8 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Pending
 
-from deployments import dispatch
-from deployments.warm_process import READY
+from deployments.listening import dispatch
+from deployments.listening.warm_process import READY
 from tasks.programs import run
 from tasks.records.effects import StoredNotice
 
@@ -115,7 +115,7 @@ class Warm:
     def keep(self, stop: threading.Event) -> None:
         """Keep a warm process until told to stop; start another whenever it ends."""
         environment = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
-        command = (sys.executable, "-m", "deployments.warm_process", dispatch.RESPOND)
+        command = (sys.executable, "-m", "deployments.listening.warm_process", dispatch.RESPOND)
         while not stop.is_set():
             with run.service(command, folder=self.folder, name="warm", environment=environment, talks=True) as process:
                 self._attend(process, stop)

@@ -1,0 +1,1 @@
+"""The Kafka listener: from a broker's message to a durable notice and a flow run."""
