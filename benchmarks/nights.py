@@ -23,7 +23,8 @@ from prefect.client.schemas.objects import TaskRun
 
 from benchmarks import seed_night
 from benchmarks.harness import Gate, Report, Row, Setting, Timing, seconds
-from deployments import private, reduction
+from deployments import private
+from deployments.local import night
 from flows.night import night as night_flow
 from tasks import simulation
 from tasks.records import Stage
@@ -80,7 +81,7 @@ def _rows(
 ) -> tuple[Row, ...]:
     """Reduce the night to candidates twice, the first time compiling, and to stacks where there are peers; time it."""
     compiling, stacked, whole = (
-        reduction.locate(setting.folder / "night", out=setting.folder / name)
+        night.locate(setting.folder / "night", out=setting.folder / name)
         for name in ("compiling", "stacked", "products")
     )
     rows = []
@@ -207,7 +208,7 @@ def _waiting(runs: Sequence[TaskRun]) -> Row:
     )
 
 
-def _timed(place: reduction.NightPlace, until: Stage):
+def _timed(place: night.NightPlace, until: Stage):
     private.place(place.places)
     started, busy = time.perf_counter(), _core_seconds()
     report = night_flow(place.night, place.units, until=until, registry="", slack="")

@@ -33,7 +33,7 @@ def command(
 
     What is known already stays as it is. An old notice starts no telescope by itself.
     """
-    from deployments import backfill  # slow start-up: Prefect
+    from deployments.local import backfill  # slow start-up: Prefect
     from tasks.options import BackfillOptions
 
     options = BackfillOptions(url=url) if url else BackfillOptions()

@@ -44,7 +44,7 @@ DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(products: Path, catalogues: Path, *, as_json: bool, **choices: Any) -> None:
     """Choose, stack, measure, show."""
-    from deployments import deepening  # slow start-up: Prefect, Dask and the scientific libraries
+    from deployments.local import deep_stacks  # slow start-up: Prefect, Dask and the scientific libraries
 
-    made = deepening.deepen(products, catalogues, choices)
-    output.show(deepening.facts(made), deepening.words(made), as_json=as_json)
+    made = deep_stacks.deepen(products, catalogues, choices)
+    output.show(deep_stacks.facts(made), deep_stacks.words(made), as_json=as_json)

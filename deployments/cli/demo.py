@@ -18,7 +18,7 @@ from deployments.cli import output
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(out: Path, notice: Path | None, seed: int, *, as_json: bool) -> None:
     """Run the demonstration."""
-    from deployments import demo  # slow start-up: Prefect, Dask and the scientific libraries
+    from deployments.local import demo  # slow start-up: Prefect, Dask and the scientific libraries
 
     made = demo.demonstrate(out, notice=notice, seed=seed, say=lambda line: click.echo(line, err=as_json))
     output.show(demo.facts(made), demo.words(made), as_json=as_json)

@@ -35,9 +35,9 @@ STAGES = ("calibrate", "reduce", "stack", "search")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_json: bool, **choices: Any) -> None:
     """Reduce FOLDER: an observatory's folder, the folder of its raw frames, or one unit's night."""
-    from deployments import reduction  # slow start-up: Prefect, Dask and the scientific libraries
+    from deployments.local import night  # slow start-up: Prefect, Dask and the scientific libraries
 
-    place = reduction.locate(
+    place = night.locate(
         folder,
         out=out,
         night=choices["night"],
@@ -47,7 +47,7 @@ def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_j
     )
     slots = (choices["cpu_slots"], choices["gpu_slots"])
     objects = tuple(name.strip() for name in choices["objects"].split(",") if name.strip())
-    report = reduction.reduce(
+    report = night.reduce(
         place, out=out, until=until, force=force, objects=objects, slots=slots, photometry=choices["photometry"]
     )
-    output.show(reduction.facts(report), reduction.words(report), as_json=as_json)
+    output.show(night.facts(report), night.words(report), as_json=as_json)

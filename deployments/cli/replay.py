@@ -13,7 +13,7 @@ from deployments import house
 from deployments.cli import output
 
 if TYPE_CHECKING:
-    from deployments.replay import Difference, Step
+    from deployments.local.replay import Difference, Step
 
 
 @click.command("replay")
@@ -29,7 +29,7 @@ def command(folder: Path, speed: float | None, policy: str | None, url: str | No
 
     What the decisions say otherwise than the registry is printed at the end.
     """
-    from deployments import replay  # slow start-up: sky maps bring astropy and scipy
+    from deployments.local import replay  # slow start-up: sky maps bring astropy and scipy
 
     stored, rejected = replay.read_folder(folder)
     rows, steps = [], []
@@ -48,7 +48,7 @@ def command(folder: Path, speed: float | None, policy: str | None, url: str | No
 
 def _compared(steps: Sequence[Step], folder: Path, url: str | None) -> tuple[str, tuple[Difference, ...]]:
     """Compare with the registry that is named, or with this machine's where there is one; say with which."""
-    from deployments import replay  # slow start-up
+    from deployments.local import replay  # slow start-up
     from tasks import registry
     from tasks.registry import health
 

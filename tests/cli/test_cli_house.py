@@ -142,7 +142,7 @@ def test_replay_gives_each_notice_its_decision_in_the_order_of_the_day(
 
 
 def test_replay_keeps_the_clock(shared_data: Path) -> None:
-    from deployments import replay
+    from deployments.local import replay
 
     stored, _ = replay.read_folder(shared_data / "notices" / "gcn-schema")
     waited: list[float] = []

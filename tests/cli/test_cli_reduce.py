@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from deployments import cli, reduction
+from deployments import cli
+from deployments.local import night
 from tasks.errors import UnusableData
 from tasks.options import ReduceOptions
 
 
 def test_words_become_options():
     words = ("spatial_zero_point=cubic", "colour_term=true", "faint_mag=17.5", "extra_apertures=10arcsec,24px")
-    found = reduction.options_of(words)
+    found = night.options_of(words)
 
     assert found.spatial_zero_point == "cubic"
     assert (found.colour_term, found.faint_mag) == (True, 17.5)
     assert found.extra_apertures == ("10arcsec", "24px")
-    assert reduction.options_of(()) == ReduceOptions()
+    assert night.options_of(()) == ReduceOptions()
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_words_become_options():
 )
 def test_a_wrong_word_is_named(word, said):
     with pytest.raises(UnusableData, match=said):
-        reduction.options_of((word,))
+        night.options_of((word,))
 
 
 def test_bad_words_at_the_terminal_are_bad_input(capsys, tmp_path):

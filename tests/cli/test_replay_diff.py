@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments import cli, replay
+from deployments import cli
+from deployments.local import replay
 from tasks import registry
 
 NAMES = ("S241102br-preliminary", "S241102br-update", "S250910b-earlywarning")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blocks import Observatory
-from deployments import reduction
+from deployments.local import night
 from tasks.errors import UnusableData
 
 
@@ -23,7 +23,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("folder", ["night", "night/obsdata", "night/obsdata/7DT01"])
 def test_relative_paths_are_those_of_the_terminal(home, folder):
-    place = reduction.locate(Path(folder), out=Path("products"), catalogues=Path("night/catalogues"))
+    place = night.locate(Path(folder), out=Path("products"), catalogues=Path("night/catalogues"))
     places = vars(place.places)
     assert all(path.is_absolute() for path in places.values() if isinstance(path, Path))
     assert place.places.product_root == home / "products"
@@ -33,7 +33,7 @@ def test_relative_paths_are_those_of_the_terminal(home, folder):
 def test_several_nights_are_named(home):
     (home / "night" / "obsdata" / "7DT01" / "2026-01-16_gain2750").mkdir()
     with pytest.raises(UnusableData, match="2026-01-15, 2026-01-16"):
-        reduction.locate(Path("night"), out=Path("products"))
+        night.locate(Path("night"), out=Path("products"))
 
 
 def test_relative_places_of_a_block_are_made_absolute_once(home):

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support import bulletins, gracedb
 
-from deployments import backfill, cli
+from deployments import cli
+from deployments.local import backfill
 from tasks import alerting, backfilling, connections, publishing, registry
 from tasks.errors import Unavailable, UnusableData
 from tasks.options import BackfillOptions
