@@ -23,8 +23,8 @@ from prefect.client.schemas.objects import TaskRun
 
 from benchmarks import seed_night
 from benchmarks.harness import Gate, Report, Row, Setting, Timing, seconds
-from deployments import private
 from deployments.local import night
+from deployments.server import temporary_server
 from flows.night import night as night_flow
 from tasks import simulation
 from tasks.records import Stage
@@ -50,7 +50,7 @@ def run(setting: Setting) -> Report:
     simulation.make_night(setting.folder / "night", request)
     truth = json.loads((setting.folder / "night" / "truth.json").read_bytes())
     peers = [] if setting.full else _peers(setting, truth, request)
-    with private.prefect(setting.folder / "state"):
+    with temporary_server.prefect(setting.folder / "state"):
         rows = _rows(setting, truth, request, peers)
     return Report(
         name="b10-full" if setting.full else "b10",
@@ -209,7 +209,7 @@ def _waiting(runs: Sequence[TaskRun]) -> Row:
 
 
 def _timed(place: night.NightPlace, until: Stage):
-    private.place(place.places)
+    temporary_server.place(place.places)
     started, busy = time.perf_counter(), _core_seconds()
     report = night_flow(place.night, place.units, until=until, registry="", slack="")
     taken = time.perf_counter() - started

@@ -44,9 +44,10 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from blocks import SlackWorkspace
-from deployments import house, seeds, slack_door, slack_socket
+from deployments import slack_door, slack_socket
 from deployments.cli import signals
 from deployments.listening import daemon
+from deployments.server import blocks_from_environment, default_paths
 from deployments.slack_actions import Desk, Staff
 from tasks import connections
 from tasks import registry as registries
@@ -119,8 +120,12 @@ def tag(slug: str) -> str:
 def workspace(environment: Mapping[str, str] | None = None) -> SlackWorkspace:
     """Return the Slack block with the environment's values over the saved ones."""
     environment = os.environ if environment is None else environment
-    fields = [name for name in SlackWorkspace.model_fields if seeds.variable(SlackWorkspace, name) in environment]
-    chosen = {name: environment[seeds.variable(SlackWorkspace, name)] for name in fields}
+    fields = [
+        name
+        for name in SlackWorkspace.model_fields
+        if blocks_from_environment.variable(SlackWorkspace, name) in environment
+    ]
+    chosen = {name: environment[blocks_from_environment.variable(SlackWorkspace, name)] for name in fields}
     if {"token", "planners"} <= chosen.keys() and {"signing_secret", "app_token"} & chosen.keys():
         return SlackWorkspace.model_validate(chosen)
     return SlackWorkspace.model_validate({**_saved(), **chosen})
@@ -135,7 +140,7 @@ def check(block: SlackWorkspace, *, http: bool, socket: bool) -> None:
     if not (http or socket):
         empty += ["signing_secret", "app_token"]
     if empty:
-        names = ", ".join(seeds.variable(SlackWorkspace, name) for name in dict.fromkeys(empty))
+        names = ", ".join(blocks_from_environment.variable(SlackWorkspace, name) for name in dict.fromkeys(empty))
         raise MissingPart(f"set {names}, or the same fields of the block slack: there are no defaults")
 
 
@@ -173,7 +178,7 @@ def run(block: SlackWorkspace, *, host: str, port: int, stop: threading.Event) -
     check(block, http=bool(secret), socket=bool(app_token))
     # at DEBUG the client writes down addresses that hold a ticket, and whole messages
     logging.getLogger("slack_sdk").setLevel(logging.INFO)
-    registry = registries.open(house.registry_url())
+    registry = registries.open(default_paths.registry_url())
     hands = desk(block, registry)
     ways: list[Callable[[], None]] = []
     if secret:
@@ -206,9 +211,9 @@ def main(host: str, port: int) -> None:
 def _saved() -> dict[str, Any]:
     """Return the fields of the saved block, or nothing where there is none or no server."""
     try:
-        found = SlackWorkspace.load(seeds.document_name(SlackWorkspace), validate=False)
+        found = SlackWorkspace.load(blocks_from_environment.document_name(SlackWorkspace), validate=False)
     except (ValueError, RuntimeError, OSError, httpx.HTTPError) as error:
-        log.warning("no block %s: %s", seeds.document_name(SlackWorkspace), type(error).__name__)
+        log.warning("no block %s: %s", blocks_from_environment.document_name(SlackWorkspace), type(error).__name__)
         return {}
     names: Sequence[str] = [name for name in SlackWorkspace.model_fields if not name.startswith("_")]
     return {name: getattr(found, name) for name in names if hasattr(found, name)}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from deployments import house
 from deployments.cli import output
+from deployments.server import default_paths
 
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
@@ -37,8 +37,8 @@ def command(
     from tasks.options import BackfillOptions
 
     options = BackfillOptions(url=url) if url else BackfillOptions()
-    where = (root or house.alert_root()).resolve()
-    made = backfill.fill(since, until, options, root=where, url=registry or house.registry_url())
+    where = (root or default_paths.alert_root()).resolve()
+    made = backfill.fill(since, until, options, root=where, url=registry or default_paths.registry_url())
     words = f"{len(made.spans)} gaps, {made.events} events: {made.new} notices new, {made.known} known"
     refused = "".join(f"\nrefused  {each}" for each in made.refused)
     output.show({**vars(made)}, words + refused, as_json=as_json)

@@ -20,7 +20,7 @@ def command(*, as_json: bool) -> int:
 
     Exit code 1 where a required part is missing; what is optional may be missing.
     """
-    from deployments import doctor  # slow start-up: Prefect, Dask
+    from deployments.server import doctor  # slow start-up: Prefect, Dask
 
     checks = doctor.examine()
     fit, rows = doctor.is_fit(checks), [asdict(check) for check in checks]

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from deployments import house
 from deployments.cli import backfill, output, signals
+from deployments.server import default_paths
 
 # both names of the LVK stream are in use; the same notice on both is one notice
 TOPICS = (
@@ -88,7 +88,7 @@ def command(
     from deployments.listening import daemon, listener  # slow start-up: Prefect
     from tasks import registry
 
-    root = (root or house.alert_root()).resolve()
+    root = (root or default_paths.alert_root()).resolve()
     configuration = {
         **({"bootstrap.servers": servers, "group.id": GROUP} if servers else _gcn()),
         **({"group.id": group} if group else {}),
@@ -96,7 +96,7 @@ def command(
     options = listener.ListenOptions(
         topics=topics or TOPICS, configuration=configuration, since=since and since.replace(tzinfo=UTC)
     )
-    book, stop = registry.open(url or house.registry_url()), threading.Event()
+    book, stop = registry.open(url or default_paths.registry_url()), threading.Event()
     with signals.stopping(stop):
         daemon.listen(options, root=root, registry=book, stop=stop, warm=warm)
     waiting = len(book.undispatched())
@@ -105,6 +105,6 @@ def command(
 
 def _gcn() -> Mapping[str, Any]:
     from blocks import GcnCredentials  # slow start-up: Prefect
-    from deployments import seeds
+    from deployments.server import blocks_from_environment
 
-    return seeds.load(GcnCredentials).configuration()
+    return blocks_from_environment.load(GcnCredentials).configuration()

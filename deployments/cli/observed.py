@@ -6,8 +6,8 @@ from contextlib import closing
 
 import click
 
-from deployments import house
 from deployments.cli import output
+from deployments.server import default_paths
 
 
 @click.command("observed")
@@ -23,6 +23,6 @@ def command(event: str, tiles: tuple[str, ...], telescope: str, url: str | None,
     """
     from tasks import observations, registry  # slow start-up: Prefect
 
-    with closing(registry.open(url or house.registry_url())) as book:
+    with closing(registry.open(url or default_paths.registry_url())) as book:
         news = observations.mark(book, event, telescope, tiles)
     output.show({"event_id": event, "observed": news}, f"{event}: {len(news)} tiles observed", as_json=as_json)

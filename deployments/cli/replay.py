@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployments import house
 from deployments.cli import output
+from deployments.server import default_paths
 
 if TYPE_CHECKING:
     from deployments.local.replay import Difference, Step
@@ -52,7 +52,7 @@ def _compared(steps: Sequence[Step], folder: Path, url: str | None) -> tuple[str
     from tasks import registry
     from tasks.registry import health
 
-    address = url or house.registry_url()
+    address = url or default_paths.registry_url()
     if address == "none" or (url is None and not health.exists(address)):
         return "no registry", ()
     with closing(registry.open(address)) as book:

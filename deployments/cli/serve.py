@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from deployments import house
 from deployments.cli import output, signals
+from deployments.server import default_paths
 
 
 @click.command("serve")
@@ -40,13 +40,13 @@ def command(
     as_json: bool,
 ) -> None:
     """Run the Prefect server with its interface, what it must hold, and a worker for each pool, until Ctrl-C."""
-    from deployments import bootstrap, serve  # slow start-up: Prefect
+    from deployments.server import bootstrap, serve  # slow start-up: Prefect
 
     stop = threading.Event()
     with (
         signals.stopping(stop),
         serve.serving(
-            home=home or house.home(),
+            home=home or default_paths.home(),
             port=port,
             prefect_file=bootstrap.PREFECT_FILE if prefect_file is None else prefect_file,
             pools=pools or tuple(serve.ASK_S),

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from prefect.events import emit_event
 
-from deployments.automations import STALLED
 from deployments.listening.dispatch import Dispatcher, beat, submit_run
 from deployments.listening.listener import Archive, Listener, ListenOptions
 from deployments.listening.warm_runner import Warm
+from deployments.server.automations import STALLED
 from tasks.errors import Unavailable
 from tasks.io import announcements
 from tasks.registry import Registry, outbox

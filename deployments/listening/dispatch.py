@@ -17,7 +17,7 @@ from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled
 
-from deployments import automations
+from deployments.server import automations
 from tasks import naming, products
 from tasks.errors import Unavailable, UnusableData
 from tasks.records.effects import StoredNotice

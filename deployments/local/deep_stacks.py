@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deployments import private
+from deployments.server import temporary_server
 from flows.deepen import deepen as deepen_flow
 from tasks.errors import UnusableData
 from tasks.options import DeepOptions, StackOptions
@@ -46,8 +46,8 @@ def deepen(products: Path, catalogues: Path, choices: Mapping[str, Any]) -> Deep
         photometric_catalogue=photometric,
     )
     start, end = (choices[name].date() if choices[name] else None for name in ("start", "end"))
-    with private.prefect(products / STATE):
-        private.place(places)
+    with temporary_server.prefect(products / STATE):
+        temporary_server.place(places)
         named = (_parts(choices[name]) for name in ("objects", "filters", "units"))
         return deepen_flow(*named, start=start, end=end, options=options)
 

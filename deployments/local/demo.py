@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from deployments import private
+from deployments.server import temporary_server
 from flows.rehearse import rehearse
 from tasks import naming, products, simulation
 from tasks.errors import UnusableData
@@ -74,8 +74,8 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say) -> Demon
     stored = _store(payload, places)
     clock = _clock(payload)
     say("starting a Prefect server of its own (15 s) ...")
-    with private.prefect(out / STATE):
-        private.place(places)
+    with temporary_server.prefect(out / STATE):
+        temporary_server.place(places)
         say(f"responding to the notice: decide, plan {', '.join(TELESCOPES)} with gwemopt, tell everybody;")
         say("then reducing the night: calibrate, solve, measure, stack, subtract, search (two minutes) ...")
         made = rehearse(

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from deployments import private
+from deployments.server import temporary_server
 from flows.night import night as night_flow
 from tasks import naming
 from tasks.errors import UnusableData
@@ -94,8 +94,8 @@ def reduce(
         ``NAME=VALUE`` of ``ReduceOptions``, for frames and stacks alike.
     """
     how = options_of(photometry)
-    with private.prefect(out / STATE):
-        private.place(place.places, cpu_slots=slots[0], gpu_slots=slots[1])
+    with temporary_server.prefect(out / STATE):
+        temporary_server.place(place.places, cpu_slots=slots[0], gpu_slots=slots[1])
         stages = tuple(Stage(name) for name in force)
         return night_flow(
             place.night,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments import cli, doctor, house
+from deployments import cli
+from deployments.server import default_paths, doctor
 from tasks.errors import MissingPart
 
 REQUIRED = {"python", "packages", "source-extractor", "scamp", "missfits", "swarp"}
@@ -90,11 +91,11 @@ def test_bootstrap_without_a_file_of_deployments_says_what_to_do(
 def test_the_home_is_one_folder_unless_single_places_are_chosen(
     tmp_path: Path, scratch_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert house.home() == scratch_home
-    assert house.alert_root() == scratch_home / "alerts"
-    assert house.registry_url() == f"sqlite:///{scratch_home}/registry.sqlite"
+    assert default_paths.home() == scratch_home
+    assert default_paths.alert_root() == scratch_home / "alerts"
+    assert default_paths.registry_url() == f"sqlite:///{scratch_home}/registry.sqlite"
     monkeypatch.setenv("SIREN_OBSERVATORY_ALERT_ROOT", str(tmp_path / "elsewhere"))
-    assert house.alert_root() == tmp_path / "elsewhere"
+    assert default_paths.alert_root() == tmp_path / "elsewhere"
 
 
 def test_listen_wants_one_broker(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,10 +116,10 @@ def test_gcn_without_credentials_names_the_variables(
 
 def test_gcn_takes_its_credentials_from_the_environment() -> None:
     from blocks import GcnCredentials
-    from deployments import seeds
+    from deployments.server import blocks_from_environment
 
     variables = {"SIREN_GCN_CLIENT_ID": "me", "SIREN_GCN_CLIENT_SECRET": "canary"}
-    settings = seeds.load(GcnCredentials, variables).configuration()
+    settings = blocks_from_environment.load(GcnCredentials, variables).configuration()
     assert settings["sasl.oauthbearer.client.id"] == "me"
     assert settings["enable.auto.commit"] is False
 

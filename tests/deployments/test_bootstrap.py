@@ -10,7 +10,7 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from pydantic import SecretStr
 
-from deployments import automations, bootstrap, seeds
+from deployments.server import automations, blocks_from_environment, bootstrap
 from tasks.errors import MissingPart, ProgramError, Unavailable, UnusableData
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_api")]
@@ -179,8 +179,8 @@ def test_a_server_that_does_not_answer_is_unavailable() -> None:
 
 
 def test_blocks_come_from_the_environment_and_secrets_stay_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seeds, "block_types", lambda: (Beacon, Lamp))
-    empty = seeds.plant({})
+    monkeypatch.setattr(blocks_from_environment, "block_types", lambda: (Beacon, Lamp))
+    empty = blocks_from_environment.plant({})
     assert empty.saved == ("lamp/lamp",)
     assert empty.missing == (
         "beacon/beacon: SIREN_BEACON_KEY, SIREN_BEACON_PLACE",
@@ -188,27 +188,27 @@ def test_blocks_come_from_the_environment_and_secrets_stay_secret(monkeypatch: p
     )
 
     variables = {"SIREN_BEACON_KEY": "canary", "SIREN_BEACON_PLACE": "Fornax", "SIREN_BEACON_HEIGHT_M": "22"}
-    full = seeds.plant(variables)
+    full = blocks_from_environment.plant(variables)
     assert full.saved == ("beacon/beacon", "lamp/lamp")
     assert "canary" not in repr(full)
     saved = Beacon.load("beacon")
     assert (saved.key.get_secret_value(), saved.place, saved.height_m) == ("canary", "Fornax", 22.0)
 
-    seeds.plant({"SIREN_BEACON_PLACE": "El Sauce"})
+    blocks_from_environment.plant({"SIREN_BEACON_PLACE": "El Sauce"})
     again = Beacon.load("beacon")
     assert (again.key.get_secret_value(), again.place, again.height_m) == ("canary", "El Sauce", 22.0)
 
 
 def test_a_block_that_an_operator_edited_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seeds, "block_types", lambda: (Lamp,))
+    monkeypatch.setattr(blocks_from_environment, "block_types", lambda: (Lamp,))
     Lamp(colour="green").save("lamp", overwrite=True)
-    seeds.plant({})
+    blocks_from_environment.plant({})
     assert Lamp.load("lamp").colour == "green"
 
 
 def test_a_variable_that_does_not_fit_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seeds, "block_types", lambda: (Beacon,))
+    monkeypatch.setattr(blocks_from_environment, "block_types", lambda: (Beacon,))
     variables = {"SIREN_BEACON_KEY": "canary", "SIREN_BEACON_PLACE": "x", "SIREN_BEACON_HEIGHT_M": "canary-high"}
     with pytest.raises(UnusableData, match="SIREN_BEACON_HEIGHT_M") as caught:
-        seeds.plant(variables)
+        blocks_from_environment.plant(variables)
     assert "canary" not in str(caught.value)

@@ -11,7 +11,8 @@ from pathlib import Path
 import distributed
 import pytest
 
-from deployments import clusters, serve
+from deployments import clusters
+from deployments.server import serve
 from tasks import runtime
 from tasks.errors import UnusableData
 from tasks.programs import run

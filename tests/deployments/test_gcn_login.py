@@ -16,7 +16,7 @@ from support import kafka, token_server
 
 from blocks import GcnCredentials
 from deployments.listening import listener
-from deployments.serve import free_port
+from deployments.server.serve import free_port
 from tasks import registry
 
 GUARD = """

@@ -16,8 +16,8 @@ from prefect.client.orchestration import get_client
 from support import kafka
 from support.ears import Running
 
-from deployments import automations
 from deployments.listening import daemon, dispatch, listener
+from deployments.server import automations
 from tasks import registry
 from tasks.errors import Unavailable, UnusableData
 from tasks.records.effects import StoredNotice

@@ -19,8 +19,8 @@ from prefect.server.events.schemas.automations import Automation, EventTrigger, 
 from prefect.server.events.schemas.events import ReceivedEvent, Resource
 from prefect.utilities.callables import parameter_schema
 
-from deployments import automations, bootstrap
 from deployments.listening import dispatch
+from deployments.server import automations, bootstrap
 
 FILE = yaml.safe_load((Path(__file__).resolve().parents[2] / "prefect.yaml").read_text())
 DEPLOYMENTS = {each["entrypoint"].rsplit(".", 1)[-1]: each for each in FILE["deployments"] if each["name"] == "prod"}

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
-from deployments import private
+from deployments.server import temporary_server
 
 pytestmark = pytest.mark.server
 LIMIT_S = 10.0
@@ -33,7 +33,7 @@ def outer() -> list[int | None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def address(tmp_path_factory: pytest.TempPathFactory):
-    with private.prefect(tmp_path_factory.mktemp("private")) as address:
+    with temporary_server.prefect(tmp_path_factory.mktemp("private")) as address:
         yield address
 
 

@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from support import kafka, prefect_server
 
-from deployments import serve
+from deployments.server import serve
 from tasks.errors import UnusableData
 
 FLOWS = """

@@ -13,7 +13,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from support import prefect_server
 
-from deployments import automations
+from deployments.server import automations
 
 pytestmark = [pytest.mark.gate, pytest.mark.server]
 

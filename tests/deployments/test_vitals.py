@@ -13,8 +13,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.events import Event, Resource
 
-from deployments import vitals
-from deployments.automations import LISTENER_HEARTBEAT
+from deployments.server import service_checks
+from deployments.server.automations import LISTENER_HEARTBEAT
 from tasks.errors import MissingPart, Unavailable
 from tasks.registry.store import now
 
@@ -37,7 +37,7 @@ def said(part: str) -> str:
     deadline, words = time.monotonic() + 30, ""
     while part not in words:
         assert time.monotonic() < deadline, words
-        words = answer(vitals.listener)
+        words = answer(service_checks.listener)
         time.sleep(0.1)
     return words
 

@@ -11,7 +11,7 @@ from datetime import date
 import pytest
 from support import night_runs, simulated
 
-from deployments import private
+from deployments.server import temporary_server
 from flows.night import night
 from tasks import naming, runtime
 from tasks.errors import UnusableData
@@ -43,7 +43,7 @@ def threads():
 @pytest.fixture(scope="module")
 def root(prefect_api, raw, tmp_path_factory):
     folder = tmp_path_factory.mktemp("products")
-    private.place(night_runs.places_of(raw.root, folder), cpu_slots=1, gpu_slots=1)
+    temporary_server.place(night_runs.places_of(raw.root, folder), cpu_slots=1, gpu_slots=1)
     logging.getLogger("prefect").setLevel(logging.WARNING)
     return folder
 

@@ -12,8 +12,8 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
 from support import prefect_server, tally
 
-from deployments import automations
 from deployments.listening import daemon
+from deployments.server import automations
 from tasks import registry
 
 pytestmark = [pytest.mark.gate, pytest.mark.server]

@@ -11,7 +11,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from support import night_runs, simulated, tally
 
-from deployments import automations
+from deployments.server import automations
 
 pytestmark = [pytest.mark.gate, pytest.mark.server, pytest.mark.timeout(3600)]
 

@@ -24,7 +24,7 @@ from typing import Any
 import platformdirs
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from deployments.serve import free_port
+from deployments.server.serve import free_port
 from support import tally
 
 VERSION = "4.1.1"

@@ -22,7 +22,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
 from pydantic import TypeAdapter
 
-from deployments import private, serve
+from deployments.server import serve, temporary_server
 from flows.night import night as night_flow
 from support.simulated import Night
 from tasks import products
@@ -47,7 +47,7 @@ night_runs.reduce(night_runs.places_of(Path(spec["night"]), Path(spec["out"])), 
 @contextmanager
 def server(home: Path) -> Iterator[str]:
     """Run a Prefect server for this process and its children; give its API's address."""
-    with private.prefect(home) as address:
+    with temporary_server.prefect(home) as address:
         yield f"{address}/api"
 
 
@@ -73,7 +73,7 @@ def places_of(night: Path, out: Path) -> Places:
 
 def reduce(places: Places, *, until: Stage = Stage.SEARCH, address: str = "", cpus: int = 1) -> NightReport:
     """Run the flow in this process, on the cluster at ``address`` or on one of its own."""
-    private.place(places, cpu_slots=cpus, gpu_slots=1)
+    temporary_server.place(places, cpu_slots=cpus, gpu_slots=1)
     if address:
         from blocks import Cluster
 

@@ -17,7 +17,7 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 
-from deployments import bootstrap, serve
+from deployments.server import bootstrap, serve
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
-from deployments import automations, seeds
+from deployments.server import automations, blocks_from_environment
 from tasks.errors import MissingPart, Unavailable
 from tasks.programs import run
 
@@ -80,7 +80,7 @@ def bootstrap(*, prefect_file: Path = PREFECT_FILE, home: Path | None = None, wa
         raise MissingPart(f"{prefect_file} is not there: run in a checkout, or name the file with --file")
     with get_client(sync_client=True) as client:
         server = wait_for_health(client, wait_s=wait_s)
-        planted = seeds.plant(defaults=seeds.local_defaults(home) if home else {})
+        planted = blocks_from_environment.plant(defaults=blocks_from_environment.local_defaults(home) if home else {})
         make_pools(client)
         make_queues(client)
         make_limits(client)

@@ -22,8 +22,8 @@ from prefect.settings import (
 )
 
 import blocks as ours
-from deployments import bootstrap, house, seeds, serve
-from deployments.automations import LISTENER_HEARTBEAT, LISTENER_SILENCE
+from deployments.server import blocks_from_environment, bootstrap, default_paths, serve
+from deployments.server.automations import LISTENER_HEARTBEAT, LISTENER_SILENCE
 from tasks import runtime
 from tasks.errors import MissingPart, Unavailable
 from tasks.registry import health
@@ -69,12 +69,15 @@ def server() -> str:
 
 def database() -> str:
     """Say where our registry is and how many tables it has; a file that is not there yet will be made."""
-    return health.of(house.registry_url(), answer_s=ANSWER_S)
+    return health.of(default_paths.registry_url(), answer_s=ANSWER_S)
 
 
 def blocks() -> str:
     """Say which of our blocks are saved."""
-    wanted = {f"{kind.get_block_type_slug()}/{seeds.document_name(kind)}" for kind in seeds.block_types()}
+    wanted = {
+        f"{kind.get_block_type_slug()}/{blocks_from_environment.document_name(kind)}"
+        for kind in blocks_from_environment.block_types()
+    }
     with asking() as client:
         saved = {name for name in wanted if _has_block(client, name)}
     return _all_of(wanted, saved)
@@ -161,7 +164,7 @@ def _heard(name: str, age_s: float, lag: dict[str, int]) -> str:
 
 
 def _load(kind: type[B]) -> B:
-    name = seeds.document_name(kind)
+    name = blocks_from_environment.document_name(kind)
     try:
         return cast("B", kind.load(name))
     except ValueError as error:

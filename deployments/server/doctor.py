@@ -15,7 +15,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from deployments import house, vitals
+from deployments.server import default_paths, service_checks
 from tasks.errors import MissingPart, ProgramError, SirenError
 from tasks.programs import missfits, run, scamp, solve_field, source_extractor, swarp
 from tasks.science import arrays
@@ -112,22 +112,30 @@ def vital_probes() -> tuple[Probe, ...]:
     """Return the questions about server, database, blocks, workers and catalogues."""
     bootstrap = "siren bootstrap"
     return (
-        Probe(name="server", ask=vitals.server, remedy="siren serve, or set PREFECT_API_URL to a server that runs"),
-        Probe(name="database", ask=vitals.database, remedy="set SIREN_REGISTRY_URL, or mend the database it names"),
         Probe(
-            name="blocks", ask=vitals.blocks, remedy=f"set the variables that `{bootstrap}` names, then run it again"
+            name="server", ask=service_checks.server, remedy="siren serve, or set PREFECT_API_URL to a server that runs"
         ),
-        Probe(name="pools", ask=vitals.pools, remedy=bootstrap),
-        Probe(name="deployments", ask=vitals.deployments, remedy=bootstrap),
-        Probe(name="workers", ask=vitals.workers, remedy="siren serve, or prefect worker start --pool NAME"),
-        Probe(name="listener", ask=vitals.listener, remedy="siren listen"),
+        Probe(
+            name="database", ask=service_checks.database, remedy="set SIREN_REGISTRY_URL, or mend the database it names"
+        ),
+        Probe(
+            name="blocks",
+            ask=service_checks.blocks,
+            remedy=f"set the variables that `{bootstrap}` names, then run it again",
+        ),
+        Probe(name="pools", ask=service_checks.pools, remedy=bootstrap),
+        Probe(name="deployments", ask=service_checks.deployments, remedy=bootstrap),
+        Probe(name="workers", ask=service_checks.workers, remedy="siren serve, or prefect worker start --pool NAME"),
+        Probe(name="listener", ask=service_checks.listener, remedy="siren listen"),
         Probe(
             name="slots",
-            ask=vitals.slots,
+            ask=service_checks.slots,
             remedy="start workers with --resources CPU=1 and GPU=1, or clear the address",
         ),
         Probe(
-            name="catalogues", ask=vitals.catalogues, remedy="put the files there, or change the block `observatory`"
+            name="catalogues",
+            ask=service_checks.catalogues,
+            remedy="put the files there, or change the block `observatory`",
         ),
     )
 
@@ -150,7 +158,7 @@ def packages() -> str:
 
 def disk() -> str:
     """Say how much room there is where products go."""
-    home = house.home()
+    home = default_paths.home()
     folder = next(each for each in (home, *home.parents) if each.is_dir())
     free = shutil.disk_usage(folder).free
     words = f"{free / GIGABYTE:.0f} GB free for {home}"

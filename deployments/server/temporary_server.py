@@ -13,7 +13,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOGGING_EXTRA_LOGGERS, temporary_settings
 
 from blocks import Cluster, Observatory
-from deployments import serve
+from deployments.server import serve
 from tasks import runtime
 from tasks.records import Places
 from tasks.science import arrays

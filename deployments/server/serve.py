@@ -20,7 +20,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.logging.configuration import DEFAULT_LOGGING_SETTINGS_PATH
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from deployments import bootstrap
+from deployments.server import bootstrap
 from tasks import products
 from tasks.errors import ProgramError, Unavailable, UnusableData
 from tasks.programs import run

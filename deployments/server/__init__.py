@@ -1,0 +1,1 @@
+"""The Prefect server: blocks, automations, checks, and everything on one machine."""
