@@ -14,7 +14,8 @@ from support import slack as stand_in
 from support.desk import buttons, free_port, settled, wait_for
 
 from blocks import SlackWorkspace
-from deployments import slack_app, slack_door, slack_socket
+from deployments.slack import app, http_door
+from deployments.slack import socket_mode as slack_socket
 from tasks import publishing
 from tasks.errors import MissingPart, Unavailable
 from tasks.io import slack
@@ -26,9 +27,9 @@ from tasks.registry import delivery
 
 def test_over_http_the_answer_comes_long_before_the_work_is_done(desk, planner, store, top) -> None:
     stop, port = threading.Event(), free_port()
-    app = slack_door.application(slack_door.Gate(clicks.SECRET), desk.take)
+    app = http_door.application(http_door.Gate(clicks.SECRET), desk.take)
     server = threading.Thread(
-        target=slack_door.serve, args=(app,), kwargs={"host": "127.0.0.1", "port": port, "stop": stop}
+        target=http_door.serve, args=(app,), kwargs={"host": "127.0.0.1", "port": port, "stop": stop}
     )
     server.start()
     try:
@@ -99,12 +100,12 @@ WHOLE = {
 
 @pytest.mark.parametrize("missing", ["SIREN_SLACK_TOKEN", "SIREN_SLACK_SIGNING_SECRET", "SIREN_SLACK_PLANNERS"])
 def test_the_process_refuses_to_start_without_what_it_needs(missing: str, monkeypatch) -> None:
-    monkeypatch.setattr(slack_app, "_saved", dict)
+    monkeypatch.setattr(app, "_saved", dict)
     for name, value in WHOLE.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("SIREN_SLACK_APP_TOKEN")
     monkeypatch.setenv(missing, "  ")
-    done = CliRunner().invoke(slack_app.main, ["--port", "0"])
+    done = CliRunner().invoke(app.main, ["--port", "0"])
     assert done.exit_code == 1
     assert missing in done.output
     assert "Traceback" not in done.output
@@ -112,11 +113,11 @@ def test_the_process_refuses_to_start_without_what_it_needs(missing: str, monkey
 
 def test_the_environment_stands_over_the_saved_block(monkeypatch) -> None:
     saved = {"token": "xoxb-saved", "signing_secret": "saved", "planners": "U8", "channel_gw": "C1"}
-    monkeypatch.setattr(slack_app, "_saved", lambda: saved)
-    block = slack_app.workspace({"SIREN_SLACK_PLANNERS": "U1"})
+    monkeypatch.setattr(app, "_saved", lambda: saved)
+    block = app.workspace({"SIREN_SLACK_PLANNERS": "U1"})
     assert (block.token.get_secret_value(), block.channel_gw) == ("xoxb-saved", "C1")
     assert block.allowed() == (frozenset({"U1"}), frozenset({"U1"}))
-    assert slack_app.workspace(WHOLE).channel_gw == ""
+    assert app.workspace(WHOLE).channel_gw == ""
 
 
 def test_messages_have_buttons_only_where_somebody_hears_them(workspace, root, store) -> None:
@@ -139,7 +140,7 @@ def test_a_press_is_one_run_of_plan_on_the_server_and_can_be_stopped(prefect_api
     def plan(event_id: str, telescopes: tuple[str, ...] = (), asked_by: str = "") -> None:
         """Stand for the real one: its deployment has the same name."""
 
-    planner = slack_app.PrefectPlanner()
+    planner = app.PrefectPlanner()
     with get_client(sync_client=True) as client:
         known = client.create_deployment(client.create_flow(plan), name="prod")
         first, again, other = (

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from support import alerts, clicks
 from support.desk import buttons, direct, outcomes, pressed, settled, tell
 
-from deployments import slack_actions, slack_payloads
+from deployments.slack import actions, payloads
 from tasks import publishing
 from tasks.records import Audience
 from tasks.records.effects import Button, PlanState
@@ -185,6 +185,6 @@ def test_slack_that_is_away_stops_nothing(desk, planner, workspace, top, caplog)
 
 
 def test_links_of_an_action_are_the_ones_of_its_message() -> None:
-    press = slack_payloads.read(clicks.press("mute", {"ts": "1700000000.000001", "channel": "C-GW", "text": ""}))
+    press = payloads.read(clicks.press("mute", {"ts": "1700000000.000001", "channel": "C-GW", "text": ""}))
     assert press is not None
-    assert slack_actions.permalink(press) == "https://slack.com/archives/C-GW/p1700000000000001"
+    assert actions.permalink(press) == "https://slack.com/archives/C-GW/p1700000000000001"

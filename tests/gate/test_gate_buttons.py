@@ -15,7 +15,7 @@ from support import clicks, socket_mode, tally
 from support import slack as stand_in
 from support.desk import Clock, outcomes, pressed, settled
 
-from deployments import slack_socket
+from deployments.slack import socket_mode as slack_socket
 from tasks.records.effects import Button
 from tasks.registry import models
 

@@ -15,8 +15,9 @@ import pytest
 import sqlalchemy as sa
 from slack_sdk import WebClient
 
-from deployments import slack_app, slack_door
-from deployments.slack_actions import Desk, Staff
+from deployments.slack import app as slack_app
+from deployments.slack import http_door
+from deployments.slack.actions import Desk, Staff
 from support import alerts, clicks
 from support import slack as stand_in
 from tasks import connections, publishing, registry
@@ -114,7 +115,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def app(desk, clock) -> Any:
-    return slack_door.application(slack_door.Gate(clicks.SECRET, clock), desk.take)
+    return http_door.application(http_door.Gate(clicks.SECRET, clock), desk.take)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The process that hears Slack's buttons: over HTTP, over Socket Mode, or both. ``python -m deployments.slack_app``.
+"""The process that hears Slack's buttons: over HTTP, over Socket Mode, or both. ``python -m deployments.slack.app``.
 
 It needs of Slack's app, from the variables ``SIREN_SLACK_*`` or the block ``slack``:
 
@@ -44,11 +44,11 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from blocks import SlackWorkspace
-from deployments import slack_door, slack_socket
 from deployments.cli import signals
 from deployments.listening import daemon
 from deployments.server import blocks_from_environment, default_paths
-from deployments.slack_actions import Desk, Staff
+from deployments.slack import http_door, socket_mode
+from deployments.slack.actions import Desk, Staff
 from tasks import connections
 from tasks import registry as registries
 from tasks.errors import MissingPart, SirenError, Unavailable
@@ -182,11 +182,11 @@ def run(block: SlackWorkspace, *, host: str, port: int, stop: threading.Event) -
     hands = desk(block, registry)
     ways: list[Callable[[], None]] = []
     if secret:
-        app = slack_door.application(slack_door.Gate(secret), hands.take)
-        ways.append(lambda: slack_door.serve(app, host=host, port=port, stop=stop))
+        app = http_door.application(http_door.Gate(secret), hands.take)
+        ways.append(lambda: http_door.serve(app, host=host, port=port, stop=stop))
     if app_token:
         web = WebClient(base_url=block.url, retry_handlers=[])
-        ways.append(lambda: slack_socket.run(app_token, web, hands.take, stop))
+        ways.append(lambda: socket_mode.run(app_token, web, hands.take, stop))
     try:
         daemon.run_together(*ways, stop=stop)
     finally:

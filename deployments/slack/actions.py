@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from deployments import slack_payloads
+from deployments.slack import payloads
 from tasks import telescopes
 from tasks.errors import SirenError
 from tasks.io import announcements, blockkit, buttons, wording
@@ -105,7 +105,7 @@ class Desk:
         UnusableData
             Where the payload is no press of a button.
         """
-        press = slack_payloads.read(payload)
+        press = payloads.read(payload)
         if press is None:
             return False
         if not self.staff.may(press):
@@ -245,7 +245,7 @@ class Desk:
             wording.name(known.newest.alert.notice),
             known=telescopes.names(),
             chosen=chosen_telescopes(press, known),
-            message=slack_payloads.address(press),
+            message=payloads.address(press),
         )
         self.voice.open(press.trigger, view)
 

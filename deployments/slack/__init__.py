@@ -1,0 +1,1 @@
+"""The Slack app: buttons and commands of operators, over HTTP or Socket Mode."""
