@@ -8,9 +8,9 @@ from typing import Any
 
 from prefect import flow
 
+from flows.alerts.respond import respond
 from flows.follow import follow
 from flows.night import night
-from flows.respond import respond
 from tasks import reporting
 from tasks.options import PlanOptions
 from tasks.records import Rehearsal

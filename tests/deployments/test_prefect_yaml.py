@@ -89,7 +89,7 @@ def test_names_that_code_relies_on_are_deployed() -> None:
 
 
 def test_the_dispatchers_parameters_fit_respond() -> None:
-    flow = load_flow_from_entrypoint("flows.respond.respond")
+    flow = load_flow_from_entrypoint("flows.alerts.respond.respond")
     sent = {"path": "/notices/x", "sha256": "ab" * 32, "topic": "igwn.gwalert", "partition": 0, "offset": 7}
     assert flow.validate_parameters(sent)
 

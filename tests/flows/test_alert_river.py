@@ -14,7 +14,7 @@ from support import simulated, webdav
 from support import slack as stand_in
 
 from blocks import Observatory, ProductStore, SlackWorkspace
-from flows.respond import respond
+from flows.alerts.respond import respond
 from tasks import connections
 from tasks.options import PlanOptions
 from tasks.records.effects import Standing

@@ -11,7 +11,7 @@ import pytest
 from support import bulletins, gracedb
 
 from blocks import Observatory
-from flows.backfill import backfill
+from flows.alerts.backfill import backfill
 from tasks import connections
 from tasks.options import BackfillOptions
 

@@ -24,7 +24,7 @@ from support import slack as stand_in
 from blocks import Observatory, ProductStore, SlackWorkspace
 from tasks import products
 
-ENTRYPOINT = "flows.respond.respond"
+ENTRYPOINT = "flows.alerts.respond.respond"
 PLANNED = {
     "telescopes": ["TCH"],
     "options": {"engine": "siren", "tiles": 5, "hours": 12.0},

@@ -22,7 +22,7 @@ from support.ears import Running
 from support.stages import staged
 
 from deployments.listening import listener
-from flows import plan as plan_flow
+from flows.alerts import plan as plan_flow
 from tasks import registry
 from tasks.registry import Registry, models
 

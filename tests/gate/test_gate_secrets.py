@@ -35,8 +35,8 @@ from support.ears import Running
 
 from blocks import GcnCredentials, Observatory, ProductStore, RegistryDatabase, SlackWorkspace
 from deployments.listening import listener
+from flows.alerts.respond import respond
 from flows.reconcile import reconcile
-from flows.respond import respond
 from tasks import connections, publishing
 from tasks.errors import SirenError
 from tasks.options import PlanOptions

@@ -2,7 +2,7 @@
 
 ``listen`` is the listener with its dispatcher; a run is a file named by its idempotency key, so that the same key gives
 the same run, as on the Prefect server. ``work`` does what a Prefect worker does with those runs and what the ``reconcile``
-flow does beside it: it calls the very bodies of ``flows.respond`` and ``flows.plan`` with their tasks' functions in the
+flow does beside it: it calls the very bodies of ``flows.alerts.respond`` and ``flows.alerts.plan`` with their tasks' functions in the
 place of the tasks, so that the registry, the files, Slack's protocol and WebDAV are real and only Prefect's own book-keeping
 is left out (five seconds for each start), and the drawing of pictures, which touches nothing. Both are forked from a
 process that has imported everything: 30 ms.
@@ -40,8 +40,8 @@ from prefect.blocks.core import Block
 import blocks
 from blocks import ProductStore, RegistryDatabase, SlackWorkspace
 from deployments.listening import daemon, dispatch, listener
-from flows import plan as plan_flow
-from flows import respond as respond_flow
+from flows.alerts import plan as plan_flow
+from flows.alerts import respond as respond_flow
 from support import slack as slack_stand_in
 from support import webdav
 from support.reaper import ROOT, Reaper

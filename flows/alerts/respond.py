@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.plan import plan
+from flows.alerts.plan import plan
 from tasks import alerting, linking, observing, planning, publishing, revisiting
 from tasks.errors import UnusableData
 from tasks.options import PlanOptions

@@ -1,0 +1,1 @@
+"""The alert river: respond to a notice, plan, revisit, backfill."""
