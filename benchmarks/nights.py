@@ -25,7 +25,7 @@ from benchmarks import seed_night
 from benchmarks.harness import Gate, Report, Row, Setting, Timing, seconds
 from deployments.local import night
 from deployments.server import temporary_server
-from flows.night import night as night_flow
+from flows.nights.night import night as night_flow
 from tasks import simulation
 from tasks.records import Stage
 from tasks.science.simulation.plan import Request

@@ -10,7 +10,7 @@ from prefect import flow
 
 from flows.alerts.respond import respond
 from flows.follow import follow
-from flows.night import night
+from flows.nights.night import night
 from tasks import reporting
 from tasks.options import PlanOptions
 from tasks.records import Rehearsal

@@ -9,7 +9,7 @@ PLANTED = {
     "tasks.science.planted": ("import prefect", "may not import the library prefect"),
     "tasks.io.planted": ("from tasks.science import arrays", "io may not import tasks.science.arrays"),
     "tasks.programs.planted": ("import subprocess", "may not import the library subprocess"),
-    "tasks.planted": ("from flows import night", "tasks may not import flows.night"),
+    "tasks.planted": ("from flows.nights import night", "tasks may not import flows.nights.night"),
     "blocks.planted": ("from tasks import records", "blocks may not import tasks.records"),
     "flows.planted": ("import numpy as np", "a flow may not import numpy"),
     "flows.planted_science": ("from tasks.science import arrays", "flows may not import tasks.science.arrays"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.server import temporary_server
-from flows.deepen import deepen as deepen_flow
+from flows.nights.deepen import deepen as deepen_flow
 from tasks.errors import UnusableData
 from tasks.options import DeepOptions, StackOptions
 from tasks.records import Deepened, Places

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from deployments.server import temporary_server
-from flows.night import night as night_flow
+from flows.nights.night import night as night_flow
 from tasks import naming
 from tasks.errors import UnusableData
 from tasks.io import night_pages

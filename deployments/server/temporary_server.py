@@ -57,7 +57,7 @@ def prefect(home: Path) -> Iterator[str]:
     with _quiet_workers(), temporary_settings(SETTINGS):
         if not arrays.gpus():
             # while the server starts; a process that opened a GPU could not be forked
-            runtime.prepare("flows.night")
+            runtime.prepare("flows.nights.night")
         _drain()
         with serve.server(home, port, environment):
             try:

@@ -59,7 +59,7 @@ EVENTS = {
 def test_every_flow_is_deployed_once_under_its_own_name() -> None:
     assert set(DEPLOYMENTS) == FLOWS
     others = [(each["entrypoint"], each["name"]) for each in FILE["deployments"] if each["name"] != "prod"]
-    assert others == [("flows.night.night", "too")]
+    assert others == [("flows.nights.night.night", "too")]
     assert len(FILE["deployments"]) == len(FLOWS) + 1
     assert FILE["pull"] == []
 

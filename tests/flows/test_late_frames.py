@@ -12,7 +12,7 @@ import pytest
 from support import night_runs, simulated
 
 from deployments.server import temporary_server
-from flows.night import night
+from flows.nights.night import night
 from tasks import naming, runtime
 from tasks.io import frames
 from tasks.options import ReduceOptions

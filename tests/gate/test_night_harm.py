@@ -15,7 +15,7 @@ import pytest
 from support import hostile_frames as hostile
 from support import night_runs, simulated, tally
 
-from flows import calibrate
+from flows.nights import calibrate
 from tasks import runtime
 from tasks.errors import Unavailable
 from tasks.records import Stage

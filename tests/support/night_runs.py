@@ -23,7 +23,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, Fl
 from pydantic import TypeAdapter
 
 from deployments.server import serve, temporary_server
-from flows.night import night as night_flow
+from flows.nights.night import night as night_flow
 from support.simulated import Night
 from tasks import products
 from tasks.records import NightReport, Places, Stage

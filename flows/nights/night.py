@@ -8,10 +8,10 @@ from typing import Any
 
 from prefect import Flow, flow
 
-from flows.calibrate import calibrate
-from flows.reduce import reduce
-from flows.search import search
-from flows.stack import stack
+from flows.nights.calibrate import calibrate
+from flows.nights.reduce import reduce
+from flows.nights.search import search
+from flows.nights.stack import stack
 from tasks import archiving, bulletins, gauging, housekeeping, journal, observing, publishing, reporting, runtime
 from tasks.options import CalibrateOptions, NightOptions, ReduceOptions, SearchOptions, StackOptions
 from tasks.records import NightReport, Stage, StageResult

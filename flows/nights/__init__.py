@@ -1,0 +1,1 @@
+"""The night river: watch a folder, calibrate, reduce, stack, search."""
