@@ -6,7 +6,8 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import observations, observing, publishing, ranking
+from tasks import observations, publishing, ranking
+from tasks import observatory as tasks_observatory
 from tasks.records import Ranking
 
 
@@ -32,7 +33,7 @@ def follow(
         slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
         store: Name of the block with the product store; empty: a folder beside the alerts.
     """
-    places = observing.places(observatory)
+    places = tasks_observatory.places(observatory)
     event = publishing.newest(event_id, root=places.alert_root, registry=registry)
 
     observations.mark_night(event_id, night, places, root=places.alert_root, registry=registry)

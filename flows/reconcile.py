@@ -7,7 +7,8 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from tasks import bulletins, digesting, journal, leasing, observing, publishing, reconciling, vigil
+from tasks import bulletins, digesting, journal, leasing, publishing, reconciling, vigil
+from tasks import observatory as tasks_observatory
 from tasks.records import Reconciled
 
 
@@ -35,7 +36,7 @@ def reconcile(
         slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
         store: Name of the block with the product store; empty: a folder beside the alerts.
     """
-    places = observing.places(observatory)
+    places = tasks_observatory.places(observatory)
     root = places.alert_root
     if alarm:
         publishing.say(reconciling.alarm(alarm), root=root, registry=registry)

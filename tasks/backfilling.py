@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from tasks import connections, naming, products
+from tasks import naming, products, resources
 from tasks.errors import FAULTS, UnusableData
 from tasks.io import alarms, notices
 from tasks.io.gracedb import GraceDb
@@ -33,16 +33,16 @@ MARGIN = timedelta(minutes=10)
 FOLDER = "backfills"
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="gaps")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="gaps")
 def find_gaps(
     since: datetime | None, until: datetime | None, options: BackfillOptions, *, root: Path, registry: str = ""
 ) -> tuple[Span, ...]:
     """Return the span that is asked for, or else the gaps in what was heard that were not filled before."""
-    with connections.registry(registry, root) as book:
+    with resources.registry(registry, root) as book:
         return spans_of(since, until, options, book=book, root=root)
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="list")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="list")
 def list_events(spans: Sequence[Span], options: BackfillOptions) -> tuple[Superevent, ...]:
     """Return the events that may have had notices within the spans, each once."""
     found: dict[str, Superevent] = {}
@@ -53,19 +53,19 @@ def list_events(spans: Sequence[Span], options: BackfillOptions) -> tuple[Supere
     return tuple(found.values())
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="recover-{event.event_id}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="recover-{event.event_id}")
 def recover(
     event: Superevent, spans: Sequence[Span], options: BackfillOptions, *, root: Path, registry: str = ""
 ) -> Recovered:
     """Store an event's notices of these spans as the listener would: a file, then a row, from which a run is made."""
-    with connections.registry(registry, root) as book:
+    with resources.registry(registry, root) as book:
         return recovered_of(event, spans, options, book=book, root=root)
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="report")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="report")
 def report(spans: Sequence[Span], recovered: Sequence[Recovered], *, root: Path, registry: str = "") -> Backfilled:
     """Tell the operators of the gaps and of what filled them, once, and remember that they are filled."""
-    with connections.registry(registry, root) as book:
+    with resources.registry(registry, root) as book:
         return conclude(spans, recovered, book=book, root=root)
 
 

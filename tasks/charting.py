@@ -11,7 +11,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import connections, naming, products
+from tasks import naming, products, resources
 from tasks.io import gaia, star_cells
 from tasks.options import ReduceOptions
 from tasks.records import StageResult
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 ASKED_AT_ONCE = 2
 
 
-@task(name="fetch-catalogue", cache_policy=NO_CACHE, **{**connections.PATIENT, "retries": 3})
+@task(name="fetch-catalogue", cache_policy=NO_CACHE, **{**resources.PATIENT, "retries": 3})
 def fetch_for(calibrated: Sequence[StageResult], catalogue: Path, options: ReduceOptions) -> int:
     """Fetch the cells around a stage's frames that are not there yet; return how many.
 

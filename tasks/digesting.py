@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import connections
+from tasks import resources
 from tasks.io import alarms
 from tasks.registry import outbox, quiet
 from tasks.registry.store import now
@@ -21,7 +21,7 @@ SETTLE = timedelta(minutes=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="digest")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="digest")
 def digest(interval_h: float, *, root: Path, registry: str = "") -> bool:
     """Put the digest of low-significance events into the outbox, once for each interval; return whether there is a new one.
 
@@ -31,7 +31,7 @@ def digest(interval_h: float, *, root: Path, registry: str = "") -> bool:
         return False
     span = timedelta(hours=interval_h)
     until = EPOCH + (now() - SETTLE - EPOCH) // span * span
-    with connections.registry(registry, root) as kept:
+    with resources.registry(registry, root) as kept:
         with kept.read() as session:
             since = quiet.last_digest(session) or until - span
             found = quiet.events(session, since=since, until=until)

@@ -11,7 +11,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import connections
+from tasks import resources
 from tasks.errors import Unavailable
 from tasks.records import Alert
 from tasks.registry import plans
@@ -43,7 +43,7 @@ def held(
             except Unavailable as error:
                 log.warning("the plan of %s goes on, but could not say so: %s", alert.notice.event_id, error)
 
-    with connections.registry(registry, root) as kept:
+    with resources.registry(registry, root) as kept:
         teller = threading.Thread(target=tell, args=(kept,), name="siren-lease", daemon=True)
         teller.start()
         try:
@@ -53,11 +53,11 @@ def held(
             teller.join()
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="give-up-dead-plans")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="give-up-dead-plans")
 def give_up(*, root: Path, registry: str = "") -> tuple[str, ...]:
     """Note that plans of dead processes failed where a newer notice came; return the names of their events.
 
     The plan of an event's newest notice is not given up: ``unanswered`` has it made again.
     """
-    with connections.registry(registry, root) as kept, kept.begin() as session:
+    with resources.registry(registry, root) as kept, kept.begin() as session:
         return plans.give_up(session, now=now())

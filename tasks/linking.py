@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import connections
+from tasks import resources
 from tasks.io import announcements, skymaps
 from tasks.records import Alert, Notice
 from tasks.records.effects import EventHistory, Registered
@@ -35,7 +35,7 @@ def link(
     """
     if alert.notice.retraction:
         return ()
-    with connections.registry(registry, root) as store, store.begin() as session:
+    with resources.registry(registry, root) as store, store.begin() as session:
         mine = history.of_event(session, registered.slug)
         near = events.neighbours(session, registered.slug, follows=alert.notice.follow_up_event, within_s=within_s)
         told = [history.of_event(session, slug) for slug in near]

@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks import TreasureMap
-from tasks import connections, naming
+from tasks import naming, resources
 from tasks.errors import SirenError, UnusableData
 from tasks.io import ledgers, treasuremap
 from tasks.options import PlanOptions
@@ -22,10 +22,10 @@ from tasks.registry import Registry, plans
 log = logging.getLogger(__name__)
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="mark-{slug}-{night}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="mark-{slug}-{night}")
 def mark_night(slug: str, night: date, places: Places, *, root: Path, registry: str = "") -> tuple[str, ...]:
     """Note which tiles of an event's plans a night observed: those that name the object of a light after T0."""
-    with connections.registry(registry, root) as book:
+    with resources.registry(registry, root) as book:
         begin = book.history(slug).time
         files = sorted(naming.NightTree(root=places.product_root).report(night).glob(f"*/{Stage.CALIBRATE}.json"))
         lights = [each.frame for file in files for each in ledgers.read_stage(file).calibrated]
@@ -64,7 +64,7 @@ def already(event: EventInHand, options: PlanOptions, block: str) -> Already:
     if not options.treasure_map or event.alert.notice.kind is not Kind.GW:
         return Already(observed=own)
     try:
-        place = connections.load(TreasureMap, block)
+        place = resources.load(TreasureMap, block)
         session = place.client()
         if session is None:
             return Already(observed=own, remarks=("the Treasure Map was not asked: its block has no token",))

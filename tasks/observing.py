@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 from datetime import date
 from pathlib import Path
-from typing import cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks import Cluster, Observatory
 from tasks import naming
 from tasks.errors import UnusableData
-from tasks.records import NightFolder, Places
-from tasks.runtime import ClusterSpec
+from tasks.records import NightFolder
 
 log = logging.getLogger(__name__)
-
-
-@task(cache_policy=NO_CACHE, task_run_name="places-{observatory}")
-def places(observatory: str) -> Places:
-    """Read an observatory's places from its block."""
-    block = cast("Observatory", Observatory.load(observatory))
-    return Places(telescope=block.telescope, **block.paths())
-
-
-@task(cache_policy=NO_CACHE, task_run_name="slots-{cluster}")
-def slots(cluster: str) -> ClusterSpec:
-    """Read from its block which cluster to join or to start."""
-    block = cast("Cluster", Cluster.load(cluster))
-    gib = block.memory_gib
-    return ClusterSpec(
-        address=block.address or None,
-        cpu_slots=block.cpus or os.cpu_count() or 1,
-        gpu_slots=block.gpus,
-        shared=block.shared,
-        memory_limit=f"{gib}GiB" if gib else "auto",
-    )
 
 
 @task(cache_policy=NO_CACHE, task_run_name="folders-{night}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import connections, knowing, naming, products
+from tasks import knowing, naming, products, resources
 from tasks.io import announcements, event_pages, store_files
 from tasks.io import plan_changes as plan_tellings
 from tasks.records import Alert, Audience, Decision, EventInHand, Plan
@@ -34,16 +34,16 @@ from tasks.science import observed, plan_changes, positions
 log = logging.getLogger(__name__)
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="register-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="register-{alert.notice.event_id}")
 def register(alert: Alert, *, root: Path, registry: str = "") -> Registered:
     """Give a notice its place in its event; registering it again gives the same answer."""
-    with connections.registry(registry, root) as store:
+    with resources.registry(registry, root) as store:
         registered = store.record_alert(alert)
     log.info("%s: notice %d, %s", registered.slug, registered.number, registered.standing)
     return registered
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="announce-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="announce-{alert.notice.event_id}")
 def announce(
     alert: Alert,
     decision: Decision | None,
@@ -58,8 +58,8 @@ def announce(
 
     ``source`` is the notice's bytes. Announcing again does nothing. Returns the number of new messages.
     """
-    known_links, files = connections.links_of(store, alert), store_files.of_notice(alert, source, root)
-    with connections.registry(registry, root) as kept, kept.begin() as session:
+    known_links, files = resources.links_of(store, alert), store_files.of_notice(alert, source, root)
+    with resources.registry(registry, root) as kept, kept.begin() as session:
         if decision is not None:
             events.record_decision(session, alert, decision, now=now())
         if not events.mark_announced(session, alert.sha256, now=now()):
@@ -69,7 +69,7 @@ def announce(
         return told
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="illustrate-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="illustrate-{alert.notice.event_id}")
 def illustrate(
     alert: Alert,
     decision: Decision | None,
@@ -87,13 +87,13 @@ def illustrate(
     """
     if picture is None:
         return 0
-    links = connections.links_of(store, alert)
-    with connections.registry(registry, root) as kept, kept.begin() as session:
+    links = resources.links_of(store, alert)
+    with resources.registry(registry, root) as kept, kept.begin() as session:
         known = knowing.knowledge(history.of_event(session, registered.slug), links)
         return _enqueue(session, announcements.of_picture(alert, decision, registered, picture, known=known))
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
 def announce_plans(
     alert: Alert,
     made: tuple[Plan, ...],
@@ -107,8 +107,8 @@ def announce_plans(
     store: str = "",
 ) -> bool:
     """Record finished plans and put their message and files into the outbox; False when they were known or cancelled."""
-    known_links = connections.links_of(store, alert)
-    with connections.registry(registry, root) as book, book.begin() as session:
+    known_links = resources.links_of(store, alert)
+    with resources.registry(registry, root) as book, book.begin() as session:
         if not plans.record(session, alert.sha256, made, parameters_sha256=parameters_sha256, now=now()):
             return False
         key = f"{alert.sha256}:{plans.joined([plan.telescope for plan in made])}:{parameters_sha256}"
@@ -127,15 +127,15 @@ def announce_plans(
         return True
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="refresh")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="refresh")
 def refresh(slugs: Sequence[str], key: str, *, root: Path, registry: str = "", store: str = "") -> int:
     """Rewrite the top messages of events of which something came to be known; ``key`` names what, once."""
-    with connections.registry(registry, root) as book, book.begin() as session:
+    with resources.registry(registry, root) as book, book.begin() as session:
         told = [history.of_event(session, slug) for slug in slugs]
         said = [
             announcements.of_refresh(
                 each.slug,
-                known=knowing.knowledge(each, connections.links_of(store, each.newest.alert)),
+                known=knowing.knowledge(each, resources.links_of(store, each.newest.alert)),
                 audience=tops[-1],
                 key=key,
             )
@@ -145,7 +145,7 @@ def refresh(slugs: Sequence[str], key: str, *, root: Path, registry: str = "", s
         return _enqueue(session, said)
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="newest-{slug}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="newest-{slug}")
 def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
     """Take up an event by the name of its folder: its newest notice and what was decided on it.
 
@@ -154,7 +154,7 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
     UnusableData
         If the registry does not know the event.
     """
-    with connections.registry(registry, root) as kept:
+    with resources.registry(registry, root) as kept:
         known = kept.history(slug)
         entry = known.newest
         return EventInHand(
@@ -166,23 +166,23 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
         )
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="known-plans-{slug}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="known-plans-{slug}")
 def known_plans(slug: str, *, root: Path, registry: str = "") -> tuple[Plan, ...]:
     """Return the plans last made for an event's newest notice."""
-    with connections.registry(registry, root) as kept:
+    with resources.registry(registry, root) as kept:
         known = kept.history(slug)
     made = [entry.plans for entry in known.plans if entry.notice_sha256 == known.newest.alert.sha256]
     return made[-1] if made else ()
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="unanswered")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="unanswered")
 def unanswered(silence_s: float, *, root: Path, registry: str = "") -> tuple[StoredNotice, ...]:
     """Return the notices that a run was made for at least ``silence_s`` seconds ago and that came to nothing."""
-    with connections.registry(registry, root) as kept:
+    with resources.registry(registry, root) as kept:
         return kept.unanswered(before=now() - timedelta(seconds=silence_s))
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")
 def claim_plan(
     alert: Alert,
     telescopes: tuple[str, ...],
@@ -199,7 +199,7 @@ def claim_plan(
     if alert.notice.retraction:
         log.info("%s was retracted: nothing is planned", alert.notice.event_id)
         return False
-    with connections.registry(registry, root) as kept, kept.begin() as session:
+    with resources.registry(registry, root) as kept, kept.begin() as session:
         return plans.claim(
             session,
             alert.sha256,
@@ -210,7 +210,7 @@ def claim_plan(
         )
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="start-plan-{event.alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="start-plan-{event.alert.notice.event_id}")
 def announce_started_plan(
     event: EventInHand,
     telescopes: tuple[str, ...],
@@ -224,7 +224,7 @@ def announce_started_plan(
 ) -> bool:
     """Say in the thread that planning has begun, once for each who asked."""
     key = f"{event.alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{asked_by}"
-    with connections.registry(registry, root) as kept, kept.begin() as session:
+    with resources.registry(registry, root) as kept, kept.begin() as session:
         told = history.of_event(session, event.registered.slug)
         said = announcements.of_started_plan(
             event.alert,
@@ -232,14 +232,14 @@ def announce_started_plan(
             telescopes,
             engine=engine,
             asked_by=asked_by,
-            known=knowing.knowledge(told, connections.links_of(store, event.alert)),
+            known=knowing.knowledge(told, resources.links_of(store, event.alert)),
             audience=event.audience,
             key=key,
         )
         return bool(_enqueue(session, said))
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="fail-plan-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="fail-plan-{alert.notice.event_id}")
 def announce_failed_plan(
     alert: Alert,
     telescopes: tuple[str, ...],
@@ -254,38 +254,38 @@ def announce_failed_plan(
 ) -> bool:
     """Record that a plan failed and say why in the thread; it may be claimed again."""
     where = {"telescopes": telescopes, "parameters_sha256": parameters_sha256}
-    with connections.registry(registry, root) as kept, kept.begin() as session:
+    with resources.registry(registry, root) as kept, kept.begin() as session:
         if not plans.fail(session, alert.sha256, **where, reason=reason, now=now()):  # type: ignore[arg-type]
             return False
         key = f"{alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{now().isoformat()}"
-        known = knowing.knowledge(history.of_event(session, registered.slug), connections.links_of(store, alert))
+        known = knowing.knowledge(history.of_event(session, registered.slug), resources.links_of(store, alert))
         said = announcements.of_failed_plan(
             alert, registered, telescopes, reason, known=known, audience=audience, key=key
         )
         return bool(_enqueue(session, said))
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="bury-{sha256}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="bury-{sha256}")
 def bury(path: Path, sha256: str, reason: str, *, topic: str | None, root: Path, registry: str = "") -> Path:
     """Keep a notice that cannot be understood with the reason, and tell the operators once."""
     letter = naming.AlertTree(root=root).dead_letter(sha256)
     products.write_bytes(letter, path.read_bytes())
     products.write_text(naming.sidecar(letter), json.dumps({"reason": reason, "topic": topic}) + "\n")
-    with connections.registry(registry, root) as kept, kept.begin() as session:
+    with resources.registry(registry, root) as kept, kept.begin() as session:
         notices.record_dead(session, sha256, reason)
         said = announcements.of_dead_letter(sha256, topic=topic, reason=reason)
         outbox.enqueue_message(session, said, now=now())
     return letter
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="answer-{sha256}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="answer-{sha256}")
 def answer(sha256: str, *, root: Path, registry: str = "") -> bool:
     """Note that all was done for a notice: what is not noted is done again by ``reconcile``."""
-    with connections.registry(registry, root) as kept, kept.begin() as session:
+    with resources.registry(registry, root) as kept, kept.begin() as session:
         return notices.mark_answered(session, sha256, now=now())
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="say-{message.kind}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="say-{message.kind}")
 def say(
     message: Outgoing,
     *,
@@ -294,15 +294,15 @@ def say(
     registry: str = "",
 ) -> bool:
     """Put one message, and files by their paths in the store, into the outbox; False when it was there."""
-    with connections.registry(registry, root) as kept, kept.begin() as session:
+    with resources.registry(registry, root) as kept, kept.begin() as session:
         _enqueue_files(session, message.subject.removeprefix("event:"), files or {})
         return outbox.enqueue_message(session, message, now=now())
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, task_run_name="page-{slug}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="page-{slug}")
 def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") -> Path:
     """Write an event's page from all that is known of it and put it into the outbox."""
-    with connections.registry(registry, root) as kept:
+    with resources.registry(registry, root) as kept:
         known = kept.history(slug)
         alert = known.newest.alert
         page = naming.AlertTree(root=root).page(alert.notice)
@@ -311,7 +311,7 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
             known,
             burst=knowing.burst(known),
             pictures=pictures,
-            links=connections.links_of(store, alert),
+            links=resources.links_of(store, alert),
             changed=plan_changes.of_history(known),
             overlaps=knowing.overlaps_of(known),
         )
@@ -321,24 +321,24 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
     return page
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT)
+@task(cache_policy=NO_CACHE, **resources.PATIENT)
 def deliver(*, root: Path, registry: str = "", workspace: str = "", patience_s: float = 20.0) -> Drained:
     """Send the messages of the outbox that are due; wait a while for those to be tried again.
 
     Any number of senders may do so at a time: each message is claimed by one, and they keep one pace by the registry. No
     limit of the server holds one back, for the headline of a new event would wait for one that waits for its next try.
     """
-    sender = connections.sender(workspace, root)
-    with connections.registry(registry, root) as kept:
+    sender = resources.sender(workspace, root)
+    with resources.registry(registry, root) as kept:
         drained = delivery.drain_messages(kept, sender.send, patience_s=patience_s, pace_s=sender.pace_s)
     log.info("%d messages sent, %d wait, %d given up", drained.sent, drained.waiting, drained.failed)
     return drained
 
 
-@task(cache_policy=NO_CACHE, **connections.PATIENT, tags=["store"])
+@task(cache_policy=NO_CACHE, **resources.PATIENT, tags=["store"])
 def upload(*, root: Path, registry: str = "", store: str = "", patience_s: float = 20.0) -> Drained:
     """Bring the files of the outbox that are due into the store; wait a while for those to be tried again."""
-    with connections.registry(registry, root) as kept, contextlib.closing(connections.store(store, root)) as place:
+    with resources.registry(registry, root) as kept, contextlib.closing(resources.store(store, root)) as place:
         drained = delivery.drain_uploads(
             kept,
             lambda claimed: place.put(claimed.source, claimed.remote, attempt=claimed.attempt),

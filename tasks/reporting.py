@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 from prefect import task
@@ -16,9 +16,8 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext
 
-from tasks import naming, products
+from tasks import naming, products, runtime
 from tasks.errors import UnusableData
 from tasks.io import ledgers, night_pages
 from tasks.options import NightOptions
@@ -87,7 +86,7 @@ def conclude_calibration(
                 stage=Stage.CALIBRATE,
                 unit=inventory.unit,
                 night=night,
-                seconds=_seconds(),
+                seconds=runtime.seconds(),
                 inventory=inventory,
                 calibrated=made,
                 rejected=(*own, *lost),
@@ -246,7 +245,7 @@ def report(
     results: tuple[StageResult, ...],
 ) -> NightReport:
     """Write the night's page and tables, remember its recipe, show its artifacts."""
-    made = accounting.summarise(night, results, seconds=_seconds())
+    made = accounting.summarise(night, results, seconds=runtime.seconds())
     file = _report_file(places, night, folders, options)
     page = file.with_name("index.html")
     complete = replace(made, page=page)
@@ -324,7 +323,7 @@ def _of_unit(unit: str, groups: Iterable[Sequence[Rejected]]) -> Failures:
 
 
 def _next(before: StageResult, stage: Stage) -> StageResult:
-    return StageResult(stage=stage, unit=before.unit, night=before.night, seconds=_seconds())
+    return StageResult(stage=stage, unit=before.unit, night=before.night, seconds=runtime.seconds())
 
 
 def _write(
@@ -343,9 +342,3 @@ def _write(
         products.write_bytes(place, ledgers.stage_bytes(whole))
         log.info("%s %s: %d done, %d rejected", result.unit, result.stage, result.done, len(result.rejected))
     return tuple(results)
-
-
-def _seconds() -> float:
-    """Return the wall time since the flow around this task began, or 0 outside a flow."""
-    context = FlowRunContext.get()
-    return (datetime.now(UTC) - context.start_time).total_seconds() if context else 0.0

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
 from prefect.events import emit_event
 
-from tasks import connections
+from tasks import resources
 from tasks.errors import SirenError
 from tasks.io import announcements, bat_page, wording
 from tasks.options import RevisitOptions
@@ -45,7 +45,7 @@ def expect(alert: Alert, registered: Registered) -> bool:
 @task(cache_policy=NO_CACHE, task_run_name="look-{slug}")
 def look(slug: str, options: RevisitOptions, *, root: Path, registry: str = "") -> datetime | None:
     """Say what is new of a burst; return when to look again, or None when that is done."""
-    with connections.registry(registry, root) as store:
+    with resources.registry(registry, root) as store:
         known = store.history(slug)
         trigger = known.time or known.notices[0].received
         if known.state is EventState.RETRACTED or known.mission != MISSION:

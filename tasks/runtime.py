@@ -7,35 +7,29 @@ end for a slot that nobody has: the runner looks first and raises ``MissingPart`
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import multiprocessing
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from multiprocessing import forkserver
-from typing import Any, TypeVar, cast
-from uuid import UUID
+from typing import Any, TypeVar
 
 import dask
 import distributed
 from dask.base import annotate
 from prefect import Task
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import TaskRun
-from prefect.exceptions import PrefectException, UpstreamTaskError
-from prefect.futures import PrefectFuture
+from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from prefect.utilities.annotations import quote
 from prefect_dask.task_runners import DaskTaskRunner
 
-from tasks.errors import MissingPart, SirenError, Unavailable, disk_is_full, passing
-from tasks.records import Rejected
+from tasks.errors import MissingPart, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +51,6 @@ KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_"
 # Dask tells of every connection; a person at a terminal wants to hear of trouble
 QUIET = {"DASK_LOGGING__DISTRIBUTED": "error"}
 PRE_SPAWN = "distributed.nanny.pre-spawn-environ"
-NAMES_S = 5.0
-REASON_LENGTH = 400
 
 # the settings of Prefect under which the process was started that workers are forked from
 _prepared: list[dict[str, str]] = []
@@ -252,47 +244,6 @@ def _launch(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
     raise Unavailable(f"the Dask workers cannot be started: {trouble}") from trouble
 
 
-def whole(value: T) -> T:
-    """Return a task's parameter, to be handed over as it is: Prefect looks for futures in each record of any other.
-
-    That takes 1 ms per frame of a night, for each task.
-    """
-    return cast("T", quote(value))
-
-
-def gather(futures: Iterable[PrefectFuture[R]], *, stage: str = "") -> tuple[tuple[R, ...], tuple[Rejected, ...]]:
-    """Wait for all tasks; return the results of those that succeeded, in order, and the failures in words.
-
-    Parameters
-    ----------
-    futures
-        What ``submit`` and ``map`` returned.
-    stage
-        Name of the stage, for the failures.
-
-    Raises
-    ------
-    Unavailable
-        If a task failed for something that no other input would cure, such as a full disk.
-    """
-    results: list[R] = []
-    failed: list[tuple[PrefectFuture[R], Exception]] = []
-    for future in futures:
-        try:
-            results.append(future.result())
-        except Exception as error:  # noqa: BLE001 - whatever ended one task must not end the others' flow
-            failed.append((future, error))
-    _stop_where_unavailable([error for _, error in failed])
-    names = _names([future.task_run_id for future, _ in failed])
-    failures = tuple(
-        Rejected(name=name, stage=stage, reason=_reason(error), passing=_passing(error))
-        for name, (_, error) in zip(names, failed, strict=True)
-    )
-    for failure in failures:
-        log.warning("%s: %s", failure.name, failure.reason)
-    return tuple(results), failures
-
-
 def _workers(spec: ClusterSpec, quiet: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if spec.shared:
         number = max(spec.cpu_slots, spec.gpu_slots)
@@ -338,49 +289,7 @@ def _words(offered: Mapping[str, float]) -> str:
     return ", ".join(f"{number:g} {name}" for name, number in offered.items()) or "none"
 
 
-def _stop_where_unavailable(errors: Iterable[Exception]) -> None:
-    """Raise what is no fault of one task's input: the disk is full, a service is away."""
-    for error in errors:
-        if isinstance(error, Unavailable):
-            raise error
-        if disk_is_full(error):
-            raise Unavailable(f"no space is left: {error}") from error
-
-
-def _passing(error: Exception) -> bool:
-    """Tell whether a task might succeed another time; one that another failed for is judged by that one."""
-    return passing(error) and not isinstance(error, UpstreamTaskError)
-
-
-def _reason(error: Exception) -> str:
-    text = str(error) if isinstance(error, SirenError) else f"{type(error).__name__}: {error}"
-    return text[:REASON_LENGTH]
-
-
-def _names(task_runs: Sequence[UUID]) -> list[str]:
-    """Return the task runs' names, or the id where the server was not told one (its worker died too early).
-
-    The server learns of task runs through events, which arrive a moment after the future is done. A run gets its name when
-    it begins: before its end is known there, it may have a makeshift one.
-    """
-    deadline = time.monotonic() + NAMES_S
-    names: dict[UUID, str] = {}
-    waiting = set(task_runs)
-    while waiting:
-        for run in _known_runs(waiting):
-            names[run.id] = run.name
-            if run.state is not None and run.state.is_final():
-                waiting.discard(run.id)
-        if not waiting or time.monotonic() > deadline:
-            break
-        time.sleep(POLL_S)
-    return [names.get(run, str(run)) for run in task_runs]
-
-
-def _known_runs(task_runs: Iterable[UUID]) -> list[TaskRun]:
-    known = []
-    with get_client(sync_client=True) as client:
-        for run in task_runs:
-            with contextlib.suppress(PrefectException):
-                known.append(client.read_task_run(run))
-    return known
+def seconds() -> float:
+    """Return the wall time since the flow around this task began, or 0 outside a flow."""
+    context = FlowRunContext.get()
+    return (datetime.now(UTC) - context.start_time).total_seconds() if context else 0.0

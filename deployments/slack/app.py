@@ -49,8 +49,8 @@ from deployments.listening import daemon
 from deployments.server import blocks_from_environment, default_paths
 from deployments.slack import http_door, socket_mode
 from deployments.slack.actions import Desk, Staff
-from tasks import connections
 from tasks import registry as registries
+from tasks import resources
 from tasks.errors import MissingPart, SirenError, Unavailable
 from tasks.io import slack
 from tasks.records import Alert, Audience
@@ -166,10 +166,10 @@ def desk(block: SlackWorkspace, registry: registries.Registry) -> Desk:
 def public_links(alert: Alert) -> Mapping[str, str]:
     """Return an event's links by the saved blocks; those that need none where the server is away."""
     try:
-        return connections.links_of("store", alert)
+        return resources.links_of("store", alert)
     except (SirenError, RuntimeError, OSError, httpx.HTTPError) as error:
         log.warning("no block of links now: %s", type(error).__name__)
-        return connections.links_of("", alert)
+        return resources.links_of("", alert)
 
 
 def run(block: SlackWorkspace, *, host: str, port: int, stop: threading.Event) -> None:

@@ -9,7 +9,8 @@ from prefect import flow, unmapped
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from tasks import backfilling, observing, publishing
+from tasks import backfilling, publishing
+from tasks import observatory as tasks_observatory
 from tasks.options import BackfillOptions
 from tasks.records.backfills import Backfilled
 
@@ -41,7 +42,7 @@ def backfill(
         registry: Name of the block with the registry's database; empty: a file beside the alerts.
         slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
     """
-    root = observing.places(observatory).alert_root
+    root = tasks_observatory.places(observatory).alert_root
     spans = backfilling.find_gaps(since, until, options, root=root, registry=registry)
     events = backfilling.list_events(spans, options)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import leasing, observations, observing, planning, publishing
+from tasks import leasing, observations, planning, publishing
+from tasks import observatory as tasks_observatory
 from tasks.errors import SirenError
 from tasks.options import PlanOptions
 from tasks.records import Plan
@@ -43,7 +44,7 @@ def plan(
         store: Name of the block with the product store; empty: a folder beside the alerts.
         treasure_map: Name of the block with the Treasure Map's token, for plans whose options ask for it.
     """
-    root = observing.places(observatory).alert_root
+    root = tasks_observatory.places(observatory).alert_root
     event = publishing.newest(event_id, root=root, registry=registry)
     chosen = telescopes or event.telescopes
     done = observations.already(event, options, treasure_map)

@@ -9,7 +9,8 @@ from pathlib import Path
 from prefect import flow
 
 from flows.alerts.plan import plan
-from tasks import alerting, linking, observing, planning, publishing, revisiting
+from tasks import alerting, linking, planning, publishing, revisiting
+from tasks import observatory as tasks_observatory
 from tasks.errors import UnusableData
 from tasks.options import PlanOptions
 from tasks.records import Plan, PlanMode, Response
@@ -58,7 +59,7 @@ def respond(
         store: Name of the block with the product store; empty: a folder beside the alerts.
     """
     log.info("%s: from %s, partition %s, offset %s", sha256[:8], topic, partition, offset)
-    root = observing.places(observatory).alert_root
+    root = tasks_observatory.places(observatory).alert_root
     try:
         alert = alerting.understand(path, topic, root)
     except UnusableData as error:

@@ -7,7 +7,8 @@ from datetime import datetime
 from prefect import flow
 from pydantic_core import to_jsonable_python
 
-from tasks import observing, publishing, revisiting
+from tasks import observatory as tasks_observatory
+from tasks import publishing, revisiting
 from tasks.options import RevisitOptions
 
 USUAL = RevisitOptions()
@@ -35,7 +36,7 @@ def revisit(
         slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
         store: Name of the block with the product store; empty: a folder beside the alerts.
     """
-    root = observing.places(observatory).alert_root
+    root = tasks_observatory.places(observatory).alert_root
     moment = revisiting.look(event_id, options, root=root, registry=registry)
 
     again = {

@@ -6,7 +6,8 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import calibration, housekeeping, inventory, mastering, observing, reporting, runtime
+from tasks import calibration, futures, housekeeping, inventory, mastering, observing, reporting, runtime
+from tasks import observatory as tasks_observatory
 from tasks.options import CalibrateOptions
 from tasks.records import Stage, StageResult
 
@@ -29,14 +30,14 @@ def calibrate(
         options: How masters are combined and lights calibrated.
         observatory: Name of the block with the observatory's places.
     """
-    places = observing.places(observatory)
+    places = tasks_observatory.places(observatory)
     folders = observing.night_folders(places.raw_root, night, units)
 
     taken = [
         inventory.take_inventory.submit(each.folder, each.unit, night, options, objects, places.telescope)
         for each in folders
     ]
-    found, no_inventory = runtime.gather(taken, stage=Stage.CALIBRATE)
+    found, no_inventory = futures.gather(taken, stage=Stage.CALIBRATE)
     inventories = inventory.join(found)
     housekeeping.check_space(inventories, places.product_root)
 
@@ -47,8 +48,8 @@ def calibrate(
         for each, own in masters.items()
         for batch in each.batches(options.batch)
     ]
-    batches, no_batch = runtime.gather(lights, stage=Stage.CALIBRATE)
-    made, no_masters = runtime.gather(masters.values(), stage=Stage.CALIBRATE)
+    batches, no_batch = futures.gather(lights, stage=Stage.CALIBRATE)
+    made, no_masters = futures.gather(masters.values(), stage=Stage.CALIBRATE)
 
     failures = (*no_inventory, *no_masters, *no_batch)
     return reporting.conclude_calibration(night, places.product_root, inventories, made, batches, failures, objects)

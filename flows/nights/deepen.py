@@ -6,7 +6,8 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import deepening, observing, runtime, stacking
+from tasks import deepening, futures, runtime, stacking
+from tasks import observatory as tasks_observatory
 from tasks.options import DeepOptions
 from tasks.records import Deepened, Stage
 
@@ -35,7 +36,7 @@ def deepen(
         options: Which frames are chosen, and how they are combined.
         observatory: Name of the block with the observatory's places.
     """
-    places = observing.places(observatory)
+    places = tasks_observatory.places(observatory)
     wanted = deepening.Wanted(objects=objects, filters=filters, units=units, start=start, end=end)
     found = deepening.survey(places.product_root, wanted)
     selections = deepening.select(found, places.product_root, options)
@@ -54,6 +55,6 @@ def deepen(
         for each in selections
         if each.frames
     ]
-    stacks, failures = runtime.gather(stacked, stage=Stage.STACK)
+    stacks, failures = futures.gather(stacked, stage=Stage.STACK)
 
     return deepening.conclude(found, selections, stacks, failures, places.product_root, options)

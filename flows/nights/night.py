@@ -12,7 +12,19 @@ from flows.nights.calibrate import calibrate
 from flows.nights.reduce import reduce
 from flows.nights.search import search
 from flows.nights.stack import stack
-from tasks import archiving, bulletins, gauging, housekeeping, journal, observing, publishing, reporting, runtime
+from tasks import (
+    archiving,
+    bulletins,
+    futures,
+    gauging,
+    housekeeping,
+    journal,
+    observing,
+    publishing,
+    reporting,
+    runtime,
+)
+from tasks import observatory as tasks_observatory
 from tasks.options import CalibrateOptions, NightOptions, ReduceOptions, SearchOptions, StackOptions
 from tasks.records import NightReport, Stage, StageResult
 from tasks.records.effects import Outgoing
@@ -57,7 +69,7 @@ def night(
         registry: Name of the block with the registry; where it is empty, a file beside the products.
         slack: Name of the block with the Slack workspace; where it is empty, a folder beside the products.
     """
-    places = observing.places(observatory)
+    places = tasks_observatory.places(observatory)
     folders = observing.night_folders(places.raw_root, night, units)
     root = places.product_root
     options = NightOptions(
@@ -83,23 +95,23 @@ def night(
         _tell(bulletins.started(night, folders), root, registry, slack)
         reporting.forget(night, root, folders, force, objects)
         try:
-            with runtime.cluster(observing.slots(cluster)) as address:
+            with runtime.cluster(tasks_observatory.slots(cluster)) as address:
                 for stage in until.and_before():
                     reporting.progress(night, stage, until)
                     run, chosen = stages[stage]
                     staged = run.with_options(task_runner=runtime.runner_for(address))
                     results += staged(night, units, objects=objects, options=chosen, observatory=observatory)
 
-            found = runtime.whole(tuple(results))
+            found = futures.whole(tuple(results))
             made = reporting.report(night, places, folders, options, found)
-            archiving.file_night(runtime.whole(made), found)
-            gauging.show(runtime.whole(made), gauge)
+            archiving.file_night(futures.whole(made), found)
+            gauging.show(futures.whole(made), gauge)
         except Exception as error:
             journal.fail(night, root, folders, str(error))
             _tell(bulletins.failed(night, folders, str(error)), root, registry, slack)
             raise
 
-        journal.end(night, root, folders, runtime.whole(made))
+        journal.end(night, root, folders, futures.whole(made))
         _tell(bulletins.finished(made), root, registry, slack)
     return made
 

@@ -6,7 +6,8 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import arrivals, astrometry, charting, observing, photometry, reporting, runtime
+from tasks import arrivals, astrometry, charting, futures, photometry, reporting, runtime
+from tasks import observatory as tasks_observatory
 from tasks.options import ReduceOptions
 from tasks.records import Stage, StageResult
 
@@ -29,7 +30,7 @@ def reduce(
         options: How frames get their WCS and zero points.
         observatory: Name of the block with the observatory's places.
     """
-    places = observing.places(observatory)
+    places = tasks_observatory.places(observatory)
     calibrated = reporting.read_stage(places.product_root, night, units, Stage.CALIBRATE, objects)
 
     # without it the frames of the missing cells are rejected, and the others reduced
@@ -50,8 +51,8 @@ def reduce(
         )
         solved.append(solution)
         measured.append(measurement)
-    solutions, no_solution = runtime.gather(solved, stage=Stage.REDUCE)
-    batches, no_photometry = runtime.gather(measured, stage=Stage.REDUCE)
+    solutions, no_solution = futures.gather(solved, stage=Stage.REDUCE)
+    batches, no_photometry = futures.gather(measured, stage=Stage.REDUCE)
 
     failures = (*no_solution, *no_photometry)
     return reporting.conclude_reduction(night, places.product_root, calibrated, solutions, batches, failures, objects)

@@ -6,7 +6,8 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import discovery, observing, reporting, runtime, subtraction
+from tasks import discovery, futures, reporting, runtime, subtraction
+from tasks import observatory as tasks_observatory
 from tasks.options import SearchOptions
 from tasks.records import Stage, StageResult
 
@@ -29,7 +30,7 @@ def search(
         options: How references are subtracted and what counts as a detection.
         observatory: Name of the block with the observatory's places.
     """
-    places = observing.places(observatory)
+    places = tasks_observatory.places(observatory)
     stacked = reporting.read_stage(places.product_root, night, units, Stage.STACK, objects)
 
     differences, searched = [], []
@@ -46,8 +47,8 @@ def search(
         )
         differences.append(difference)
         searched.append(found)
-    subtracted, no_difference = runtime.gather(differences, stage=Stage.SEARCH)
-    batches, no_search = runtime.gather(searched, stage=Stage.SEARCH)
+    subtracted, no_difference = futures.gather(differences, stage=Stage.SEARCH)
+    batches, no_search = futures.gather(searched, stage=Stage.SEARCH)
 
     failures = (*no_difference, *no_search)
     return reporting.conclude_search(night, places.product_root, stacked, subtracted, batches, failures, objects)

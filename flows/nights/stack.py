@@ -6,7 +6,8 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import observing, reporting, runtime, stacking, superseding
+from tasks import futures, reporting, runtime, stacking, superseding
+from tasks import observatory as tasks_observatory
 from tasks.options import StackOptions
 from tasks.records import Stage, StageResult
 
@@ -29,7 +30,7 @@ def stack(
         options: Which frames are stacked together, and how.
         observatory: Name of the block with the observatory's places.
     """
-    places = observing.places(observatory)
+    places = tasks_observatory.places(observatory)
     reduced = reporting.read_stage(places.product_root, night, units, Stage.REDUCE, objects)
     groups = stacking.group(reduced, options)
 
@@ -40,7 +41,7 @@ def stack(
         )
         for group in groups
     ]
-    stacks, failures = runtime.gather(stacked, stage=Stage.STACK)
+    stacks, failures = futures.gather(stacked, stage=Stage.STACK)
 
     superseding.supersede(night, places.product_root, stacks)
     failures = (*stacking.skipped(reduced, options), *failures)

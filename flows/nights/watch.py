@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from tasks import observatory as tasks_observatory
 from tasks import observing, watching
 from tasks.records import NightFolder
 
@@ -16,7 +17,7 @@ def watch(quiet_s: float = 120.0, *, observatory: str = "observatory") -> tuple[
         quiet_s: Time without any change after which a folder is at rest, in s.
         observatory: Name of the block with the observatory's places.
     """
-    places = observing.places(observatory)
+    places = tasks_observatory.places(observatory)
     folders = observing.all_folders(places.raw_root)
 
     settled = watching.settled(places, folders, quiet_s)

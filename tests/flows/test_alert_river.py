@@ -15,7 +15,7 @@ from support import slack as stand_in
 
 from blocks import Observatory, ProductStore, SlackWorkspace
 from flows.alerts.respond import respond
-from tasks import connections
+from tasks import resources
 from tasks.options import PlanOptions
 from tasks.records.effects import Standing
 
@@ -60,12 +60,12 @@ def test_every_real_notice_is_answered_and_none_stops_the_next(root, shared_data
 def test_the_same_notice_again_changes_nothing_that_is_right(root, shared_data):
     payload = (shared_data / "notices" / "S250910b-earlywarning.json").read_bytes()
     answer(root, payload)
-    with connections.registry("", root) as registry:
+    with resources.registry("", root) as registry:
         before = registry.history("S250910b")
 
     answer(root, payload)
 
-    with connections.registry("", root) as registry:
+    with resources.registry("", root) as registry:
         after = registry.history("S250910b")
     assert after.messages == before.messages
     assert after.plans == before.plans

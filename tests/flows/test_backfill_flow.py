@@ -12,7 +12,7 @@ from support import bulletins, gracedb
 
 from blocks import Observatory
 from flows.alerts.backfill import backfill
-from tasks import connections
+from tasks import resources
 from tasks.options import BackfillOptions
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -32,7 +32,7 @@ def test_a_span_is_filled_and_told(tmp_path: Path) -> None:
 
     assert (made.events, made.new, made.known) == (3, 3, 0)
     assert (none.spans, none.events) == ((), 0), "nobody has listened yet: there is no gap"
-    with connections.registry("", tmp_path) as book:
+    with resources.registry("", tmp_path) as book:
         assert len(book.undispatched()) == 3
     texts = [json.dumps(json.loads(path.read_bytes())) for path in (tmp_path / "outbox").rglob("*.json")]
     assert any("3 notices of it that were missed" in text for text in texts)

@@ -37,7 +37,7 @@ from blocks import GcnCredentials, Observatory, ProductStore, RegistryDatabase, 
 from deployments.listening import listener
 from flows.alerts.respond import respond
 from flows.reconcile import reconcile
-from tasks import connections, publishing
+from tasks import publishing, resources
 from tasks.errors import SirenError
 from tasks.options import PlanOptions
 from tasks.registry import outbox
@@ -104,7 +104,7 @@ def answered(house: House, payload: bytes, **choices: object) -> None:
     path = house.root / "notices" / sha256
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(payload)
-    with connections.registry("canary", house.root) as book:
+    with resources.registry("canary", house.root) as book:
         book.record_notice(sha256=sha256, path=path)
     with suppress(SirenError, ZeroDivisionError):
         respond(path, sha256, options=NATIVE, telescopes=("TCH",), plan_here=True, **{**HERE, **choices})
@@ -146,7 +146,7 @@ def listened(house: House) -> list[str]:
         "security.protocol": "sasl_plaintext",
         "debug": "security,broker,conf",
     }
-    with connections.registry("", house.root) as book:
+    with resources.registry("", house.root) as book:
         archive = listener.Archive(root=house.root, registry=book)
         with Running(("canary", listener.HEARTBEAT_TOPIC), configuration, archive, silence_s=1.0) as ear:
             threading.Event().wait(2.5)

@@ -13,7 +13,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from support import devices, night_runs, simulated, tally
 
-from tasks import calibration, inventory, mastering, products, runtime
+from tasks import calibration, futures, inventory, mastering, products, runtime
 from tasks.options import CalibrateOptions
 from tasks.records import FrameType
 from tasks.science import arrays
@@ -60,7 +60,7 @@ def test_200_gpu_tasks_hold_one_token_each(tmp_path):
                 gpu.append(on_gpu.submit(tmp_path / "marks", number))
                 if number % (GPU_TASKS // CPU_TASKS) == 0:
                     cpu.append(on_cpu.submit(tmp_path / "marks", GPU_TASKS + number))
-            return list(runtime.gather(gpu)[0]), list(runtime.gather(cpu)[0])
+            return list(futures.gather(gpu)[0]), list(futures.gather(cpu)[0])
 
         gpu, cpu = many()
     where = Counter(name for name, _ in gpu)

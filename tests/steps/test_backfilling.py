@@ -13,7 +13,7 @@ from support import bulletins, gracedb
 
 from deployments import cli
 from deployments.local import backfill
-from tasks import alerting, backfilling, connections, publishing, registry
+from tasks import alerting, backfilling, publishing, registry, resources
 from tasks.errors import Unavailable, UnusableData
 from tasks.options import BackfillOptions
 from tasks.records import PlanMode
@@ -154,7 +154,7 @@ def test_what_was_missed_is_announced_and_starts_no_telescope(site, tmp_path):
         [stored] = book.undispatched()
 
     alert = alerting.understand.fn(stored.path, stored.topic, tmp_path)
-    with connections.registry("", tmp_path) as book:
+    with resources.registry("", tmp_path) as book:
         registered = book.record_alert(alert)
     missed = alerting.decide.fn(alert, "sevendt", "", registered, BACK)
     fresh = alerting.decide.fn(alert, "sevendt", "", registered, alert.notice.time_created)

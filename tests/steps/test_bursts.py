@@ -16,7 +16,7 @@ from slack_sdk import WebClient
 from support import alerts
 from support import slack as stand_in
 
-from tasks import connections, linking, publishing, registry
+from tasks import linking, publishing, registry, resources
 from tasks.io import notices, slack
 from tasks.records import Alert, Audience, Decision, PlanMode
 from tasks.records.effects import Registered
@@ -68,7 +68,7 @@ def verdict() -> Decision:
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("empty")
-    with connections.registry("", folder):
+    with resources.registry("", folder):
         return folder / "registry.sqlite"
 
 
@@ -77,7 +77,7 @@ def house(tmp_path: Path, empty: Path) -> Iterator[House]:
     root = tmp_path / "alerts"
     root.mkdir()
     shutil.copyfile(empty, root / "registry.sqlite")
-    with stand_in.workspace() as workspace, connections.registry("", root) as store:
+    with stand_in.workspace() as workspace, resources.registry("", root) as store:
         yield House(root, store, workspace)
 
 

@@ -11,7 +11,7 @@ from slack_sdk import WebClient
 from support import alerts
 from support import slack as stand_in
 
-from tasks import connections, digesting, linking, publishing, registry
+from tasks import digesting, linking, publishing, registry, resources
 from tasks.io import slack
 from tasks.records import Alert, Audience, PlanMode
 from tasks.registry import delivery, plans
@@ -67,7 +67,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    with stand_in.workspace() as workspace, connections.registry("", tmp_path) as store:
+    with stand_in.workspace() as workspace, resources.registry("", tmp_path) as store:
         made = House(tmp_path, store, workspace)
         for module in (publishing, digesting):
             monkeypatch.setattr(module, "now", made.now)

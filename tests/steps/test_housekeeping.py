@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks import errors, housekeeping, naming, products, runtime
+from tasks import errors, futures, housekeeping, naming, products, runtime
 from tasks.errors import AlgorithmError, ProgramError, Unavailable, UnusableData
 from tasks.programs import outputs, run
 from tasks.records import Frame, FrameType, Inventory, NightFolder
@@ -131,9 +131,9 @@ class Ended:
 
 def test_a_stage_stops_where_no_other_input_would_help():
     with pytest.raises(Unavailable, match="no space"):
-        runtime.gather([Ended(UnusableData("x")), Ended(OSError(errno.ENOSPC, "no space"))])
+        futures.gather([Ended(UnusableData("x")), Ended(OSError(errno.ENOSPC, "no space"))])
     with pytest.raises(Unavailable, match="away"):
-        runtime.gather([Ended(Unavailable("away"))])
+        futures.gather([Ended(Unavailable("away"))])
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_stage_stops_where_no_other_input_would_help():
 )
 def test_only_what_is_wrong_with_the_data_is_lost_for_good(monkeypatch, error, passing):
     monkeypatch.setattr(runtime, "_names", lambda runs: ["solve-7DT01" for _ in runs])
-    _, failures = runtime.gather([Ended(error)], stage="reduce")
+    _, failures = futures.gather([Ended(error)], stage="reduce")
 
     assert failures[0].passing is passing
     [lost] = accounting.unaccounted(["a.fits"], [], [], failures, stage="reduce", unit="7DT01")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import alerts
 
-from tasks import connections, leasing, publishing
+from tasks import leasing, publishing, resources
 from tasks.records.effects import PlanState
 from tasks.registry import engine, plans
 from tasks.registry.store import now
@@ -26,12 +26,12 @@ def short_lease(monkeypatch):
 
 
 def claim(root: Path, sha256: str) -> bool:
-    with connections.registry("", root) as book, book.begin() as session:
+    with resources.registry("", root) as book, book.begin() as session:
         return plans.claim(session, sha256, **WHICH, now=now())
 
 
 def states(root: Path) -> list[tuple[PlanState, str]]:
-    with connections.registry("", root) as book:
+    with resources.registry("", root) as book:
         return [(entry.state, entry.reason) for entry in book.history("S241102br").plans]
 
 

@@ -10,7 +10,7 @@ import pytest
 from support import alerts
 
 from deployments import cli
-from tasks import connections, naming, observations, products
+from tasks import naming, observations, products, resources
 from tasks.errors import UnusableData
 from tasks.io import ledgers
 from tasks.records import Calibrated, Frame, FrameType, Places, Plan, Stage, StageResult, Tile
@@ -27,7 +27,7 @@ def root(tmp_path):
         Tile(id=name, ra_deg=number, dec_deg=-30.0) for number, name in enumerate(("T00007", "T00123", "T00200"))
     )
     plan = Plan(event_id="S241102br", telescope="7DT", engine="siren", tiles=tiles)
-    with connections.registry("", tmp_path) as book:
+    with resources.registry("", tmp_path) as book:
         book.record_alert(alert)
         with book.begin() as session:
             plans.record(session, alert.sha256, (plan,), parameters_sha256="p", now=now())
@@ -42,7 +42,7 @@ def light(name: str, hours: float) -> Calibrated:
 
 
 def states(root) -> dict[str, str]:
-    with connections.registry("", root) as book, book.read() as session:
+    with resources.registry("", root) as book, book.read() as session:
         return plans.tiles_of(session, "S241102br", "7DT")
 
 
@@ -70,5 +70,5 @@ def test_the_verb_marks_what_a_telescope_reports(root, capsys):
 
 
 def test_an_event_that_nobody_knows_is_refused(root):
-    with connections.registry("", root) as book, pytest.raises(UnusableData, match="no event 'S1'"):
+    with resources.registry("", root) as book, pytest.raises(UnusableData, match="no event 'S1'"):
         observations.mark(book, "S1", "7DT", ("T00123",))

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from support import alerts
 
-from tasks import alerting, connections, publishing
+from tasks import alerting, publishing, resources
 from tasks.records import Plan, Tile
 from tasks.registry import outbox
 
 
 def outgoing(root: Path) -> list[tuple[str, str, str]]:
     found = []
-    with connections.registry("", root) as book, book.begin() as session:
+    with resources.registry("", root) as book, book.begin() as session:
         while (claimed := outbox.claim_message(session, now=datetime.now(UTC))) is not None:
             found.append((claimed.message.kind, claimed.message.mode, claimed.message.text))
             outbox.message_sent(session, claimed, channel="C", ts=str(claimed.id), now=datetime.now(UTC))

@@ -17,6 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 
+from tasks import futures as futures_module
 from tasks import runtime
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_api")]
@@ -110,7 +111,7 @@ def test_the_server_hears_of_the_end_of_every_task() -> None:
         @flow(task_runner=runtime.runner_for(address))
         def stage() -> list[str]:
             futures = [number.submit(value) for value in range(4)]
-            assert runtime.gather(futures)[0] == tuple(range(4))
+            assert futures_module.gather(futures)[0] == tuple(range(4))
             return [str(future.task_run_id) for future in futures]
 
         runs = stage()

@@ -14,7 +14,7 @@ from slack_sdk import WebClient
 from support import alerts
 from support import slack as stand_in
 
-from tasks import connections, publishing, registry
+from tasks import publishing, registry, resources
 from tasks.errors import MissingPart, Unavailable
 from tasks.io import slack, stores
 from tasks.records import Alert, Audience, Decision
@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(root: Path) -> Iterator[registry.Registry]:
-    with connections.registry("", root) as opened:
+    with resources.registry("", root) as opened:
         yield opened
 
 

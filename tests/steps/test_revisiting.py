@@ -13,7 +13,7 @@ from slack_sdk import WebClient
 from support import alerts
 from support import slack as stand_in
 
-from tasks import connections, publishing, registry, revisiting
+from tasks import publishing, registry, resources, revisiting
 from tasks.io import slack
 from tasks.options import RevisitOptions
 from tasks.records import Audience
@@ -63,7 +63,7 @@ def workspace() -> Iterator[stand_in.Workspace]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[registry.Registry]:
-    with connections.registry("", tmp_path) as opened:
+    with resources.registry("", tmp_path) as opened:
         yield opened
 
 

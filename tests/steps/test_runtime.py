@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from tasks import futures as futures_module
 from tasks import runtime
 from tasks.errors import MissingPart, Unavailable, UnusableData
 from tasks.records import Rejected
@@ -81,18 +82,18 @@ def address() -> Iterator[str]:
 
 @flow
 def inner() -> tuple[list[str], list[str]]:
-    cpu, _ = runtime.gather(on_cpu.submit(i) for i in range(3))
-    gpu, _ = runtime.gather(on_gpu.submit(i) for i in range(3))
+    cpu, _ = futures_module.gather(on_cpu.submit(i) for i in range(3))
+    gpu, _ = futures_module.gather(on_gpu.submit(i) for i in range(3))
     return [name for name, _ in cpu], [name for name, _ in gpu]
 
 
 def test_submit_map_and_subflow_run_on_the_worker_with_the_slot(address: str) -> None:
     @flow(task_runner=runtime.runner_for(address))
     def outer() -> tuple[list[str], list[str]]:
-        cpu, _ = runtime.gather([on_cpu.submit(1), *on_cpu.map([1, 2, 3], offset=unmapped(10))], stage="x")
+        cpu, _ = futures_module.gather([on_cpu.submit(1), *on_cpu.map([1, 2, 3], offset=unmapped(10))], stage="x")
         first = on_gpu.submit(1)
         chained = on_gpu.submit(2, wait_for=[first])
-        gpu, _ = runtime.gather([first, chained, *on_gpu.map([1, 2, 3], offset=unmapped(10))])
+        gpu, _ = futures_module.gather([first, chained, *on_gpu.map([1, 2, 3], offset=unmapped(10))])
         assert [value for _, value in cpu] == [1, 11, 12, 13]
         names = inner.with_options(task_runner=runtime.runner_for(address))()
         return [name for name, _ in cpu] + names[0], [name for name, _ in gpu] + names[1]
@@ -105,7 +106,7 @@ def test_submit_map_and_subflow_run_on_the_worker_with_the_slot(address: str) ->
 def test_a_gpu_never_runs_two_tasks_at_a_time(address: str, tmp_path: Path) -> None:
     @flow(task_runner=runtime.runner_for(address))
     def many() -> tuple[int, ...]:
-        return runtime.gather([hold_gpu.submit(tmp_path, i) for i in range(20)])[0]
+        return futures_module.gather([hold_gpu.submit(tmp_path, i) for i in range(20)])[0]
 
     together = many()
     assert together == (1,) * 20
@@ -127,8 +128,8 @@ def test_a_slot_that_nobody_has_fails_at_once() -> None:
 def test_a_task_whose_worker_is_killed_runs_again(address: str, tmp_path: Path) -> None:
     @flow(task_runner=runtime.runner_for(address))
     def survives() -> tuple[str, ...]:
-        first = runtime.gather([die_once.submit(tmp_path / "mark")])[0]
-        return first + runtime.gather([on_gpu.submit(1)])[0][0][:1]
+        first = futures_module.gather([die_once.submit(tmp_path / "mark")])[0]
+        return first + futures_module.gather([on_gpu.submit(1)])[0][0][:1]
 
     assert survives() == ("gpu-0", "gpu-0")
 
@@ -143,7 +144,7 @@ def test_a_slot_whose_worker_restarts_is_waited_for(address: str, tmp_path: Path
 
 
 def outcome(futures: list[PrefectFuture[int]]) -> tuple[tuple[int, ...], tuple[Rejected, ...]]:
-    return runtime.gather(futures, stage="reduce")
+    return futures_module.gather(futures, stage="reduce")
 
 
 @pytest.mark.parametrize("where", ["threads", "dask"])
@@ -167,7 +168,7 @@ def test_a_stage_called_alone_starts_a_cluster_of_its_own(monkeypatch: pytest.Mo
 
     @flow(task_runner=runtime.LateDaskRunner())
     def stage() -> list[str]:
-        return [name for name, _ in runtime.gather([on_cpu.submit(1), on_gpu.submit(1)])[0]]
+        return [name for name, _ in futures_module.gather([on_cpu.submit(1), on_gpu.submit(1)])[0]]
 
     assert stage() == ["cpu-0", "gpu-0"]
 
@@ -176,7 +177,7 @@ def test_a_stage_called_alone_starts_a_cluster_of_its_own(monkeypatch: pytest.Mo
 def test_gather_reports_a_task_that_kills_every_worker(address: str) -> None:
     @flow(task_runner=runtime.runner_for(address))
     def deadly() -> tuple[tuple[None, ...], tuple[Rejected, ...]]:
-        return runtime.gather([die_always.submit()], stage="search")
+        return futures_module.gather([die_always.submit()], stage="search")
 
     results, failures = deadly()
     assert results == ()
@@ -191,7 +192,7 @@ def test_a_whole_parameter_is_the_very_object_and_not_searched_for_futures() -> 
     @flow
     def hand_over() -> tuple[str, str]:
         future = kind.submit(1)
-        return kind(future), kind(runtime.whole(future))
+        return kind(future), kind(futures_module.whole(future))
 
     assert hand_over() == ("str", "PrefectConcurrentFuture")
 
@@ -265,7 +266,7 @@ def test_where_there_is_no_gpu_few_workers_hold_slots_of_both_kinds() -> None:
 
         @flow(task_runner=runtime.runner_for(both))
         def stage() -> set[str]:
-            found, _ = runtime.gather([*on_cpu.map([1, 2, 3]), *on_gpu.map([1, 2, 3])])
+            found, _ = futures_module.gather([*on_cpu.map([1, 2, 3]), *on_gpu.map([1, 2, 3])])
             return {name for name, _ in found}
 
         with distributed.Client(both, set_as_default=False) as client:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support import alerts
 
-from tasks import alerting, connections, publishing
+from tasks import alerting, publishing, resources
 from tasks.io import announcements
 from tasks.records import Alert, Decision, Plan, PlanMode, Tile
 from tasks.records.effects import Registered
@@ -28,7 +28,7 @@ def taken_in(root: Path, alert: Alert, clock=SOON) -> tuple[Registered, Decision
 
 
 def planned(root: Path, alert: Alert) -> None:
-    with connections.registry("", root) as book, book.begin() as session:
+    with resources.registry("", root) as book, book.begin() as session:
         assert plans.record(session, alert.sha256, (PLAN,), parameters_sha256="p", now=now())
 
 
@@ -38,7 +38,7 @@ def test_an_initial_with_the_same_map_keeps_the_plan_of_the_preliminary(tmp_path
     planned(tmp_path, first)
 
     assert taken_in(tmp_path, second)[1].plan is PlanMode.KEEP
-    with connections.registry("", tmp_path) as book:
+    with resources.registry("", tmp_path) as book:
         known = book.history("S241102br")
         assert book.unanswered(before=now() + timedelta(hours=1)) == ()
     burst = positions.burst([entry.alert for entry in known.notices])

@@ -9,7 +9,18 @@ from pathlib import Path
 
 PACKAGES = ("flows", "tasks", "blocks", "deployments", "benchmarks", "tests")
 VOCABULARY = {"tasks.records", "tasks.options", "tasks.errors", "tasks.naming"}
-HOUSEKEEPING = {"tasks.connections", "tasks.knowing", "tasks.products", "tasks.runtime"}
+# modules of tasks that other tasks may import
+SHARED = (
+    "tasks.resources",
+    "tasks.products",
+    "tasks.runtime",
+    "tasks.futures",
+    "tasks.observatory",
+    "tasks.knowing",
+)
+
+SHARED_LAYERS = frozenset(name.rpartition(".")[2] for name in SHARED)
+BELOW_TASKS = frozenset({"science", "programs", "io", "registry", "telescopes", "policies", "blocks", "vocabulary"})
 
 # layer → the layers of ours that it may import
 LAW: Mapping[str, frozenset[str]] = {
@@ -23,49 +34,18 @@ LAW: Mapping[str, frozenset[str]] = {
     "products": frozenset({"vocabulary"}),
     "knowing": frozenset({"science", "io", "telescopes", "products", "vocabulary"}),
     "runtime": frozenset({"blocks", "vocabulary"}),
-    "connections": frozenset({"blocks", "io", "registry", "vocabulary"}),
-    "tasks": frozenset(
-        {
-            "science",
-            "programs",
-            "io",
-            "registry",
-            "telescopes",
-            "policies",
-            "connections",
-            "knowing",
-            "products",
-            "runtime",
-            "blocks",
-            "vocabulary",
-        }
-    ),
+    "futures": frozenset({"runtime", "vocabulary"}),
+    "observatory": frozenset({"runtime", "blocks", "vocabulary"}),
+    "resources": frozenset({"blocks", "io", "registry", "vocabulary"}),
+    "tasks": BELOW_TASKS | SHARED_LAYERS,
     "blocks": frozenset({"blocks"}),
-    "flows": frozenset({"flows", "tasks", "runtime", "products", "blocks", "vocabulary"}),
-    "deployments": frozenset(
-        {
-            "deployments",
-            "flows",
-            "tasks",
-            "science",
-            "programs",
-            "io",
-            "registry",
-            "telescopes",
-            "policies",
-            "connections",
-            "knowing",
-            "products",
-            "runtime",
-            "blocks",
-            "vocabulary",
-        }
-    ),
+    "flows": frozenset({"flows", "tasks", "runtime", "futures", "observatory", "products", "blocks", "vocabulary"}),
+    "deployments": frozenset({"deployments", "flows", "tasks"}) | BELOW_TASKS | SHARED_LAYERS,
 }
 
 # library → the layers, or single modules, that may import it
 LIBRARIES: Mapping[str, frozenset[str]] = {
-    "prefect": frozenset({"flows", "tasks", "connections", "runtime", "blocks", "deployments"}),
+    "prefect": frozenset({"flows", "tasks", "resources", "runtime", "futures", "observatory", "blocks", "deployments"}),
     "prefect_dask": frozenset({"runtime", "deployments"}),
     "dask": frozenset({"runtime", "tasks.runtime", "deployments"}),
     "distributed": frozenset({"runtime", "tasks.runtime", "deployments"}),
@@ -102,8 +82,8 @@ def layer_of(module: str) -> str:
     """Return the layer that a module of ours belongs to."""
     if ".".join(module.split(".")[:2]) in VOCABULARY:
         return "vocabulary"
-    if module in HOUSEKEEPING:
-        return module.removeprefix("tasks.")
+    if module in SHARED:
+        return module.rpartition(".")[2]
     parts = module.split(".")
     if parts[0] == "tasks" and len(parts) > 1 and parts[1] in LAW:
         return parts[1]
@@ -227,8 +207,8 @@ def _decorators(module, layer, node):
         name = ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
         keywords = {key.arg for key in decorator.keywords} if isinstance(decorator, ast.Call) else set()
         if name in {"task", "prefect.task"}:
-            if layer != "tasks":
-                yield Violation(module=module, line=node.lineno, what=f"a task outside tasks/*.py: {node.name}")
+            if layer not in {"tasks", "observatory"}:
+                yield Violation(module=module, line=node.lineno, what=f"a task outside the rooms of tasks: {node.name}")
             if "cache_policy" not in keywords:
                 yield Violation(module=module, line=node.lineno, what=f"task {node.name} states no cache_policy")
             if "retries" in keywords and "retry_condition_fn" not in keywords:

@@ -20,7 +20,7 @@ from deployments.slack import http_door
 from deployments.slack.actions import Desk, Staff
 from support import alerts, clicks
 from support import slack as stand_in
-from tasks import connections, publishing, registry
+from tasks import publishing, registry, resources
 from tasks.errors import Unavailable
 from tasks.io import slack
 from tasks.records import Audience
@@ -71,7 +71,7 @@ def workspace() -> Iterator[stand_in.Workspace]:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty registry, migrated once for all tests."""
     folder = tmp_path_factory.mktemp("empty")
-    with connections.registry("", folder):
+    with resources.registry("", folder):
         return folder / "registry.sqlite"
 
 
@@ -85,7 +85,7 @@ def root(tmp_path: Path, empty: Path) -> Path:
 
 @pytest.fixture
 def store(root: Path) -> Iterator[registry.Registry]:
-    with connections.registry("", root) as opened:
+    with resources.registry("", root) as opened:
         yield opened
 
 

@@ -45,7 +45,7 @@ from flows.alerts import respond as respond_flow
 from support import slack as slack_stand_in
 from support import webdav
 from support.reaper import ROOT, Reaper
-from tasks import alerting, connections, leasing, observing, planning, publishing, registry
+from tasks import alerting, leasing, observatory, planning, publishing, registry, resources
 from tasks.errors import SirenError, Unavailable, UnusableData
 from tasks.io import skyplots, slack
 from tasks.options import PlanOptions
@@ -160,7 +160,7 @@ def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
     quiet()
     without_prefect(river)
     book = registry.open(river.url)
-    connections.registry = lambda *_: contextlib.nullcontext(book)  # type: ignore[assignment]
+    resources.registry = lambda *_: contextlib.nullcontext(book)  # type: ignore[assignment]
     where = {"root": river.root, "registry": "r"}
     wanted = still_wanted()
     while wanted():
@@ -260,7 +260,7 @@ def without_prefect(river: River) -> None:
         if isinstance(kind, type) and issubclass(kind, Block):
             kind.load = lambda *_, kind=kind, **__: made.get(kind) or kind()  # type: ignore[method-assign]
     folder = river.root
-    observing.places = lambda _: Places(  # type: ignore[assignment]
+    observatory.places = lambda _: Places(  # type: ignore[assignment]
         raw_root=folder,
         product_root=folder,
         alert_root=folder,
