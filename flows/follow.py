@@ -8,6 +8,7 @@ from prefect import flow
 
 from tasks import observations, publishing, ranking
 from tasks import observatory as tasks_observatory
+from tasks.alerts import registration
 from tasks.records import Ranking
 
 
@@ -34,7 +35,7 @@ def follow(
         store: Name of the block with the product store; empty: a folder beside the alerts.
     """
     places = tasks_observatory.places(observatory)
-    event = publishing.newest(event_id, root=places.alert_root, registry=registry)
+    event = registration.newest(event_id, root=places.alert_root, registry=registry)
 
     observations.mark_night(event_id, night, places, root=places.alert_root, registry=registry)
     ranked = ranking.rank(event.alert, night, places)

@@ -7,8 +7,9 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from tasks import bulletins, digesting, journal, leasing, publishing, reconciling, vigil
+from tasks import bulletins, digesting, journal, leasing, publishing, vigil
 from tasks import observatory as tasks_observatory
+from tasks.alerts import reconciling, registration
 from tasks.records import Reconciled
 
 
@@ -40,7 +41,7 @@ def reconcile(
     root = places.alert_root
     if alarm:
         publishing.say(reconciling.alarm(alarm), root=root, registry=registry)
-    silent = publishing.unanswered(silence_s, root=root, registry=registry)
+    silent = registration.unanswered(silence_s, root=root, registry=registry)
     resubmitted = reconciling.resubmit(silent)
     for slug in leasing.give_up(root=root, registry=registry):
         publishing.publish_page(slug, root=root, registry=registry, store=store)

@@ -7,7 +7,8 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from tasks import backfilling, registry
+from tasks import registry
+from tasks.alerts import backfilling
 from tasks.options import BackfillOptions
 from tasks.records.backfills import Backfilled, Recovered, Superevent
 

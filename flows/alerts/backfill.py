@@ -9,8 +9,9 @@ from prefect import flow, unmapped
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from tasks import backfilling, publishing
 from tasks import observatory as tasks_observatory
+from tasks import publishing
+from tasks.alerts import backfilling
 from tasks.options import BackfillOptions
 from tasks.records.backfills import Backfilled
 

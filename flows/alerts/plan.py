@@ -9,6 +9,7 @@ from prefect import flow
 
 from tasks import leasing, observations, planning, publishing
 from tasks import observatory as tasks_observatory
+from tasks.alerts import registration
 from tasks.errors import SirenError
 from tasks.options import PlanOptions
 from tasks.records import Plan
@@ -45,7 +46,7 @@ def plan(
         treasure_map: Name of the block with the Treasure Map's token, for plans whose options ask for it.
     """
     root = tasks_observatory.places(observatory).alert_root
-    event = publishing.newest(event_id, root=root, registry=registry)
+    event = registration.newest(event_id, root=root, registry=registry)
     chosen = telescopes or event.telescopes
     done = observations.already(event, options, treasure_map)
     where: dict[str, Any] = {

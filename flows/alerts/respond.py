@@ -9,8 +9,9 @@ from pathlib import Path
 from prefect import flow
 
 from flows.alerts.plan import plan
-from tasks import alerting, linking, planning, publishing, revisiting
 from tasks import observatory as tasks_observatory
+from tasks import planning, publishing
+from tasks.alerts import coincidences, registration, swift_revisits, triage
 from tasks.errors import UnusableData
 from tasks.options import PlanOptions
 from tasks.records import Plan, PlanMode, Response
@@ -18,7 +19,7 @@ from tasks.records import Plan, PlanMode, Response
 log = logging.getLogger(__name__)
 
 
-@flow(name="respond", flow_run_name=alerting.name_of_run)
+@flow(name="respond", flow_run_name=triage.name_of_run)
 def respond(
     path: Path,
     sha256: str,
@@ -61,25 +62,25 @@ def respond(
     log.info("%s: from %s, partition %s, offset %s", sha256[:8], topic, partition, offset)
     root = tasks_observatory.places(observatory).alert_root
     try:
-        alert = alerting.understand(path, topic, root)
+        alert = triage.understand(path, topic, root)
     except UnusableData as error:
-        letter = publishing.bury(path, sha256, str(error), topic=topic, root=root, registry=registry)
+        letter = registration.bury(path, sha256, str(error), topic=topic, root=root, registry=registry)
         publishing.deliver(root=root, registry=registry, workspace=slack)
         return Response(sha256=sha256, rejected=str(error), dead_letter=letter)
 
-    registered = publishing.register(alert, root=root, registry=registry)
-    decision = alerting.decide(alert, policy, thresholds, registered, clock)
-    linked = linking.link(alert, registered, root=root, registry=registry, within_s=link_within_s)
+    registered = registration.register(alert, root=root, registry=registry)
+    decision = triage.decide(alert, policy, thresholds, registered, clock)
+    linked = coincidences.link(alert, registered, root=root, registry=registry, within_s=link_within_s)
     publishing.announce(alert, decision, registered, root=root, source=path, registry=registry, store=store)
     if linked:
         publishing.refresh(linked, sha256, root=root, registry=registry, store=store)
     publishing.deliver(root=root, registry=registry, workspace=slack)
 
-    revisiting.expect(alert, registered)
+    swift_revisits.expect(alert, registered)
     plans: tuple[Plan, ...] = ()
     if decision.plan is PlanMode.AUTOMATIC and registered.counts:
         chosen = telescopes or decision.telescopes
-        alerting.accept(alert, registered, chosen, inline=plan_here)
+        triage.accept(alert, registered, chosen, inline=plan_here)
         if plan_here:
             plans = plan(
                 registered.slug,
@@ -97,5 +98,5 @@ def respond(
     page = publishing.publish_page(registered.slug, root=root, registry=registry, store=store)
     publishing.deliver(root=root, registry=registry, workspace=slack)
     publishing.upload(root=root, registry=registry, store=store)
-    publishing.answer(alert.sha256, root=root, registry=registry)
+    registration.answer(alert.sha256, root=root, registry=registry)
     return Response(sha256=sha256, alert=alert, decision=decision, registered=registered, plans=plans, page=page)

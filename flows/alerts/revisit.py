@@ -8,7 +8,8 @@ from prefect import flow
 from pydantic_core import to_jsonable_python
 
 from tasks import observatory as tasks_observatory
-from tasks import publishing, revisiting
+from tasks import publishing
+from tasks.alerts import swift_revisits
 from tasks.options import RevisitOptions
 
 USUAL = RevisitOptions()
@@ -37,7 +38,7 @@ def revisit(
         store: Name of the block with the product store; empty: a folder beside the alerts.
     """
     root = tasks_observatory.places(observatory).alert_root
-    moment = revisiting.look(event_id, options, root=root, registry=registry)
+    moment = swift_revisits.look(event_id, options, root=root, registry=registry)
 
     again = {
         "options": to_jsonable_python(options),
@@ -46,7 +47,7 @@ def revisit(
         "slack": slack,
         "store": store,
     }
-    revisiting.come_again(event_id, moment, again)
+    swift_revisits.come_again(event_id, moment, again)
 
     publishing.deliver(root=root, registry=registry, workspace=slack)
     return moment

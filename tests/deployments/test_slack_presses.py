@@ -9,6 +9,7 @@ from support.desk import buttons, direct, outcomes, pressed, settled, tell
 
 from deployments.slack import actions, payloads
 from tasks import publishing
+from tasks.alerts import registration
 from tasks.records import Audience
 from tasks.records.effects import Button, PlanState
 from tasks.registry import delivery, plans
@@ -68,7 +69,7 @@ def test_a_planned_event_is_not_planned_again_until_it_was_cancelled(
 def test_a_failed_plan_can_be_run_again(desk, root, store, planner, workspace, top) -> None:
     alert = alerts.gw()
     how = {"parameters_sha256": "p", "root": root}
-    registered = publishing.register.fn(alert, root=root)
+    registered = registration.register.fn(alert, root=root)
     for attempt in (1, 2, 3):
         pressed(desk, "run-plan", top)
         assert len(planner.runs) == attempt

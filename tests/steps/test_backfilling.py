@@ -13,7 +13,8 @@ from support import bulletins, gracedb
 
 from deployments import cli
 from deployments.local import backfill
-from tasks import alerting, backfilling, publishing, registry, resources
+from tasks import publishing, registry, resources
+from tasks.alerts import backfilling, triage
 from tasks.errors import Unavailable, UnusableData
 from tasks.options import BackfillOptions
 from tasks.records import PlanMode
@@ -153,11 +154,11 @@ def test_what_was_missed_is_announced_and_starts_no_telescope(site, tmp_path):
     with book_of(tmp_path) as book:
         [stored] = book.undispatched()
 
-    alert = alerting.understand.fn(stored.path, stored.topic, tmp_path)
+    alert = triage.understand.fn(stored.path, stored.topic, tmp_path)
     with resources.registry("", tmp_path) as book:
         registered = book.record_alert(alert)
-    missed = alerting.decide.fn(alert, "sevendt", "", registered, BACK)
-    fresh = alerting.decide.fn(alert, "sevendt", "", registered, alert.notice.time_created)
+    missed = triage.decide.fn(alert, "sevendt", "", registered, BACK)
+    fresh = triage.decide.fn(alert, "sevendt", "", registered, alert.notice.time_created)
     assert (fresh.action, fresh.plan) == ("GO", PlanMode.AUTOMATIC)
     assert (missed.action, missed.plan) == ("GO", PlanMode.BUTTON)
     assert publishing.announce.fn(alert, missed, registered, root=tmp_path) > 0

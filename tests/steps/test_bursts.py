@@ -16,7 +16,8 @@ from slack_sdk import WebClient
 from support import alerts
 from support import slack as stand_in
 
-from tasks import linking, publishing, registry, resources
+from tasks import publishing, registry, resources
+from tasks.alerts import coincidences, registration
 from tasks.io import notices, slack
 from tasks.records import Alert, Audience, Decision, PlanMode
 from tasks.records.effects import Registered
@@ -36,8 +37,8 @@ class House:
         self.sender = slack.SlackSender(client, CHANNELS)
 
     def hear(self, alert: Alert) -> Registered:
-        registered = publishing.register.fn(alert, root=self.root)
-        linked = linking.link.fn(alert, registered, root=self.root)
+        registered = registration.register.fn(alert, root=self.root)
+        linked = coincidences.link.fn(alert, registered, root=self.root)
         publishing.announce.fn(alert, verdict(), registered, root=self.root)
         publishing.refresh.fn(linked, alert.sha256, root=self.root)
         delivery.drain_messages(self.store, self.sender.send)
@@ -96,7 +97,7 @@ def test_bat_xrt_and_uvot_make_one_thread_with_the_same_top_in_every_order(house
         assert fact in top
     assert "check before pointing" not in top
     assert len(house.replies) == 2
-    assert publishing.newest.fn("Swift_1423875", root=house.root).located == kinds["UVOT"]
+    assert registration.newest.fn("Swift_1423875", root=house.root).located == kinds["UVOT"]
 
 
 def test_bat_alone_is_announced_and_xrt_completes_it(house) -> None:

@@ -11,7 +11,8 @@ from slack_sdk import WebClient
 from support import alerts
 from support import slack as stand_in
 
-from tasks import digesting, linking, publishing, registry, resources
+from tasks import digesting, publishing, registry, resources
+from tasks.alerts import coincidences, registration
 from tasks.io import slack
 from tasks.records import Alert, Audience, PlanMode
 from tasks.registry import delivery, plans
@@ -40,8 +41,8 @@ class House:
 
     def hear(self, alert: Alert, audience: Audience = Audience.LOW_SIGNIFICANCE, **choices) -> None:
         verdict = alerts.decision("NO", score=0, audience=audience, **{"plan": PlanMode.NO, **choices})
-        registered = publishing.register.fn(alert, root=self.root)
-        linked = linking.link.fn(alert, registered, root=self.root)
+        registered = registration.register.fn(alert, root=self.root)
+        linked = coincidences.link.fn(alert, registered, root=self.root)
         publishing.announce.fn(alert, verdict, registered, root=self.root)
         publishing.refresh.fn(linked, alert.sha256, root=self.root)
         publishing.illustrate.fn(alert, verdict, registered, self.root / "registry.sqlite", root=self.root)
@@ -113,7 +114,7 @@ def test_an_event_that_became_significant_is_in_no_digest(house) -> None:
 def test_a_flood_is_told_in_one_message_that_slack_takes(house) -> None:
     for number in range(70):
         alert = alerts.gw(f"S260116x{number}", time=alerts.T0 + timedelta(hours=number), **LOW)
-        registered = publishing.register.fn(alert, root=house.root)
+        registered = registration.register.fn(alert, root=house.root)
         quiet = alerts.decision("NO", score=0, audience=Audience.NOBODY)
         publishing.announce.fn(alert, quiet, registered, root=house.root)
     house.time += timedelta(days=1, minutes=2)
@@ -157,7 +158,7 @@ def test_a_thread_whose_event_is_for_nobody_now_is_kept_true_without_a_word_more
 def test_a_plan_for_nobody_is_quiet_but_its_failure_is_not(house) -> None:
     alert, where = alerts.gw(), {"parameters_sha256": "p", "root": house.root}
     house.hear(alert, Audience.NOBODY, plan=PlanMode.AUTOMATIC)
-    event = publishing.newest.fn("S241102br", root=house.root)
+    event = registration.newest.fn("S241102br", root=house.root)
     assert publishing.claim_plan.fn(alert, ("7DT",), **where)
     publishing.announce_started_plan.fn(event, ("7DT",), engine="siren", **where)
     publishing.announce_failed_plan.fn(

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from support import alerts
 
-from tasks import leasing, publishing, resources
+from tasks import leasing, resources
+from tasks.alerts import registration
 from tasks.records.effects import PlanState
 from tasks.registry import engine, plans
 from tasks.registry.store import now
@@ -37,7 +38,7 @@ def states(root: Path) -> list[tuple[PlanState, str]]:
 
 def test_a_plan_longer_than_its_lease_is_nobody_elses_until_its_process_ends(tmp_path):
     alert = alerts.gw()
-    publishing.register.fn(alert, root=tmp_path)
+    registration.register.fn(alert, root=tmp_path)
     assert claim(tmp_path, alert.sha256)
     with leasing.held(alert, root=tmp_path, **WHICH):
         time.sleep(3 * LEASE.total_seconds())
@@ -48,7 +49,7 @@ def test_a_plan_longer_than_its_lease_is_nobody_elses_until_its_process_ends(tmp
 
 def test_a_plan_goes_on_while_the_registry_is_away_and_tells_again_after_it(tmp_path, monkeypatch, caplog):
     alert = alerts.gw()
-    publishing.register.fn(alert, root=tmp_path)
+    registration.register.fn(alert, root=tmp_path)
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 20)
     assert claim(tmp_path, alert.sha256)
     with caplog.at_level(logging.WARNING), leasing.held(alert, root=tmp_path, **WHICH):
@@ -64,12 +65,12 @@ def test_a_plan_goes_on_while_the_registry_is_away_and_tells_again_after_it(tmp_
 
 def test_a_dead_plan_is_given_up_when_a_newer_notice_came(tmp_path):
     first, second = alerts.gw(), alerts.gw(alert_type="UPDATE", minutes=9)
-    publishing.register.fn(first, root=tmp_path)
+    registration.register.fn(first, root=tmp_path)
     assert claim(tmp_path, first.sha256)
     time.sleep(1.1 * LEASE.total_seconds())
     assert leasing.give_up.fn(root=tmp_path) == (), "the newest notice's plan is made again"
 
-    publishing.register.fn(second, root=tmp_path)
+    registration.register.fn(second, root=tmp_path)
     assert claim(tmp_path, second.sha256)
     assert leasing.give_up.fn(root=tmp_path) == ("S241102br",)
     assert leasing.give_up.fn(root=tmp_path) == ()

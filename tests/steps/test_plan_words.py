@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from support import alerts
 
-from tasks import alerting, publishing, resources
+from tasks import publishing, resources
+from tasks.alerts import registration, triage
 from tasks.records import Plan, Tile
 from tasks.registry import outbox
 
@@ -24,10 +25,10 @@ def outgoing(root: Path) -> list[tuple[str, str, str]]:
 
 def test_a_plan_begins_in_the_thread_and_ends_with_its_picture(tmp_path):
     alert = alerts.gw()
-    registered = publishing.register.fn(alert, root=tmp_path)
+    registered = registration.register.fn(alert, root=tmp_path)
     publishing.announce.fn(alert, alerts.decision(), registered, root=tmp_path)
     outgoing(tmp_path)
-    event = publishing.newest.fn(registered.slug, root=tmp_path)
+    event = registration.newest.fn(registered.slug, root=tmp_path)
     where = {"parameters_sha256": "p", "root": tmp_path}
     for _ in range(2):
         publishing.claim_plan.fn(alert, ("7DT",), asked_by="Ana", **where)
@@ -52,8 +53,8 @@ def test_a_plan_begins_in_the_thread_and_ends_with_its_picture(tmp_path):
 def test_the_thread_says_what_a_new_map_keeps_of_the_old_region(shared_data, tmp_path, name, held, outside):
     for each in ("preliminary", name):
         path = shared_data / "notices" / f"S241102br-{each}.json"
-        alert = alerting.understand.fn(path, None, tmp_path)
-        registered = publishing.register.fn(alert, root=tmp_path)
+        alert = triage.understand.fn(path, None, tmp_path)
+        registered = registration.register.fn(alert, root=tmp_path)
         publishing.announce.fn(alert, alerts.decision(), registered, root=tmp_path)
     [words] = [text for kind, _, text in outgoing(tmp_path) if kind == "update"]
     kept = (

@@ -15,6 +15,7 @@ from support import alerts
 from support import slack as stand_in
 
 from tasks import publishing, registry, resources
+from tasks.alerts import registration
 from tasks.errors import MissingPart, Unavailable
 from tasks.io import slack, stores
 from tasks.records import Alert, Audience, Decision
@@ -53,7 +54,7 @@ def send(workspace: stand_in.Workspace) -> Callable:
 
 
 def respond(root: Path, alert: Alert, decision: Decision | None = None) -> Registered:
-    registered = publishing.register.fn(alert, root=root)
+    registered = registration.register.fn(alert, root=root)
     publishing.announce.fn(alert, decision or alerts.decision(), registered, root=root)
     return registered
 
@@ -154,7 +155,7 @@ def test_nothing_is_planned_nor_said_to_fail_for_a_retraction(root, store, send,
     respond(root, alerts.retraction(), alerts.decision("NO", score=0))
     delivery.drain_messages(store, send)
     said = len(workspace.messages)
-    newest = publishing.newest.fn("S241102br", root=root)
+    newest = registration.newest.fn("S241102br", root=root)
     assert newest.alert.notice.retraction
     assert not publishing.claim_plan.fn(newest.alert, ("7DT",), parameters_sha256="p", root=root)
     delivery.drain_messages(store, send)
@@ -213,7 +214,7 @@ def test_files_reach_the_store_under_the_events_folder(root, store, tmp_path: Pa
     (notice := tmp_path / "notice").write_bytes(b'{"superevent_id": "S241102br"}')
     (chart := tmp_path / "skymap-gw.fits").write_bytes(b"SIMPLE")
     alert = alerts.gw(sky_map=alerts.sky_map(path=chart))
-    registered = publishing.register.fn(alert, root=root)
+    registered = registration.register.fn(alert, root=root)
     publishing.announce.fn(alert, alerts.decision(), registered, root=root, source=notice)
     publishing.announce_plans.fn(
         alert, (alerts.plan(),), registered, parameters_sha256="p", audience=Audience.GW, root=root, files=(chart,)
@@ -238,7 +239,7 @@ def test_files_reach_the_store_under_the_events_folder(root, store, tmp_path: Pa
 def test_a_store_that_is_away_keeps_files_waiting_and_messages_going(root, store, send, workspace, tmp_path) -> None:
     (notice := tmp_path / "notice").write_bytes(b"{}")
     alert = alerts.gw()
-    registered = publishing.register.fn(alert, root=root)
+    registered = registration.register.fn(alert, root=root)
     publishing.announce.fn(alert, alerts.decision(), registered, root=root, source=notice)
 
     def away(_: object) -> None:
@@ -255,7 +256,7 @@ def test_a_notice_that_cannot_be_understood_is_told_once_and_kept(root, store, s
     (notice := tmp_path / "notice").write_bytes(b"\x00 not a notice")
     store.record_notice(sha256="a" * 64, path=notice)
     for _ in range(2):
-        letter = publishing.bury.fn(notice, "a" * 64, "it is not JSON", topic="igwn.gwalert", root=root)
+        letter = registration.bury.fn(notice, "a" * 64, "it is not JSON", topic="igwn.gwalert", root=root)
     delivery.drain_messages(store, send)
     assert letter.read_bytes() == notice.read_bytes()
     assert [m["channel"] for m in workspace.messages] == ["C-OPS"]
@@ -275,7 +276,7 @@ def test_places_are_blocks_that_are_loaded_in_the_task(prefect_api, root, worksp
 
     @flow
     def everything() -> None:
-        registered = publishing.register(alert, root=root, registry="here")
+        registered = registration.register(alert, root=root, registry="here")
         publishing.announce(alert, alerts.decision(), registered, root=root, registry="here", store="here")
         publishing.deliver(root=root, registry="here", workspace="here", patience_s=3.0)
         publishing.upload(root=root, registry="here", store="here")
@@ -286,7 +287,7 @@ def test_places_are_blocks_that_are_loaded_in_the_task(prefect_api, root, worksp
     assert (tmp_path / "cloud" / "Candidates" / "GW" / "S241102br" / "LOGBOOK" / "README.txt").is_file()
     assert stand_in.TOKEN not in caplog.text
     with pytest.raises(MissingPart, match="siren bootstrap"), disable_run_logger():
-        publishing.register.fn(alert, root=root, registry="nowhere")
+        registration.register.fn(alert, root=root, registry="nowhere")
 
 
 def test_a_new_plan_after_a_new_map_tells_what_it_changes(root, store, send, workspace) -> None:

@@ -13,7 +13,8 @@ from slack_sdk import WebClient
 from support import alerts
 from support import slack as stand_in
 
-from tasks import publishing, registry, resources, revisiting
+from tasks import publishing, registry, resources
+from tasks.alerts import registration, swift_revisits
 from tasks.io import slack
 from tasks.options import RevisitOptions
 from tasks.records import Audience
@@ -76,11 +77,11 @@ def house(tmp_path, store, workspace, monkeypatch):
 
     def hear(alert) -> None:
         verdict = alerts.decision("NO", audience=Audience.GRB, reasons=())
-        publishing.announce.fn(alert, verdict, publishing.register.fn(alert, root=tmp_path), root=tmp_path)
+        publishing.announce.fn(alert, verdict, registration.register.fn(alert, root=tmp_path), root=tmp_path)
 
     def look(minutes: float, options: RevisitOptions) -> float | None:
-        monkeypatch.setattr(revisiting, "now", lambda: first.notice.time + timedelta(minutes=minutes))
-        moment: datetime | None = revisiting.look.fn("Swift_1423875", options, root=tmp_path)
+        monkeypatch.setattr(swift_revisits, "now", lambda: first.notice.time + timedelta(minutes=minutes))
+        moment: datetime | None = swift_revisits.look.fn("Swift_1423875", options, root=tmp_path)
         monkeypatch.undo()
         delivery.drain_messages(store, sender.send)
         return moment and round((moment - first.notice.time) / timedelta(minutes=1), 3)
@@ -144,7 +145,7 @@ def test_a_retracted_burst_is_left_alone(house, site) -> None:
 
 def test_only_a_new_burst_of_swift_is_looked_at_again(tmp_path, store, monkeypatch) -> None:
     sent = []
-    monkeypatch.setattr(revisiting, "emit_event", lambda **event: sent.append(event["payload"]))
+    monkeypatch.setattr(swift_revisits, "emit_event", lambda **event: sent.append(event["payload"]))
     for alert in (alerts.grb("BAT"), alerts.grb("XRT", seconds=90), alerts.grb("GBM", mission="Fermi"), alerts.gw()):
-        revisiting.expect.fn(alert, publishing.register.fn(alert, root=tmp_path))
+        swift_revisits.expect.fn(alert, registration.register.fn(alert, root=tmp_path))
     assert sent == [{"event_id": "Swift_1423875"}]

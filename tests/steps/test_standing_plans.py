@@ -7,7 +7,8 @@ from pathlib import Path
 
 from support import alerts
 
-from tasks import alerting, publishing, resources
+from tasks import publishing, resources
+from tasks.alerts import registration, triage
 from tasks.io import announcements
 from tasks.records import Alert, Decision, Plan, PlanMode, Tile
 from tasks.records.effects import Registered
@@ -21,8 +22,8 @@ PLAN = Plan(event_id="S241102br", telescope="7DT", engine="siren", tiles=(Tile(i
 
 
 def taken_in(root: Path, alert: Alert, clock=SOON) -> tuple[Registered, Decision]:
-    registered = publishing.register.fn(alert, root=root)
-    decision = alerting.decide.fn(alert, "sevendt", "", registered, clock)
+    registered = registration.register.fn(alert, root=root)
+    decision = triage.decide.fn(alert, "sevendt", "", registered, clock)
     publishing.announce.fn(alert, decision, registered, root=root)
     return registered, decision
 

@@ -21,6 +21,7 @@ from deployments.slack.actions import Desk, Staff
 from support import alerts, clicks
 from support import slack as stand_in
 from tasks import publishing, registry, resources
+from tasks.alerts import registration
 from tasks.errors import Unavailable
 from tasks.io import slack
 from tasks.records import Audience
@@ -126,7 +127,7 @@ def top(root, store, desk, workspace) -> dict[str, Any]:
 
 
 def tell(root: Path, desk: Desk, alert, decision=None):
-    registered = publishing.register.fn(alert, root=root)
+    registered = registration.register.fn(alert, root=root)
     publishing.announce.fn(alert, decision or alerts.decision("NO", score=1), registered, root=root)
     delivery.drain_messages(desk.registry, desk.send)
     return registered

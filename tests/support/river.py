@@ -45,7 +45,8 @@ from flows.alerts import respond as respond_flow
 from support import slack as slack_stand_in
 from support import webdav
 from support.reaper import ROOT, Reaper
-from tasks import alerting, leasing, observatory, planning, publishing, registry, resources
+from tasks import leasing, observatory, planning, publishing, registry, resources
+from tasks.alerts import registration, triage
 from tasks.errors import SirenError, Unavailable, UnusableData
 from tasks.io import skyplots, slack
 from tasks.options import PlanOptions
@@ -170,14 +171,14 @@ def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
             content = json.loads(run.read_text())
             path, sha256, topic = Path(content["path"]), content["sha256"], content["topic"]
             try:
-                alert = alerting.understand(path, topic, river.root)
+                alert = triage.understand(path, topic, river.root)
             except UnusableData as error:
-                publishing.bury(path, sha256, str(error), topic=topic, **where)
+                registration.bury(path, sha256, str(error), topic=topic, **where)
             else:
-                registered = publishing.register(alert, **where)
-                decision = alerting.decide(alert, "sevendt", "", registered, CLOCK)
+                registered = registration.register(alert, **where)
+                decision = triage.decide(alert, "sevendt", "", registered, CLOCK)
                 publishing.announce(alert, decision, registered, source=path, store="w", **where)
-                publishing.answer(alert.sha256, **where)
+                registration.answer(alert.sha256, **where)
             run.unlink()
         time.sleep(IDLE_S)
 

@@ -1,0 +1,1 @@
+"""Prefect tasks of the alert river: triage, registration, coincidences, reconciling."""
