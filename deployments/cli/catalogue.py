@@ -43,11 +43,11 @@ def command(
     as_json: bool,
 ) -> None:
     """Make a photometric reference."""
-    from tasks import cataloguing  # slow start-up: Prefect and astropy
+    from tasks.catalogues import photometric  # slow start-up: Prefect and astropy
     from tasks.programs import gaiaxpy
 
     spectra = gaiaxpy.Options(systems=systems, filters=filters, names=dict(_pair(each) for each in names))
-    made = cataloguing.make_catalogue.fn(
+    made = photometric.make_catalogue.fn(
         survey,  # type: ignore[arg-type]  # click has checked it
         files,
         out,

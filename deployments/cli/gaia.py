@@ -26,11 +26,11 @@ def command(positions: tuple[str, ...], out: Path, radius: float, url: str, fain
     if not 0 < radius <= 10:
         raise UnusableData(f"radius {radius:g}: expected a number of degrees above 0 and up to 10")
     places = dict.fromkeys(map(_position, positions), radius)
-    from tasks import charting  # slow start-up: Prefect
+    from tasks.catalogues import astrometric  # slow start-up: Prefect
     from tasks.science import cells
 
     wanted = cells.around(places)
-    fetched = charting.fetch(wanted, out, url=url, faintest_mag=faintest)
+    fetched = astrometric.fetch(wanted, out, url=url, faintest_mag=faintest)
     result = {"cells": len(wanted), "fetched": fetched, "folder": str(out)}
     output.show(result, f"{len(wanted)} cells, {fetched} fetched into {out}", as_json=as_json)
 

@@ -6,8 +6,9 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import arrivals, astrometry, charting, futures, photometry, reporting, runtime
+from tasks import arrivals, astrometry, futures, photometry, reporting, runtime
 from tasks import observatory as tasks_observatory
+from tasks.catalogues import astrometric
 from tasks.options import ReduceOptions
 from tasks.records import Stage, StageResult
 
@@ -34,7 +35,7 @@ def reduce(
     calibrated = reporting.read_stage(places.product_root, night, units, Stage.CALIBRATE, objects)
 
     # without it the frames of the missing cells are rejected, and the others reduced
-    charting.fetch_for(calibrated, places.astrometric_catalogue, options, return_state=True)
+    astrometric.fetch_for(calibrated, places.astrometric_catalogue, options, return_state=True)
 
     solved, measured = [], []
     for batch in [batch for unit in calibrated for batch in arrivals.batches(unit, places.product_root)]:

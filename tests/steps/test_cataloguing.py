@@ -12,7 +12,7 @@ from astropy.table import Table
 from support import xp
 
 from deployments import cli
-from tasks import cataloguing
+from tasks.catalogues import photometric
 from tasks.errors import UnusableData
 from tasks.io import reference_cells
 from tasks.programs import gaiaxpy
@@ -26,7 +26,7 @@ def ps1(shared_data):
 
 
 def test_a_surveys_file_becomes_cells_that_are_found_by_position(ps1, tmp_path):
-    made = cataloguing.make_catalogue.fn("ps1", [ps1], tmp_path)
+    made = photometric.make_catalogue.fn("ps1", [ps1], tmp_path)
     files = reference_cells.files(tmp_path, [CENTRE])
     stars = reference_cells.read(files)
 
@@ -40,9 +40,9 @@ def test_a_surveys_file_becomes_cells_that_are_found_by_position(ps1, tmp_path):
 
 
 def test_a_second_maker_leaves_what_is_there_alone(ps1, tmp_path):
-    first = cataloguing.make_catalogue.fn("ps1", [ps1], tmp_path)
+    first = photometric.make_catalogue.fn("ps1", [ps1], tmp_path)
     times = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.fits")}
-    again = cataloguing.make_catalogue.fn("ps1", [ps1], tmp_path)
+    again = photometric.make_catalogue.fn("ps1", [ps1], tmp_path)
 
     assert first.cells == len(times) > 0
     assert (again.cells, again.stars, again.known) == (0, 0, 488)
@@ -52,7 +52,7 @@ def test_a_second_maker_leaves_what_is_there_alone(ps1, tmp_path):
 def test_of_several_makers_at_once_one_writes_each_cell(ps1, tmp_path):
     results = []
     makers = [
-        threading.Thread(target=lambda: results.append(cataloguing.make_catalogue.fn("ps1", [ps1], tmp_path)))
+        threading.Thread(target=lambda: results.append(photometric.make_catalogue.fn("ps1", [ps1], tmp_path)))
         for _ in range(4)
     ]
     for maker in makers:
@@ -66,7 +66,7 @@ def test_of_several_makers_at_once_one_writes_each_cell(ps1, tmp_path):
 
 
 def test_elsewhere_there_is_no_cell_and_it_is_said_what_makes_one(ps1, tmp_path):
-    cataloguing.make_catalogue.fn("ps1", [ps1], tmp_path)
+    photometric.make_catalogue.fn("ps1", [ps1], tmp_path)
     with pytest.raises(UnusableData, match=r"no cell around 10\.000, -30\.000: make it with siren catalogue"):
         reference_cells.files(tmp_path, [(10.0, -30.0)])
 
@@ -104,7 +104,7 @@ def test_bad_words_are_bad_input(ps1, capsys, tmp_path, words, said):
 def test_a_file_that_is_no_table_is_named(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"\x00\xff\x00garbage")
     with pytest.raises(UnusableData, match=r"x\.csv"):
-        cataloguing.make_catalogue.fn("sdss", [tmp_path / "x.csv"], tmp_path / "cells")
+        photometric.make_catalogue.fn("sdss", [tmp_path / "x.csv"], tmp_path / "cells")
 
 
 def sources(path, number):
@@ -137,7 +137,7 @@ def test_gaias_spectra_become_magnitudes_with_their_noise_and_blends_are_refused
     listed = sources(tmp_path / "sources.csv", 3)
     options = gaiaxpy.Options(systems=("JPAS",), names={"J0650": "m650", "J0700": "m700"})
     cells = tmp_path / "cells"
-    made = cataloguing.make_catalogue.fn("gaiaxp", [spectra], cells, spectra=options, sources=listed)
+    made = photometric.make_catalogue.fn("gaiaxp", [spectra], cells, spectra=options, sources=listed)
     stars = reference_cells.read(reference_cells.files(cells, [(110.0, -30.0)]))
 
     assert (made.stars, made.refused["ruwe"]) == (2, 1)
@@ -151,5 +151,5 @@ def test_gaias_spectra_become_magnitudes_with_their_noise_and_blends_are_refused
         assert row["snr_m650"] > 20
         assert row["bp_rp"] == 1.0
     # the night only reads: a second run finds all cells and starts no program
-    again = cataloguing.make_catalogue.fn("gaiaxp", [tmp_path / "gone.csv"], cells, spectra=options, sources=listed)
+    again = photometric.make_catalogue.fn("gaiaxp", [tmp_path / "gone.csv"], cells, spectra=options, sources=listed)
     assert again.cells == 0

@@ -15,7 +15,7 @@ from support import plates, tap
 from support.plates import Wanted
 
 from deployments.cli import gaia as verb
-from tasks import charting
+from tasks.catalogues import astrometric
 from tasks.errors import Unavailable, UnusableData
 from tasks.io import star_cells
 from tasks.options import ReduceOptions
@@ -40,7 +40,7 @@ def service(stars):
 
 
 def fetch(service, folder, wanted=AROUND):
-    return charting.fetch(wanted, folder, url=service.address, faintest_mag=FAINTEST)
+    return astrometric.fetch(wanted, folder, url=service.address, faintest_mag=FAINTEST)
 
 
 def truth(stars):
@@ -150,7 +150,7 @@ def test_frames_are_solved_on_fetched_cells_and_refused_without_them(tmp_path, r
     empty, folder, options = tmp_path / "empty", tmp_path / "cells", ReduceOptions(program_timeout_s=60)
     empty.mkdir()
     with tap.serving(gaia) as service:
-        charting.fetch(cells.around(places), folder, url=service.address, faintest_mag=18.0)
+        astrometric.fetch(cells.around(places), folder, url=service.address, faintest_mag=18.0)
     found, refused = plates.solve(made, folder, tmp_path, options)
     none, why = plates.solve(made, empty, tmp_path, options)
 

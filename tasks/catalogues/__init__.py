@@ -1,0 +1,1 @@
+"""Prefect tasks that fetch reference catalogues and cut them into cells."""
