@@ -6,9 +6,10 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import observations, publishing, ranking
 from tasks import observatory as tasks_observatory
+from tasks import publishing
 from tasks.alerts import registration
+from tasks.follow import observed_tiles, ranking
 from tasks.records import Ranking
 
 
@@ -37,7 +38,7 @@ def follow(
     places = tasks_observatory.places(observatory)
     event = registration.newest(event_id, root=places.alert_root, registry=registry)
 
-    observations.mark_night(event_id, night, places, root=places.alert_root, registry=registry)
+    observed_tiles.mark_night(event_id, night, places, root=places.alert_root, registry=registry)
     ranked = ranking.rank(event.alert, night, places)
     ranking.write(ranked, event.alert, places.alert_root)
 

@@ -21,8 +21,9 @@ def command(event: str, tiles: tuple[str, ...], telescope: str, url: str | None,
 
     The next plan of the event leaves them out, and takes their probability from the map.
     """
-    from tasks import observations, registry  # slow start-up: Prefect
+    from tasks import registry  # slow start-up: Prefect
+    from tasks.follow import observed_tiles
 
     with closing(registry.open(url or default_paths.registry_url())) as book:
-        news = observations.mark(book, event, telescope, tiles)
+        news = observed_tiles.mark(book, event, telescope, tiles)
     output.show({"event_id": event, "observed": news}, f"{event}: {len(news)} tiles observed", as_json=as_json)

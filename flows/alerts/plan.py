@@ -7,10 +7,11 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import leasing, observations, planning, publishing
+from tasks import leasing, planning, publishing
 from tasks import observatory as tasks_observatory
 from tasks.alerts import registration
 from tasks.errors import SirenError
+from tasks.follow import observed_tiles
 from tasks.options import PlanOptions
 from tasks.records import Plan
 
@@ -48,7 +49,7 @@ def plan(
     root = tasks_observatory.places(observatory).alert_root
     event = registration.newest(event_id, root=root, registry=registry)
     chosen = telescopes or event.telescopes
-    done = observations.already(event, options, treasure_map)
+    done = observed_tiles.already(event, options, treasure_map)
     where: dict[str, Any] = {
         "parameters_sha256": planning.fingerprint(chosen, options, done),
         "root": root,

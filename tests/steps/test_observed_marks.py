@@ -10,8 +10,9 @@ import pytest
 from support import alerts
 
 from deployments import cli
-from tasks import naming, observations, products, resources
+from tasks import naming, products, resources
 from tasks.errors import UnusableData
+from tasks.follow import observed_tiles
 from tasks.io import ledgers
 from tasks.records import Calibrated, Frame, FrameType, Places, Plan, Stage, StageResult, Tile
 from tasks.registry import plans
@@ -55,9 +56,9 @@ def test_a_night_marks_the_tiles_whose_lights_were_taken_after_the_event(root):
         ("raw_root", "product_root", "alert_root", "references", "astrometric_catalogue", "photometric_catalogue"), root
     ))  # fmt: skip
 
-    assert set(observations.mark_night.fn("S241102br", NIGHT, places, root=root)) == {"T00123", "T00200"}
+    assert set(observed_tiles.mark_night.fn("S241102br", NIGHT, places, root=root)) == {"T00123", "T00200"}
     assert states(root) == {"T00007": "planned", "T00123": "observed", "T00200": "observed"}
-    assert observations.mark_night.fn("S241102br", NIGHT, places, root=root) == ()
+    assert observed_tiles.mark_night.fn("S241102br", NIGHT, places, root=root) == ()
 
 
 def test_the_verb_marks_what_a_telescope_reports(root, capsys):
@@ -71,4 +72,4 @@ def test_the_verb_marks_what_a_telescope_reports(root, capsys):
 
 def test_an_event_that_nobody_knows_is_refused(root):
     with resources.registry("", root) as book, pytest.raises(UnusableData, match="no event 'S1'"):
-        observations.mark(book, "S1", "7DT", ("T00123",))
+        observed_tiles.mark(book, "S1", "7DT", ("T00123",))

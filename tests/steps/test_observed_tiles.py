@@ -10,7 +10,8 @@ from support import alerts
 from support import treasuremap as stand_in
 
 from blocks import TreasureMap
-from tasks import observations, planning, telescopes
+from tasks import planning, telescopes
+from tasks.follow import observed_tiles
 from tasks.options import PlanOptions
 from tasks.records import EventInHand, MapRole
 from tasks.records.effects import EventState, Registered, Standing
@@ -98,15 +99,15 @@ def test_others_are_asked_only_where_that_is_wanted_and_never_waited_for():
     with stand_in.server() as site:
         site.point(123.0, -30.0)
         TreasureMap(token=SecretStr(stand_in.TOKEN), url=site.url).save("treasures-here", overwrite=True)
-        assert observations.already.fn(event, PlanOptions(), "treasures-here") == Already(observed=own)
+        assert observed_tiles.already.fn(event, PlanOptions(), "treasures-here") == Already(observed=own)
         assert site.asked == []
-        both = observations.already.fn(event, wish, "treasures-here")
+        both = observed_tiles.already.fn(event, wish, "treasures-here")
         assert [each.by for each in both.observed] == ["7DT", "CAM (Treasure Map)"]
         site.status = 503
-        away = observations.already.fn(event, wish, "treasures-here")
+        away = observed_tiles.already.fn(event, wish, "treasures-here")
     assert away.observed == own
     assert away.remarks == ("the Treasure Map was not asked: the Treasure Map answers 503",)
-    nothing = observations.already.fn(event, PlanOptions(subtract_observed=False), "treasures-here")
+    nothing = observed_tiles.already.fn(event, PlanOptions(subtract_observed=False), "treasures-here")
     assert nothing == Already()
 
 
