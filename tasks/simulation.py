@@ -15,7 +15,7 @@ import numpy as np
 from astropy.io.fits import Header
 
 from tasks import naming
-from tasks.io import simulated
+from tasks.io import simulated_files
 from tasks.records import FrameType
 from tasks.science.simulation import alerts, bands, camera, frames, optics, plan, references, responses, sky
 from tasks.science.simulation.alerts import AlertRequest, MultiOrderMap, SimulatedAlert
@@ -42,7 +42,7 @@ def make_night(out: Path, request: Request) -> Path:
     """
     frames.check_observable(plan.checked(request))
     filters = [bands.band(name) for name in request.filters]
-    simulated.claim(out, "night")
+    simulated_files.claim(out, "night")
     field = frames.draw_field(request)
     _write_catalogues(out, request, field)
     for band in filters:
@@ -54,7 +54,7 @@ def make_night(out: Path, request: Request) -> Path:
         lights += _write_unit(out, request, field, unit)
         corrupt += _write_corrupt(out, request, field, unit) if name == request.units[0] else []
     truth = out / "truth.json"
-    simulated.write_json(truth, _truth(request, field, lights, corrupt))
+    simulated_files.write_json(truth, _truth(request, field, lights, corrupt))
     log.info("simulated a night of %d lights in %s", len(lights), out)
     return truth
 
@@ -68,19 +68,21 @@ def make_alert(out: Path, request: AlertRequest) -> Path:
         Where the request makes no sense, or ``out`` holds anything but an earlier simulated alert.
     """
     alerts.checked(request)
-    simulated.claim(out, "alert")
+    simulated_files.claim(out, "alert")
     alert = alerts.make_alert(request)
     maps = {
-        name: simulated.sky_map_bytes(_map_columns(sky_map), sky_map.header)
+        name: simulated_files.sky_map_bytes(_map_columns(sky_map), sky_map.header)
         for name, sky_map in (("skymap", alert.sky_map), ("combined", alert.combined))
         if sky_map is not None
     }
     for name, content in maps.items():
         (out / f"{name}.multiorder.fits").write_bytes(content)
     text = {name: base64.b64encode(content).decode("ascii") for name, content in maps.items()}
-    simulated.write_json(out / "notice.json", alerts.notice(request, alert, text.get("skymap"), text.get("combined")))
+    simulated_files.write_json(
+        out / "notice.json", alerts.notice(request, alert, text.get("skymap"), text.get("combined"))
+    )
     truth = out / "truth.json"
-    simulated.write_json(truth, _alert_truth(request, alert, maps))
+    simulated_files.write_json(truth, _alert_truth(request, alert, maps))
     log.info("simulated %s of %s in %s", request.alert_type, alert.event_id, out)
     return truth
 
@@ -109,13 +111,13 @@ def _alert_truth(request: AlertRequest, alert: SimulatedAlert, maps: Mapping[str
 
 def _write_unit(out: Path, request: Request, field: Field, unit: Unit) -> list[dict[str, Any]]:
     """Write a unit's frames and what is true of them; return the truth about its lights."""
-    simulated.write_image(out / "truth" / f"bad-{unit.name}.fits", unit.camera.bad)
-    simulated.write_image(out / "truth" / f"transmission-{unit.name}.fits", unit.camera.transmission)
+    simulated_files.write_image(out / "truth" / f"bad-{unit.name}.fits", unit.camera.bad)
+    simulated_files.write_image(out / "truth" / f"transmission-{unit.name}.fits", unit.camera.transmission)
     folder = out / "obsdata" / unit.name / request.folder
     lights = []
     for shot in plan.shots(request, unit.name):
         exposed = frames.expose(request, field, unit, shot)
-        simulated.write_image(folder / shot.name, exposed.raw, exposed.header)
+        simulated_files.write_image(folder / shot.name, exposed.raw, exposed.header)
         if shot.type is FrameType.LIGHT and exposed.conditions is not None:
             lights.append(_write_light_truth(out, request, shot, exposed, exposed.conditions))
     return lights
@@ -127,8 +129,8 @@ def _write_light_truth(
     """Write a light's true WCS and cosmic rays; return the rest of its truth."""
     stem = shot.name.removesuffix(".fits")
     rays = exposed.rays
-    simulated.write_header(out / "truth" / f"{stem}.hdr", _wcs_header(conditions, request.size.shape))
-    simulated.write_table(
+    simulated_files.write_header(out / "truth" / f"{stem}.hdr", _wcs_header(conditions, request.size.shape))
+    simulated_files.write_table(
         out / "truth" / f"{stem}.cosmics.fits",
         {"x": rays.x, "y": rays.y, "charge_e": rays.charge_e},
         {"x": "pixel", "y": "pixel", "charge_e": "electron"},
@@ -169,17 +171,17 @@ def _write_corrupt(out: Path, request: Request, field: Field, unit: Unit) -> lis
     for number, shot in enumerate(plan.corrupt_shots(request, unit.name)):
         file = Path("obsdata") / unit.name / request.folder / shot.name
         exposed = frames.expose(request, field, unit, shot)
-        simulated.write_image(out / file, exposed.raw, exposed.header)
-        spoilt.append({"file": str(file), "unit": unit.name, "how": simulated.spoil(out / file, number)})
+        simulated_files.write_image(out / file, exposed.raw, exposed.header)
+        spoilt.append({"file": str(file), "unit": unit.name, "how": simulated_files.spoil(out / file, number)})
     return spoilt
 
 
 def _write_reference(out: Path, request: Request, field: Field, filter_: str) -> None:
     reference = references.make_reference(request, field, filter_)
     path = out / "references" / filter_ / reference.name
-    simulated.write_image(path, reference.image, reference.header)
-    simulated.write_image(naming.variance_of(path), reference.variance, reference.header)
-    simulated.write_image(naming.mask_of(path), reference.mask, reference.header)
+    simulated_files.write_image(path, reference.image, reference.header)
+    simulated_files.write_image(naming.variance_of(path), reference.variance, reference.header)
+    simulated_files.write_image(naming.mask_of(path), reference.mask, reference.header)
 
 
 def _write_catalogues(out: Path, request: Request, field: Field) -> None:
@@ -198,10 +200,10 @@ def _write_catalogues(out: Path, request: Request, field: Field) -> None:
         **mags,
     }
     photometric = {name: column[known] for name, column in gaia.items()}
-    simulated.write_table(out / "catalogues" / "photometric.fits", photometric, SKY_UNITS)
-    simulated.write_ldac(out / "catalogues" / "astrometric.ldac.fits", _astrometric(photometric), LDAC_UNITS)
+    simulated_files.write_table(out / "catalogues" / "photometric.fits", photometric, SKY_UNITS)
+    simulated_files.write_ldac(out / "catalogues" / "astrometric.ldac.fits", _astrometric(photometric), LDAC_UNITS)
     ra, dec = stars.positions(night_year(request))
-    simulated.write_table(out / "truth" / "stars.fits", {**gaia, "ra": ra, "dec": dec}, SKY_UNITS)
+    simulated_files.write_table(out / "truth" / "stars.fits", {**gaia, "ra": ra, "dec": dec}, SKY_UNITS)
 
 
 def _astrometric(gaia: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
