@@ -23,7 +23,8 @@ from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 from tasks import naming
-from tasks.io import frames, ldac, photcat
+from tasks.io import frames
+from tasks.io.catalogues import ldac, photometric_catalogues
 from tasks.programs import missfits, outputs, scamp, source_extractor, swarp
 from tasks.programs.run import run
 from tasks.science import astrometry, pointing, projection
@@ -80,7 +81,7 @@ def reduce_unit(job: Job) -> None:
     _scamp(lights, catalogues, job)
     for light, catalogue in zip(lights, catalogues, strict=True):
         _missfits(light, catalogue, job)
-    reference = photcat.read_reference(job.photometric)
+    reference = photometric_catalogues.read_reference(job.photometric)
     for light in lights:
         light.zero_point = _photometry(light.image, light.header, reference)
     for group in _groups(lights):
@@ -199,7 +200,9 @@ def _photometry(image: Path, header: frames.Header, reference: Table) -> float:
         units[0].header.update(cards)
     place = naming.photometry_of(image)
     place.parent.mkdir(exist_ok=True)
-    photcat.write(place, Table({name: table[name] for name in table.colnames if table[name].ndim == 1}), cards)
+    photometric_catalogues.write(
+        place, Table({name: table[name] for name in table.colnames if table[name].ndim == 1}), cards
+    )
     return float(cards["ZP_0"])
 
 

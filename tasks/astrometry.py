@@ -23,7 +23,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import FAULTS, AlgorithmError, ProgramError, SirenError, UnusableData, passing
-from tasks.io import detections, frames, ldac, star_cells
+from tasks.io import frames
+from tasks.io.catalogues import astrometric_cells, detection_tables, ldac
 from tasks.options import ReduceOptions
 from tasks.programs import missfits, outputs, scamp, solve_field, source_extractor
 from tasks.records import Astrometry, Calibrated, Rejected, Solved, SolvedBatch, Stage
@@ -101,7 +102,7 @@ def solve(calibrated: tuple[Calibrated, ...], catalogue: Path, root: Path, optio
     folder = naming.NightTree(root=root).solved(frame.unit, naming.night_of(frame.date_obs))
     ledger = folder / naming.batch_ledger(frame.object, frame.filter, [image.name for image in images])
     nearby = cells.around(pointing.surroundings([light.frame for light in calibrated], options.position_error_arcmin))
-    inputs = [*(image for image in images if image.exists()), *star_cells.present(catalogue, nearby)]
+    inputs = [*(image for image in images if image.exists()), *astrometric_cells.present(catalogue, nearby)]
     recipe = products.Recipe(stage="solve", inputs=inputs, options=options)
     if (known := products.recall(recipe, ledger, SolvedBatch)) is not None:
         return known
@@ -182,7 +183,7 @@ def _sky(jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOpti
     if not places:
         raise UnusableData(NO_POSITION)
     moment = jobs[0].light.frame.date_obs
-    table = star_cells.read(catalogue, cells.around(places))
+    table = astrometric_cells.read(catalogue, cells.around(places))
     stars = astrometry.around(table, places, moment=moment)
     if len(stars) < FEWEST_REFERENCES:
         raise UnusableData(f"{catalogue.name} has {len(stars)} stars around the field (needed: {FEWEST_REFERENCES})")
@@ -384,7 +385,7 @@ def _write(solution: Solution, place: Path, options: ReduceOptions, *, seconds: 
             frames.write_image(temporary, data, {**header, **solution.cards})
     placed = astrometry.placed(ldac.read(job.catalogue), astrometry.wcs_of(solution.cards))
     with products.staged(naming.detections_of(image)) as temporary:
-        detections.write(temporary, placed, *job.sky)
+        detection_tables.write(temporary, placed, *job.sky)
     found = solution.found
     log.info(
         '%s %s: %d stars, rms %.3f" %.3f"', frame.unit, stem, found.matched, found.rms_ra_arcsec, found.rms_dec_arcsec

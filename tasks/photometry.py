@@ -14,7 +14,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import FAULTS, SirenError, UnusableData, passing
-from tasks.io import detections, frames, ldac, photcat, reference_cells, zero_point_plots
+from tasks.io import frames, zero_point_plots
+from tasks.io.catalogues import detection_tables, ldac, photometric_catalogues, photometric_cells
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
@@ -47,8 +48,10 @@ def measure(
     if not lights:
         return ReducedBatch(reduced=())
     try:
-        files = reference_cells.files(catalogue, [(each.astrometry.ra_deg, each.astrometry.dec_deg) for each in lights])
-        reference = reference_cells.read(files)
+        files = photometric_cells.files(
+            catalogue, [(each.astrometry.ra_deg, each.astrometry.dec_deg) for each in lights]
+        )
+        reference = photometric_cells.read(files)
     except UnusableData as error:
         return ReducedBatch(reduced=(), rejected=tuple(_rejected(light, error) for light in lights))
     with ThreadPoolExecutor(max_workers=options.slots) as pool:
@@ -140,7 +143,7 @@ def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> photometr
 
     def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> photometry.Extracted:
         if not diameters_px and light.detections is not None:
-            known, sky_adu, sky_sigma_adu = detections.read(light.detections)
+            known, sky_adu, sky_sigma_adu = detection_tables.read(light.detections)
             return photometry.Extracted(table=known, sky_adu=sky_adu, sky_sigma_adu=sky_sigma_adu)
         wanted = source_extractor.of_pass(common, seeing_arcsec=seeing_arcsec, diameters_px=diameters_px)
         result = source_extractor.extract(light.image, folder / f"pass-{len(diameters_px)}", wanted)
@@ -166,7 +169,7 @@ def _write(light: Solved, found: photometry.Measured, data: matching.Floats, hea
         with products.staged(place) as temporary:
             frames.write_image(temporary, values, {**plane, **unit})
     with products.staged(naming.photometry_of(image)) as temporary:
-        photcat.write(temporary, found.table, _meta(light, julian))
+        photometric_catalogues.write(temporary, found.table, _meta(light, julian))
     return int(cards["QAFLAG"])
 
 

@@ -19,7 +19,8 @@ from pydantic_core import to_jsonable_python
 
 from tasks import naming, products, telescopes
 from tasks.errors import MissingPart, ProgramError, UnusableData
-from tasks.io import galaxy_tables, notices, plan_tables, skymaps, skyplots
+from tasks.io import notices, plan_tables, skymaps, skyplots
+from tasks.io.catalogues import galaxy_tables
 from tasks.options import PlanOptions
 from tasks.programs import gwemopt
 from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope

@@ -16,7 +16,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, telescopes
 from tasks.errors import ProgramError, UnusableData
-from tasks.io import frames, ldac, photcat, reference_cells, zero_point_plots
+from tasks.io import frames, zero_point_plots
+from tasks.io.catalogues import ldac, photometric_catalogues, photometric_cells
 from tasks.options import StackOptions
 from tasks.programs import outputs, source_extractor, swarp
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
@@ -103,7 +104,7 @@ def combine(
     started = time.monotonic()
     chosen = stacking.choose(group, equal=options.combine == "seed", judge=not deep)
     image = _place(chosen, root, options, deep=deep, centre_deg=centre_deg)
-    files = reference_cells.files(catalogue, [(each.astrometry.ra_deg, each.astrometry.dec_deg) for each in group])
+    files = photometric_cells.files(catalogue, [(each.astrometry.ra_deg, each.astrometry.dec_deg) for each in group])
     inputs = [path for item in group for path in (item.image, item.variance, item.mask)]
     stage = "deepen" if deep else "combine"
     recipe = products.Recipe(stage=stage, inputs=(*inputs, *files), options=[options, centre_deg])
@@ -116,7 +117,7 @@ def combine(
         cards = stacking.header(chosen, headers, median=options.combine == "seed")
         grid = _grid(chosen, cards, options, telescope, moved=centre_deg)
         job = _Job(chosen=chosen, headers=headers, grid=grid, folder=folder, options=options)
-        stack = _make(job, reference_cells.read(files), image, cards)
+        stack = _make(job, photometric_cells.read(files), image, cards)
     stack = replace(stack, unit=_unit(chosen, deep=deep), seconds=time.monotonic() - started)
     planes = (stack.variance, stack.mask, naming.weight_of(image), naming.number_of(image))
     products.remember(recipe, [image, *planes, stack.photometry.catalogue, *stack.photometry.plots], stack)
@@ -169,7 +170,7 @@ def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
     _write(image, combined, variance, mask, cards)
     text = naming.photometry_of(image)
     with products.staged(text) as temporary:
-        photcat.write(
+        photometric_catalogues.write(
             temporary, found.table, {key.lower(): cards[key] for key in ("OBJECT", "FILTER", "DATE-OBS", "JD", "MJD")}
         )
     wanted = job.options.photometry.zero_point_plots != "none"

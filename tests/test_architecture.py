@@ -28,7 +28,7 @@ PLANTED = {
     "tasks.programs.run_planted": ("import os\nos.system('true')\n", "call of os.system"),
     "tasks.io.planted_shell": ("run(['x'], shell=True)\n", "through a shell"),
     "tasks.io.planted_except": ("try:\n    x = 1\nexcept:\n    pass\n", "catches everything"),
-    "tasks.io.planted_long": ("x = 1\n" * 401, "a file over 400 is two files"),
+    "tasks.io.planted_long": ("x = 1\n" * 501, "look for two files in it"),
     "tasks.io.planted_function": ("def f():\n" + "    x = 1\n" * 41, "41 lines of code"),
 }
 

@@ -12,7 +12,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, resources
-from tasks.io import gaia, star_cells
+from tasks.io import gaia
+from tasks.io.catalogues import astrometric_cells
 from tasks.options import ReduceOptions
 from tasks.records import StageResult
 from tasks.science import cells, pointing
@@ -66,6 +67,6 @@ def _fetch_one(cell: int, folder: Path, *, url: str, faintest_mag: float) -> boo
             return False
         stars = gaia.stars(url, cells.source_ids(cell), faintest_mag=faintest_mag)
         with products.staged(path) as temporary:
-            star_cells.write(temporary, stars)
+            astrometric_cells.write(temporary, stars)
     log.info("%s: %d stars to G = %g", path.name, len(stars), faintest_mag)
     return True

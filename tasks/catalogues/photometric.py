@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import products
 from tasks.errors import UnusableData
-from tasks.io import reference_cells
+from tasks.io.catalogues import photometric_cells
 from tasks.programs import gaiaxpy, outputs
 from tasks.records import CatalogueMade
 from tasks.science import reference_stars
@@ -61,10 +61,10 @@ def make_catalogue(
     bands
         Medium bands wanted from the templates: wavelength in nm by filter.
     """
-    with reference_cells.alone(folder):
+    with photometric_cells.alone(folder):
         if survey == "gaiaxp":
             good, refused = _good_sources(sources)
-            wanted = reference_cells.missing(folder, np.asarray(good["ra"]), np.asarray(good["dec"]))
+            wanted = photometric_cells.missing(folder, np.asarray(good["ra"]), np.asarray(good["dec"]))
             stars = _gaia(good, files, folder, spectra) if wanted else good
         else:
             stars, refused = _with_medium_bands(_others(survey, files), templates, bands or {}), {}
@@ -73,11 +73,11 @@ def make_catalogue(
 
 def _fill(folder: Path, stars: Table, refused: Mapping[str, int], survey: str) -> CatalogueMade:
     """Write the cells that are not there yet."""
-    wanted = reference_cells.missing(folder, np.asarray(stars["ra"]), np.asarray(stars["dec"]))
+    wanted = photometric_cells.missing(folder, np.asarray(stars["ra"]), np.asarray(stars["dec"]))
     for cell, rows in wanted.items():
-        with products.staged(folder / reference_cells.name_of(cell)) as temporary:
+        with products.staged(folder / photometric_cells.name_of(cell)) as temporary:
             columns = {name: np.asarray(stars[name][rows]) for name in stars.colnames}
-            reference_cells.write(temporary, columns, survey=survey)
+            photometric_cells.write(temporary, columns, survey=survey)
     written = sum(len(rows) for rows in wanted.values())
     filters = tuple(name.removeprefix("mag_") for name in stars.colnames if name.startswith("mag_"))
     log.info("%s: %d of %d stars into %d new cells of %s", survey, written, len(stars), len(wanted), folder)
@@ -89,7 +89,7 @@ def _fill(folder: Path, stars: Table, refused: Mapping[str, int], survey: str) -
 def _good_sources(path: Path | None) -> tuple[Table, dict[str, int]]:
     if path is None:
         raise UnusableData("Gaia's spectra need the table of their sources, for positions and quality")
-    table = reference_cells.read_table(path)
+    table = photometric_cells.read_table(path)
     good, refused = reference_stars.good_gaia(table)
     columns = [name for name in ("source_id", "ra", "dec", *CARRIED) if name in table.colnames]
     if lost := {"source_id", "ra", "dec"} - set(columns):
@@ -124,7 +124,7 @@ def _others(survey: Survey, files: Sequence[Path]) -> Table:
     """Return positions, magnitudes and their signal to noise from a survey's tables."""
     parts = []
     for path in files:
-        table = reference_cells.read_table(path)
+        table = photometric_cells.read_table(path)
         ra, dec = _position(table, path)
         made = reference_stars.from_ps1(table) if survey == "ps1" else reference_stars.from_survey(table, survey)
         columns: dict[str, np.ndarray] = {"source_id": np.full(len(table), -1), "ra": ra, "dec": dec, **made}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tasks.errors import UnusableData
-from tasks.io import galaxy_tables
+from tasks.io.catalogues import galaxy_tables
 
 
 def test_a_real_extract_is_read_with_names_distances_and_magnitudes(shared_data) -> None:

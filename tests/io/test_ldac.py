@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from tasks.errors import UnusableData
-from tasks.io import ldac, photcat
+from tasks.io.catalogues import ldac, photometric_catalogues
 
 
 @pytest.fixture
@@ -73,21 +73,21 @@ def test_what_is_no_ldac_catalogue_is_refused(stars, tmp_path):
     with pytest.raises(UnusableData, match=r"text\.fits cannot be read"):
         ldac.read(tmp_path / "text.fits")
     with pytest.raises(UnusableData, match=r"none\.fits cannot be read"):
-        photcat.read_reference(tmp_path / "none.fits")
+        photometric_catalogues.read_reference(tmp_path / "none.fits")
 
 
 def test_a_reference_without_positions_is_refused(tmp_path):
     Table({"MAG": [1.0]}).write(tmp_path / "x.fits")
     with pytest.raises(UnusableData, match="lacks the columns ra, dec"):
-        photcat.read_reference(tmp_path / "x.fits")
+        photometric_catalogues.read_reference(tmp_path / "x.fits")
 
 
 def test_a_photometric_catalogue_is_tab_separated_text_that_reads_back(tmp_path):
     table = Table(
         {"NUMBER": [1, 2], "MAG_AUTO_r": [15.123456789, np.nan], "source_id": [4_000_000_000_000_000_001, -1]}
     )
-    photcat.write(tmp_path / "x.cat", table, {"filter": "r", "date-obs": "2026-01-16T04:34:14.787"})
-    back = photcat.read(tmp_path / "x.cat")
+    photometric_catalogues.write(tmp_path / "x.cat", table, {"filter": "r", "date-obs": "2026-01-16T04:34:14.787"})
+    back = photometric_catalogues.read(tmp_path / "x.cat")
 
     assert back.meta == {"filter": "r", "date-obs": "2026-01-16T04:34:14.787"}
     assert back["source_id"].tolist() == table["source_id"].tolist()
@@ -98,4 +98,4 @@ def test_a_photometric_catalogue_is_tab_separated_text_that_reads_back(tmp_path)
 def test_a_truncated_photometric_catalogue_is_refused(tmp_path):
     (tmp_path / "x.cat").write_text("a\tb\n1\t2\n3")
     with pytest.raises(UnusableData, match="truncated"):
-        photcat.read(tmp_path / "x.cat")
+        photometric_catalogues.read(tmp_path / "x.cat")

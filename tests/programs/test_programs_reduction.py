@@ -9,7 +9,8 @@ import pytest
 from support import simulated_reduction
 
 from tasks.errors import AlgorithmError, MissingPart, ProgramError, UnusableData
-from tasks.io import frames, ldac
+from tasks.io import frames
+from tasks.io.catalogues import ldac
 from tasks.programs import missfits, outputs, scamp, solve_field, source_extractor, swarp
 
 GRID = swarp.Grid(ra_deg=110.0, dec_deg=-30.0, scale_arcsec=0.505, shape=(80, 100))

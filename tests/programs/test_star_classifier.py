@@ -7,7 +7,8 @@ import pytest
 from astropy.convolution import convolve_fft
 from astropy.modeling.models import Moffat2D, Sersic2D
 
-from tasks.io import frames, ldac
+from tasks.io import frames
+from tasks.io.catalogues import ldac
 from tasks.programs import source_extractor
 
 STEP, EACH = 50, 12

@@ -10,7 +10,8 @@ from scipy.spatial import cKDTree
 from support import starfields
 
 from tasks.errors import AlgorithmError
-from tasks.io import frames, ldac
+from tasks.io import frames
+from tasks.io.catalogues import ldac
 from tasks.programs import source_extractor
 from tasks.programs.run import run
 from tasks.science import apertures

@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from tasks.errors import AlgorithmError
-from tasks.io import ldac
+from tasks.io.catalogues import ldac
 from tasks.science import astrometry, pointing
 
 SHAPE = (1597, 2394)

@@ -10,7 +10,8 @@ import pytest
 from support import plans
 
 from tasks.errors import UnusableData
-from tasks.io import galaxy_tables, skymaps
+from tasks.io import skymaps
+from tasks.io.catalogues import galaxy_tables
 from tasks.records import Galaxies, SkyMap
 from tasks.science import galaxies
 

@@ -14,7 +14,7 @@ from support import xp
 from deployments import cli
 from tasks.catalogues import photometric
 from tasks.errors import UnusableData
-from tasks.io import reference_cells
+from tasks.io.catalogues import photometric_cells
 from tasks.programs import gaiaxpy
 
 CENTRE = (208.3, 40.05)
@@ -27,8 +27,8 @@ def ps1(shared_data):
 
 def test_a_surveys_file_becomes_cells_that_are_found_by_position(ps1, tmp_path):
     made = photometric.make_catalogue.fn("ps1", [ps1], tmp_path)
-    files = reference_cells.files(tmp_path, [CENTRE])
-    stars = reference_cells.read(files)
+    files = photometric_cells.files(tmp_path, [CENTRE])
+    stars = photometric_cells.read(files)
 
     assert (made.stars, made.known) == (488, 0)
     assert len(stars) == 488
@@ -68,7 +68,7 @@ def test_of_several_makers_at_once_one_writes_each_cell(ps1, tmp_path):
 def test_elsewhere_there_is_no_cell_and_it_is_said_what_makes_one(ps1, tmp_path):
     photometric.make_catalogue.fn("ps1", [ps1], tmp_path)
     with pytest.raises(UnusableData, match=r"no cell around 10\.000, -30\.000: make it with siren catalogue"):
-        reference_cells.files(tmp_path, [(10.0, -30.0)])
+        photometric_cells.files(tmp_path, [(10.0, -30.0)])
 
 
 def test_medium_bands_come_from_templates(ps1, shared_data, capsys, tmp_path):
@@ -76,7 +76,7 @@ def test_medium_bands_come_from_templates(ps1, shared_data, capsys, tmp_path):
     words = ["--survey", "ps1", "--out", tmp_path / "cells", "--templates", table, "--bands", "m475,m650"]
     code = cli.run(["catalogue", str(ps1), *map(str, words), "--json"])
     told = json.loads(capsys.readouterr().out)
-    stars = reference_cells.read(reference_cells.files(tmp_path / "cells", [CENTRE]))
+    stars = photometric_cells.read(photometric_cells.files(tmp_path / "cells", [CENTRE]))
 
     assert code == 0
     assert {"m475", "m650", "g", "B"} <= set(told["filters"])
@@ -138,7 +138,7 @@ def test_gaias_spectra_become_magnitudes_with_their_noise_and_blends_are_refused
     options = gaiaxpy.Options(systems=("JPAS",), names={"J0650": "m650", "J0700": "m700"})
     cells = tmp_path / "cells"
     made = photometric.make_catalogue.fn("gaiaxp", [spectra], cells, spectra=options, sources=listed)
-    stars = reference_cells.read(reference_cells.files(cells, [(110.0, -30.0)]))
+    stars = photometric_cells.read(photometric_cells.files(cells, [(110.0, -30.0)]))
 
     assert (made.stars, made.refused["ruwe"]) == (2, 1)
     assert sorted(stars["source_id"]) == [1, 3]

@@ -17,7 +17,7 @@ from support.plates import Wanted
 from deployments.cli import gaia as verb
 from tasks.catalogues import astrometric
 from tasks.errors import Unavailable, UnusableData
-from tasks.io import star_cells
+from tasks.io.catalogues import astrometric_cells
 from tasks.options import ReduceOptions
 from tasks.science import cells, matching
 
@@ -50,7 +50,7 @@ def truth(stars):
 
 
 def check(stars, folder):
-    found = star_cells.read(folder, AROUND)
+    found = astrometric_cells.read(folder, AROUND)
     expected = truth(stars)
     there = SkyCoord(found["X_WORLD"], found["Y_WORLD"], unit="deg")
     index, distance, _ = SkyCoord(expected["ra"], expected["dec"], unit="deg").match_to_catalog_sky(there)
@@ -122,7 +122,7 @@ def test_a_service_that_is_not_there_is_unavailable(service, tmp_path):
 def test_a_missing_cell_is_named_with_the_remedy(service, tmp_path):
     fetch(service, tmp_path, AROUND[1:])
     with pytest.raises(UnusableData, match=rf"lacks 1 of the {len(AROUND)} cells .* `siren gaia`"):
-        star_cells.read(tmp_path, AROUND)
+        astrometric_cells.read(tmp_path, AROUND)
 
 
 def test_the_verb_fetches_around_positions(service, stars, tmp_path):

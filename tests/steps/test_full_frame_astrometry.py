@@ -11,7 +11,7 @@ from support import plates
 from support.plates import HOPELESS, SOLUBLE, Wanted
 
 from tasks import astrometry
-from tasks.io import ldac
+from tasks.io.catalogues import ldac
 from tasks.options import ReduceOptions
 from tasks.science import astrometry as science
 

@@ -12,7 +12,8 @@ from support import exposures
 
 from tasks import photometry
 from tasks.errors import UnusableData
-from tasks.io import detections, frames, ldac
+from tasks.io import frames
+from tasks.io.catalogues import detection_tables, ldac
 from tasks.options import ReduceOptions
 from tasks.programs import source_extractor
 from tasks.science import astrometry
@@ -46,12 +47,12 @@ def kept(light, tmp_path_factory):
     wcs = astrometry.wcs_of(frames.read_header(light.image))
     path = folder / "x.detections.fits"
     placed = astrometry.placed(ldac.read(found.catalogue), wcs)
-    detections.write(path, placed, found.sky_adu, found.sky_sigma_adu)
+    detection_tables.write(path, placed, found.sky_adu, found.sky_sigma_adu)
     return replace(light, detections=path)
 
 
 def test_places_and_shapes_are_those_of_a_pass_of_its_own(light, kept, tmp_path):
-    table, sky, sigma = detections.read(kept.detections)
+    table, sky, sigma = detection_tables.read(kept.detections)
     theirs = extract(light, tmp_path, source_extractor.SEEING_COLUMNS)
     own = ldac.read(theirs.catalogue)
 
@@ -85,7 +86,7 @@ def test_a_light_whose_detections_cannot_be_read_is_rejected_with_the_reason(nig
 
     assert "cannot be read as a table of detections" in batch.rejected[0].reason
     with pytest.raises(UnusableData, match="table of detections"):
-        detections.read(tmp_path / "missing.fits")
+        detection_tables.read(tmp_path / "missing.fits")
 
 
 def test_places_across_the_meridian_and_near_the_pole_are_whole():

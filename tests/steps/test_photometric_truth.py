@@ -10,7 +10,8 @@ import pytest
 from support import exposures
 
 from tasks import naming, photometry
-from tasks.io import frames, photcat, reference_cells
+from tasks.io import frames
+from tasks.io.catalogues import photometric_catalogues, photometric_cells
 from tasks.options import ReduceOptions
 from tasks.records import QaBit
 from tasks.science import matching
@@ -106,7 +107,7 @@ def test_the_scatter_falls_to_that_of_photons_where_terms_are_applied(plain, cor
 def test_magnitudes_of_stars_are_even_over_the_frame_where_the_place_is_corrected(night, plain, corrected):
     spread = {}
     for name, item in (("plain", plain), ("corrected", corrected)):
-        table = photcat.read(item.photometry.catalogue)
+        table = photometric_catalogues.read(item.photometry.catalogue)
         use = np.isfinite(table["mag_r"]) & (table["mag_r"] < 16) & (table["FLAGS"] == 0)
         offset = (table["MAG_APER_5_r"] - table["mag_r"])[use]
         offset = offset + night.unit.response.of_colour(np.asarray(table["bp_rp"][use]), "r")
@@ -149,13 +150,13 @@ def test_every_aperture_has_zero_points_and_depths_also_a_users_own(plain, corre
         assert header[f"UL3_{key}"] - header[f"UL5_{key}"] == pytest.approx(2.5 * np.log10(5 / 3), abs=1e-6)
         assert header[f"EUL5_{key}"] < header[f"UL5_{key}"] + 0.12
     assert (header["APER_U1"], header["APER_U2"]) == (pytest.approx(15 / 0.505), 12.0)
-    assert "MAG_APER_U1_r" in photcat.read(corrected.photometry.catalogue).colnames
+    assert "MAG_APER_U1_r" in photometric_catalogues.read(corrected.photometry.catalogue).colnames
     assert not any(key.endswith("_U1") for key in frames.read_header(plain.image))
 
 
 def test_the_psf_has_a_zero_point_and_columns_but_no_depth(honest, plain, corrected):
     """Over the small frame the PSF grows by 15 %, which one PSF does not follow: the surface of the zero point does."""
-    header, table = frames.read_header(corrected.image), photcat.read(corrected.photometry.catalogue)
+    header, table = frames.read_header(corrected.image), photometric_catalogues.read(corrected.photometry.catalogue)
     stars = (table["source_id"] >= 0) & (table["FLAGS"] == 0) & (table["mag_r"] < 16) & (table["mag_r"] > 12)
 
     assert header["ZP_PSF"] == pytest.approx(honest[1].zero_point_mag, abs=0.02)
@@ -165,7 +166,7 @@ def test_the_psf_has_a_zero_point_and_columns_but_no_depth(honest, plain, correc
     assert {"MAG_PSF", "MAGERR_PSF", "FLUX_PSF", "FLUXERR_PSF", "SNR_PSF_r"} <= set(table.colnames)
     assert np.nanmedian((table["MAG_PSF_r"] - table["mag_r"])[stars]) == pytest.approx(0, abs=0.02)
     assert "ZP_PSF" not in frames.read_header(plain.image)
-    assert "MAG_PSF" not in photcat.read(plain.photometry.catalogue).colnames
+    assert "MAG_PSF" not in photometric_catalogues.read(plain.photometry.catalogue).colnames
 
 
 def test_pictures_of_zero_points_are_drawn_of_single_frames_where_that_is_wanted(plain, corrected):
@@ -195,7 +196,7 @@ def test_both_engines_agree_on_seeing_sky_and_zero_points(own, plain):
 
 def test_magnitudes_of_both_engines_are_the_same(own, plain):
     """The rings of Source Extractor's local background move magnitudes by a few mmag: medians agree within one."""
-    own, theirs = (photcat.read(item.photometry.catalogue) for item in (own, plain))
+    own, theirs = (photometric_catalogues.read(item.photometry.catalogue) for item in (own, plain))
     first, second = ((np.asarray(t["ALPHA_J2000"]), np.asarray(t["DELTA_J2000"])) for t in (own, theirs))
     pairs = matching.nearest(first, second, radius_arcsec=0.3)
     a, b = own[pairs.first], theirs[pairs.second]
@@ -208,20 +209,20 @@ def test_magnitudes_of_both_engines_are_the_same(own, plain):
 
 
 def test_stars_have_the_class_of_stars_where_source_extractor_measures(own, plain):
-    table = photcat.read(plain.photometry.catalogue)
+    table = photometric_catalogues.read(plain.photometry.catalogue)
     stars = (table["source_id"] >= 0) & (table["FLAGS"] == 0) & (table["FLUX_AUTO"] > 50 * table["FLUXERR_AUTO"])
 
     assert np.median(table["CLASS_STAR"][stars]) > 0.9
-    assert "CLASS_STAR" not in photcat.read(own.photometry.catalogue).colnames
+    assert "CLASS_STAR" not in photometric_catalogues.read(own.photometry.catalogue).colnames
 
 
 def test_a_reference_in_cells_gives_the_same_and_an_empty_sky_a_reason(night, honest, own, tmp_path):
     cells = tmp_path / "cells"
     cells.mkdir()
-    whole = photcat.read_reference(night.catalogue())
-    for cell, rows in reference_cells.missing(cells, whole["ra"], whole["dec"]).items():
+    whole = photometric_catalogues.read_reference(night.catalogue())
+    for cell, rows in photometric_cells.missing(cells, whole["ra"], whole["dec"]).items():
         columns = {name: np.asarray(whole[name][rows]) for name in whole.colnames}
-        reference_cells.write(cells / reference_cells.name_of(cell), columns, survey="Test")
+        photometric_cells.write(cells / photometric_cells.name_of(cell), columns, survey="Test")
     how = ReduceOptions(photometry_engine="sep")
     [found] = photometry.measure.fn((honest[0],), cells, tmp_path / "products", how).reduced
 

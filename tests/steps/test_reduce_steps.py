@@ -16,7 +16,8 @@ from support import simulated, simulated_reduction
 
 from tasks import astrometry, deepening, naming, photometry, stacking
 from tasks.errors import UnusableData
-from tasks.io import frames, ldac, photcat
+from tasks.io import frames
+from tasks.io.catalogues import ldac, photometric_catalogues
 from tasks.options import DeepOptions, ReduceOptions, StackOptions
 from tasks.science import astrometry as wcs_science
 from tasks.science import matching
@@ -149,7 +150,7 @@ def test_sky_and_noise_are_those_of_the_image(reduced):
 
 
 def test_the_catalogue_gives_the_magnitudes_of_the_reference(reduced):
-    table = photcat.read(reduced.reduced[0].photometry.catalogue)
+    table = photometric_catalogues.read(reduced.reduced[0].photometry.catalogue)
     bright = np.isfinite(table["mag_r"]) & (table["mag_r"] < 16) & (table["FLAGS"] == 0)
 
     assert table.meta["filter"] == "r"
@@ -267,7 +268,7 @@ def test_both_engines_make_the_same_stack(reduced, night, tmp_path):
         )
         for name in ("siren", "swarp")
     ]
-    tables = [photcat.read(each.photometry.catalogue) for each in made]
+    tables = [photometric_catalogues.read(each.photometry.catalogue) for each in made]
     sky = [(np.asarray(table["ALPHA_J2000"]), np.asarray(table["DELTA_J2000"])) for table in tables]
     pairs = matching.nearest(*sky, radius_arcsec=0.5)
     ours, theirs = tables[0][pairs.first], tables[1][pairs.second]

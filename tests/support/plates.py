@@ -17,7 +17,7 @@ from astropy.wcs import WCS
 
 from tasks import astrometry
 from tasks.errors import SirenError
-from tasks.io import ldac
+from tasks.io.catalogues import ldac
 from tasks.options import ReduceOptions
 from tasks.records import Calibrated, Frame, FrameType, MaskBit
 from tasks.science import astrometry as science

@@ -16,7 +16,7 @@ from astropy.table import Table, vstack
 from astropy_healpix import HEALPix
 
 from tasks.errors import UnusableData
-from tasks.io import photcat
+from tasks.io.catalogues import photometric_catalogues
 
 # cells of 1.8 deg, about as large as a field
 CELLS = HEALPix(nside=32, order="nested")
@@ -57,7 +57,7 @@ def files(reference: Path, positions: Iterable[tuple[float, float]]) -> tuple[Pa
 
 def read(paths: Iterable[Path]) -> Table:
     """Return the stars of some files as one reference; a magnitude that a file lacks is NaN."""
-    tables = [photcat.read_reference(path) for path in paths]
+    tables = [photometric_catalogues.read_reference(path) for path in paths]
     whole = tables[0] if len(tables) == 1 else vstack(tables, join_type="outer", metadata_conflicts="silent")
     for name in whole.colnames:
         if hasattr(whole[name], "filled"):

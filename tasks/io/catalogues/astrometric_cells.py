@@ -9,7 +9,7 @@ from astropy.table import Table, vstack
 
 from tasks import naming
 from tasks.errors import UnusableData
-from tasks.io import ldac
+from tasks.io.catalogues import ldac
 
 
 def present(catalogue: Path, cells: Sequence[int]) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Tables of stars and galaxies, as files."""
