@@ -16,7 +16,7 @@ from support import starfields
 
 from benchmarks import harness
 from benchmarks.harness import Gate, Report, Setting
-from tasks.io import frames as images
+from tasks.io.fits import fits_images as images
 from tasks.programs import swarp
 from tasks.science import coadding, projection
 from tasks.science.backgrounds import Background

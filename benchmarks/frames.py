@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.io import frames as images
+from tasks.io.fits import fits_images as images
 from tasks.records import Frame, FrameType
 
 GAIN, READ_E, BIAS_ADU, FULL_ADU = 0.2562, 3.5, 512.0, 60000.0

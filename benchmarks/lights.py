@@ -13,7 +13,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 
 from benchmarks import frames, harness
 from benchmarks.harness import Gate, Report, Row, Setting
-from tasks.io import frames as images
+from tasks.io.fits import fits_images as images
 from tasks.science import calibration, lights
 from tasks.science.calibration import Master
 

@@ -13,8 +13,8 @@ from astropy.stats import sigma_clip
 
 from benchmarks import frames, harness
 from benchmarks.harness import Gate, Report, Row, Setting
-from tasks.io import frames as images
-from tasks.io import raw_sets
+from tasks.io.fits import fits_images as images
+from tasks.io.fits import raw_frames
 from tasks.records import FrameType
 from tasks.science import combining
 
@@ -86,10 +86,10 @@ def _files(paths: list[Path], setting: Setting) -> list[Row]:
 
 
 def _ours(paths: list[Path], out: Path, mode: str) -> None:
-    opened, _ = raw_sets.open_set([frames.frame(path, FrameType.BIAS) for path in paths])
+    opened, _ = raw_frames.open_set([frames.frame(path, FrameType.BIAS) for path in paths])
     shape = opened.stored[0].shape
     image, variance = (np.empty(shape, np.float32) for _ in range(2))
-    for rows, stack in raw_sets.bands(opened.stored, step=max(1, BAND_BYTES // (2 * len(paths) * shape[1]))):
+    for rows, stack in raw_frames.bands(opened.stored, step=max(1, BAND_BYTES // (2 * len(paths) * shape[1]))):
         made = combining.combine(stack, mode=mode, noise=NOISE)
         image[rows], variance[rows] = made.image, made.variance
     images.write_image(out, image, {"NCOMBINE": len(paths)})

@@ -23,8 +23,8 @@ from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 from tasks import naming
-from tasks.io import frames
 from tasks.io.catalogues import ldac, photometric_catalogues
+from tasks.io.fits import fits_images
 from tasks.programs import missfits, outputs, scamp, source_extractor, swarp
 from tasks.programs.run import run
 from tasks.science import astrometry, pointing, projection
@@ -60,7 +60,7 @@ class Light:
     """A light on its way."""
 
     path: Path
-    header: frames.Header
+    header: fits_images.Header
     image: Path
     zero_point: float = 0.0
     table: Table = field(default_factory=Table)
@@ -73,7 +73,7 @@ class Light:
 def reduce_unit(job: Job) -> None:
     """Do one unit's night, step by step."""
     job.out.mkdir(parents=True, exist_ok=True)
-    raw = {path: frames.read_header(path) for path in sorted(job.raw.glob("*.fits"))}
+    raw = {path: fits_images.read_header(path) for path in sorted(job.raw.glob("*.fits"))}
     bias, dark, flats = _masters(raw, job.out)
     lights = list(_reduction([path for path in raw if _kind(raw[path]) == "LIGHT"], raw, job, (bias, dark, flats)))
     with ThreadPoolExecutor(THREADS) as pool:
@@ -89,7 +89,7 @@ def reduce_unit(job: Job) -> None:
         _photometry(stack, group[0].header, reference)
 
 
-def _kind(header: frames.Header) -> str:
+def _kind(header: fits_images.Header) -> str:
     return str(header["IMAGETYP"]).upper().split()[0]
 
 
@@ -105,14 +105,14 @@ def _combine(stack: np.ndarray) -> np.ndarray:
     return np.nanmedian(values, axis=0).astype(np.float32)
 
 
-def _masters(raw: dict[Path, frames.Header], out: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+def _masters(raw: dict[Path, fits_images.Header], out: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Make bias, dark (minus bias) and flats, and write them."""
     of = {kind: [path for path in raw if _kind(raw[path]).startswith(kind)] for kind in ("BIAS", "DARK", "FLAT")}
     bias = _combine(_stack(of["BIAS"]))
-    frames.write_image(out / "zero.fits", bias, raw[of["BIAS"][0]])
+    fits_images.write_image(out / "zero.fits", bias, raw[of["BIAS"][0]])
     exposure_s = float(raw[of["DARK"][0]]["EXPTIME"])
     dark = _combine(_stack(of["DARK"])) - bias
-    frames.write_image(out / f"dark-{naming.exposure_text(exposure_s)}.fits", dark, raw[of["DARK"][0]])
+    fits_images.write_image(out / f"dark-{naming.exposure_text(exposure_s)}.fits", dark, raw[of["DARK"][0]])
     flats = {}
     for name in sorted({str(raw[path]["FILTER"]) for path in of["FLAT"]}):
         chosen = [path for path in of["FLAT"] if raw[path]["FILTER"] == name]
@@ -121,17 +121,17 @@ def _masters(raw: dict[Path, frames.Header], out: Path) -> tuple[np.ndarray, np.
             for plane, path in zip(_stack(chosen), chosen, strict=True)
         ]
         flats[name] = _combine(np.stack([each / np.median(each) for each in signal]))
-        frames.write_image(out / f"n{name}.fits", flats[name], raw[chosen[0]])
+        fits_images.write_image(out / f"n{name}.fits", flats[name], raw[chosen[0]])
     return bias, dark, flats
 
 
 def _stack(paths: Sequence[Path]) -> np.ndarray:
-    return np.stack([frames.read_image(path)[0].astype(np.float32) for path in paths])
+    return np.stack([fits_images.read_image(path)[0].astype(np.float32) for path in paths])
 
 
 def _reduction(
     paths: Sequence[Path],
-    raw: dict[Path, frames.Header],
+    raw: dict[Path, fits_images.Header],
     job: Job,
     masters: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]],
 ) -> Iterator[Light]:
@@ -145,7 +145,7 @@ def _reduction(
             some = chosen[first : first + BATCH]
             for path, image in zip(some, (_stack(some) - bias - dark) / flats[name], strict=True):
                 light = Light(path=path, header=raw[path], image=job.out / f"fdz{path.name}")
-                frames.write_image(light.image, image.astype(np.float32), raw[path])
+                fits_images.write_image(light.image, image.astype(np.float32), raw[path])
                 yield light
 
 
@@ -153,7 +153,7 @@ def _pre_source_extractor(light: Light, job: Job) -> Path:
     folder = job.out / "pre" / light.path.stem
     options = source_extractor.Options(columns=source_extractor.ASTROMETRY_COLUMNS)
     catalogue = source_extractor.extract(light.image, folder, options).catalogue
-    shape = frames.open_image(light.image).shape
+    shape = fits_images.open_image(light.image).shape
     known = pointing.of_wcs(WCS(fits.Header.fromtextfile(job.pointings[light.path.name])), shape)
     catalogue.with_suffix(".ahead").write_text(astrometry.head_text(astrometry.cards_of(known.wcs(shape))))
     return catalogue
@@ -168,7 +168,7 @@ def _scamp(lights: Sequence[Light], catalogues: Sequence[Path], job: Job) -> Non
 
 def _missfits(light: Light, catalogue: Path, job: Job) -> None:
     head = astrometry.head_text(astrometry.solution_cards(ldac.read_header(catalogue.with_suffix(".head"))))
-    shape = frames.open_image(light.image).shape
+    shape = fits_images.open_image(light.image).shape
     made = missfits.apply(light.image, head, catalogue.parent, shape=shape, options=missfits.Options()).image
     header = light.header
     stem = naming.image_stem(
@@ -177,7 +177,7 @@ def _missfits(light: Light, catalogue: Path, job: Job) -> None:
     light.image = made.replace(job.out / f"{stem}.fits")
 
 
-def _photometry(image: Path, header: frames.Header, reference: Table) -> float:
+def _photometry(image: Path, header: fits_images.Header, reference: Table) -> float:
     """Measure an image twice, the second time in apertures that follow the seeing; write catalogue and header."""
     folder = image.parent / "work" / image.stem
     first = ldac.read(source_extractor.extract(image, folder, source_extractor.Options()).catalogue)
@@ -267,7 +267,7 @@ def _image_stack(group: Sequence[Light], job: Job) -> Path:
     mean = first + sum(((light.moment - first) for light in group), timedelta()) / len(group)
     total = sum(float(light.header["EXPTIME"]) for light in group)
     stem = naming.image_stem(str(header["OBJECT"]), job.unit, str(header["FILTER"]), mean, total)
-    shape = projection.stack_shape(frames.open_image(group[0].image).shape)
+    shape = projection.stack_shape(fits_images.open_image(group[0].image).shape)
     folder = job.out / "stack" / stem
     folder.mkdir(parents=True, exist_ok=True)
     settings = {

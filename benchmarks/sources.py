@@ -14,8 +14,8 @@ from support import starfields
 
 from benchmarks import harness
 from benchmarks.harness import Gate, Report, Setting
-from tasks.io import frames as images
 from tasks.io.catalogues import ldac
+from tasks.io.fits import fits_images as images
 from tasks.programs import source_extractor
 from tasks.programs.run import run as run_program
 from tasks.science import apertures

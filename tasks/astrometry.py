@@ -23,8 +23,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import FAULTS, AlgorithmError, ProgramError, SirenError, UnusableData, passing
-from tasks.io import frames
 from tasks.io.catalogues import astrometric_cells, detection_tables, ldac
+from tasks.io.fits import fits_images
 from tasks.options import ReduceOptions
 from tasks.programs import missfits, outputs, scamp, solve_field, source_extractor
 from tasks.records import Astrometry, Calibrated, Rejected, Solved, SolvedBatch, Stage
@@ -154,7 +154,7 @@ def _reject(light: Calibrated, error: SirenError) -> Rejected:
 
 def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
     """Detect the stars of a light."""
-    home, shape = folder / light.image.name.removesuffix(".fits"), frames.open_image(light.image).shape
+    home, shape = folder / light.image.name.removesuffix(".fits"), fits_images.open_image(light.image).shape
     wanted = source_extractor.Options(
         columns=source_extractor.ASTROMETRY_COLUMNS,
         detect_threshold=options.detect_threshold,
@@ -381,8 +381,8 @@ def _write(solution: Solution, place: Path, options: ReduceOptions, *, seconds: 
             head = astrometry.head_text(solution.cards)
             missfits.write(job.light.image, head, temporary, shape=job.shape, options=wanted)
         else:
-            data, header = frames.read_image(job.light.image)
-            frames.write_image(temporary, data, {**header, **solution.cards})
+            data, header = fits_images.read_image(job.light.image)
+            fits_images.write_image(temporary, data, {**header, **solution.cards})
     placed = astrometry.placed(ldac.read(job.catalogue), astrometry.wcs_of(solution.cards))
     with products.staged(naming.detections_of(image)) as temporary:
         detection_tables.write(temporary, placed, *job.sky)

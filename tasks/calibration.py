@@ -22,17 +22,10 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import UnusableData
-from tasks.io import frames as images
-from tasks.io import master_files, sections
+from tasks.io.fits import fits_images as images
+from tasks.io.fits import master_files, overscan
 from tasks.options import CalibrateOptions
-from tasks.records import (
-    Calibrated,
-    CalibratedBatch,
-    Frame,
-    Masters,
-    QaBit,
-    Rejected,
-)
+from tasks.records import Calibrated, CalibratedBatch, Frame, Masters, QaBit, Rejected
 from tasks.science import (
     artefacts,
     batching,
@@ -215,7 +208,7 @@ class _Bench:
 
     def _read(self, job: _Job) -> _Read | Rejected:
         try:
-            stored = sections.open_raw(job.frame.path, overscan=self.options.overscan, trim=self.options.trim)
+            stored = overscan.open_raw(job.frame.path, overscan=self.options.overscan, trim=self.options.trim)
             return _Read(job=job, counts=stored.rows(), header=stored.header)
         except UnusableData as error:
             return selection.reject(job.frame, str(error))

@@ -14,7 +14,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import UnusableData
-from tasks.io import frames, surveys
+from tasks.io import surveys
+from tasks.io.fits import fits_images
 from tasks.options import DeepOptions
 from tasks.records import Deepened, Reduced, Rejected, Selection, Stack, Stage, Survey
 from tasks.science import deepening
@@ -128,7 +129,7 @@ def _headers(root: Path, wanted: Wanted) -> list[tuple[Path, str, Header]]:
     """Read the headers of the wanted calibrated frames, in the order of their paths."""
     tree = naming.NightTree(root=root)
     images = [path for path in tree.singles(wanted.objects, wanted.filters, wanted.units) if wanted.takes(path)]
-    return [(path, naming.parse_image(path.name).unit, frames.read_header(path)) for path in images]
+    return [(path, naming.parse_image(path.name).unit, fits_images.read_header(path)) for path in images]
 
 
 def _checked(item: Reduced) -> Reduced:

@@ -16,7 +16,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
-from tasks.io import frames, images
+from tasks.io.fits import fits_images, image_planes
 from tasks.options import SearchOptions
 from tasks.records import Candidate, CandidateBatch, Difference, Stack
 from tasks.science import arrays, detection, filtering, flags, stamps, stars
@@ -64,7 +64,7 @@ def search(difference: Difference, root: Path, options: SearchOptions) -> Candid
     recipe = products.Recipe(stage="search", inputs=inputs, options=options, tools=TOOLS)
     if (known := products.recall(recipe, table, CandidateBatch)) is not None:
         return known
-    findings = find(_planes(difference), images.read(difference.stack.image).wcs, options)
+    findings = find(_planes(difference), image_planes.read(difference.stack.image).wcs, options)
     drawn = _draw(findings, difference)
     batch = CandidateBatch(difference=difference, candidates=_candidates(findings, difference, drawn), table=table)
     outputs = [*_write_tables(findings, batch), *drawn.values()]
@@ -123,11 +123,11 @@ def magnitudes(found: Detections, zero_point_mag: float | None) -> tuple[Any, An
 def _planes(difference: Difference) -> Planes:
     """Read a difference and what belongs to it, onto the device."""
     xp = arrays.device()
-    image, header = frames.read_image(difference.image)
+    image, header = fits_images.read_image(difference.image)
     others = (difference.convolved, difference.variance, difference.mask, difference.stack.image)
-    convolved, variance, bits, science = (xp.asarray(frames.read_image(path)[0]) for path in others)
-    psf, _ = frames.read_image(naming.psf_of(difference.image))
-    widths = (images.number(header, key) or 1.0 for key in ("FWHMSCI", "FWHMREF"))
+    convolved, variance, bits, science = (xp.asarray(fits_images.read_image(path)[0]) for path in others)
+    psf, _ = fits_images.read_image(naming.psf_of(difference.image))
+    widths = (image_planes.number(header, key) or 1.0 for key in ("FWHMSCI", "FWHMREF"))
     return filtering.planes(
         xp.asarray(image),
         convolved,

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, telescopes
 from tasks.errors import UnusableData
-from tasks.io import sections
+from tasks.io.fits import overscan
 from tasks.options import CalibrateOptions
 from tasks.records import Frame, FrameType, Inventory, Rejected, Stage, Telescope
 from tasks.science import headers, selection
@@ -126,7 +126,7 @@ def _frame(path: Path, unit: str, options: CalibrateOptions, telescope: Telescop
         raise UnusableData(f"{path.name} is packed in a way that is not read (allowed: {', '.join(SUFFIXES)})")
     if not path.is_file():
         raise UnusableData(f"{path.name} is not a file")
-    stored = sections.open_raw(path, overscan=options.overscan, trim=options.trim)
+    stored = overscan.open_raw(path, overscan=options.overscan, trim=options.trim)
     header, changes = headers.normalise(stored.header, name=path.name, unit=unit, table=options.header_table)
     frame = headers.parse(header, path=path, unit=unit, shape=stored.shape, changes=changes)
     headers.check_filter(frame, telescope.filter_names)

@@ -20,10 +20,10 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import Unavailable, UnusableData
-from tasks.io import frames as images
-from tasks.io import master_files, raw_sets
-from tasks.io.master_files import Archived
-from tasks.io.raw_sets import RawSet
+from tasks.io.fits import fits_images as images
+from tasks.io.fits import master_files, raw_frames
+from tasks.io.fits.master_files import Archived
+from tasks.io.fits.raw_frames import RawSet
 from tasks.options import CalibrateOptions
 from tasks.records import Frame, FrameType, Inventory, MasterQuality, Masters, Rejected
 from tasks.science import arrays, borrowing, calibration, combining, flats, inspection, provenance, selection
@@ -311,7 +311,7 @@ class _Workshop:
         return path
 
     def _open(self, chosen: Sequence[Frame]) -> RawSet:
-        opened, unreadable = raw_sets.open_set(chosen, overscan=self.options.overscan, trim=self.options.trim)
+        opened, unreadable = raw_frames.open_set(chosen, overscan=self.options.overscan, trim=self.options.trim)
         self.rejected.extend(selection.reject(frame, reason) for frame, reason in unreadable.items())
         return opened
 
@@ -343,7 +343,7 @@ class _Workshop:
     def _combine_on(
         self, xp: Any, opened: RawSet, noise: combining.Noise, prepare: combining.Prepare | None, rows: int
     ) -> Master:
-        bands = raw_sets.bands(opened.stored, step=rows)
+        bands = raw_frames.bands(opened.stored, step=rows)
         options, shape = self.options, opened.stored[0].shape
         image, variance = combining.combine_bands(
             bands, shape, xp, mode=options.combine, noise=noise, clip_sigma=options.clip_sigma, prepare=prepare

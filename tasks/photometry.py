@@ -14,8 +14,9 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import FAULTS, SirenError, UnusableData, passing
-from tasks.io import frames, zero_point_plots
+from tasks.io import zero_point_plots
 from tasks.io.catalogues import detection_tables, ldac, photometric_catalogues, photometric_cells
+from tasks.io.fits import fits_images
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
@@ -95,8 +96,8 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
     started = time.monotonic()
     frame = light.frame
     text = naming.photometry_of(image)
-    data, header = frames.read_image(light.image)
-    mask = frames.read_image(light.mask)[0]
+    data, header = fits_images.read_image(light.image)
+    mask = fits_images.read_image(light.mask)[0]
     field = standards.Field(
         filter=frame.filter,
         shape=data.shape,
@@ -104,7 +105,7 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
         scale_arcsec=growth.NOMINAL_SCALE_ARCSEC * max(1, frame.binning),
         egain=float(header.get("EGAIN", 1.0)),
     )
-    variance = frames.read_image(light.variance)[0] if options.psf_photometry else None
+    variance = fits_images.read_image(light.variance)[0] if options.psf_photometry else None
     pixels = depths.Pixels(image=data, bad=mask != 0, variance=variance)
     with outputs.scratch(light.image.parent, "measure") as folder:
         extract = _extractor(light, folder, options)
@@ -153,7 +154,9 @@ def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> photometr
     return extract
 
 
-def _write(light: Solved, found: photometry.Measured, data: matching.Floats, header: frames.Header, image: Path) -> int:
+def _write(
+    light: Solved, found: photometry.Measured, data: matching.Floats, header: fits_images.Header, image: Path
+) -> int:
     """Write image, variance, mask and catalogue; the planes get the same WCS. Return the bits of QAFLAG."""
     julian = headers.julian_date(light.frame.date_obs)
     cards: Header = {**header, **found.cards, "JD": julian, "MJD": julian - MJD_ZERO_JD}
@@ -161,13 +164,13 @@ def _write(light: Solved, found: photometry.Measured, data: matching.Floats, hea
     cards |= photometric_headers.time_card(light.frame.date_obs, light.frame.exposure_s)
     cards |= provenance.with_doubt(header, QaBit.FILTER_DOUBTFUL, found.doubt)
     with products.staged(image) as temporary:
-        frames.write_image(temporary, data, cards)
+        fits_images.write_image(temporary, data, cards)
     plane = {key: value for key, value in cards.items() if key not in OF_THE_IMAGE}
     for source, place in ((light.variance, naming.variance_of(image)), (light.mask, naming.mask_of(image))):
-        values, own = frames.read_image(source)
+        values, own = fits_images.read_image(source)
         unit = {"BUNIT": own["BUNIT"]} if "BUNIT" in own else {}
         with products.staged(place) as temporary:
-            frames.write_image(temporary, values, {**plane, **unit})
+            fits_images.write_image(temporary, values, {**plane, **unit})
     with products.staged(naming.photometry_of(image)) as temporary:
         photometric_catalogues.write(temporary, found.table, _meta(light, julian))
     return int(cards["QAFLAG"])

@@ -16,8 +16,9 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, telescopes
 from tasks.errors import ProgramError, UnusableData
-from tasks.io import frames, zero_point_plots
+from tasks.io import zero_point_plots
 from tasks.io.catalogues import ldac, photometric_catalogues, photometric_cells
+from tasks.io.fits import fits_images
 from tasks.options import StackOptions
 from tasks.programs import outputs, source_extractor, swarp
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
@@ -57,7 +58,7 @@ class _Job:
     """A stack to make: its frames with their headers, its pixels, where it goes, and how it is made."""
 
     chosen: Combination
-    headers: tuple[frames.Header, ...]
+    headers: tuple[fits_images.Header, ...]
     grid: Grid
     folder: Path
     options: StackOptions
@@ -113,7 +114,7 @@ def combine(
     frame = chosen.reference.frame
     place = naming.NightTree(root=root).scratch(frame.unit, naming.night_of(frame.date_obs))
     with outputs.scratch(place, "stack") as folder:
-        headers = tuple(frames.read_header(member.frame.image) for member in chosen.members)
+        headers = tuple(fits_images.read_header(member.frame.image) for member in chosen.members)
         cards = stacking.header(chosen, headers, median=options.combine == "seed")
         grid = _grid(chosen, cards, options, telescope, moved=centre_deg)
         job = _Job(chosen=chosen, headers=headers, grid=grid, folder=folder, options=options)
@@ -154,7 +155,7 @@ def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
     cards |= {"COMBTYPE": job.options.combine, "BACKTYPE": job.background, "PHOTIME": cards["DATE-AVG"]}
     raw, weight = job.folder / "measured.fits", job.folder / "measured.weight.fits"
     for place, plane in ((raw, combined.image), (weight, combined.weight), (job.folder / "measured.mask.fits", mask)):
-        frames.write_image(place, plane, cards)
+        fits_images.write_image(place, plane, cards)
     taken = in_process.Image(
         data=combined.image,
         mask=mask,
@@ -211,7 +212,7 @@ def _grid(
     best = chosen.reference
     tile = tiling.centre_of(best.frame.object, telescopes.load(telescope))
     ra, dec = moved or stacking.centre(cards, (best.astrometry.ra_deg, best.astrometry.dec_deg), tile)
-    shape = projection.stack_shape(frames.open_image(best.image).shape)
+    shape = projection.stack_shape(fits_images.open_image(best.image).shape)
     return Grid(wcs=projection.field_wcs(ra, dec, shape=shape, scale_arcsec=options.scale_arcsec), shape=shape)
 
 
@@ -219,7 +220,7 @@ def _by_siren(job: _Job) -> Coadd:
     """Combine in process, on the device of the slot."""
     options = job.options
 
-    def exposure(pair: tuple[Member, frames.Header]) -> coadding.Exposure:
+    def exposure(pair: tuple[Member, fits_images.Header]) -> coadding.Exposure:
         return _exposure(pair[0], pair[1], job)
 
     with ThreadPoolExecutor(options.slots) as pool:
@@ -236,10 +237,10 @@ def _by_siren(job: _Job) -> Coadd:
     )
 
 
-def _exposure(member: Member, header: frames.Header, job: _Job) -> coadding.Exposure:
+def _exposure(member: Member, header: fits_images.Header, job: _Job) -> coadding.Exposure:
     """Return a frame that is read in parts, its sky found before."""
     item = member.frame
-    image, variance, mask = (frames.open_image(path) for path in (item.image, item.variance, item.mask))
+    image, variance, mask = (fits_images.open_image(path) for path in (item.image, item.variance, item.mask))
     noise = SkyNoise.of(lambda rows, columns: (variance.part(rows, columns), mask.part(rows, columns)), image.shape)
 
     def raw(rows: slice, columns: slice) -> tuple[Floats, Floats]:
@@ -281,23 +282,23 @@ def _by_swarp(job: _Job) -> Coadd:
     place = swarp.Grid(ra_deg=ra, dec_deg=dec, scale_arcsec=options.scale_arcsec, shape=grid.shape)
     result = swarp.combine(inputs, place, job.folder, wanted)
     _check_grid(result.image, grid)
-    image, weight = (frames.read_image(path)[0] for path in (result.image, result.weight))
+    image, weight = (fits_images.read_image(path)[0] for path in (result.image, result.weight))
     # SWarp does not tell how many frames a pixel has
     plain = replace(job, options=replace(options, combine="mean", background="none"))
     return Coadd(image=image, weight=weight, count=_by_siren(plain).count)
 
 
 def _weight(item: Reduced, place: Path) -> Path:
-    variance, mask = (frames.read_image(path)[0] for path in (item.variance, item.mask))
+    variance, mask = (fits_images.read_image(path)[0] for path in (item.variance, item.mask))
     noise = SkyNoise.of(lambda rows, columns: (variance[rows, columns], mask[rows, columns]), variance.shape)
     whole = (slice(0, size) for size in variance.shape)
-    frames.write_image(place, noise.weight(variance, mask, *whole), {})
+    fits_images.write_image(place, noise.weight(variance, mask, *whole), {})
     return place
 
 
 def _check_grid(image: Path, grid: Grid) -> None:
     """Raise ``ProgramError`` where the image does not lie on the grid: every later epoch would be shifted."""
-    header = frames.read_header(image)
+    header = fits_images.read_header(image)
     wcs = astrometry.wcs_of({key: value for key, value in header.items() if key not in {"NAXIS1", "NAXIS2"}})
     ny, nx = grid.shape
     corners = np.array([(0.0, 0.0), (nx - 1.0, ny - 1.0)])
@@ -317,7 +318,7 @@ def _saturated(job: _Job) -> Floats:
     """Tell which pixels of the grid lie on or beside a saturated pixel of a frame."""
     marked = np.zeros(job.grid.shape, dtype=bool)
     for member, header in zip(job.chosen.members, job.headers, strict=True):
-        y, x = np.nonzero(frames.read_image(member.frame.mask)[0] & stacking.SATURATED)
+        y, x = np.nonzero(fits_images.read_image(member.frame.mask)[0] & stacking.SATURATED)
         if len(x):
             ra, dec = astrometry.wcs_of(header).all_pix2world(x, y, 0)
             stacking.mark(marked, *job.grid.wcs.wcs_world2pix(ra, dec, 0))
@@ -380,7 +381,7 @@ def _write(image: Path, combined: Coadd, variance: Floats, mask: Floats, cards: 
         (naming.number_of(image), combined.count, of_planes),
     ):
         with products.staged(place) as temporary:
-            frames.write_image(temporary, plane, own)
+            fits_images.write_image(temporary, plane, own)
 
 
 def _tell(stack: Stack, chosen: Combination) -> None:

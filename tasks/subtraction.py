@@ -16,8 +16,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import AlgorithmError, MissingPart, ProgramError, SirenError, UnusableData
-from tasks.io import frames, images
-from tasks.io.images import Planes
+from tasks.io.fits import fits_images, image_planes
+from tasks.io.fits.image_planes import Planes
 from tasks.options import SearchOptions
 from tasks.programs import hotpants
 from tasks.records import Difference, Stack
@@ -67,8 +67,8 @@ def subtract(stack: Stack, references: Path, root: Path, options: SearchOptions)
     recipe = products.Recipe(stage="subtract", inputs=_inputs(stack, reference), options=options, tools=TOOLS)
     if (known := products.recall(recipe, output, Difference)) is not None:
         return known
-    science = images.read(stack.image)
-    result = difference(science, images.read(reference), options)
+    science = image_planes.read(stack.image)
+    result = difference(science, image_planes.read(reference), options)
     made = _write(stack, reference, science, result, output, seconds=time.monotonic() - started)
     products.remember(recipe, [made.image, made.variance, made.mask, made.convolved, naming.psf_of(made.image)], made)
     return made
@@ -234,12 +234,12 @@ def _plain(folder: Path, each: Exposure, label: str) -> tuple[Path, Path, Path]:
     }
     paths = tuple(folder / f"{label}-{name}.fits" for name in planes)
     for path, plane in zip(paths, planes.values(), strict=True):
-        frames.write_image(path, plane, {})
+        fits_images.write_image(path, plane, {})
     return paths[0], paths[1], paths[2]
 
 
 def _read_hotpants(made: hotpants.Result, pair: Pair, widths: tuple[float, float]) -> Subtraction:
-    planes = [frames.read_image(path)[0] for path in (made.difference, made.convolved, made.noise, made.mask)]
+    planes = [fits_images.read_image(path)[0] for path in (made.difference, made.convolved, made.noise, made.mask)]
     xp = arrays.array_namespace(pair.science.image)
     bad = (planes[3] != 0) | (np.abs(planes[0] - hotpants.FILL) < hotpants.FILL) | ~np.isfinite(planes[0])
     return subtraction.from_engine(
@@ -301,7 +301,7 @@ def write_planes(
     for path, plane in planes.items():
         own = cards if path != naming.psf_of(output) else {}
         with products.staged(path) as temporary:
-            frames.write_image(temporary, arrays.to_host(plane), own)
+            fits_images.write_image(temporary, arrays.to_host(plane), own)
 
 
 def _write(

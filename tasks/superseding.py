@@ -12,7 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.records import Stack
 from tasks.science import stacking
 
@@ -48,7 +48,7 @@ def _neighbours(image: Path, night: date) -> list[Path]:
 def _is_superseded(earlier: Path, stack: Stack) -> bool:
     if products.stage_of(earlier) not in {"", products.stage_of(stack.image)}:
         return False
-    before, now = frames.read_header(earlier), frames.read_header(stack.image)
+    before, now = fits_images.read_header(earlier), fits_images.read_header(stack.image)
     return stacking.holds(before, now, [*(path.name for path in stack.inputs), *(each.name for each in stack.rejected)])
 
 

@@ -16,7 +16,8 @@ from prefect.events import emit_event
 
 from tasks import naming, products
 from tasks.errors import UnusableData
-from tasks.io import frames, journals
+from tasks.io import journals
+from tasks.io.fits import fits_images
 from tasks.records import NightFolder, Places
 from tasks.science import manifests
 
@@ -123,11 +124,11 @@ def _complete(folder: Path, entries: Sequence[manifests.Entry]) -> bool:
     if newest is None or not newest.name.lower().endswith(FITS):
         return True
     try:
-        frames.open_image(folder / newest.name)
+        fits_images.open_image(folder / newest.name)
     except UnusableData as error:
         log.info("%s: %s", folder, error)
         return False
-    return newest.name.endswith(".gz") or newest.size % frames.BLOCK == 0
+    return newest.name.endswith(".gz") or newest.size % fits_images.BLOCK == 0
 
 
 def _entries(folder: Path) -> list[manifests.Entry]:

@@ -13,7 +13,7 @@ from tasks.errors import UnusableData
 
 if TYPE_CHECKING:
     from tasks.discovery import Findings
-    from tasks.io.images import Planes
+    from tasks.io.fits.image_planes import Planes
     from tasks.subtraction import Result
 
 SHOWN = 20
@@ -52,11 +52,11 @@ def command(
     """Subtract, detect, write, show."""
     # slow start-up: astropy, scipy, matplotlib and Prefect
     from tasks import discovery, subtraction
-    from tasks.io import images
+    from tasks.io.fits import image_planes
     from tasks.options import SearchOptions
 
     started = time.monotonic()
-    pair = [images.read(path, saturation=saturation) for path in (science, reference)]
+    pair = [image_planes.read(path, saturation=saturation) for path in (science, reference)]
     options = SearchOptions(engine=_engine(engine), align=_align(align), detect_sigma=threshold)
     result = subtraction.difference(pair[0], pair[1], options, only=engine is not None)
     findings = discovery.find(subtraction.searchable(result), pair[0].wcs, options)

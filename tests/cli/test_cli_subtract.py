@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 from support import pairs
 
 from deployments import cli
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.science.projection import field_wcs
 
 
@@ -51,7 +51,7 @@ def simulated(tmp_path, rng):
     cards = dict(field_wcs(110.0, -30.0, shape=pair.science.shape, scale_arcsec=0.505).to_header()) | {"EGAIN": 2.0}
     paths = tmp_path / "sci.fits", tmp_path / "ref.fits"
     for path, image in zip(paths, (pair.science, pair.reference), strict=True):
-        frames.write_image(path, image + np.float32(pairs.SKY), cards)
+        fits_images.write_image(path, image + np.float32(pairs.SKY), cards)
     return pair, paths, cards
 
 
@@ -99,7 +99,7 @@ def spoil(kind, path, good):
     values = {"constant": 1.0, "nan": np.nan, "noise": None}[kind]
     shape = fits.getdata(good).shape
     image = np.random.default_rng(1).normal(0, 1, shape) if values is None else np.full(shape, values)
-    frames.write_image(path, image.astype(np.float32), {})
+    fits_images.write_image(path, image.astype(np.float32), {})
 
 
 KINDS = ["missing", "folder", "empty", "text", "truncated", "header only", "constant", "nan", "noise"]

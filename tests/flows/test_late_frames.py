@@ -14,7 +14,7 @@ from support import night_runs, simulated
 from deployments.server import temporary_server
 from flows.nights.night import night
 from tasks import naming, runtime
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.options import ReduceOptions
 from tasks.records import NightReport
 
@@ -84,7 +84,7 @@ def test_the_late_frame_is_in_the_stack_of_its_group(runs, late):
     first, _, second, _ = runs
     assert (first.frames_ok, second.frames_ok) == (5, 6)
     assert set(stack_of(first, "r").inputs) < set(stack_of(second, "r").inputs)
-    assert frames.read_header(stack_of(second, "r").image)["NCOMBINE"] == 3
+    assert fits_images.read_header(stack_of(second, "r").image)["NCOMBINE"] == 3
     assert stack_of(first, "i") == stack_of(second, "i")
     assert late.name in second.page.with_name("data_processing.log").read_text(encoding="utf-8")
 

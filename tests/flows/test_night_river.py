@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from support import prefect_server, simulated
 from support.night_truth import NightTruth
 
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.records import NightReport
 
 pytestmark = [
@@ -158,7 +158,7 @@ def test_all_units_make_one_stack_of_each_field_and_filter(house, report):
     run = house[0].run("deepen/prod", window, timeout_s=600)
     assert run.state.is_completed(), run.state.message
     images = sorted(house[1].glob("processed_1x1_gain2750/*/7DT/*/calib_7DT_*.com.fits"))
-    headers = [frames.read_header(image) for image in images]
+    headers = [fits_images.read_header(image) for image in images]
 
     assert len(images) == len({each.filter for each in report.stacks})
     for header in headers:

@@ -9,12 +9,12 @@ import pytest
 from astropy.io import fits
 
 from tasks.errors import UnusableData
-from tasks.io import frames, raw_sets
+from tasks.io.fits import fits_images, raw_frames
 from tasks.records import Frame, FrameType
 
 
 def written(path, data, **cards):
-    frames.write_image(path, data, cards)
+    fits_images.write_image(path, data, cards)
     return path
 
 
@@ -27,7 +27,7 @@ def raw(tmp_path, rng):
 @pytest.mark.parametrize("kind", [np.uint16, np.float32, np.uint8])
 def test_what_is_written_is_read_back(tmp_path, rng, kind):
     data = (rng.random((31, 17)) * 255).astype(kind)
-    read, header = frames.read_image(written(tmp_path / "a.fits", data, FILTER="r"))
+    read, header = fits_images.read_image(written(tmp_path / "a.fits", data, FILTER="r"))
     assert read.dtype == kind
     assert read.dtype.isnative
     np.testing.assert_array_equal(read, data)
@@ -37,7 +37,7 @@ def test_what_is_written_is_read_back(tmp_path, rng, kind):
 @pytest.mark.parametrize("kind", [np.uint16, np.float32, np.uint8])
 def test_a_part_of_an_image_is_that_part(tmp_path, rng, kind):
     data = (rng.random((31, 17)) * 255).astype(kind)
-    part = frames.open_image(written(tmp_path / "a.fits", data)).part(slice(3, 9), slice(5, 17))
+    part = fits_images.open_image(written(tmp_path / "a.fits", data)).part(slice(3, 9), slice(5, 17))
     assert part.dtype == kind
     assert part.dtype.isnative
     np.testing.assert_array_equal(part, data[3:9, 5:])
@@ -61,7 +61,7 @@ def test_real_raw_frames_are_read_as_astropy_reads_them(shared_data, name):
     path = shared_data / "raw" / name
     with fits.open(path) as units:
         expected = np.asarray(units[0].data)
-    data, header = frames.read_image(path)
+    data, header = fits_images.read_image(path)
     np.testing.assert_array_equal(data, expected)
     assert header["NAXIS1"] == expected.shape[1]
 
@@ -72,19 +72,19 @@ def test_every_real_image_is_read_as_astropy_reads_it(shared_data):
     for path in paths:
         with fits.open(path) as units:
             expected = np.asarray(units[0].data)
-        np.testing.assert_array_equal(frames.read_image(path)[0], expected.astype(np.float32))
+        np.testing.assert_array_equal(fits_images.read_image(path)[0], expected.astype(np.float32))
 
 
 def test_rows_are_the_same_read_alone_or_together(raw):
     path, counts = raw
-    stored = frames.open_image(path)
+    stored = fits_images.open_image(path)
     np.testing.assert_array_equal(stored.rows(7, 12), counts[7:12])
     np.testing.assert_array_equal(stored.rows(25), counts[25:])
 
 
 def test_a_large_frame_is_sampled_all_over(tmp_path):
     ramp = np.repeat(np.arange(4000, dtype=np.float32)[:, None], 1000, axis=1)
-    sample = frames.open_image(written(tmp_path / "ramp.fits", ramp)).sample()
+    sample = fits_images.open_image(written(tmp_path / "ramp.fits", ramp)).sample()
     assert sample.size < ramp.size
     assert abs(np.median(sample) - 1999.5) < 150
     assert sample.min() == 0
@@ -99,8 +99,8 @@ def test_the_bytes_depend_on_the_arguments_alone(tmp_path):
 
 def test_values_that_fits_cannot_hold_are_left_out(tmp_path):
     header = {"NOTNUM": float("nan"), "NAXIS1": 999, "COMMENT": "x", "ODD": object(), "OBJECT": "Caf\u00e9\n"}
-    frames.write_image(tmp_path / "a.fits", np.zeros((4, 6), np.float32), header)
-    read = frames.read_header(tmp_path / "a.fits")
+    fits_images.write_image(tmp_path / "a.fits", np.zeros((4, 6), np.float32), header)
+    read = fits_images.read_header(tmp_path / "a.fits")
     assert read["NAXIS1"] == 6
     assert "NOTNUM" not in read
     assert "ODD" not in read
@@ -109,19 +109,19 @@ def test_values_that_fits_cannot_hold_are_left_out(tmp_path):
 
 def test_a_header_of_astropy_can_be_written(tmp_path):
     header = fits.Header([("CTYPE1", "RA---TAN"), ("HISTORY", "made"), ("CRVAL1", 10.5)])
-    frames.write_image(tmp_path / "a.fits", np.zeros((4, 6), np.float32), header)
-    assert frames.read_header(tmp_path / "a.fits")["CRVAL1"] == 10.5
+    fits_images.write_image(tmp_path / "a.fits", np.zeros((4, 6), np.float32), header)
+    assert fits_images.read_header(tmp_path / "a.fits")["CRVAL1"] == 10.5
 
 
 def test_an_array_of_another_type_is_a_mistake_of_ours(tmp_path):
     with pytest.raises(TypeError, match="float64"):
-        frames.write_image(tmp_path / "a.fits", np.zeros((4, 6)), {})
+        fits_images.write_image(tmp_path / "a.fits", np.zeros((4, 6)), {})
 
 
 @pytest.mark.parametrize("name", ["a[1:5,1:5].fits", "b|true.fits", "c+1.fits", "!d.fits", "e f.fits"])
 def test_a_file_name_is_nothing_but_a_name(tmp_path, name):
     path = written(tmp_path / name, np.ones((9, 8), np.float32))
-    assert frames.read_image(path)[0].shape == (9, 8)
+    assert fits_images.read_image(path)[0].shape == (9, 8)
     assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
@@ -139,7 +139,7 @@ def test_a_file_of_another_kind_is_refused_in_words(tmp_path, content, words):
     path = tmp_path / "a.fits"
     path.write_bytes(content)
     with pytest.raises(UnusableData, match=words):
-        frames.read_image(path)
+        fits_images.read_image(path)
 
 
 @pytest.mark.parametrize(
@@ -161,19 +161,19 @@ def test_a_header_that_lies_is_refused_in_words(raw, card, words):
     content[place : place + 80] = f"{card[0]:8}= {card[1]!s:>20}".encode().ljust(80)
     path.write_bytes(content)
     with pytest.raises(UnusableData, match=words):
-        frames.read_image(path)
+        fits_images.read_image(path)
 
 
 def test_a_truncated_frame_is_refused_with_both_lengths(raw):
     path, _ = raw
     path.write_bytes(path.read_bytes()[: 2880 + 1000])
     with pytest.raises(UnusableData, match="truncated: 3880 bytes of the 5880"):
-        frames.read_image(path)
+        fits_images.read_image(path)
 
 
 def test_a_frame_that_shrinks_while_it_is_read_is_refused(raw):
     path, _ = raw
-    stored = frames.open_image(path)
+    stored = fits_images.open_image(path)
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(UnusableData, match="became shorter"):
         stored.rows()
@@ -182,7 +182,7 @@ def test_a_frame_that_shrinks_while_it_is_read_is_refused(raw):
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for path in (tmp_path / "missing.fits", tmp_path):
         with pytest.raises(UnusableData, match="cannot be read"):
-            frames.read_image(path)
+            fits_images.read_image(path)
 
 
 def test_damaged_gzip_is_refused(raw, tmp_path):
@@ -191,15 +191,15 @@ def test_damaged_gzip_is_refused(raw, tmp_path):
         path = tmp_path / f"{number}.fits.gz"
         path.write_bytes(content)
         with pytest.raises(UnusableData, match="cannot be read"):
-            frames.read_image(path)
+            fits_images.read_image(path)
 
 
 def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(frames, "UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr(fits_images, "UNPACKED_BYTES", 1 << 20)
     path = tmp_path / "bomb.fits.gz"
     path.write_bytes(gzip.compress(bytes(1 << 22)))
     with pytest.raises(UnusableData, match="unpacks to more than 1 MiB"):
-        frames.read_image(path)
+        fits_images.read_image(path)
 
 
 def corrupted(content: bytes, rng: np.random.Generator) -> bytes:
@@ -226,7 +226,7 @@ def test_of_300_corrupted_frames_none_raises_anything_but_unusable_data(raw, rng
     for _ in range(300):
         path.write_bytes(corrupted(content, rng))
         try:
-            frames.read_image(path)
+            fits_images.read_image(path)
         except UnusableData as error:
             refused.append(str(error))
     assert 150 < len(refused) < 300
@@ -236,8 +236,8 @@ def test_of_300_corrupted_frames_none_raises_anything_but_unusable_data(raw, rng
 def test_bands_of_a_set_join_to_the_whole(tmp_path, rng):
     counts = rng.integers(0, 60000, (3, 25, 40)).astype(np.uint16)
     paths = [written(tmp_path / f"{number}.fits", plane) for number, plane in enumerate(counts)]
-    stored = [frames.open_image(path) for path in paths]
-    pieces = list(raw_sets.bands(stored, step=7))
+    stored = [fits_images.open_image(path) for path in paths]
+    pieces = list(raw_frames.bands(stored, step=7))
     assert [rows.start for rows, _ in pieces] == [0, 7, 14, 21]
     np.testing.assert_array_equal(np.concatenate([stack for _, stack in pieces], axis=1), counts)
 
@@ -250,7 +250,7 @@ def test_a_set_keeps_its_frames_and_names_those_that_cannot_be_read(tmp_path):
     chosen = [
         Frame(path=p, type=FrameType.BIAS, unit="7DT01", date_obs=datetime.now(UTC), exposure_s=0.0) for p in paths
     ]
-    opened, unreadable = raw_sets.open_set(chosen)
+    opened, unreadable = raw_frames.open_set(chosen)
     assert opened.levels_adu == [0.0, 2.0]
     assert list(unreadable) == [chosen[1]]
     assert opened.only([chosen[2]]).levels_adu == [2.0]

@@ -15,7 +15,8 @@ import pytest
 from support import records as make
 
 from tasks import archiving
-from tasks.io import frames, night_logs, night_messages, night_pages, night_plots
+from tasks.io import night_logs, night_messages, night_pages, night_plots
+from tasks.io.fits import fits_images
 from tasks.records import MasterQuality, QaBit, Rejected, Stage, StageResult, ZeroPointTerms
 from tasks.science import accounting, processes
 
@@ -44,7 +45,7 @@ def results(tmp_path):
         light = make.frame(f"{number}.fits", filter=band, date_obs=moment)
         image = tmp_path / "T00001" / band / f"calib_{number}.fits"
         image.parent.mkdir(parents=True, exist_ok=True)
-        frames.write_image(image, np.ones((4, 5), np.float32), {"OBJECT": "T00001", "QAFLAG": number})
+        fits_images.write_image(image, np.ones((4, 5), np.float32), {"OBJECT": "T00001", "QAFLAG": number})
         made.append(replace(make.reduced(light), image=image, seconds=float(number + 1)))
     lights = tuple(
         replace(make.calibrated(each.frame), qa=QaBit.FLAT_BORROWED if n == 0 else 0) for n, each in enumerate(made)
@@ -52,7 +53,7 @@ def results(tmp_path):
     stack = replace(
         make.stack(), image=tmp_path / "T00001" / "r" / "stack.com.fits", inputs=(made[0].image, made[1].image)
     )
-    frames.write_image(stack.image, np.ones((4, 5), np.float32), {})
+    fits_images.write_image(stack.image, np.ones((4, 5), np.float32), {})
     lost = Rejected(name="lost.fits", stage="calibrate", reason="<clouds>", unit="7DT01")
     common = {"unit": "7DT01", "night": make.NIGHT, "seconds": 4.0}
     return (

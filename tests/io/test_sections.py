@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 from tasks.errors import UnusableData
-from tasks.io import frames, sections
+from tasks.io.fits import fits_images, overscan
 
 
 def write(path, data, **cards):
-    frames.write_image(path, data, cards)
+    fits_images.write_image(path, data, cards)
     return path
 
 
 def test_a_real_frame_loses_its_overscan(shared_data):
     path = shared_data / "raw" / "ccdproc" / "a8280271.fits"
-    raw, header = frames.read_image(path)
+    raw, header = fits_images.read_image(path)
     strip = raw[:, 3:13].astype(float)
     assert (np.median(strip), round(float(strip.std()), 1)) == (214.0, 3.0)
 
-    trimmed = sections.open_raw(path, trim=True)
-    corrected = sections.open_raw(path, overscan=True, trim=True)
+    trimmed = overscan.open_raw(path, trim=True)
+    corrected = overscan.open_raw(path, overscan=True, trim=True)
 
     assert raw.shape == (520, 536)
     assert trimmed.shape == corrected.shape == (520, 512)
@@ -36,19 +36,19 @@ def test_a_real_frame_loses_its_overscan(shared_data):
 
 def test_without_the_options_a_frame_is_as_stored(tmp_path):
     path = write(tmp_path / "a.fits", np.ones((10, 12), np.uint16), BIASSEC="[1:2,1:10]", TRIMSEC="[3:12,1:10]")
-    assert type(sections.open_raw(path)) is frames.Stored
+    assert type(overscan.open_raw(path)) is fits_images.Stored
 
 
 @pytest.mark.parametrize("trim", ["[3:12,1:10]", "[1:8,1:10]"])
 def test_a_frame_that_is_trimmed_already_is_left_alone(tmp_path, trim):
     path = write(tmp_path / "a.fits", np.ones((10, 8), np.uint16), BIASSEC="[1:2,1:10]", TRIMSEC=trim)
-    assert type(sections.open_raw(path, overscan=True, trim=True)) is frames.Stored
+    assert type(overscan.open_raw(path, overscan=True, trim=True)) is fits_images.Stored
 
 
 def test_a_window_in_the_middle_is_cut_exactly(tmp_path):
     data = np.arange(10 * 12, dtype=np.uint16).reshape(10, 12)
     path = write(tmp_path / "a.fits", data, TRIMSEC="[3:11, 2:9]")
-    cut = sections.open_raw(path, trim=True)
+    cut = overscan.open_raw(path, trim=True)
     np.testing.assert_array_equal(cut.rows(), data[1:9, 2:11])
     np.testing.assert_array_equal(cut.rows(3, 5), data[4:6, 2:11])
     np.testing.assert_array_equal(cut.sample(), data[1:9, 2:11])
@@ -58,4 +58,4 @@ def test_a_window_in_the_middle_is_cut_exactly(tmp_path):
 def test_a_section_that_is_none_is_refused(tmp_path, text):
     path = write(tmp_path / "a.fits", np.ones((10, 12), np.uint16), BIASSEC=text)
     with pytest.raises(UnusableData, match="BIASSEC"):
-        sections.open_raw(path, overscan=True)
+        overscan.open_raw(path, overscan=True)

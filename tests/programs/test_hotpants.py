@@ -10,7 +10,7 @@ import pytest
 from support import pairs
 
 from tasks.errors import MissingPart
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.programs import hotpants
 from tasks.programs.hotpants import Inputs, Options
 
@@ -98,7 +98,7 @@ def test_the_program_subtracts(tmp_path, rng):
         "ref-mask": np.zeros(pair.science.shape, dtype=np.uint8),
     }
     for name, plane in planes.items():
-        frames.write_image(tmp_path / f"{name}.fits", plane, {})
+        fits_images.write_image(tmp_path / f"{name}.fits", plane, {})
     inputs = Inputs(
         **{field: tmp_path / getattr(FILES, field).name for field in FILES.__dataclass_fields__ if field != "stamps"}
     )

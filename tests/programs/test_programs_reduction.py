@@ -9,8 +9,8 @@ import pytest
 from support import simulated_reduction
 
 from tasks.errors import AlgorithmError, MissingPart, ProgramError, UnusableData
-from tasks.io import frames
 from tasks.io.catalogues import ldac
+from tasks.io.fits import fits_images
 from tasks.programs import missfits, outputs, scamp, solve_field, source_extractor, swarp
 
 GRID = swarp.Grid(ra_deg=110.0, dec_deg=-30.0, scale_arcsec=0.505, shape=(80, 100))
@@ -20,7 +20,7 @@ DEADLINE_S = 0.5
 @pytest.fixture
 def image(tmp_path, rng):
     path = tmp_path / "in.fits"
-    frames.write_image(path, rng.normal(100, 5, (80, 100)).astype(np.float32), {"EGAIN": 1.0, "SATURATE": 6e4})
+    fits_images.write_image(path, rng.normal(100, 5, (80, 100)).astype(np.float32), {"EGAIN": 1.0, "SATURATE": 6e4})
     return path
 
 
@@ -193,19 +193,19 @@ def test_missfits_writes_the_cards_and_keeps_the_pixels(image, tmp_path):
         f"{card:<80}\n" for card in ("CRVAL1  =      1.2345678901E+02", "ASTNMAT =                  321", "END")
     )
     result = missfits.apply(image, head, tmp_path / "m", shape=(80, 100), options=missfits.Options())
-    data, header = frames.read_image(result.image)
+    data, header = fits_images.read_image(result.image)
 
-    np.testing.assert_array_equal(data, frames.read_image(image)[0])
+    np.testing.assert_array_equal(data, fits_images.read_image(image)[0])
     assert (header["CRVAL1"], header["ASTNMAT"], header["EGAIN"]) == (123.45678901, 321, 1.0)
 
 
 @pytest.mark.binaries
 @pytest.mark.skipif(shutil.which("source-extractor") is None, reason="Source Extractor is not installed")
 def test_source_extractor_finds_a_star_where_it_is(image, tmp_path):
-    data, header = frames.read_image(image)
+    data, header = fits_images.read_image(image)
     y, x = np.mgrid[:80, :100]
     data += (5000 * np.exp(-((x - 40.3) ** 2 + (y - 30.6) ** 2) / (2 * 1.8**2))).astype(np.float32)
-    frames.write_image(image, data, header)
+    fits_images.write_image(image, data, header)
     wanted = source_extractor.Options(columns=source_extractor.ASTROMETRY_COLUMNS)
     result = source_extractor.extract(image, tmp_path / "s", wanted)
     table = ldac.read(result.catalogue)
@@ -219,12 +219,12 @@ def test_source_extractor_finds_a_star_where_it_is(image, tmp_path):
 @pytest.mark.binaries
 @pytest.mark.skipif(shutil.which("source-extractor") is None, reason="Source Extractor is not installed")
 def test_source_extractor_tells_shapes_without_apertures_as_with_them(image, tmp_path, rng):
-    data, header = frames.read_image(image)
+    data, header = fits_images.read_image(image)
     y, x = np.mgrid[:80, :100]
     for at_x, at_y in ((20.2, 15.7), (70.9, 22.4), (45.5, 55.1), (80.3, 60.8)):
         sigma = rng.uniform(1.5, 2.5)
         data += (5000 * np.exp(-((x - at_x) ** 2 + (y - at_y) ** 2) / (2 * sigma**2))).astype(np.float32)
-    frames.write_image(image, data, header)
+    fits_images.write_image(image, data, header)
     quick, whole = (
         source_extractor.of_pass(source_extractor.Options(), seeing_arcsec=2.0, diameters_px=diameters)
         for diameters in ((), (5.0, 20.0))

@@ -7,8 +7,8 @@ import pytest
 from astropy.convolution import convolve_fft
 from astropy.modeling.models import Moffat2D, Sersic2D
 
-from tasks.io import frames
 from tasks.io.catalogues import ldac
+from tasks.io.fits import fits_images
 from tasks.programs import source_extractor
 
 STEP, EACH = 50, 12
@@ -47,7 +47,7 @@ def drawn(radius_px: float, rng: np.random.Generator) -> np.ndarray:
 
 @pytest.mark.parametrize("radius_px", [3.0, 5.0])
 def test_galaxies_wider_than_the_seeing_are_told_from_stars(radius_px, tmp_path, rng):
-    frames.write_image(tmp_path / "in.fits", drawn(radius_px, rng), {"EGAIN": GAIN, "SATURATE": 6e4})
+    fits_images.write_image(tmp_path / "in.fits", drawn(radius_px, rng), {"EGAIN": GAIN, "SATURATE": 6e4})
     options = source_extractor.Options(
         seeing_arcsec=FWHM_PX * SCALE_ARCSEC, scale_arcsec=SCALE_ARCSEC, classifier=source_extractor.classifier()
     )

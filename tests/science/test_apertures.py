@@ -10,8 +10,8 @@ from scipy.spatial import cKDTree
 from support import starfields
 
 from tasks.errors import AlgorithmError
-from tasks.io import frames
 from tasks.io.catalogues import ldac
+from tasks.io.fits import fits_images
 from tasks.programs import source_extractor
 from tasks.programs.run import run
 from tasks.science import apertures
@@ -105,7 +105,7 @@ def test_sources_and_fluxes_are_those_of_source_extractor(field, tmp_path):
 
 def by_source_extractor(shot, folder):
     image = folder / "image.fits"
-    frames.write_image(image, shot.image, dict(shot.header))
+    fits_images.write_image(image, shot.image, dict(shot.header))
     options = source_extractor.Options(
         columns=("NUMBER", "X_IMAGE", "Y_IMAGE", "FLUX_APER(5)", "FLUXERR_APER(5)", "FLUX_AUTO", "FLAGS"),
         diameters_px=DIAMETERS,

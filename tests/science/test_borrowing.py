@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.io.master_files import Archived
+from tasks.io.fits.master_files import Archived
 from tasks.science import borrowing
 
 NIGHT = date(2026, 1, 15)

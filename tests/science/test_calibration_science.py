@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tasks.errors import UnusableData
-from tasks.io import frames, raw_sets
+from tasks.io.fits import fits_images, raw_frames
 from tasks.records import Frame, FrameType, MaskBit
 from tasks.science import calibration, combining, lights, selection
 from tasks.science.arrays import to_host
@@ -308,7 +308,7 @@ def asi(folder, pattern, type_, exposure_s):
 
 
 def combined(chosen, noise, kind):
-    opened, unreadable = raw_sets.open_set(chosen)
+    opened, unreadable = raw_frames.open_set(chosen)
     assert not unreadable
     signal = max(float(np.median(opened.levels_adu)) - noise.pedestal_adu, 0)
     selected = selection.level(opened.frames, opened.levels_adu, kind=kind, signal_adu=signal)
@@ -348,7 +348,7 @@ def test_a_real_cameras_masters_have_the_figures_known_of_them(shared_data):
 
 def test_flats_of_the_real_camera_are_flattened_by_their_master(shared_data):
     folder = shared_data / "raw" / "asi"
-    planes = [frames.read_image(path)[0].astype(np.float32) - 2304 for path in sorted(folder.glob("flat_*"))]
+    planes = [fits_images.read_image(path)[0].astype(np.float32) - 2304 for path in sorted(folder.glob("flat_*"))]
     levels = [np.median(plane) for plane in planes]
     stack = np.stack([plane / level for plane, level in zip(planes, levels, strict=True)])
     result = combining.combine(

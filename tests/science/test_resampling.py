@@ -10,7 +10,7 @@ import sep
 from support import starfields
 
 from tasks.errors import UnusableData
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.programs import swarp
 from tasks.science import arrays, coadding, projection, resampling
 
@@ -203,14 +203,14 @@ def by_swarp(shots, folder):
     inputs = []
     for index, shot in enumerate(shots):
         image, weight = folder / f"shot-{index}.fits", folder / f"shot-{index}.weight.fits"
-        frames.write_image(image, shot.image, dict(shot.header))
-        frames.write_image(weight, shot.weight, {})
+        fits_images.write_image(image, shot.image, dict(shot.header))
+        fits_images.write_image(weight, shot.weight, {})
         inputs.append(swarp.Input(image=image, weight=weight, flux_scale=shot.scale, egain=0.2562))
     place = swarp.Grid(
         ra_deg=starfields.CENTRE_DEG[0], dec_deg=starfields.CENTRE_DEG[1], scale_arcsec=0.505, shape=GRID_SHAPE
     )
     result = swarp.combine(inputs, place, folder / "swarp", swarp.Options(background_px=128))
-    return frames.read_image(result.image)[0]
+    return fits_images.read_image(result.image)[0]
 
 
 def test_a_frame_of_another_sky_is_refused(rng, grid):

@@ -13,7 +13,7 @@ from support import devices, simulated
 
 from tasks import calibration, inventory, mastering, naming, products
 from tasks.errors import UnusableData
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import CalibratedBatch, FrameType, Inventory, MaskBit, Masters
 from tasks.science import arrays, batching, lights
@@ -56,7 +56,7 @@ def test_masters_serve_the_whole_night_whichever_objects_are_asked_for(night, ro
 
 
 def planes(light):
-    return tuple(frames.read_image(path)[0] for path in (light.image, light.variance, light.mask))
+    return tuple(fits_images.read_image(path)[0] for path in (light.image, light.variance, light.mask))
 
 
 def without(taken, *names):
@@ -113,17 +113,17 @@ def test_masters_have_their_names_and_cards(masters, root, night):
     assert masters.darks == {100.0: folder / "dark-100.fits"}
     assert masters.flats == {"r": folder / "nr.fits"}
     assert masters.rejected == ()
-    header = frames.read_header(masters.bias)
+    header = fits_images.read_header(masters.bias)
     assert header["NCOMBINE"] == 7
     assert header["IMCMB007"] == "bias-0007.fits"
     assert header["EGAIN"] == pytest.approx(night.truth["gain"])
     assert header["RDNOISE"] == pytest.approx(night.truth["read_noise_e"], rel=0.01)
-    assert frames.read_header(masters.flats["r"])["BIASNAME"] == "zero.fits"
+    assert fits_images.read_header(masters.flats["r"])["BIASNAME"] == "zero.fits"
 
 
 def test_the_master_flat_is_the_cameras_transmission(masters, night):
-    flat, _ = frames.read_image(masters.flats["r"])
-    variance, _ = frames.read_image(naming.variance_of(masters.flats["r"]))
+    flat, _ = fits_images.read_image(masters.flats["r"])
+    variance, _ = fits_images.read_image(naming.variance_of(masters.flats["r"]))
     good = night.bad_pixels() == 0
     ratio = flat / night.transmission()
     pull = (ratio / np.median(ratio[good]) - 1) / (np.sqrt(variance) / flat)
@@ -131,7 +131,7 @@ def test_the_master_flat_is_the_cameras_transmission(masters, night):
 
 
 def test_bad_pixels_are_found(masters, night):
-    bad = frames.read_image(masters.bad_pixels)[0] | frames.read_image(naming.mask_of(masters.flats["r"]))[0]
+    bad = fits_images.read_image(masters.bad_pixels)[0] | fits_images.read_image(naming.mask_of(masters.flats["r"]))[0]
     truth = night.bad_pixels()
     assert (bad[truth != 0] != 0).mean() > 0.98
     assert (bad[truth == 0] != 0).mean() < 0.004  # warm pixels, of which the truth says nothing
@@ -167,7 +167,7 @@ def test_cosmic_rays_are_marked_and_filled(batch, night):
 
 def test_the_header_tells_what_the_next_stage_needs(batch, masters):
     light = batch.calibrated[0]
-    header = frames.read_header(light.image)
+    header = fits_images.read_header(light.image)
     assert light.image.name == f"fdz{light.frame.path.name}"
     assert header["IMAGETYP"] == "object"
     assert (header["FILTER"], header["EXPTIME"], header["BUNIT"]) == ("r", 100.0, "adu")
@@ -176,7 +176,7 @@ def test_the_header_tells_what_the_next_stage_needs(batch, masters):
     assert (header["DARKSCAL"], header["BPMNAME"]) == (1.0, "bad-pixels.fits")
     assert 0 <= header["BIASAGE"] < 1
     assert 50000 < header["SATURATE"] < 62000
-    mask = frames.read_image(light.mask)[0]
+    mask = fits_images.read_image(light.mask)[0]
     assert header["NMASK1"] == ((mask & 1) != 0).sum()
     assert header["NMASK4"] == ((mask & 4) != 0).sum()
 
@@ -247,7 +247,7 @@ def test_a_device_without_room_for_a_batch_gives_the_same_bytes(
 
 
 def test_a_small_device_combines_in_smaller_bands_with_the_same_result(taken, masters, tmp_path, monkeypatch):
-    frames_each, (rows, width) = 7, frames.open_image(masters.bias).shape
+    frames_each, (rows, width) = 7, fits_images.open_image(masters.bias).shape
     small = devices.Small(room=frames_each * width * rows * np.dtype(np.uint16).itemsize // 3)
     monkeypatch.setattr(arrays, "device", lambda: small)
     monkeypatch.setattr(arrays, "out_of_memory", lambda: MemoryError)
@@ -274,8 +274,8 @@ def test_a_frame_that_breaks_after_the_inventory_is_named_and_the_rest_done(take
 
 def test_a_bad_bias_and_too_few_flats_are_named(taken, spoilt, tmp_path):
     path = spoilt / "bias-0003.fits"
-    counts, header = frames.read_image(path)
-    frames.write_image(path, counts + np.uint16(200), header)
+    counts, header = fits_images.read_image(path)
+    fits_images.write_image(path, counts + np.uint16(200), header)
     for number in (1, 2, 3):
         (spoilt / f"flat-r-000{number}.fits").unlink()
     result = mastering.make_masters.fn(inventory.take_inventory.fn(spoilt, "7DT01", NIGHT), tmp_path / "out", OPTIONS)
@@ -283,7 +283,7 @@ def test_a_bad_bias_and_too_few_flats_are_named(taken, spoilt, tmp_path):
     assert "is off the 512.0 ADU of the bias frames" in reasons["bias-0003.fits"]
     assert reasons["flat-r-0004.fits"] == "only 2 usable r flat frames (at least 3 make a master)"
     assert result.flats == {}
-    assert frames.read_header(result.bias)["NCOMBINE"] == 6
+    assert fits_images.read_header(result.bias)["NCOMBINE"] == 6
 
 
 @pytest.mark.parametrize(("kind", "words"), [("bias", "no master bias"), ("dark", "no master dark")])
@@ -296,4 +296,4 @@ def test_a_unit_without_bias_or_dark_is_refused_as_a_whole(taken, tmp_path, kind
 @pytest.mark.parametrize("mode", ["seed", "median", "mean"])
 def test_every_mode_makes_masters(taken, tmp_path, mode):
     made = mastering.make_masters.fn(taken, tmp_path, CalibrateOptions(combine=mode))
-    assert np.median(frames.read_image(made.bias)[0]) == pytest.approx(512, abs=1)
+    assert np.median(fits_images.read_image(made.bias)[0]) == pytest.approx(512, abs=1)

@@ -10,7 +10,7 @@ import pytest
 from support import simulated, simulated_reduction
 
 from tasks import calibration, naming, products
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import QaBit
 from tasks.science import arrays
@@ -37,10 +37,12 @@ def pattern(bench):
 def fringed(bench, pattern, tmp_path_factory):
     """A raw light with fringes, as strong as the flat lets them be."""
     frame = bench.calibrated[0].frame
-    counts, header = frames.read_image(frame.path)
-    flat, _ = frames.read_image(bench.masters.flats["r"])
+    counts, header = fits_images.read_image(frame.path)
+    flat, _ = fits_images.read_image(bench.masters.flats["r"])
     path = tmp_path_factory.mktemp("raw") / frame.path.name
-    frames.write_image(path, np.clip(np.rint(counts + FACTOR * pattern * flat), 0, 65535).astype(np.uint16), header)
+    fits_images.write_image(
+        path, np.clip(np.rint(counts + FACTOR * pattern * flat), 0, 65535).astype(np.uint16), header
+    )
     return replace(frame, path=path)
 
 
@@ -52,7 +54,7 @@ def place_of(root, light):
 def put(root, light, image):
     place = place_of(root, light)
     place.parent.mkdir(parents=True, exist_ok=True)
-    frames.write_image(place, image, {})
+    fits_images.write_image(place, image, {})
 
 
 def calibrated(bench, light, root, options=OPTIONS):
@@ -62,14 +64,14 @@ def calibrated(bench, light, root, options=OPTIONS):
 def test_a_light_loses_its_fringes_and_its_header_says_so(bench, fringed, pattern, tmp_path):
     put(tmp_path, fringed, pattern)
     [made] = calibrated(bench, fringed, tmp_path).calibrated
-    image, header = frames.read_image(made.image)
-    before, cards = frames.read_image(bench.calibrated[0].image)
+    image, header = fits_images.read_image(made.image)
+    before, cards = fits_images.read_image(bench.calibrated[0].image)
     assert "FRNGNAME" not in cards
     assert header["FRNGNAME"] == "r-fringe.fits"
     # the sky's noise is some 15 ADU, the contrast 60, and there are hundreds of pairs
     assert header["FRNGSCAL"] == pytest.approx(FACTOR, abs=0.06)
     assert not made.qa & QaBit.FRINGED
-    good = (frames.read_image(made.mask)[0] == 0) & (frames.read_image(bench.calibrated[0].mask)[0] == 0)
+    good = (fits_images.read_image(made.mask)[0] == 0) & (fits_images.read_image(bench.calibrated[0].mask)[0] == 0)
     left = (image - before - (FACTOR - header["FRNGSCAL"]) * pattern)[good]
     assert arrays.nmad(left) < 0.6  # half a count is lost where a raw frame is written
 
@@ -77,12 +79,12 @@ def test_a_light_loses_its_fringes_and_its_header_says_so(bench, fringed, patter
 def test_a_light_without_a_fringe_frame_is_flagged_and_otherwise_as_it_was(bench, tmp_path):
     light = bench.calibrated[0].frame
     [made] = calibrated(bench, light, tmp_path).calibrated
-    header = frames.read_header(made.image)
+    header = fits_images.read_header(made.image)
     assert made.qa == bench.calibrated[0].qa | QaBit.FRINGED
     assert "no fringe frame r-fringe.fits" in header["QATEXT"]
     assert "FRNGNAME" not in header
     for kind in ("image", "variance", "mask"):
-        ours, plain = (frames.read_image(getattr(each, kind))[0] for each in (made, bench.calibrated[0]))
+        ours, plain = (fits_images.read_image(getattr(each, kind))[0] for each in (made, bench.calibrated[0]))
         np.testing.assert_array_equal(ours, plain)
 
 
@@ -92,7 +94,7 @@ def test_a_fringe_frame_that_comes_or_changes_remakes_the_light(bench, fringed, 
         if image is not None:
             put(tmp_path, fringed, image)
         [made] = calibrated(bench, fringed, tmp_path).calibrated
-        scales.append(frames.read_header(made.image).get("FRNGSCAL"))
+        scales.append(fits_images.read_header(made.image).get("FRNGSCAL"))
     assert scales[0] is None
     assert scales[1] == scales[2] == pytest.approx(2 * scales[3], rel=1e-3)
     written = made.image.stat().st_mtime_ns
@@ -103,7 +105,7 @@ def test_a_fringe_frame_that_comes_or_changes_remakes_the_light(bench, fringed, 
 def test_other_filters_keep_theirs(bench, fringed, pattern, tmp_path):
     put(tmp_path, fringed, pattern)
     [made] = calibrated(bench, fringed, tmp_path, CalibrateOptions(defringe=("z", "m900"))).calibrated
-    assert "FRNGNAME" not in frames.read_header(made.image)
+    assert "FRNGNAME" not in fits_images.read_header(made.image)
     assert made.qa == bench.calibrated[0].qa
 
 

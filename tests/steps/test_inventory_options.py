@@ -10,7 +10,7 @@ from support import simulated
 
 from tasks import calibration, inventory, mastering
 from tasks.errors import UnusableData
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions, HeaderRewrite
 from tasks.records import FrameType
 
@@ -28,12 +28,12 @@ def wide(night, tmp_path_factory):
     """The same frames from a camera that reads an overscan whose level wanders from row to row and frame to frame."""
     folder = tmp_path_factory.mktemp("wide")
     for number, path in enumerate(sorted(night.folder().glob("*.fits"))):
-        counts, header = frames.read_image(path)
+        counts, header = fits_images.read_image(path)
         ny, nx = counts.shape
         drift = ((np.arange(ny) + 3 * number) % 7).astype(np.uint16)[:, None]
         strip = np.full((ny, STRIP), 512, np.uint16) + drift
         cards = {"BIASSEC": f"[1:{STRIP},1:{ny}]", "TRIMSEC": f"[{STRIP + 1}:{STRIP + nx},1:{ny}]"}
-        frames.write_image(folder / path.name, np.hstack([strip, counts + drift]), {**header, **cards})
+        fits_images.write_image(folder / path.name, np.hstack([strip, counts + drift]), {**header, **cards})
     return folder
 
 
@@ -41,7 +41,7 @@ def calibrate(folder, root, options):
     taken = inventory.take_inventory.fn(folder, "7DT01", NIGHT, options)
     masters = mastering.make_masters.fn(taken, root, options)
     [made] = calibration.calibrate_lights.fn(taken.of(FrameType.LIGHT), masters, NIGHT, root, options).calibrated
-    return masters, made, frames.read_image(made.image)[0]
+    return masters, made, fits_images.read_image(made.image)[0]
 
 
 def test_overscan_and_trim_undo_what_the_camera_added(night, wide, tmp_path):
@@ -50,12 +50,12 @@ def test_overscan_and_trim_undo_what_the_camera_added(night, wide, tmp_path):
     masters, made, image = calibrate(wide, tmp_path / "wide", options)
 
     assert image.shape == expected.shape
-    good = (frames.read_image(plain.mask)[0] == 0) & (frames.read_image(made.mask)[0] == 0)
+    good = (fits_images.read_image(plain.mask)[0] == 0) & (fits_images.read_image(made.mask)[0] == 0)
     assert good.mean() > 0.98
     assert np.abs(image - expected)[good].max() < 0.5
-    assert np.median(frames.read_image(masters.bias)[0]) == pytest.approx(0, abs=1)
+    assert np.median(fits_images.read_image(masters.bias)[0]) == pytest.approx(0, abs=1)
     assert [each.status for each in masters.quality] == ["made"] * 3
-    assert "TRIMSEC" not in frames.read_header(made.image)
+    assert "TRIMSEC" not in fits_images.read_header(made.image)
 
 
 def test_fringes_of_a_filter_that_nobody_has_are_refused_by_name(night):
@@ -72,7 +72,7 @@ def test_a_users_rewrites_reach_inventory_masters_and_lights(night, tmp_path):
         HeaderRewrite(key="OBJECT", value="T00001", new="FIELD1"),
     )
     masters, made, _ = calibrate(night.folder(), tmp_path, CalibrateOptions(header_table=table))
-    header = frames.read_header(made.image)
+    header = fits_images.read_header(made.image)
     assert (made.frame.filter, made.frame.object) == ("g", "FIELD1")
     assert (header["FILTER"], header["OBJECT"]) == ("g", "FIELD1")
     assert set(masters.flats) == {"g"}
@@ -85,7 +85,7 @@ def test_cosmic_rays_are_searched_with_the_options_limits_and_not_in_short_expos
     def marked(**choices):
         chosen = taken.of(FrameType.LIGHT)
         done = calibration.calibrate_lights.fn(chosen, masters, NIGHT, tmp_path, CalibrateOptions(**choices))
-        return int(frames.read_header(done.calibrated[0].image)["NMASK4"])
+        return int(fits_images.read_header(done.calibrated[0].image)["NMASK4"])
 
     standard = marked()
     assert 0 < marked(cosmic_sigma=12.0) < standard

@@ -12,8 +12,8 @@ from support import exposures
 
 from tasks import photometry
 from tasks.errors import UnusableData
-from tasks.io import frames
 from tasks.io.catalogues import detection_tables, ldac
+from tasks.io.fits import fits_images
 from tasks.options import ReduceOptions
 from tasks.programs import source_extractor
 from tasks.science import astrometry
@@ -44,7 +44,7 @@ def kept(light, tmp_path_factory):
     """The light with the table that astrometry leaves."""
     folder = tmp_path_factory.mktemp("astrometry")
     found = extract(light, folder, source_extractor.ASTROMETRY_COLUMNS)
-    wcs = astrometry.wcs_of(frames.read_header(light.image))
+    wcs = astrometry.wcs_of(fits_images.read_header(light.image))
     path = folder / "x.detections.fits"
     placed = astrometry.placed(ldac.read(found.catalogue), wcs)
     detection_tables.write(path, placed, found.sky_adu, found.sky_sigma_adu)

@@ -11,7 +11,7 @@ from support import simulated
 
 from tasks import calibration, inventory, mastering, naming, products
 from tasks.errors import UnusableData
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import FrameType, Inventory, Masters, QaBit
 
@@ -52,7 +52,7 @@ def later(taken, day, *kinds, month=1):
 
 def light(taken, masters, root, options=OPTIONS):
     [made] = calibration.calibrate_lights.fn(taken.of(FrameType.LIGHT), masters, taken.night, root, options).calibrated
-    return made, frames.read_header(made.image)
+    return made, fits_images.read_header(made.image)
 
 
 def test_good_masters_are_archived_under_their_nights(first, archive):
@@ -65,7 +65,7 @@ def test_good_masters_are_archived_under_their_nights(first, archive):
 
 
 def test_a_master_tells_its_quality_and_a_light_of_good_masters_has_no_flag(taken, first, root):
-    header = frames.read_header(first.flats["r"])
+    header = fits_images.read_header(first.flats["r"])
     assert (header["QAFLAG"], header["QATEXT"]) == (0, "")
     assert 0.7 < header["QAMIN"] < header["QAMAX"] < 1.3
     made, header = light(taken, first, root)
@@ -109,9 +109,9 @@ def test_a_dark_of_another_exposure_is_scaled_and_flagged(taken, first, root):
 def test_a_bias_that_differs_from_the_last_good_one_gives_way_to_it(night, taken, first, archive, root, tmp_path):
     shifted = []
     for each in taken.of(FrameType.BIAS):
-        counts, header = frames.read_image(each.path)
+        counts, header = fits_images.read_image(each.path)
         path = tmp_path / each.path.name
-        frames.write_image(path, counts + np.uint16(2), header)
+        fits_images.write_image(path, counts + np.uint16(2), header)
         shifted.append(replace(each, path=path))
     rest = tuple(each for each in taken.frames if each.type is not FrameType.BIAS)
     other = replace(taken, night=date(2026, 1, 12), frames=(*shifted, *rest))

@@ -10,8 +10,8 @@ import pytest
 from support import exposures
 
 from tasks import naming, photometry
-from tasks.io import frames
 from tasks.io.catalogues import photometric_catalogues, photometric_cells
+from tasks.io.fits import fits_images
 from tasks.options import ReduceOptions
 from tasks.records import QaBit
 from tasks.science import matching
@@ -84,7 +84,7 @@ def corrected(night, honest):
 def test_the_colour_term_is_the_units_within_its_error(night, plain, corrected):
     truth = night.unit.response.colour_mag["r"]
     for item in (plain, corrected):
-        terms, header = item.photometry.terms, frames.read_header(item.image)
+        terms, header = item.photometry.terms, fits_images.read_header(item.image)
         assert terms.colour_mag == pytest.approx(truth, abs=3 * terms.colour_error_mag)
         assert terms.colour_error_mag < 0.004
         told = (terms.colour_mag, terms.colour_error_mag)
@@ -92,7 +92,7 @@ def test_the_colour_term_is_the_units_within_its_error(night, plain, corrected):
 
 
 def test_the_scatter_falls_to_that_of_photons_where_terms_are_applied(plain, corrected):
-    before, after = (frames.read_header(item.image) for item in (plain, corrected))
+    before, after = (fits_images.read_header(item.image) for item in (plain, corrected))
 
     assert before["ZPRMS0"] > 0.035
     assert before["ZPRMS1"] < 0.016
@@ -121,10 +121,10 @@ def test_magnitudes_of_stars_are_even_over_the_frame_where_the_place_is_correcte
 
 
 def test_the_right_filter_is_seen_and_a_lie_is_flagged(night, plain, lying):
-    header = frames.read_header(plain.image)
+    header = fits_images.read_header(plain.image)
     assert (header["FILTVER"], header["QAFLAG"], header["QATEXT"]) == ("r", 0, "")
     false = measured(night, lying[0], "lying", photometry_engine="sep")
-    header = frames.read_header(false.image)
+    header = fits_images.read_header(false.image)
     assert header["FILTER"] == "r"
     assert header["FILTVER"] == false.photometry.seen_filter == "i"
     assert header["QAFLAG"] & QaBit.FILTER_DOUBTFUL
@@ -134,7 +134,7 @@ def test_the_right_filter_is_seen_and_a_lie_is_flagged(night, plain, lying):
 def test_the_header_tells_the_time_that_the_magnitudes_are_of(honest, plain):
     frame = honest[0].frame
     middle = frame.date_obs.replace(tzinfo=None) + timedelta(seconds=frame.exposure_s / 2)
-    assert frames.read_header(plain.image)["PHOTIME"] == middle.isoformat(timespec="milliseconds")
+    assert fits_images.read_header(plain.image)["PHOTIME"] == middle.isoformat(timespec="milliseconds")
 
 
 def test_the_zero_point_of_the_whole_light_is_the_truth_for_a_white_star(honest, corrected):
@@ -143,7 +143,7 @@ def test_the_zero_point_of_the_whole_light_is_the_truth_for_a_white_star(honest,
 
 
 def test_every_aperture_has_zero_points_and_depths_also_a_users_own(plain, corrected):
-    header = frames.read_header(corrected.image)
+    header = fits_images.read_header(corrected.image)
     for key in ("0", "1", "2", "3", "4", "5", "U1", "U2"):
         names = [f"{word}_{key}" for word in ("ZP", "EZP", "ZPSC", "ZPER", "UL3", "UL5", "EUL3", "EUL5")]
         assert all(np.isfinite(header[name]) for name in names), key
@@ -151,12 +151,15 @@ def test_every_aperture_has_zero_points_and_depths_also_a_users_own(plain, corre
         assert header[f"EUL5_{key}"] < header[f"UL5_{key}"] + 0.12
     assert (header["APER_U1"], header["APER_U2"]) == (pytest.approx(15 / 0.505), 12.0)
     assert "MAG_APER_U1_r" in photometric_catalogues.read(corrected.photometry.catalogue).colnames
-    assert not any(key.endswith("_U1") for key in frames.read_header(plain.image))
+    assert not any(key.endswith("_U1") for key in fits_images.read_header(plain.image))
 
 
 def test_the_psf_has_a_zero_point_and_columns_but_no_depth(honest, plain, corrected):
     """Over the small frame the PSF grows by 15 %, which one PSF does not follow: the surface of the zero point does."""
-    header, table = frames.read_header(corrected.image), photometric_catalogues.read(corrected.photometry.catalogue)
+    header, table = (
+        fits_images.read_header(corrected.image),
+        photometric_catalogues.read(corrected.photometry.catalogue),
+    )
     stars = (table["source_id"] >= 0) & (table["FLAGS"] == 0) & (table["mag_r"] < 16) & (table["mag_r"] > 12)
 
     assert header["ZP_PSF"] == pytest.approx(honest[1].zero_point_mag, abs=0.02)
@@ -165,7 +168,7 @@ def test_the_psf_has_a_zero_point_and_columns_but_no_depth(honest, plain, correc
     assert "UL5_PSF" not in header
     assert {"MAG_PSF", "MAGERR_PSF", "FLUX_PSF", "FLUXERR_PSF", "SNR_PSF_r"} <= set(table.colnames)
     assert np.nanmedian((table["MAG_PSF_r"] - table["mag_r"])[stars]) == pytest.approx(0, abs=0.02)
-    assert "ZP_PSF" not in frames.read_header(plain.image)
+    assert "ZP_PSF" not in fits_images.read_header(plain.image)
     assert "MAG_PSF" not in photometric_catalogues.read(plain.photometry.catalogue).colnames
 
 
@@ -178,9 +181,11 @@ def test_pictures_of_zero_points_are_drawn_of_single_frames_where_that_is_wanted
 
 def test_the_growth_curves_find_an_aperture_near_the_best_for_a_gaussian(plain, corrected):
     """Bright stars gain from wider apertures than 1.35 FWHM, faint ones do not."""
-    header, seeing = frames.read_header(corrected.image), corrected.photometry.seeing_arcsec
+    header, seeing = fits_images.read_header(corrected.image), corrected.photometry.seeing_arcsec
     assert 1.1 * seeing < header["APER"] * 0.505 < 3 * seeing
-    assert frames.read_header(plain.image)["APER"] == pytest.approx(2 * 0.6731 * plain.photometry.seeing_arcsec / 0.505)
+    assert fits_images.read_header(plain.image)["APER"] == pytest.approx(
+        2 * 0.6731 * plain.photometry.seeing_arcsec / 0.505
+    )
 
 
 def test_both_engines_agree_on_seeing_sky_and_zero_points(own, plain):
@@ -227,7 +232,7 @@ def test_a_reference_in_cells_gives_the_same_and_an_empty_sky_a_reason(night, ho
     [found] = photometry.measure.fn((honest[0],), cells, tmp_path / "products", how).reduced
 
     assert found.photometry.zero_point_mag == own.photometry.zero_point_mag
-    assert frames.read_header(found.image)["REFCAT"] == "Test"
+    assert fits_images.read_header(found.image)["REFCAT"] == "Test"
     for path in cells.glob("*.fits"):
         path.unlink()
     lost = photometry.measure.fn((honest[0],), cells, tmp_path / "others", how)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tasks import inventory, mastering
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import FrameType
 from tasks.science import calibration
@@ -43,11 +43,11 @@ def test_the_two_bad_darks_are_left_out_by_name(masters):
 
 
 def test_the_masters_have_the_figures_known_of_the_camera(masters):
-    bias, header = frames.read_image(masters.bias)
+    bias, header = fits_images.read_image(masters.bias)
     assert np.median(bias) == pytest.approx(2304, abs=1)
     assert header["RDNOISE"] / header["EGAIN"] == pytest.approx(27.5, abs=1.5)
     assert header["NCOMBINE"] == 5
-    short, long = (frames.read_image(masters.darks[exposure])[0] for exposure in (10.0, 100.0))
+    short, long = (fits_images.read_image(masters.darks[exposure])[0] for exposure in (10.0, 100.0))
     assert short.mean() == pytest.approx(90.5, abs=2)
     assert long.mean() == pytest.approx(855, abs=5)
     # a dark scaled to ten times its exposure is far nearer than one taken as it is
@@ -56,4 +56,4 @@ def test_the_masters_have_the_figures_known_of_the_camera(masters):
     distance = np.abs(long - np.median(long)) / (1.4826 * np.median(np.abs(long - np.median(long))))
     assert (distance > 5).mean() == pytest.approx(0.05, abs=0.01)
     # the map's limit is about the level around a pixel, which scatters less than the whole frame
-    assert (frames.read_image(masters.bad_pixels)[0][distance > 5] & calibration.BAD_DARK).mean() > 0.98
+    assert (fits_images.read_image(masters.bad_pixels)[0][distance > 5] & calibration.BAD_DARK).mean() > 0.98

@@ -16,8 +16,8 @@ from support import simulated, simulated_reduction
 
 from tasks import astrometry, deepening, naming, photometry, stacking
 from tasks.errors import UnusableData
-from tasks.io import frames
 from tasks.io.catalogues import ldac, photometric_catalogues
+from tasks.io.fits import fits_images
 from tasks.options import DeepOptions, ReduceOptions, StackOptions
 from tasks.science import astrometry as wcs_science
 from tasks.science import matching
@@ -98,7 +98,7 @@ def test_every_light_is_solved_to_better_than_0p1_arcsec_of_the_truth(solved, ni
     assert not solved.rejected
     for item in solved.solved:
         x, y, ra, dec = np.transpose(truth_of(night, item)["check_points"])
-        found_ra, found_dec = wcs_science.wcs_of(frames.read_header(item.image)).all_pix2world(x, y, 0)
+        found_ra, found_dec = wcs_science.wcs_of(fits_images.read_header(item.image)).all_pix2world(x, y, 0)
         error = np.hypot((found_ra - ra) * np.cos(np.radians(dec)), found_dec - dec) * 3600
         assert error.max() < 0.1
         assert item.astrometry.matched >= 100
@@ -106,7 +106,7 @@ def test_every_light_is_solved_to_better_than_0p1_arcsec_of_the_truth(solved, ni
 
 def test_the_header_tells_footprint_and_quality(reduced):
     for item in reduced.reduced:
-        header = frames.read_header(item.image)
+        header = fits_images.read_header(item.image)
         corners = np.array([(header[f"RAPOLY{i}"], header[f"DEPOLY{i}"]) for i in range(4)])
         sides = np.hypot(*(np.diff([*corners, corners[0]], axis=0) * [np.cos(np.radians(-30)), 1]).T)
         assert header["CTYPE1"] == "RA---TPV"
@@ -117,11 +117,11 @@ def test_the_header_tells_footprint_and_quality(reduced):
 
 def test_variance_and_mask_share_the_pixels_and_the_wcs_of_their_image(reduced):
     for item in reduced.reduced:
-        wcs = wcs_science.wcs_of(frames.read_header(item.image))
+        wcs = wcs_science.wcs_of(fits_images.read_header(item.image))
         for plane in (item.variance, item.mask):
-            other = wcs_science.wcs_of(frames.read_header(plane))
+            other = wcs_science.wcs_of(fits_images.read_header(plane))
             np.testing.assert_allclose(other.all_pix2world(100, 900, 0), wcs.all_pix2world(100, 900, 0), rtol=1e-12)
-            assert frames.open_image(plane).shape == frames.open_image(item.image).shape
+            assert fits_images.open_image(plane).shape == fits_images.open_image(item.image).shape
 
 
 def test_the_zero_points_of_the_whole_light_are_within_20_mmag_of_the_truth(reduced, zero_point):
@@ -142,7 +142,7 @@ def test_aperture_zero_points_miss_just_the_light_outside_the_aperture(reduced, 
 
 def test_sky_and_noise_are_those_of_the_image(reduced):
     for item in reduced.reduced:
-        data = frames.read_image(item.image)[0]
+        data = fits_images.read_image(item.image)[0]
         assert item.photometry.sky_adu == pytest.approx(np.median(data), rel=0.01)
         assert item.photometry.sky_sigma_adu == pytest.approx(
             1.4826 * np.median(np.abs(data - np.median(data))), rel=0.05
@@ -162,7 +162,7 @@ def test_the_catalogue_gives_the_magnitudes_of_the_reference(reduced):
 
 
 def test_the_stack_has_the_flux_of_its_reference_frame_to_one_percent(stack, reduced, night, zero_point):
-    image, header = frames.read_image(stack.image)
+    image, header = fits_images.read_image(stack.image)
     best = max(reduced.reduced, key=lambda item: (item.photometry.depth5_mag["1"], item.image.name))
     stars = night.stars()
     stars = stars[(stars["mag_r"] > 13) & (stars["mag_r"] < 15.5)]
@@ -189,7 +189,7 @@ def test_the_stack_is_deeper_than_its_frames_by_the_root_of_their_number(stack, 
 
 
 def test_the_variance_of_the_stack_is_the_scatter_of_its_sky(stack):
-    image, variance = frames.read_image(stack.image)[0], frames.read_image(stack.variance)[0]
+    image, variance = fits_images.read_image(stack.image)[0], fits_images.read_image(stack.variance)[0]
     centre = (slice(400, 1200), slice(600, 1800))
     scatter = 1.4826 * np.median(np.abs(image[centre] - np.median(image[centre])))
 
@@ -199,7 +199,7 @@ def test_the_variance_of_the_stack_is_the_scatter_of_its_sky(stack):
 
 def test_the_stack_lies_on_the_grid_of_the_reference_image(stack, night):
     [reference] = [path for path in (night.references / "r").glob("*.fits") if path.name.count(".") == 1]
-    ours, theirs = (frames.read_header(path) for path in (stack.image, reference))
+    ours, theirs = (fits_images.read_header(path) for path in (stack.image, reference))
     grid = WCS(naxis=2)
     grid.wcs.ctype = [theirs["CTYPE1"], theirs["CTYPE2"]]
     grid.wcs.crval, grid.wcs.crpix = [theirs["CRVAL1"], theirs["CRVAL2"]], [theirs["CRPIX1"], theirs["CRPIX2"]]
@@ -211,7 +211,7 @@ def test_the_stack_lies_on_the_grid_of_the_reference_image(stack, night):
 
 
 def test_the_mask_of_the_stack_marks_the_rim_without_data(stack):
-    mask = frames.read_image(stack.mask)[0]
+    mask = fits_images.read_image(stack.mask)[0]
 
     assert (mask[0] & 16).all()
     assert np.mean((mask[400:1300, 400:2100] & 16) > 0) < 0.005
@@ -252,8 +252,8 @@ def test_no_scratch_folder_is_left(stack, root):
 
 
 def test_maps_tell_the_weight_and_the_number_of_frames(stack):
-    number, header = frames.read_image(naming.number_of(stack.image))
-    weight, variance = (frames.read_image(path)[0] for path in (naming.weight_of(stack.image), stack.variance))
+    number, header = fits_images.read_image(naming.number_of(stack.image))
+    weight, variance = (fits_images.read_image(path)[0] for path in (naming.weight_of(stack.image), stack.variance))
     assert number[0].max() == 0
     assert np.median(number[400:1300, 400:2100]) == 4 == header["NCOMBINE"]
     assert header["PHOTIME"] == header["DATE-AVG"]
@@ -277,7 +277,7 @@ def test_both_engines_make_the_same_stack(reduced, night, tmp_path):
     assert np.median(ours["FLUX_APER_5"][bright] / theirs["FLUX_APER_5"][bright]) == pytest.approx(1, abs=1e-3)
     apart = np.hypot(*(ours[name][bright] - theirs[name][bright] for name in ("XWIN_IMAGE", "YWIN_IMAGE")))
     assert np.median(apart) < 0.02
-    counts = [frames.read_image(naming.number_of(each.image))[0] for each in made]
+    counts = [fits_images.read_image(naming.number_of(each.image))[0] for each in made]
     np.testing.assert_array_equal(*counts)
 
 
@@ -291,13 +291,13 @@ def years(stack, reduced, root, tmp_path_factory):
             folder.mkdir(parents=True, exist_ok=True)
             for plane in (item.image, item.variance, item.mask):
                 name = plane.name.replace("7DT01", unit).replace("20260116", day)
-                data, header = frames.read_image(plane)
-                frames.write_image(
+                data, header = fits_images.read_image(plane)
+                fits_images.write_image(
                     folder / name, data, {**header, "DATE-OBS": header["DATE-OBS"].replace("01-16", f"01-{day[-2:]}")}
                 )
-    data, header = frames.read_image(item.image)
+    data, header = fits_images.read_image(item.image)
     bare = {key: value for key, value in header.items() if key != "ZP_AUTO"}
-    frames.write_image(folder / "calib_7DT02_T00001_20260127_080000_r_100.fits", data, bare)
+    fits_images.write_image(folder / "calib_7DT02_T00001_20260127_080000_r_100.fits", data, bare)
     return tree
 
 
@@ -312,7 +312,7 @@ def deepened(years, night, options, **wanted):
 
 def test_frames_of_all_units_and_nights_make_a_deep_stack(years, night, stack):
     found, selection, deep = deepened(years, night, DeepOptions(select="all"))
-    header = frames.read_header(deep.image)
+    header = fits_images.read_header(deep.image)
 
     assert [(each.name, each.reason) for each in found.rejected] == [
         ("calib_7DT02_T00001_20260127_080000_r_100.fits", "no ZP_AUTO in its header")
@@ -321,7 +321,7 @@ def test_frames_of_all_units_and_nights_make_a_deep_stack(years, night, stack):
     assert deep.image.name.startswith("calib_7DT_T00001_20260121_")
     assert deep.image.name.endswith("_r_800.com.fits")
     assert (header["UNITS"], header["NCOMBINE"], header["BACKTYPE"]) == ("7DT01,02", 8, "level")
-    assert header["EGAIN"] == pytest.approx(2 * frames.read_header(stack.image)["EGAIN"], rel=0.01)
+    assert header["EGAIN"] == pytest.approx(2 * fits_images.read_header(stack.image)["EGAIN"], rel=0.01)
     assert deep.photometry.zero_point_mag["5"] == pytest.approx(stack.photometry.zero_point_mag["5"], abs=0.01)
     listed = (deep.image.parent / "select_all_T00001_r.txt").read_text().splitlines()
     assert [line for line in listed if not line.startswith("#")] == [path.name for path in deep.inputs]
@@ -337,7 +337,7 @@ def test_frames_of_all_units_and_nights_make_a_deep_stack(years, night, stack):
 def test_the_sharp_and_deep_frames_are_chosen_and_a_stack_may_lie_elsewhere_with_its_sky(years, night):
     options = DeepOptions(centre_deg=(110.05, -30.02), stacking=StackOptions(background="none"))
     _, selection, deep = deepened(years, night, options, units=("7DT02",))
-    image, header = frames.read_image(deep.image)
+    image, header = fits_images.read_image(deep.image)
 
     assert 0 < len(selection.frames) < 4
     assert {path.name[6:11] for path in deep.inputs} == {"7DT02"}
@@ -418,7 +418,7 @@ def test_ours_and_missfits_write_the_same_solution(calibrated, solved, night, tm
     own = ReduceOptions(program_timeout_s=60, header_writer="siren")
     batch = astrometry.solve.fn(calibrated, night.astrometric, tmp_path, own)
     ours, theirs = (
-        wcs_science.wcs_of(frames.read_header(each.solved[0].image)).all_pix2world(50, 1500, 0)
+        wcs_science.wcs_of(fits_images.read_header(each.solved[0].image)).all_pix2world(50, 1500, 0)
         for each in (batch, solved)
     )
 

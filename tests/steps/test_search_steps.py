@@ -14,7 +14,7 @@ from support import pairs
 
 from tasks import discovery, naming, subtraction
 from tasks.errors import AlgorithmError, MissingPart, UnusableData
-from tasks.io import frames, images
+from tasks.io.fits import fits_images, image_planes
 from tasks.options import SearchOptions
 from tasks.records import MaskBit, Photometry, Stack
 from tasks.science.projection import field_wcs
@@ -26,9 +26,9 @@ APERTURES = ("AUTO", "0", "1", "2", "3", "4", "5")
 
 def write(path: Path, image, variance, bits, cards):
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames.write_image(path, image.astype(np.float32), cards)
-    frames.write_image(naming.variance_of(path), variance.astype(np.float32), {})
-    frames.write_image(naming.mask_of(path), bits.astype(np.uint8), {})
+    fits_images.write_image(path, image.astype(np.float32), cards)
+    fits_images.write_image(naming.variance_of(path), variance.astype(np.float32), {})
+    fits_images.write_image(naming.mask_of(path), bits.astype(np.uint8), {})
     return path
 
 
@@ -101,7 +101,7 @@ def test_the_injected_stars_come_out_as_candidates_with_magnitude_and_stamp(nigh
         assert len(near) == 1
         assert near[0].mag == pytest.approx(ZERO_POINT - 2.5 * np.log10(flux), abs=0.12)
         assert near[0].stamp.read_bytes().startswith(b"\x89PNG")
-        sky = images.read(stack.image).wcs.all_pix2world(x, y, 0)
+        sky = image_planes.read(stack.image).wcs.all_pix2world(x, y, 0)
         assert np.hypot((near[0].ra_deg - sky[0]) * np.cos(np.radians(-30)), near[0].dec_deg - sky[1]) * 3600 < 0.5
     assert len(survivors) <= len(pair.new_x) + 2
 
@@ -164,7 +164,7 @@ def test_a_stack_is_not_subtracted_from_itself(night):
 def test_an_engine_that_is_missing_is_followed_by_the_next(night, monkeypatch, tmp_path):
     stack, references, root = night
     monkeypatch.setenv("PATH", str(tmp_path))
-    science, reference = (images.read(path) for path in (stack.image, subtraction.choose(stack, references)))
+    science, reference = (image_planes.read(path) for path in (stack.image, subtraction.choose(stack, references)))
     result = subtraction.difference(science, reference, SearchOptions(engine="hotpants"))
     assert result.subtraction.engine == "siren"
     assert "hotpants" in result.failures[0]
@@ -182,6 +182,6 @@ def test_when_all_engines_fail_the_first_one_speaks(night, monkeypatch):
         raise AlgorithmError("no kernel: 3 stamps")
 
     monkeypatch.setattr(subtraction, "ENGINES", {"siren": failing, "sfft": subtraction.ENGINES["sfft"]})
-    science, reference = (images.read(path) for path in (stack.image, subtraction.choose(stack, references)))
+    science, reference = (image_planes.read(path) for path in (stack.image, subtraction.choose(stack, references)))
     with pytest.raises(AlgorithmError, match=r"no kernel: 3 stamps.*sfft"):
         subtraction.difference(science, reference, SearchOptions())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tasks import journal, naming, observing, watching
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.records import NightFolder, Places, Rejected
 from tasks.science import accounting
 
@@ -43,7 +43,7 @@ def events(monkeypatch):
 def arrive(places, unit="7DT01", name="a.fits", *, age_s=HOUR_AGO, too=False, cut=0) -> Path:
     path = places.raw_root / unit / naming.night_folder(NIGHT, too=too) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames.write_image(path, np.ones((40, 50), np.uint16), {})
+    fits_images.write_image(path, np.ones((40, 50), np.uint16), {})
     if cut:
         path.write_bytes(path.read_bytes()[:-cut])
     then = time.time() - age_s

@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 
 from support import records
 from tasks import naming
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.records import Frame, FrameType, Solved
 from tasks.science import astrometry
 from tasks.science.simulation import bands, camera, plan, sky
@@ -48,9 +48,9 @@ class Night:
         header |= {"SATURATE": camera.SATURATION_ADU, "QAFLAG": 0, "QATEXT": ""}
         path = self.root / "solved" / shot.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        frames.write_image(path, image, header)
-        frames.write_image(naming.variance_of(path), ((mean_e / gain) / gain).astype(np.float32), {})
-        frames.write_image(naming.mask_of(path), mask, {})
+        fits_images.write_image(path, image, header)
+        fits_images.write_image(naming.variance_of(path), ((mean_e / gain) / gain).astype(np.float32), {})
+        fits_images.write_image(naming.mask_of(path), mask, {})
         frame = Frame(
             path=Path(shot.name),
             type=FrameType.LIGHT,

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 
 from tasks.errors import SirenError
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.programs import hotpants, missfits, scamp, solve_field, source_extractor, swarp
 
 SHAPE = (40, 60)
@@ -100,7 +100,7 @@ def _alive(mark: Path) -> bool:
 
 
 def _image(path: Path) -> Path:
-    frames.write_image(path, np.ones(SHAPE, dtype=np.float32), {"CRVAL1": 110.0, "CRVAL2": -30.0})
+    fits_images.write_image(path, np.ones(SHAPE, dtype=np.float32), {"CRVAL1": 110.0, "CRVAL2": -30.0})
     return path
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from support.simulated import Night
 from tasks import calibration, inventory, mastering
-from tasks.io import frames
+from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import Calibrated, FrameType, Masters
 
@@ -33,7 +33,7 @@ def calibrate(night: Night, root: Path, unit: str = "7DT01") -> Bench:
     masters = mastering.make_masters.fn(found, root, CalibrateOptions())
     batch = calibration.calibrate_lights.fn(found.of(FrameType.LIGHT), masters, NIGHT, root, CalibrateOptions())
     assert not batch.rejected
-    flat, good = frames.read_image(masters.flats["r"])[0], night.bad_pixels(unit) == 0
+    flat, good = fits_images.read_image(masters.flats["r"])[0], night.bad_pixels(unit) == 0
     return Bench(
         calibrated=batch.calibrated,
         masters=masters,

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from tasks.errors import UnusableData
-from tasks.io import frames
-from tasks.io.frames import Header, Image, Stored
+from tasks.io.fits import fits_images
+from tasks.io.fits.fits_images import Header, Image, Stored
 
 SECTION = re.compile(r"\[\s*(\d{1,6})\s*:\s*(\d{1,6})\s*,\s*(\d{1,6})\s*:\s*(\d{1,6})\s*\]")
 KEYS = ("BIASSEC", "TRIMSEC")
@@ -63,7 +63,7 @@ def open_raw(path: Path, *, overscan: bool = False, trim: bool = False) -> Store
     UnusableData
         See ``frames.open_image``; also for a section that is no section.
     """
-    stored = frames.open_image(path)
+    stored = fits_images.open_image(path)
     if not overscan and not trim:
         return stored
     sky, bias = (_section(stored.header, key, path.name) for key in ("TRIMSEC", "BIASSEC"))

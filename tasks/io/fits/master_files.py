@@ -15,8 +15,8 @@ from datetime import date, datetime
 from pathlib import Path
 
 from tasks.errors import UnusableData
-from tasks.io import frames
-from tasks.io.frames import Header, Image
+from tasks.io.fits import fits_images
+from tasks.io.fits.fits_images import Header, Image
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Archived:
 
 def read_planes(path: Path, variance: Path) -> tuple[Image, Image]:
     """Return a master's image and its variance."""
-    return frames.read_image(path)[0], frames.read_image(variance)[0]
+    return fits_images.read_image(path)[0], fits_images.read_image(variance)[0]
 
 
 def archived_bias(folder: Path) -> tuple[Archived, ...]:
@@ -56,7 +56,7 @@ def archived_flats(folder: Path, filter_: str) -> tuple[Archived, ...]:
 def header_of(path: Path, *, shape: tuple[int, int] | None, gain_setting: int | None) -> Header | None:
     """Return an archived master's cards, or None (and a warning) where it cannot be read or was taken otherwise."""
     try:
-        stored = frames.open_image(path)
+        stored = fits_images.open_image(path)
     except UnusableData as error:
         log.warning("the archived master %s is left out: %s", path, error)
         return None

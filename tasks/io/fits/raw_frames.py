@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.errors import UnusableData
-from tasks.io import frames as images
-from tasks.io import sections
+from tasks.io.fits import fits_images as images
+from tasks.io.fits import overscan as sections
 from tasks.records import Frame
 
 

@@ -15,8 +15,8 @@ from astropy.wcs import WCS, FITSFixedWarning
 
 from tasks import naming
 from tasks.errors import UnusableData
-from tasks.io import frames
-from tasks.io.frames import Header, Image, Value
+from tasks.io.fits import fits_images
+from tasks.io.fits.fits_images import Header, Image, Value
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def read(path: Path, *, saturation: float | None = None) -> Planes:
     """
     if not path.is_file():
         raise UnusableData(f"{path} is not a file")
-    data, header = frames.read_image(path)
+    data, header = fits_images.read_image(path)
     image = np.ascontiguousarray(data, dtype=np.float32)
     if not np.isfinite(image).any():
         raise UnusableData(f"{path.name} holds no finite pixel")
@@ -126,7 +126,7 @@ def _gain(header: Header) -> float:
 def _beside(path: Path, shape: tuple[int, ...]) -> Image | None:
     if not path.is_file():
         return None
-    plane, _ = frames.read_image(path)
+    plane, _ = fits_images.read_image(path)
     if plane.shape != shape:
         raise UnusableData(f"{path.name} has {plane.shape} pixels (ny, nx), its image {shape}")
     return plane

@@ -1,0 +1,1 @@
+"""FITS images, raw frames and masters, as files."""
