@@ -7,8 +7,8 @@ from datetime import date
 
 from prefect.context import FlowRunContext
 
-from tasks.io import night_messages
-from tasks.io.blockkit import Rendered
+from tasks.io.messages import night_text
+from tasks.io.messages.blockkit import Rendered
 from tasks.records import Audience, NightFolder, NightReport, NightTrouble
 from tasks.records.effects import Outgoing
 
@@ -17,30 +17,28 @@ def started(night: date, folders: Sequence[NightFolder]) -> tuple[Outgoing, ...]
     """Open the night's thread, where that is new, and say in it that a run began."""
     units = tuple(dict.fromkeys(each.unit for each in folders))
     files = sum(1 for each in folders for path in each.folder.iterdir() if path.is_file())
-    words = night_messages.started(units, files, [each.unit for each in folders if each.too])
-    opening = _message(night, "night", night_messages.opening(night), key=night.isoformat(), mode="top")
+    words = night_text.started(units, files, [each.unit for each in folders if each.too])
+    opening = _message(night, "night", night_text.opening(night), key=night.isoformat(), mode="top")
     return opening, _message(night, "started", words)
 
 
 def finished(made: NightReport) -> tuple[Outgoing, ...]:
     """Say how a run ended."""
-    return (_message(made.night, "finished", night_messages.finished(made), broadcast=True),)
+    return (_message(made.night, "finished", night_text.finished(made), broadcast=True),)
 
 
 def failed(night: date, folders: Sequence[NightFolder], reason: str) -> tuple[Outgoing, ...]:
     """Say that a run failed, and why."""
     units = tuple(dict.fromkeys(each.unit for each in folders))
-    return (_message(night, "failed", night_messages.failed(units, reason), broadcast=True),)
+    return (_message(night, "failed", night_text.failed(units, reason), broadcast=True),)
 
 
 def troubled(trouble: NightTrouble) -> tuple[Outgoing, ...]:
     """Say of a run that cannot itself that it crashed or stalled; once each."""
     opening = _message(
-        trouble.night, "night", night_messages.opening(trouble.night), key=trouble.night.isoformat(), mode="top"
+        trouble.night, "night", night_text.opening(trouble.night), key=trouble.night.isoformat(), mode="top"
     )
-    return opening, _message(
-        trouble.night, trouble.what, night_messages.troubled(trouble), key=trouble.run, broadcast=True
-    )
+    return opening, _message(trouble.night, trouble.what, night_text.troubled(trouble), key=trouble.run, broadcast=True)
 
 
 def _message(

@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import resources
-from tasks.io import alarms
+from tasks.io.messages import operator_alarms
 from tasks.registry import outbox, quiet
 from tasks.registry.store import now
 
@@ -38,6 +38,8 @@ def digest(interval_h: float, *, root: Path, registry: str = "") -> bool:
         if not found:
             return False
         with kept.begin() as session:
-            made = outbox.enqueue_message(session, alarms.of_quiet_events(found, since=since, until=until), now=now())
+            made = outbox.enqueue_message(
+                session, operator_alarms.of_quiet_events(found, since=since, until=until), now=now()
+            )
     log.info("%d low-significance events since %s", len(found), since.isoformat())
     return made

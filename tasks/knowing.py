@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Mapping
 
 from tasks import products, telescopes
-from tasks.io import announcements, skymaps
-from tasks.io.messages import Knowledge
+from tasks.io import skymaps
+from tasks.io.messages import event_announcements
+from tasks.io.messages.event_text import Knowledge
 from tasks.records import Alert
 from tasks.records.bursts import Burst
 from tasks.records.effects import EventHistory, Standing
@@ -44,4 +45,4 @@ def alerts(known: EventHistory) -> tuple[Alert, ...]:
 
 def knowledge(known: EventHistory, links: Mapping[str, str]) -> Knowledge:
     """Return what an event's top message may show."""
-    return announcements.knowledge(known, burst=burst(known), links=links)
+    return event_announcements.knowledge(known, burst=burst(known), links=links)

@@ -15,8 +15,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import knowing, naming, products, resources
-from tasks.io import announcements, event_pages, store_files
-from tasks.io import plan_changes as plan_tellings
+from tasks.io import event_pages, store_files
+from tasks.io.messages import event_announcements
+from tasks.io.messages import plan_change_text as plan_tellings
 from tasks.records import Alert, Audience, Decision, EventInHand, Plan
 from tasks.records.effects import Drained, Outgoing, PlanChange, Registered
 from tasks.registry import Session, delivery, events, history, outbox, plans
@@ -73,7 +74,7 @@ def illustrate(
     links = resources.links_of(store, alert)
     with resources.registry(registry, root) as kept, kept.begin() as session:
         known = knowing.knowledge(history.of_event(session, registered.slug), links)
-        return _enqueue(session, announcements.of_picture(alert, decision, registered, picture, known=known))
+        return _enqueue(session, event_announcements.of_picture(alert, decision, registered, picture, known=known))
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
@@ -99,7 +100,7 @@ def announce_plans(
         changed = plan_changes.of_history(told)
         known = knowing.knowledge(told, known_links)
         picture = next((path for path in files if path.suffix == ".png"), None) if any(e.tiles for e in made) else None
-        said = announcements.of_plans(
+        said = event_announcements.of_plans(
             alert, registered, made, known=known, audience=audience, key=key, changed=changed, picture=picture
         )
         _enqueue(session, said)
@@ -116,14 +117,14 @@ def refresh(slugs: Sequence[str], key: str, *, root: Path, registry: str = "", s
     with resources.registry(registry, root) as book, book.begin() as session:
         told = [history.of_event(session, slug) for slug in slugs]
         said = [
-            announcements.of_refresh(
+            event_announcements.of_refresh(
                 each.slug,
                 known=knowing.knowledge(each, resources.links_of(store, each.newest.alert)),
                 audience=tops[-1],
                 key=key,
             )
             for each in told
-            if (tops := [entry.audience for entry in each.messages if entry.kind == announcements.TOP])
+            if (tops := [entry.audience for entry in each.messages if entry.kind == event_announcements.TOP])
         ]
         return _enqueue(session, said)
 
@@ -181,7 +182,7 @@ def announce_started_plan(
     key = f"{event.alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{asked_by}"
     with resources.registry(registry, root) as kept, kept.begin() as session:
         told = history.of_event(session, event.registered.slug)
-        said = announcements.of_started_plan(
+        said = event_announcements.of_started_plan(
             event.alert,
             event.registered,
             telescopes,
@@ -214,7 +215,7 @@ def announce_failed_plan(
             return False
         key = f"{alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{now().isoformat()}"
         known = knowing.knowledge(history.of_event(session, registered.slug), resources.links_of(store, alert))
-        said = announcements.of_failed_plan(
+        said = event_announcements.of_failed_plan(
             alert, registered, telescopes, reason, known=known, audience=audience, key=key
         )
         return bool(_enqueue(session, said))
@@ -291,8 +292,8 @@ def _tell_notice(
     links: Mapping[str, str],
 ) -> int:
     known = history.of_event(session, registered.slug)
-    opened_for = frozenset(entry.audience for entry in known.messages if entry.kind == announcements.TOP)
-    said = announcements.of_notice(
+    opened_for = frozenset(entry.audience for entry in known.messages if entry.kind == event_announcements.TOP)
+    said = event_announcements.of_notice(
         alert,
         decision,
         registered,

@@ -16,7 +16,8 @@ from prefect.blocks.core import Block
 from blocks import ProductStore, PublicLinks, RegistryDatabase, SlackWorkspace
 from tasks import registry as registries
 from tasks.errors import MissingPart, Unavailable
-from tasks.io import links, rendered, slack, stores
+from tasks.io import links, stores
+from tasks.io.messages import folder_sender, slack_sender
 from tasks.records import Alert, Audience
 from tasks.registry import Registry
 
@@ -46,14 +47,14 @@ def registry(name: str, root: Path) -> Iterator[Registry]:
         opened.close()
 
 
-def sender(name: str, root: Path) -> slack.SlackSender | rendered.FolderSender:
+def sender(name: str, root: Path) -> slack_sender.SlackSender | folder_sender.FolderSender:
     """Return what sends messages: Slack where the block has a token, else a folder under ``root``."""
     block = load(SlackWorkspace, name) if name else SlackWorkspace()
     client = block.client()
     if client is None:
-        return rendered.FolderSender(root / "outbox")
+        return folder_sender.FolderSender(root / "outbox")
     channels = {Audience(key): channel for key, channel in block.channels().items()}
-    return slack.SlackSender(client, channels, interactive=block.hears())
+    return slack_sender.SlackSender(client, channels, interactive=block.hears())
 
 
 def store(name: str, root: Path) -> stores.Store:

@@ -21,7 +21,7 @@ from deployments.listening.listener import Archive, Listener, ListenOptions
 from deployments.listening.warm_runner import Warm
 from deployments.server.automations import STALLED
 from tasks.errors import Unavailable
-from tasks.io import announcements
+from tasks.io.messages import event_announcements
 from tasks.registry import Registry, outbox
 from tasks.registry.store import now
 
@@ -107,7 +107,7 @@ class Alarm:
         try:
             with self.registry.begin() as session:
                 outbox.enqueue_message(
-                    session, announcements.of_silence(self.name, words, key=moment.isoformat()), now=moment
+                    session, event_announcements.of_silence(self.name, words, key=moment.isoformat()), now=moment
                 )
         except Unavailable as trouble:
             log.warning("the operators cannot be told: %s", trouble)

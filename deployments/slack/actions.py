@@ -17,9 +17,9 @@ from typing import Any, Protocol
 from deployments.slack import payloads
 from tasks import telescopes
 from tasks.errors import SirenError
-from tasks.io import announcements, blockkit, buttons, wording
-from tasks.io.blockkit import Rendered
-from tasks.io.messages import Knowledge
+from tasks.io.messages import blockkit, buttons, event_announcements, number_words
+from tasks.io.messages.blockkit import Rendered
+from tasks.io.messages.event_text import Knowledge
 from tasks.records import Alert
 from tasks.records.effects import Button, Claimed, EventHistory, EventState, Press, Pressed, Sent
 from tasks.registry import Registry, Session, actions, delivery, history, outbox
@@ -154,7 +154,7 @@ class Desk:
     def _act(self, session: Session, press: Press, pressed: Pressed) -> str:
         """Change the registry; return what the person is told instead, where nothing happens."""
         known = history.of_event(session, pressed.slug)
-        name = wording.name(known.newest.alert.notice)
+        name = number_words.name(known.newest.alert.notice)
         if known.state is EventState.RETRACTED:
             return self._refuse(session, pressed, press, f"{name} was retracted")
         if press.button is Button.RUN:
@@ -169,7 +169,7 @@ class Desk:
         return self._mark(session, press, pressed, name)
 
     def _ask(self, session: Session, press: Press, pressed: Pressed, known: EventHistory) -> str:
-        name, chosen = wording.name(known.newest.alert.notice), chosen_telescopes(press, known)
+        name, chosen = number_words.name(known.newest.alert.notice), chosen_telescopes(press, known)
         if not chosen:
             return self._refuse(session, pressed, press, f"no telescopes are chosen for {name}")
         if why := actions.ask(session, pressed, chosen, now=now()):
@@ -198,14 +198,14 @@ class Desk:
 
     def _publish(self, session: Session, pressed: Pressed, words: Rendered, *, key: str) -> None:
         known = self._knowledge(history.of_event(session, pressed.slug))
-        said = announcements.of_press(pressed.slug, words, known=known, audience=pressed.audience, key=key)
+        said = event_announcements.of_press(pressed.slug, words, known=known, audience=pressed.audience, key=key)
         for message in said:
             outbox.enqueue_message(session, message, now=now())
 
     def _knowledge(self, known: EventHistory) -> Knowledge:
         told = positions.burst([entry.alert for entry in known.notices])
         burst = outlooks.added(told, telescopes.known(known.telescopes))
-        return announcements.knowledge(known, burst=burst, links=self.links(known.newest.alert))
+        return event_announcements.knowledge(known, burst=burst, links=self.links(known.newest.alert))
 
     def _refuse(self, session: Session, pressed: Pressed, press: Press, words: str) -> str:
         actions.settle(session, pressed, f"refused: {words}")
@@ -242,7 +242,7 @@ class Desk:
             known = history.of_event(session, pressed.slug)
         view = buttons.window(
             pressed.slug,
-            wording.name(known.newest.alert.notice),
+            number_words.name(known.newest.alert.notice),
             known=telescopes.names(),
             chosen=chosen_telescopes(press, known),
             message=payloads.address(press),

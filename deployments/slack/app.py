@@ -52,7 +52,7 @@ from deployments.slack.actions import Desk, Staff
 from tasks import registry as registries
 from tasks import resources
 from tasks.errors import MissingPart, SirenError, Unavailable
-from tasks.io import slack
+from tasks.io.messages import slack_sender
 from tasks.records import Alert, Audience
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def desk(block: SlackWorkspace, registry: registries.Registry) -> Desk:
     if client is None:
         raise MissingPart("set SIREN_SLACK_TOKEN")
     channels = {Audience(key): channel for key, channel in block.channels().items()}
-    sender = slack.SlackSender(client, channels, interactive=block.hears())
+    sender = slack_sender.SlackSender(client, channels, interactive=block.hears())
     planners, reviewers = block.allowed()
     return Desk(
         registry=registry,

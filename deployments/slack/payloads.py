@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.errors import UnusableData
-from tasks.io import buttons
+from tasks.io.messages import buttons
 from tasks.records.effects import Button, Press
 
 USER = re.compile(r"[UW][A-Z0-9]{1,20}")

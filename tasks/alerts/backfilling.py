@@ -17,8 +17,9 @@ from pydantic_core import to_jsonable_python
 
 from tasks import naming, products, resources
 from tasks.errors import FAULTS, UnusableData
-from tasks.io import alarms, notices
+from tasks.io import notices
 from tasks.io.gracedb import GraceDb
+from tasks.io.messages import operator_alarms
 from tasks.options import BackfillOptions
 from tasks.records.backfills import Backfilled, Recovered, Span, Superevent
 from tasks.registry import Registry, outbox
@@ -128,7 +129,7 @@ def conclude(spans: Sequence[Span], recovered: Sequence[Recovered], *, book: Reg
     )
     if spans:
         with book.begin() as session:
-            outbox.enqueue_message(session, alarms.of_backfill(made), now=now())
+            outbox.enqueue_message(session, operator_alarms.of_backfill(made), now=now())
         name = f"{spans[0].since:%Y%m%dT%H%M%S}-{spans[-1].until:%Y%m%dT%H%M%S}.json"
         products.write_text(root / FOLDER / name, json.dumps(to_jsonable_python(made), indent=1) + "\n")
     log.info("%d gaps, %d events: %d notices new, %d known", len(spans), made.events, made.new, made.known)

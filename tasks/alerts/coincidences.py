@@ -10,7 +10,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import resources
-from tasks.io import announcements, skymaps
+from tasks.io import skymaps
+from tasks.io.messages import event_announcements
 from tasks.records import Alert, Notice
 from tasks.records.effects import EventHistory, Registered
 from tasks.registry import Session, events, history, outbox
@@ -91,7 +92,7 @@ def _known(known: EventHistory) -> Notice:
 def _tell(session: Session, slug: str, other: str, why: str) -> None:
     """Tell an event's thread of a link; an event without a thread shows it when it is announced."""
     known = history.of_event(session, slug)
-    tops = [entry.audience for entry in known.messages if entry.kind == announcements.TOP]
+    tops = [entry.audience for entry in known.messages if entry.kind == event_announcements.TOP]
     if not tops:
         return
-    outbox.enqueue_message(session, announcements.of_link(slug, other, why, audience=tops[-1]), now=now())
+    outbox.enqueue_message(session, event_announcements.of_link(slug, other, why, audience=tops[-1]), now=now())

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from tasks.io import alarms
+from tasks.io.messages import operator_alarms
 from tasks.records import Reconciled
 from tasks.records.effects import Drained, Outgoing, StoredNotice
 
@@ -41,7 +41,7 @@ def resubmit(silent: Sequence[StoredNotice]) -> tuple[str, ...]:
 
 def alarm(words: str) -> Outgoing:
     """Return the operators' message of an automation; the same words within one minute are one message."""
-    return alarms.of_automation(words, minute=f"{datetime.now(UTC):%Y-%m-%dT%H:%M}")
+    return operator_alarms.of_automation(words, minute=f"{datetime.now(UTC):%Y-%m-%dT%H:%M}")
 
 
 @task(cache_policy=NO_CACHE, task_run_name="conclude")

@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import knowing, naming, products, resources
-from tasks.io import announcements
+from tasks.io.messages import event_announcements
 from tasks.records import Alert, EventInHand
 from tasks.records.effects import Registered, StoredNotice
 from tasks.registry import notices, outbox
@@ -66,7 +66,7 @@ def bury(path: Path, sha256: str, reason: str, *, topic: str | None, root: Path,
     products.write_text(naming.sidecar(letter), json.dumps({"reason": reason, "topic": topic}) + "\n")
     with resources.registry(registry, root) as kept, kept.begin() as session:
         notices.record_dead(session, sha256, reason)
-        said = announcements.of_dead_letter(sha256, topic=topic, reason=reason)
+        said = event_announcements.of_dead_letter(sha256, topic=topic, reason=reason)
         outbox.enqueue_message(session, said, now=now())
     return letter
 

@@ -16,7 +16,8 @@ from prefect.events import emit_event
 
 from tasks import resources
 from tasks.errors import SirenError
-from tasks.io import announcements, bat_page, wording
+from tasks.io import bat_page
+from tasks.io.messages import event_announcements, number_words
 from tasks.options import RevisitOptions
 from tasks.records import Alert
 from tasks.records.bat import BatPage
@@ -96,12 +97,12 @@ def _tell_page(session: Session, known: EventHistory, page: BatPage | None, opti
         return
     url = address(known, options)
     if page.empty:
-        outbox.enqueue_message(session, announcements.of_strange_page(known.slug, url), now=now())
+        outbox.enqueue_message(session, event_announcements.of_strange_page(known.slug, url), now=now())
         return
-    words = bat_page.message(wording.name(known.newest.alert.notice), page, url)
+    words = bat_page.message(number_words.name(known.newest.alert.notice), page, url)
     first = all(entry.kind != "bat-page" for entry in known.messages)
     key = hashlib.sha256(repr(page).encode()).hexdigest()
-    message = announcements.of_bat_page(known.slug, words, first=first, audience=audience, key=key)
+    message = event_announcements.of_bat_page(known.slug, words, first=first, audience=audience, key=key)
     outbox.enqueue_message(session, message, now=now())
 
 
@@ -110,9 +111,9 @@ def _tell_xrt(session: Session, known: EventHistory, options: RevisitOptions, tr
     audience = _audience(known)
     if audience is None or not revisits.misses_xrt(told, options, trigger=trigger, now=now()):
         return
-    waited = wording.duration(timedelta(minutes=options.xrt_minutes).total_seconds())
-    name = wording.name(known.newest.alert.notice)
-    message = announcements.of_missing_xrt(known.slug, name, waited, audience=audience)
+    waited = number_words.duration(timedelta(minutes=options.xrt_minutes).total_seconds())
+    name = number_words.name(known.newest.alert.notice)
+    message = event_announcements.of_missing_xrt(known.slug, name, waited, audience=audience)
     outbox.enqueue_message(session, message, now=now())
 
 
@@ -124,4 +125,4 @@ def _next(trigger: datetime, options: RevisitOptions, page: BatPage | None) -> d
 
 def _audience(known: EventHistory) -> Any:
     """Return where the event has its thread, or None."""
-    return next((entry.audience for entry in reversed(known.messages) if entry.kind == announcements.TOP), None)
+    return next((entry.audience for entry in reversed(known.messages) if entry.kind == event_announcements.TOP), None)

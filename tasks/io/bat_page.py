@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from lxml import etree, html
 
 from tasks.errors import UnusableData
-from tasks.io import blockkit, web
-from tasks.io.blockkit import Rendered
+from tasks.io import web
+from tasks.io.messages import blockkit
+from tasks.io.messages.blockkit import Rendered
 from tasks.records.bat import BatPage, Fluence, Measured
 
 SIZE_LIMIT = 2 * 1024 * 1024

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tasks.io import buttons, changes, coincidences, messages, pages, plan_changes, wording
+from tasks.io import pages
+from tasks.io.messages import buttons, coincidence_text, event_text, notice_changes, number_words, plan_change_text
 from tasks.records import Alert, Decision, Kind, MapRole, Notice, Plan, Reason, SkyMapSummary, Tile
 from tasks.records.bursts import Burst
 from tasks.records.effects import (
@@ -106,24 +107,24 @@ def render(
         "event.html",
         history=history,
         notice=notice,
-        name=wording.name(notice),
+        name=number_words.name(notice),
         badges=_badges(history, notice),
-        sentence=wording.sentence(newest.alert, newest.decision.action if newest.decision else ""),
+        sentence=number_words.sentence(newest.alert, newest.decision.action if newest.decision else ""),
         facts=_gw_facts(newest.alert) if history.kind is Kind.GW else _grb_facts(history, burst or Burst(facts=notice)),
-        classes=wording.ranked(notice.classification),
+        classes=number_words.ranked(notice.classification),
         properties=sorted((notice.properties or {}).items()),
         maps=_maps(newest.alert),
         coincidence=_coincidence(notice, history),
         decision=newest.decision,
         plans=tuple(_plan(entry) for entry in reversed(history.plans)),
         changed=changed,
-        change_kinds=plan_changes.KINDS,
-        tiles_of=plan_changes.tiles_of,
-        named=plan_changes.named,
+        change_kinds=plan_change_text.KINDS,
+        tiles_of=plan_change_text.tiles_of,
+        named=plan_change_text.named,
         timeline=_timeline(history, overlaps or {}),
         pictures=_pictures(pictures, history, overlaps or {}),
         links=_links(notice, links or {}),
-        words=wording,
+        words=number_words,
         tried=_tried(newest.decision),
     )
 
@@ -146,16 +147,16 @@ def _badges(history: EventHistory, notice: Notice) -> list[tuple[str, str]]:
 
 def _gw_facts(alert: Alert) -> list[Fact]:
     notice, best = alert.notice, alert.best_map
-    latency = wording.delay(notice.time_created, notice.time)
+    latency = number_words.delay(notice.time_created, notice.time)
     return [
-        Fact(label="Class", value=wording.top_class(notice), note=_search(notice)),
+        Fact(label="Class", value=number_words.top_class(notice), note=_search(notice)),
         Fact(
             label="90 % area",
-            value=wording.area(best.area90_deg2) if best else "no map yet",
-            note=f"50 % in {wording.area(best.area50_deg2)}" if best else "",
+            value=number_words.area(best.area90_deg2) if best else "no map yet",
+            note=f"50 % in {number_words.area(best.area50_deg2)}" if best else "",
         ),
-        Fact(label="Distance", value=wording.distance(best), note=wording.interval(best)),
-        Fact(label="False alarms", value=wording.rate(notice.far_hz), note=", ".join(notice.instruments or ())),
+        Fact(label="Distance", value=number_words.distance(best), note=number_words.interval(best)),
+        Fact(label="False alarms", value=number_words.rate(notice.far_hz), note=", ".join(notice.instruments or ())),
         _when("Event time", notice, note=f"notice {latency}" if latency else ""),
     ]
 
@@ -166,18 +167,18 @@ def _grb_facts(history: EventHistory, burst: Burst) -> list[Fact]:
     facts = [_when("Trigger", first, note=", ".join(name for name in heard if name))]
     if position is not None and position.ra_deg is not None and position.dec_deg is not None:
         ra, dec = position.ra_deg, position.dec_deg
-        latitude = f"b = {wording.galactic_latitude_deg(ra, dec):+.1f}°".replace("-", wording.MINUS)
-        place = f"{wording.right_ascension(ra)} {wording.declination(dec)}"
-        facts.append(Fact(label="Position", value=place, note=f"{wording.degrees(ra, dec)}, {latitude}"))
-        away = wording.offset(position, burst.before) if burst.before else ""
+        latitude = f"b = {number_words.galactic_latitude_deg(ra, dec):+.1f}°".replace("-", number_words.MINUS)
+        place = f"{number_words.right_ascension(ra)} {number_words.declination(dec)}"
+        facts.append(Fact(label="Position", value=place, note=f"{number_words.degrees(ra, dec)}, {latitude}"))
+        away = number_words.offset(position, burst.before) if burst.before else ""
         whose = ", ".join(word for word in (position.instrument, away) if word)
-        facts.append(Fact(label="Error", value=wording.radius(position), note=whose))
+        facts.append(Fact(label="Error", value=number_words.radius(position), note=whose))
     else:
         facts.append(Fact(label="Position", value="none yet"))
-    facts += [Fact(label=label, value=words) for label, words in wording.outlook(burst.outlook) if words]
+    facts += [Fact(label=label, value=words) for label, words in number_words.outlook(burst.outlook) if words]
     if first.image_snr is not None or first.rate_snr is not None:
         best = max(snr for snr in (first.image_snr, first.rate_snr) if snr is not None)
-        facts.append(Fact(label="Significance", value=f"{best:.1f} {messages.SIGMA}"))
+        facts.append(Fact(label="Significance", value=f"{best:.1f} {event_text.SIGMA}"))
     if first.magnitude is not None:
         facts.append(Fact(label="Magnitude", value=f"{first.magnitude:.2f}"))
     return facts
@@ -186,8 +187,8 @@ def _grb_facts(history: EventHistory, burst: Burst) -> list[Fact]:
 def _when(label: str, notice: Notice, *, note: str) -> Fact:
     """Put the time of day in sight and the date in small print."""
     if notice.time is None:
-        return Fact(label=label, value=wording.ABSENT, note=note)
-    day, clock = wording.moment(notice.time).removesuffix(" UTC").split(" ", 1)
+        return Fact(label=label, value=number_words.ABSENT, note=note)
+    day, clock = number_words.moment(notice.time).removesuffix(" UTC").split(" ", 1)
     return Fact(label=f"{label}, UTC", value=clock, note=f"{day}, {note}" if note else day)
 
 
@@ -206,9 +207,9 @@ def _coincidence(notice: Notice, history: EventHistory) -> list[tuple[str, str]]
     if notice.coincidence is None:
         return []
     pairs = [
-        ("Observatory", coincidences.who(notice)),
-        ("Time difference", coincidences.apart(coincidences.delay(notice, history.counterparts))),
-        *((f"Chance, {compared}", rate) for compared, rate in coincidences.rates(notice).items()),
+        ("Observatory", coincidence_text.who(notice)),
+        ("Time difference", coincidence_text.apart(coincidence_text.delay(notice, history.counterparts))),
+        *((f"Chance, {compared}", rate) for compared, rate in coincidence_text.rates(notice).items()),
     ]
     return [(label, value) for label, value in pairs if value]
 
@@ -224,7 +225,7 @@ def _plan(entry: PlanEntry) -> dict[str, object]:
         "state": entry.state,
         "words": PLAN_WORDS[entry.state],
         "reason": entry.reason,
-        "created": wording.moment(entry.created.replace(microsecond=0)),
+        "created": number_words.moment(entry.created.replace(microsecond=0)),
         "plans": entry.plans,
         "tiles": tiles[:TILES_SHOWN],
         "left": max(0, len(tiles) - TILES_SHOWN),
@@ -277,9 +278,9 @@ def _heard(
     overlap: Overlap | None,
 ) -> Moment:
     notice = entry.alert.notice
-    lines = [wording.sentence(entry.alert)]
+    lines = [number_words.sentence(entry.alert)]
     if previous is not None:
-        lines = changes.between(previous.alert, entry.alert, previous.decision, entry.decision, overlap)
+        lines = notice_changes.between(previous.alert, entry.alert, previous.decision, entry.decision, overlap)
     if entry.decision is not None and not any(line.startswith("decision") for line in lines):
         lines = [*lines, f"decision {_verdict(entry.decision)}: {entry.decision.summary or entry.decision.rule}"]
     source = f" from {notice.instrument}" if notice.instrument else ""
@@ -289,8 +290,8 @@ def _heard(
 
 def _moment(history: EventHistory, time: datetime, what: str, details: tuple[str, ...], mark: str) -> Moment:
     return Moment(
-        time=wording.moment(time.replace(microsecond=0)),
-        after=wording.delay(time, history.time),
+        time=number_words.moment(time.replace(microsecond=0)),
+        after=number_words.delay(time, history.time),
         what=what,
         details=details,
         mark=mark,
@@ -336,9 +337,9 @@ def _caption(path: Path, entry: NoticeEntry | None, overlaps: Mapping[str, Overl
     if entry is None:
         return f"{path.parent.name}: {path.stem}".replace("-", " ").replace("_", " ")
     notice, best, found = entry.alert.notice, entry.alert.best_map, overlaps.get(entry.alert.sha256)
-    who = f"{notice.alert_type.title()} of {wording.moment(notice.time_created or entry.received)}"
+    who = f"{notice.alert_type.title()} of {number_words.moment(notice.time_created or entry.received)}"
     if path.parent.name == "plans":
         return f"Planned on the {who}"
-    numbers = [f"90 % in {wording.area(best.area90_deg2)}", wording.distance(best)] if best else []
+    numbers = [f"90 % in {number_words.area(best.area90_deg2)}", number_words.distance(best)] if best else []
     kept = [f"{100 * found.held:.0f} % of it lies in the region before"] if found else []
     return "; ".join([who, *numbers, *kept])

@@ -19,7 +19,7 @@ from deployments.slack import socket_mode as slack_socket
 from tasks import publishing
 from tasks.alerts import registration
 from tasks.errors import MissingPart, Unavailable
-from tasks.io import slack
+from tasks.io.messages import slack_sender
 from tasks.records import Audience
 from tasks.registry import delivery
 
@@ -126,7 +126,7 @@ def test_messages_have_buttons_only_where_somebody_hears_them(workspace, root, s
     assert SlackWorkspace(token="x", app_token="y").hears()
     client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, retry_handlers=[])
     publishing.announce.fn(alerts.gw(), None, registration.register.fn(alerts.gw(), root=root), root=root)
-    sender = slack.SlackSender(client, {Audience.OPERATORS: "C-OPS"}, interactive=False)
+    sender = slack_sender.SlackSender(client, {Audience.OPERATORS: "C-OPS"}, interactive=False)
     delivery.drain_messages(store, sender.send)
     assert workspace.messages
     assert buttons(workspace.messages[0]) == []

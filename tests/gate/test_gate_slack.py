@@ -17,7 +17,7 @@ from support import slack as stand_in
 from support import tally
 
 from tasks import registry
-from tasks.io import slack
+from tasks.io.messages import slack_sender
 from tasks.records import Audience
 from tasks.records.effects import Claimed, Outgoing, Sent
 from tasks.registry import Registry, delivery, outbox
@@ -47,7 +47,7 @@ def enqueued(book: Registry, count: int) -> None:
 
 def sending(workspace: stand_in.Workspace) -> Callable[[Claimed], Sent]:
     client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, timeout=5, retry_handlers=[])
-    return slack.SlackSender(client, CHANNELS).send
+    return slack_sender.SlackSender(client, CHANNELS).send
 
 
 def said(root: Path, workspace: stand_in.Workspace, count: int, *, senders: int, impatient: bool) -> None:

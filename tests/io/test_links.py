@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from support import alerts
 
 from blocks import PublicLinks
-from tasks.io import links, messages
+from tasks.io import links
+from tasks.io.messages import event_text
 
 
 def test_a_merger_has_links_to_skyportal_gracedb_gcn_and_our_store() -> None:
@@ -20,7 +21,7 @@ def test_a_merger_has_links_to_skyportal_gracedb_gcn_and_our_store() -> None:
         "Products": "https://cloud.example/x/Candidates/GW/S241102br",
         "Event page": "https://cloud.example/x/Candidates/GW/S241102br/index.html",
     }
-    text = messages.top(messages.Knowledge(alert=alerts.gw(urls={}), links=found)).blocks
+    text = event_text.top(event_text.Knowledge(alert=alerts.gw(urls={}), links=found)).blocks
     assert all(url in text for url in found.values())
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support import alerts
 from support.slack import block_trouble
 
-from tasks.io import changes, messages
-from tasks.io.blockkit import Rendered
+from tasks.io.messages import event_text, notice_changes
+from tasks.io.messages.blockkit import Rendered
 from tasks.records import MapRole, Reason
 from tasks.records.effects import EventState, PlanEntry, PlanState, Registered, Standing
 from tasks.science import positions
@@ -27,7 +27,7 @@ def registered(standing: Standing = Standing.UPDATE, previous=None) -> Registere
 
 
 def test_the_top_message_holds_the_facts_of_a_merger() -> None:
-    message = messages.top(messages.Knowledge(alert=alerts.gw(), decision=alerts.decision()))
+    message = event_text.top(event_text.Knowledge(alert=alerts.gw(), decision=alerts.decision()))
     text = words(message)
     for fact in (
         "S241102br",
@@ -49,7 +49,9 @@ def test_the_top_message_holds_the_facts_of_a_merger() -> None:
 
 def test_a_coincidence_shows_both_maps_and_both_rates() -> None:
     combined = alerts.sky_map(MapRole.COMBINED, area90_deg2=12.3, distance_mpc=41.0)
-    text = words(messages.top(messages.Knowledge(alert=alerts.gw(coincidence=alerts.coincidence(), combined=combined))))
+    text = words(
+        event_text.top(event_text.Knowledge(alert=alerts.gw(coincidence=alerts.coincidence(), combined=combined)))
+    )
     for fact in (
         "Fermi GRB",
         "1.74 s apart as given",
@@ -64,7 +66,7 @@ def test_what_is_missing_is_said_to_be_missing() -> None:
     bare = alerts.gw(
         maps=False, classification=None, properties=None, instruments=None, far_hz=None, time=None, urls={}
     )
-    text = words(messages.top(messages.Knowledge(alert=bare)))
+    text = words(event_text.top(event_text.Knowledge(alert=bare)))
     assert "no map yet" in text
     assert "None" not in text
     assert "nan" not in text
@@ -72,10 +74,10 @@ def test_what_is_missing_is_said_to_be_missing() -> None:
 
 def test_a_burst_shows_its_best_position_and_who_has_reported() -> None:
     xrt = alerts.grb("XRT", seconds=80, error_deg=0.0014)
-    known = messages.Knowledge(
+    known = event_text.Knowledge(
         alert=xrt, burst=positions.burst([alerts.grb(), xrt]), instruments=("BAT", "XRT"), notices=2
     )
-    text = words(messages.top(known))
+    text = words(event_text.top(known))
     for fact in (
         "22:00:52.06 \u221209:10:01.2",
         "330.21690°",
@@ -89,59 +91,61 @@ def test_a_burst_shows_its_best_position_and_who_has_reported() -> None:
 
 def test_a_burst_without_position_says_so() -> None:
     gbm = alerts.grb("GBM", ra_deg=None, dec_deg=None, error_deg=None)
-    text = words(messages.top(messages.Knowledge(alert=gbm)))
+    text = words(event_text.top(event_text.Knowledge(alert=gbm)))
     assert "none yet" in text
     assert "00:00:00" not in text
 
 
 def test_tests_and_retractions_are_marked_in_the_headline() -> None:
-    known = messages.Knowledge(alert=alerts.gw("MS241102a", test=True), state=EventState.RETRACTED)
-    assert "🧪 TEST" in messages.headline(known)
-    assert "❌ RETRACTED" in messages.headline(known)
-    assert messages.top(known).text.startswith("RETRACTED: TEST")
+    known = event_text.Knowledge(alert=alerts.gw("MS241102a", test=True), state=EventState.RETRACTED)
+    assert "🧪 TEST" in event_text.headline(known)
+    assert "❌ RETRACTED" in event_text.headline(known)
+    assert event_text.top(known).text.startswith("RETRACTED: TEST")
 
 
 def test_an_update_says_what_changed_and_only_that() -> None:
     before = alerts.gw()
     after = alerts.gw(alert_type="UPDATE", minutes=30, sky_map=alerts.sky_map(area90_deg2=28.37, distance_mpc=364.0))
-    lines = changes.between(before, after, alerts.decision("NO", score=1), alerts.decision())
+    lines = notice_changes.between(before, after, alerts.decision("NO", score=1), alerts.decision())
     assert lines == [
         "90 % area 165 deg² → 28.4 deg²",
         "50 % area 31.8 deg² → 5.5 deg²",
         "distance 465 ± 93 Mpc → 364 ± 73 Mpc",
         "decision NO (1) → GO (3)",
     ]
-    assert "28.4 deg²" in words(messages.update(after, registered(previous=before), alerts.decision()))
+    assert "28.4 deg²" in words(event_text.update(after, registered(previous=before), alerts.decision()))
 
 
 def test_a_notice_that_changes_nothing_is_one_line() -> None:
     before, after = alerts.gw(), alerts.gw(alert_type="INITIAL", minutes=30)
-    message = messages.update(after, registered(previous=before), alerts.decision())
+    message = event_text.update(after, registered(previous=before), alerts.decision())
     assert len(json.loads(message.blocks)) == 1
     assert "nothing new" in words(message)
 
 
 def test_a_position_outside_the_previous_error_is_warned_of() -> None:
     xrt = alerts.grb("XRT", seconds=80, error_deg=0.0014, ra_deg=74.7510, dec_deg=-9.3095)
-    text = " ".join(changes.between(alerts.grb(), xrt))
+    text = " ".join(notice_changes.between(alerts.grb(), xrt))
     assert "102.6°" in text
     assert "outside its error" in text
     near = alerts.grb("XRT", seconds=80, error_deg=0.0014, ra_deg=330.2269)
-    assert "outside" not in " ".join(changes.between(alerts.grb(), near))
+    assert "outside" not in " ".join(notice_changes.between(alerts.grb(), near))
 
 
 def test_a_plan_is_a_table_and_an_empty_one_a_reason() -> None:
-    message = messages.plan_finished("S241102br", [alerts.plan(tiles=20), alerts.plan("TCH", tiles=0, reason="Sun up")])
+    message = event_text.plan_finished(
+        "S241102br", [alerts.plan(tiles=20), alerts.plan("TCH", tiles=0, reason="Sun up")]
+    )
     text = words(message)
     assert "T01000" in text
     assert "and 8 more" in text
     assert "no tiles: Sun up" in text
     assert message.text.startswith("S241102br: 20 tiles planned. 7DT 20 tiles")
-    assert "nothing observable" in messages.plan_finished("S1", [alerts.plan(tiles=0)]).text
+    assert "nothing observable" in event_text.plan_finished("S1", [alerts.plan(tiles=0)]).text
 
 
 def test_every_condition_that_was_tried_is_shown() -> None:
-    text = words(messages.why(alerts.decision()))
+    text = words(event_text.why(alerts.decision()))
     assert "✗ terrestrial: P(Terrestrial) &gt; 0.5 · got 0.06" in text
     assert "✓ near-and-well-localised" in text
 
@@ -156,8 +160,8 @@ def test_nothing_from_outside_becomes_a_mention_or_a_link() -> None:
         remarks=(evil,),
         urls={evil: "javascript:alert(1)", "gracedb": "https://x|y> <!here>"},
     )
-    known = messages.Knowledge(alert=alert, decision=alerts.decision(summary=evil))
-    for message in (messages.top(known), messages.retraction(alert, known=False), messages.late(alert)):
+    known = event_text.Knowledge(alert=alert, decision=alerts.decision(summary=evil))
+    for message in (event_text.top(known), event_text.retraction(alert, known=False), event_text.late(alert)):
         sections = [block for block in json.loads(message.blocks) if block["type"] != "header"]
         assert "<!" not in json.dumps(sections)
         assert "<https://evil" not in json.dumps(sections)
@@ -168,19 +172,19 @@ def everything(alert, decision, plans) -> list[Rendered]:
     entry = PlanEntry(
         notice_sha256="0", telescopes=("7DT",), state=PlanState.DONE, created=alerts.CREATED, plans=tuple(plans)
     )
-    known = messages.Knowledge(
+    known = event_text.Knowledge(
         alert=alert, decision=decision, plans=(entry,) * 30, burst=positions.burst([alert]), mention=True
     )
     return [
-        messages.top(known),
-        messages.update(alert, registered(Standing.CORRECTION, previous=alerts.gw()), decision),
-        messages.late(alert),
-        messages.retraction(alert, known=True),
-        messages.why(decision),
-        messages.plan_started(alert.notice.event_id, ("7DT",) * 400, engine="siren", asked_by="x" * 4000),
-        messages.plan_finished(alert.notice.event_id, plans),
-        messages.plan_failed(alert.notice.event_id, ("7DT",), reason="x" * 5000),
-        messages.unreadable("0" * 64, topic=None, reason="x" * 5000),
+        event_text.top(known),
+        event_text.update(alert, registered(Standing.CORRECTION, previous=alerts.gw()), decision),
+        event_text.late(alert),
+        event_text.retraction(alert, known=True),
+        event_text.why(decision),
+        event_text.plan_started(alert.notice.event_id, ("7DT",) * 400, engine="siren", asked_by="x" * 4000),
+        event_text.plan_finished(alert.notice.event_id, plans),
+        event_text.plan_failed(alert.notice.event_id, ("7DT",), reason="x" * 5000),
+        event_text.unreadable("0" * 64, topic=None, reason="x" * 5000),
     ]
 
 
@@ -222,4 +226,4 @@ def test_slacks_limits_hold_for_any_input(name: str, kind: str, label: str, numb
 
 @pytest.mark.parametrize("state", list(PlanState))
 def test_every_state_of_a_plan_has_words(state: PlanState) -> None:
-    assert state in messages.PLAN_WORDS
+    assert state in event_text.PLAN_WORDS

@@ -15,8 +15,9 @@ import pytest
 from support import records as make
 
 from tasks import archiving
-from tasks.io import night_logs, night_messages, night_pages, night_plots
+from tasks.io import night_logs, night_pages, night_plots
 from tasks.io.fits import fits_images
+from tasks.io.messages import night_text
 from tasks.records import MasterQuality, QaBit, Rejected, Stage, StageResult, ZeroPointTerms
 from tasks.science import accounting, processes
 
@@ -170,13 +171,13 @@ def test_headers_are_dumped_and_products_indexed_and_a_second_time_nothing_is_wr
 
 
 def test_messages_tell_what_matters_and_mention_nobody(report):
-    done = night_messages.finished(report)
+    done = night_text.finished(report)
     assert done.text.startswith("7DT01: 3 frames reduced, 1 left out, 1 stacks")
     blocks = json.dumps(json.loads(done.blocks))
     assert "flat r: borrowed, 5 d old" in blocks
     assert "&lt;clouds&gt;" in blocks
-    assert "<!channel>" not in night_messages.failed(["7DT01"], "<!channel> broke").blocks
-    assert "target of opportunity: 7DT02" in night_messages.started(["7DT01", "7DT02"], 12, ["7DT02"]).text
+    assert "<!channel>" not in night_text.failed(["7DT01"], "<!channel> broke").blocks
+    assert "target of opportunity: 7DT02" in night_text.started(["7DT01", "7DT02"], 12, ["7DT02"]).text
 
 
 def test_units_and_filters_have_colour_terms_and_wrong_filters_are_told(report):

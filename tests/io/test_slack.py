@@ -13,7 +13,7 @@ from slack_sdk import WebClient
 from support import slack as stand_in
 
 from tasks.errors import AlgorithmError, Unavailable, UnusableData
-from tasks.io import blockkit, rendered, slack
+from tasks.io.messages import blockkit, folder_sender, slack_sender
 from tasks.records import Audience
 from tasks.records.effects import Claimed, Outgoing
 
@@ -25,9 +25,9 @@ def workspace() -> Iterator[stand_in.Workspace]:
 
 
 @pytest.fixture
-def sender(workspace: stand_in.Workspace) -> slack.SlackSender:
+def sender(workspace: stand_in.Workspace) -> slack_sender.SlackSender:
     client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, timeout=5, retry_handlers=[])
-    return slack.SlackSender(client, {Audience.GW: "C-GW", Audience.TEST: "C-TEST"})
+    return slack_sender.SlackSender(client, {Audience.GW: "C-GW", Audience.TEST: "C-TEST"})
 
 
 def claimed(text: str = "A real sentence.", **changes: object) -> Claimed:
@@ -89,11 +89,11 @@ def test_the_top_message_shows_the_picture_small(sender, workspace, thread) -> N
 def test_a_picture_that_slack_has_not_taken_in_is_waited_for_and_at_last_left_out(sender, workspace, thread) -> None:
     place, picture = thread
     workspace.slow_pictures = 99
-    for attempt in range(1, slack.PICTURE_TRIES):
+    for attempt in range(1, slack_sender.PICTURE_TRIES):
         with pytest.raises(Unavailable, match="has not taken in the picture"):
             sender.send(with_fields(place, picture=picture, attempt=attempt))
     assert workspace.texts()[0] == "first"
-    sender.send(with_fields(place, picture=picture, attempt=slack.PICTURE_TRIES))
+    sender.send(with_fields(place, picture=picture, attempt=slack_sender.PICTURE_TRIES))
     assert workspace.texts()[0] == "now"
     assert not any("accessory" in block for block in workspace.messages[0]["blocks"])
 
@@ -101,13 +101,13 @@ def test_a_picture_that_slack_has_not_taken_in_is_waited_for_and_at_last_left_ou
 def test_other_refused_blocks_are_no_matter_of_waiting(sender, workspace, thread) -> None:
     place, _ = thread
     workspace.faults = ["error:invalid_blocks"]
-    with pytest.raises(slack.RefusedBlocks, match="invalid_blocks"):
+    with pytest.raises(slack_sender.RefusedBlocks, match="invalid_blocks"):
         sender.send(with_fields(place))
 
 
 def test_too_many_requests_say_how_long_to_wait(sender, workspace) -> None:
     workspace.faults = ["429:7"]
-    with pytest.raises(slack.Throttled, match="7 s") as caught:
+    with pytest.raises(slack_sender.Throttled, match="7 s") as caught:
         sender.send(claimed())
     assert caught.value.wait_s == 7
     copy = pickle.loads(pickle.dumps(caught.value))
@@ -179,7 +179,7 @@ def test_the_token_is_in_no_error_and_no_log(sender, workspace, caplog) -> None:
 
 
 def test_without_a_workspace_messages_are_files_and_sending_twice_is_sending_once(tmp_path: Path) -> None:
-    sender = rendered.FolderSender(tmp_path)
+    sender = folder_sender.FolderSender(tmp_path)
     first = sender.send(claimed("told once"))
     assert sender.send(claimed("told once")) == first
     assert sorted(path.name for path in (tmp_path / "gw").iterdir()) == ["000001-top.json", "000001-top.md"]

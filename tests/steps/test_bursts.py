@@ -18,7 +18,8 @@ from support import slack as stand_in
 
 from tasks import publishing, registry, resources
 from tasks.alerts import coincidences, registration
-from tasks.io import notices, slack
+from tasks.io import notices
+from tasks.io.messages import slack_sender
 from tasks.records import Alert, Audience, Decision, PlanMode
 from tasks.records.effects import Registered
 from tasks.registry import delivery
@@ -34,7 +35,7 @@ class House:
     def __init__(self, root: Path, store: registry.Registry, workspace: stand_in.Workspace) -> None:
         self.root, self.store, self.workspace = root, store, workspace
         client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, timeout=5, retry_handlers=[])
-        self.sender = slack.SlackSender(client, CHANNELS)
+        self.sender = slack_sender.SlackSender(client, CHANNELS)
 
     def hear(self, alert: Alert) -> Registered:
         registered = registration.register.fn(alert, root=self.root)

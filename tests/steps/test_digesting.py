@@ -13,7 +13,7 @@ from support import slack as stand_in
 
 from tasks import digesting, publishing, registry, resources
 from tasks.alerts import coincidences, registration
-from tasks.io import slack
+from tasks.io.messages import slack_sender
 from tasks.records import Alert, Audience, PlanMode
 from tasks.registry import delivery, plans
 
@@ -33,7 +33,7 @@ class House:
     def __init__(self, root: Path, store: registry.Registry, workspace: stand_in.Workspace) -> None:
         self.root, self.store, self.workspace = root, store, workspace
         client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, timeout=5, retry_handlers=[])
-        self.sender = slack.SlackSender(client, CHANNELS)
+        self.sender = slack_sender.SlackSender(client, CHANNELS)
         self.time = MIDNIGHT
 
     def now(self) -> datetime:

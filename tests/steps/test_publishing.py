@@ -17,7 +17,8 @@ from support import slack as stand_in
 from tasks import publishing, registry, resources
 from tasks.alerts import registration
 from tasks.errors import MissingPart, Unavailable
-from tasks.io import slack, stores
+from tasks.io import stores
+from tasks.io.messages import slack_sender
 from tasks.records import Alert, Audience, Decision
 from tasks.records.effects import Registered
 from tasks.registry import delivery, outbox, plans
@@ -50,7 +51,7 @@ def send(workspace: stand_in.Workspace) -> Callable:
         Audience.OPERATORS: "C-OPS",
         Audience.LOW_SIGNIFICANCE: "C-LOW",
     }
-    return slack.SlackSender(client, channels).send
+    return slack_sender.SlackSender(client, channels).send
 
 
 def respond(root: Path, alert: Alert, decision: Decision | None = None) -> Registered:

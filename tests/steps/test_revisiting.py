@@ -15,7 +15,7 @@ from support import slack as stand_in
 
 from tasks import publishing, registry, resources
 from tasks.alerts import registration, swift_revisits
-from tasks.io import slack
+from tasks.io.messages import slack_sender
 from tasks.options import RevisitOptions
 from tasks.records import Audience
 from tasks.registry import delivery
@@ -72,7 +72,7 @@ def store(tmp_path: Path) -> Iterator[registry.Registry]:
 def house(tmp_path, store, workspace, monkeypatch):
     """Announce a burst; return what looks at it some minutes after its trigger."""
     client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, timeout=5, retry_handlers=[])
-    sender = slack.SlackSender(client, CHANNELS)
+    sender = slack_sender.SlackSender(client, CHANNELS)
     first = alerts.grb("BAT")
 
     def hear(alert) -> None:

@@ -9,7 +9,7 @@ from support import alerts
 
 from tasks import publishing, resources
 from tasks.alerts import registration, triage
-from tasks.io import announcements
+from tasks.io.messages import event_announcements
 from tasks.records import Alert, Decision, Plan, PlanMode, Tile
 from tasks.records.effects import Registered
 from tasks.registry import plans
@@ -43,7 +43,7 @@ def test_an_initial_with_the_same_map_keeps_the_plan_of_the_preliminary(tmp_path
         known = book.history("S241102br")
         assert book.unanswered(before=now() + timedelta(hours=1)) == ()
     burst = positions.burst([entry.alert for entry in known.notices])
-    shown = announcements.knowledge(known, burst=burst, links={})
+    shown = event_announcements.knowledge(known, burst=burst, links={})
     assert [entry.telescopes for entry in shown.pending] == [("7DT",)], "the plan can still be cancelled"
 
 

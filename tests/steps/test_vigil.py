@@ -14,7 +14,8 @@ from support.records import NIGHT
 from blocks import Observatory
 from flows.reconcile import reconcile
 from tasks import journal, naming, vigil
-from tasks.io import journals, night_messages
+from tasks.io import journals
+from tasks.io.messages import night_text
 from tasks.records import NightFolder, NightTrouble
 from tasks.science import manifests
 
@@ -79,4 +80,4 @@ def test_a_run_that_began_since_is_not_called_crashed(tmp_path):
     past = datetime.now(UTC) - timedelta(hours=1)
     trouble = NightTrouble(night=NIGHT, units=("7DT01",), run="1", name="n", what="crashed", since=past)
     assert journal.crash.fn(trouble, tmp_path) == ()
-    assert "all units" in night_messages.troubled(NightTrouble(**{**vars(trouble), "units": ()})).text
+    assert "all units" in night_text.troubled(NightTrouble(**{**vars(trouble), "units": ()})).text

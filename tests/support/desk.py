@@ -23,7 +23,7 @@ from support import slack as stand_in
 from tasks import publishing, registry, resources
 from tasks.alerts import registration
 from tasks.errors import Unavailable
-from tasks.io import slack
+from tasks.io.messages import slack_sender
 from tasks.records import Audience
 from tasks.registry import delivery, models
 
@@ -103,7 +103,7 @@ def desk(store, workspace, planner) -> Iterator[Desk]:
         staff=Staff(planners=frozenset({"U1", "U2"}), reviewers=frozenset({"U1", "U2", "U3"})),
         planner=planner,
         voice=slack_app.SlackVoice(client=client),
-        send=slack.SlackSender(client, CHANNELS).send,
+        send=slack_sender.SlackSender(client, CHANNELS).send,
     )
     yield made
     made.close()

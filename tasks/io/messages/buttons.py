@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.io import blockkit, wording
-from tasks.io.blockkit import Block
+from tasks.io.messages import blockkit, number_words
+from tasks.io.messages.blockkit import Block
 from tasks.records import Notice
 from tasks.records.effects import ActionEntry, Button, PlanEntry, PlanState
 
@@ -40,7 +40,7 @@ def row(
     muted
         Whether the event is muted.
     """
-    name = wording.name(notice)
+    name = number_words.name(notice)
     made = _planning(name, slug, telescopes) if not _busy(plans, actions) else []
     if any(entry.state in STANDING for entry in plans) or waiting(actions):
         made.append(_cancelling(name, slug))

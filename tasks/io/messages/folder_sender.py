@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tasks.io.slack import attachment_name, fingerprint
+from tasks.io.messages.slack_sender import attachment_name, fingerprint
 from tasks.records.effects import Claimed, Sent
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from tasks.io import blockkit, wording
+from tasks.io.messages import blockkit, number_words
 from tasks.records import Audience
 from tasks.records.backfills import Backfilled, Span
 from tasks.records.effects import DIGEST, EventHistory, EventState, Outgoing
@@ -54,11 +54,11 @@ def _quiet(known: EventHistory) -> str:
     told = len(known.notices)
     count = f" {told} notices." if told > 1 else ""
     state = " Retracted since." if known.state is EventState.RETRACTED else ""
-    return f"{wording.sentence(known.shown.alert)}{count}{state}"
+    return f"{number_words.sentence(known.shown.alert)}{count}{state}"
 
 
 def _gap(span: Span) -> str:
-    since, until = (wording.moment(each.replace(microsecond=0)) for each in (span.since, span.until))
+    since, until = (number_words.moment(each.replace(microsecond=0)) for each in (span.since, span.until))
     return f"from {since} to {until}"
 
 

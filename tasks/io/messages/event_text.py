@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasks.io import blockkit, buttons, changes, coincidences, wording
-from tasks.io.blockkit import Block, Rendered, escape
+from tasks.io.messages import blockkit, buttons, coincidence_text, notice_changes, number_words
+from tasks.io.messages.blockkit import Block, Rendered, escape
 from tasks.records import Alert, Decision, Kind, Notice, Plan, Reason, SkyMapSummary
 from tasks.records.bursts import Burst
 from tasks.records.effects import ActionEntry, Counterpart, EventState, PlanEntry, PlanState, Registered, Standing
@@ -67,7 +67,7 @@ def top(known: Knowledge) -> Rendered:
         *([blockkit.section("<!channel>")] if known.mention else []),
         *_standing_line(known),
         *facts,
-        *coincidences.blocks(known.alert, known.counterparts),
+        *coincidence_text.blocks(known.alert, known.counterparts),
         *_linked(known),
         *_decision(known.decision),
         *_plan_lines(known.plans),
@@ -77,7 +77,7 @@ def top(known: Knowledge) -> Rendered:
         blockkit.context([_small_print(known)]),
     ]
     action = known.decision.action if known.decision else ""
-    text = wording.sentence(known.alert, action)
+    text = number_words.sentence(known.alert, action)
     return blockkit.rendered(f"RETRACTED: {text}" if _retracted(known) else text, blocks)
 
 
@@ -87,8 +87,8 @@ def update(
     """Write what a later notice changed, for the thread; one line when it changed nothing worth saying."""
     word = STANDING_WORDS.get(registered.standing, "")
     title = f"{_symbol(alert.notice)} {alert.notice.alert_type} · notice {registered.number}"
-    lines = changes.between(registered.previous, alert, registered.previous_decision, decision, overlap)
-    text = f"{wording.sentence(alert, decision.action if decision else '')} {'; '.join(lines) or 'Nothing new.'}"
+    lines = notice_changes.between(registered.previous, alert, registered.previous_decision, decision, overlap)
+    text = f"{number_words.sentence(alert, decision.action if decision else '')} {'; '.join(lines) or 'Nothing new.'}"
     head = f"*{escape(title)}*{f' · _{word}_' if word else ''}"
     if not lines:
         return blockkit.rendered(text, [blockkit.section(f"{head} · nothing new worth saying")])
@@ -98,15 +98,13 @@ def update(
 
 def late(alert: Alert) -> Rendered:
     """Write one line about a notice that is older than what is known."""
-    words = (
-        f"A late {alert.notice.alert_type}, created {wording.moment(alert.notice.time_created)}: stored, not acted on."
-    )
+    words = f"A late {alert.notice.alert_type}, created {number_words.moment(alert.notice.time_created)}: stored, not acted on."
     return blockkit.rendered(words, [blockkit.section(f"_{escape(words)}_")])
 
 
 def retraction(alert: Alert, *, known: bool) -> Rendered:
     """Write a retraction: of an event that was announced, or of one that was never seen."""
-    who = wording.name(alert.notice)
+    who = number_words.name(alert.notice)
     words = f"{who} was retracted." if known else f"{who} was retracted; it was never announced here."
     consequence = "Running plans are cancelled and queued tiles withdrawn." if known else "Nothing to do."
     blocks = [blockkit.header(f"❌ {who} retracted"), blockkit.section(f"{escape(words)} {consequence}")]
@@ -184,7 +182,7 @@ def headline(known: Knowledge) -> str:
     if _retracted(known):
         marks.append("❌ RETRACTED")
     kind = notice.alert_type if notice.kind is Kind.GW else (notice.instrument or notice.alert_type)
-    return " · ".join([f"{_symbol(notice)} {wording.name(notice)}", kind, *marks])
+    return " · ".join([f"{_symbol(notice)} {number_words.name(notice)}", kind, *marks])
 
 
 def _standing_line(known: Knowledge) -> list[Block]:
@@ -203,8 +201,8 @@ def _gw_facts(known: Knowledge) -> list[Block]:
         ("Event time", _time(notice)),
         ("Class", _classes(notice)),
         ("Source", _percentages(notice.properties)),
-        ("Instruments", escape(wording.sites(notice.instruments))),
-        ("False-alarm rate", wording.rate(notice.far_hz)),
+        ("Instruments", escape(number_words.sites(notice.instruments))),
+        ("False-alarm rate", number_words.rate(notice.far_hz)),
         ("Area 90 % / 50 %", _areas(best)),
         ("Distance", _distance(best)),
         ("Search", escape(_search(notice))),
@@ -220,9 +218,9 @@ def _grb_facts(known: Knowledge) -> list[Block]:
         ("Trigger time", _time(facts)),
         ("Position", _position(place) if place else "none yet"),
         ("Error", _error(place) if place else ""),
-        ("Offset", escape(wording.offset(place, burst.before)) if place and burst.before else ""),
+        ("Offset", escape(number_words.offset(place, burst.before)) if place and burst.before else ""),
         ("Galactic latitude", _latitude(place)),
-        *((label, escape(words)) for label, words in wording.outlook(burst.outlook)),
+        *((label, escape(words)) for label, words in number_words.outlook(burst.outlook)),
         ("Significance", _significance(facts)),
         ("Duration of trigger", f"{facts.duration_trigger_s:g} s" if facts.duration_trigger_s else ""),
         ("Magnitude", f"{facts.magnitude:.2f}" if facts.magnitude is not None else ""),
@@ -290,7 +288,7 @@ def _plan_blocks(plan: Plan) -> list[Block]:
 def _plan_numbers(plan: Plan) -> str:
     if not plan.tiles:
         return f"no tiles: {plan.reason or 'no reason given'}"
-    return f"{len(plan.tiles)} tiles, {100 * plan.probability:.1f} % over {wording.area(plan.area_deg2)}"
+    return f"{len(plan.tiles)} tiles, {100 * plan.probability:.1f} % over {number_words.area(plan.area_deg2)}"
 
 
 def _links(notice: Notice, links: Mapping[str, str]) -> list[Block]:
@@ -301,8 +299,8 @@ def _links(notice: Notice, links: Mapping[str, str]) -> list[Block]:
 
 def _small_print(known: Knowledge) -> str:
     notice = known.alert.notice
-    after = wording.delay(notice.time_created, notice.time)
-    made = f"created {wording.moment(notice.time_created)}{f', {after}' if after else ''}"
+    after = number_words.delay(notice.time_created, notice.time)
+    made = f"created {number_words.moment(notice.time_created)}{f', {after}' if after else ''}"
     remarks = " · ".join(notice.remarks)
     return escape(f"notice {known.notices} · {made} · {known.alert.sha256[:12]}{f' · {remarks}' if remarks else ''}")
 
@@ -315,7 +313,7 @@ def _reason(reason: Reason) -> str:
 def _symbol(notice: Notice) -> str:
     if notice.kind is Kind.GRB and not notice.retraction:
         return "💥"
-    return wording.TYPE_SYMBOLS.get(notice.alert_type, "❓")
+    return number_words.TYPE_SYMBOLS.get(notice.alert_type, "❓")
 
 
 def _retracted(known: Knowledge) -> bool:
@@ -324,31 +322,31 @@ def _retracted(known: Knowledge) -> bool:
 
 def _time(notice: Notice) -> str:
     if notice.time is None:
-        return wording.ABSENT
-    after = wording.delay(notice.time_created, notice.time)
-    return f"{wording.moment(notice.time)}{f'{chr(10)}notice {after}' if after else ''}"
+        return number_words.ABSENT
+    after = number_words.delay(notice.time_created, notice.time)
+    return f"{number_words.moment(notice.time)}{f'{chr(10)}notice {after}' if after else ''}"
 
 
 def _classes(notice: Notice) -> str:
-    found = wording.ranked(notice.classification)
+    found = number_words.ranked(notice.classification)
     if not found:
-        return wording.ABSENT
+        return number_words.ABSENT
     first, chance = found[0]
-    symbol = wording.CLASS_SYMBOLS.get(first, "")
-    others = " · ".join(f"{escape(label)} {wording.percent(value)}" for label, value in found[1:])
-    return f"*{escape(first)} {wording.percent(chance)}* {symbol}".strip() + (f"\n{others}" if others else "")
+    symbol = number_words.CLASS_SYMBOLS.get(first, "")
+    others = " · ".join(f"{escape(label)} {number_words.percent(value)}" for label, value in found[1:])
+    return f"*{escape(first)} {number_words.percent(chance)}* {symbol}".strip() + (f"\n{others}" if others else "")
 
 
 def _percentages(values: Mapping[str, float] | None) -> str:
-    return escape(" · ".join(f"{label} {wording.percent(value)}" for label, value in (values or {}).items()))
+    return escape(" · ".join(f"{label} {number_words.percent(value)}" for label, value in (values or {}).items()))
 
 
 def _areas(best: SkyMapSummary | None) -> str:
-    return f"{wording.area(best.area90_deg2)} / {wording.area(best.area50_deg2)}" if best else "no map yet"
+    return f"{number_words.area(best.area90_deg2)} / {number_words.area(best.area50_deg2)}" if best else "no map yet"
 
 
 def _distance(best: SkyMapSummary | None) -> str:
-    words, span = wording.distance(best), wording.interval(best)
+    words, span = number_words.distance(best), number_words.interval(best)
     return f"{words}\n{span}" if span else words
 
 
@@ -366,17 +364,17 @@ def _burst(notice: Notice) -> str:
 
 
 def _position(place: Notice) -> str:
-    return "\n".join(wording.place(place.ra_deg or 0.0, place.dec_deg or 0.0))
+    return "\n".join(number_words.place(place.ra_deg or 0.0, place.dec_deg or 0.0))
 
 
 def _error(place: Notice) -> str:
-    return escape(f"{wording.radius(place)}{f' ({place.instrument})' if place.instrument else ''}")
+    return escape(f"{number_words.radius(place)}{f' ({place.instrument})' if place.instrument else ''}")
 
 
 def _latitude(place: Notice | None) -> str:
     if place is None or place.ra_deg is None or place.dec_deg is None:
         return ""
-    return f"{wording.galactic_latitude_deg(place.ra_deg, place.dec_deg):+.1f}°".replace("-", wording.MINUS)
+    return f"{number_words.galactic_latitude_deg(place.ra_deg, place.dec_deg):+.1f}°".replace("-", number_words.MINUS)
 
 
 def _significance(notice: Notice) -> str:

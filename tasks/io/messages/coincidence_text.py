@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.io import blockkit, wording
-from tasks.io.blockkit import Block
+from tasks.io.messages import blockkit, number_words
+from tasks.io.messages.blockkit import Block
 from tasks.records import Alert, Notice
 from tasks.records.effects import Counterpart
 
@@ -28,7 +28,7 @@ def blocks(alert: Alert, counterparts: Sequence[Counterpart]) -> list[Block]:
     head = f"*🤝 Coincidence with {blockkit.escape(who(notice) or 'another observatory')}*{between and f', {between}'}"
     chances = ", ".join(f"{compared} {rate}" for compared, rate in rates(notice).items())
     maps = [
-        f"{label}: {wording.area(summary.area90_deg2)} (90 %), {wording.distance(summary)}"
+        f"{label}: {number_words.area(summary.area90_deg2)} (90 %), {number_words.distance(summary)}"
         for label, summary in (("gravitational waves alone", alert.sky_map), ("combined", alert.combined))
         if summary is not None
     ]
@@ -84,9 +84,9 @@ def rates(notice: Notice) -> dict[str, str]:
     found = notice.coincidence
     if found is None:
         return {}
-    told = {"time alone": wording.rate(found.time_coincidence_far_hz)}
+    told = {"time alone": number_words.rate(found.time_coincidence_far_hz)}
     if found.time_sky_coincidence_far_hz is not None:
-        told["time and place"] = wording.rate(found.time_sky_coincidence_far_hz)
+        told["time and place"] = number_words.rate(found.time_sky_coincidence_far_hz)
     return told
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from tasks.io import blockkit
-from tasks.io.blockkit import Rendered
+from tasks.io.messages import blockkit
+from tasks.io.messages.blockkit import Rendered
 from tasks.io.night_pages import losses, survivors
 from tasks.records import NightReport, NightTrouble, Reduced
 

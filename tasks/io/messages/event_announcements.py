@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.io import blockkit, buttons, messages, plan_changes
-from tasks.io.blockkit import Rendered
-from tasks.io.messages import Knowledge
+from tasks.io.messages import blockkit, buttons, event_text, plan_change_text
+from tasks.io.messages.blockkit import Rendered
+from tasks.io.messages.event_text import Knowledge
 from tasks.records import Alert, Audience, Decision, Kind, Plan, PlanMode
 from tasks.records.bursts import Burst
 from tasks.records.effects import SKY_MAP, EventHistory, Outgoing, PlanChange, PlanEntry, Registered, Standing
@@ -86,21 +86,21 @@ def of_notice(
         return ()
     if silent and standing is not Standing.RETRACTION:
         # a thread that is there stays true, without a word more
-        return (say.edit("notice", messages.top(known)),) if opened else ()
+        return (say.edit("notice", event_text.top(known)),) if opened else ()
     if standing is Standing.LATE:
-        return (say.reply("late", messages.late(alert)),) if opened and not known.muted else ()
+        return (say.reply("late", event_text.late(alert)),) if opened and not known.muted else ()
     if standing is Standing.RETRACTION:
         return _retraction(alert, registered, say, known=known, opened=opened)
     if audience not in opened:
         mention = bool(decision and decision.mention) and audience in (Audience.GW, Audience.GRB)
-        top = messages.top(dataclasses.replace(known, mention=mention))
-        why = (say.reply("why", messages.why(decision)),) if decision and decision.reasons else ()
+        top = event_text.top(dataclasses.replace(known, mention=mention))
+        why = (say.reply("why", event_text.why(decision)),) if decision and decision.reasons else ()
         return (say.top(top), *why)
     if known.muted:
-        return (say.edit("notice", messages.top(known)),)
-    words = messages.update(alert, _with_believed(alert, registered, known), decision, overlap=overlap)
+        return (say.edit("notice", event_text.top(known)),)
+    words = event_text.update(alert, _with_believed(alert, registered, known), decision, overlap=overlap)
     broadcast = standing is Standing.REINSTATED or _newly_go(registered.previous_decision, decision)
-    return (say.reply("update", words, broadcast=broadcast), say.edit("notice", messages.top(known)))
+    return (say.reply("update", words, broadcast=broadcast), say.edit("notice", event_text.top(known)))
 
 
 def of_picture(
@@ -114,7 +114,7 @@ def of_picture(
     if known.muted or _standing(alert, registered) in silent:
         return ()
     say = _Speaker(registered.slug, alert.sha256, _audience(decision, registered))
-    return (say.file(picture), say.edit(SKY_MAP, messages.top(known)))
+    return (say.file(picture), say.edit(SKY_MAP, event_text.top(known)))
 
 
 def of_started_plan(
@@ -130,8 +130,8 @@ def of_started_plan(
 ) -> tuple[Outgoing, ...]:
     """Return the messages that the begin of planning calls for: who, what, and a top message that says so."""
     say = _Speaker(registered.slug, key, _tested(audience, registered))
-    words = messages.plan_started(alert.notice.event_id, telescopes, engine=engine, asked_by=asked_by)
-    return (say.reply("plan-started", words), say.edit("plan-started", messages.top(known)))
+    words = event_text.plan_started(alert.notice.event_id, telescopes, engine=engine, asked_by=asked_by)
+    return (say.reply("plan-started", words), say.edit("plan-started", event_text.top(known)))
 
 
 def of_plans(
@@ -147,10 +147,10 @@ def of_plans(
 ) -> tuple[Outgoing, ...]:
     """Return the messages that finished plans call for: a table and a picture in the thread, what is new, the top message."""
     say = _Speaker(registered.slug, key, _tested(audience, registered))
-    done = messages.plan_finished(alert.notice.event_id, plans, links=known.links)
-    news = (say.reply("plan-changes", plan_changes.message(alert.notice.event_id, changed)),) if changed else ()
+    done = event_text.plan_finished(alert.notice.event_id, plans, links=known.links)
+    news = (say.reply("plan-changes", plan_change_text.message(alert.notice.event_id, changed)),) if changed else ()
     shown = (say.file(picture, kind="coverage", text="Coverage"),) if picture else ()
-    return (say.reply("plans", done), *news, *shown, say.edit("plans", messages.top(known)))
+    return (say.reply("plans", done), *news, *shown, say.edit("plans", event_text.top(known)))
 
 
 def of_failed_plan(
@@ -164,12 +164,12 @@ def of_failed_plan(
     key: str,
 ) -> tuple[Outgoing, ...]:
     """Return the messages that a failed plan calls for: why, and a top message that offers to run it again."""
-    words = messages.plan_failed(alert.notice.event_id, telescopes, reason=reason)
+    words = event_text.plan_failed(alert.notice.event_id, telescopes, reason=reason)
     if audience is Audience.NOBODY:
         # a failure is never silent
         return (_Speaker(registered.slug, key, Audience.OPERATORS).reply("plan-failed", words),)
     say = _Speaker(registered.slug, key, _tested(audience, registered))
-    return (say.reply("plan-failed", words), say.edit("plan-failed", messages.top(known)))
+    return (say.reply("plan-failed", words), say.edit("plan-failed", event_text.top(known)))
 
 
 def of_press(
@@ -178,18 +178,18 @@ def of_press(
     """Return the messages that a pressed button calls for: what happens now, where that is worth saying, and the state."""
     say = _Speaker(slug, key, audience)
     said = (say.reply("press", words),) if words else ()
-    return (*said, say.edit("press", messages.top(known)))
+    return (*said, say.edit("press", event_text.top(known)))
 
 
 def of_link(slug: str, other: str, evidence: str, *, audience: Audience) -> Outgoing:
     """Return the message that a link to another event calls for in an event's thread."""
-    words = messages.linked(other.replace("_", " "), evidence)
+    words = event_text.linked(other.replace("_", " "), evidence)
     return _Speaker(slug, f"link:{other}", audience).reply("link", words)
 
 
 def of_refresh(slug: str, *, known: Knowledge, audience: Audience, key: str) -> Outgoing:
     """Return a top message that shows what came to be known by another way than a notice."""
-    return _Speaker(slug, key, audience).edit("refresh", messages.top(known))
+    return _Speaker(slug, key, audience).edit("refresh", event_text.top(known))
 
 
 def of_bat_page(slug: str, words: Rendered, *, first: bool, audience: Audience, key: str) -> Outgoing:
@@ -199,18 +199,18 @@ def of_bat_page(slug: str, words: Rendered, *, first: bool, audience: Audience, 
 
 def of_strange_page(slug: str, url: str) -> Outgoing:
     """Return the operators' message about a BAT page on which nothing is recognised."""
-    words = messages.strange_page(slug, url)
+    words = event_text.strange_page(slug, url)
     return _to_operators(words, subject="bat-page", kind="strange-page", key=slug)
 
 
 def of_missing_xrt(slug: str, name: str, waited: str, *, audience: Audience) -> Outgoing:
     """Return the message that XRT has not come in the time that it usually takes."""
-    return _Speaker(slug, "once", audience).reply("no-xrt", messages.missing_xrt(name, waited))
+    return _Speaker(slug, "once", audience).reply("no-xrt", event_text.missing_xrt(name, waited))
 
 
 def of_dead_letter(sha256: str, *, topic: str | None, reason: str) -> Outgoing:
     """Return the operators' message about a notice that cannot be understood."""
-    words = messages.unreadable(sha256, topic=topic, reason=reason)
+    words = event_text.unreadable(sha256, topic=topic, reason=reason)
     return _to_operators(words, subject=f"notice:{sha256}", kind="dead-letter", key=sha256)
 
 
@@ -287,10 +287,10 @@ def _retraction(
         if registered.previous_decision is not None and registered.previous_decision.audience is Audience.NOBODY:
             return ()
         quiet = Audience.TEST if registered.test else Audience.OPERATORS
-        words = messages.retraction(alert, known=registered.previous is not None)
+        words = event_text.retraction(alert, known=registered.previous is not None)
         return (_Speaker(registered.slug, alert.sha256, quiet).top(words, kind="retraction"),)
-    words = messages.retraction(alert, known=True)
-    return (say.reply("retraction", words, broadcast=True), say.edit("notice", messages.top(known)))
+    words = event_text.retraction(alert, known=True)
+    return (say.reply("retraction", words, broadcast=True), say.edit("notice", event_text.top(known)))
 
 
 def _with_believed(alert: Alert, registered: Registered, known: Knowledge) -> Registered:

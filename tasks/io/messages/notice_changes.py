@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from tasks.io import wording
+from tasks.io.messages import number_words
 from tasks.records import Alert, Decision, Kind, Notice, SkyMapSummary
 from tasks.records.overlaps import Overlap
 
@@ -47,7 +47,7 @@ def _gw(previous: Alert, alert: Alert) -> Iterable[str]:
     yield from _classes(before, now)
     yield from _rates(before.far_hz, now.far_hz)
     if before.instruments != now.instruments:
-        yield f"instruments {wording.sites(before.instruments)} → {wording.sites(now.instruments)}"
+        yield f"instruments {number_words.sites(before.instruments)} → {number_words.sites(now.instruments)}"
     if now.coincidence is not None and before.coincidence is None:
         yield f"coincidence with {now.coincidence.observatory or 'another observatory'}"
     if before.significant is False and now.significant:
@@ -58,8 +58,8 @@ def _grb(before: Notice, now: Notice) -> Iterable[str]:
     if now.retraction:
         return
     if now.ra_deg is not None and now.dec_deg is not None:
-        place = f"{wording.right_ascension(now.ra_deg)} {wording.declination(now.dec_deg)}"
-        yield f"{now.instrument or now.mission} position {place}, {wording.radius(now)}"
+        place = f"{number_words.right_ascension(now.ra_deg)} {number_words.declination(now.dec_deg)}"
+        yield f"{now.instrument or now.mission} position {place}, {number_words.radius(now)}"
     yield from _offset(before, now)
     if now.magnitude is not None and now.magnitude != before.magnitude:
         yield f"magnitude {now.magnitude:.2f}"
@@ -70,7 +70,7 @@ def _grb(before: Notice, now: Notice) -> Iterable[str]:
 
 
 def _offset(before: Notice, now: Notice) -> Iterable[str]:
-    if words := wording.offset(now, before):
+    if words := number_words.offset(now, before):
         yield words
 
 
@@ -78,14 +78,14 @@ def _maps(before: SkyMapSummary | None, now: SkyMapSummary | None) -> Iterable[s
     if now is None:
         return
     if before is None:
-        yield f"first sky map: {wording.area(now.area90_deg2)} (90 %), {wording.distance(now)}"
+        yield f"first sky map: {number_words.area(now.area90_deg2)} (90 %), {number_words.distance(now)}"
         return
     if _differs(before.area90_deg2, now.area90_deg2, AREA_FACTOR):
-        yield f"90 % area {wording.area(before.area90_deg2)} → {wording.area(now.area90_deg2)}"
+        yield f"90 % area {number_words.area(before.area90_deg2)} → {number_words.area(now.area90_deg2)}"
     if _differs(before.area50_deg2, now.area50_deg2, AREA_FACTOR):
-        yield f"50 % area {wording.area(before.area50_deg2)} → {wording.area(now.area50_deg2)}"
+        yield f"50 % area {number_words.area(before.area50_deg2)} → {number_words.area(now.area50_deg2)}"
     if _differs(before.distance_mpc, now.distance_mpc, DISTANCE_FACTOR):
-        yield f"distance {wording.distance(before)} → {wording.distance(now)}"
+        yield f"distance {number_words.distance(before)} → {number_words.distance(now)}"
 
 
 def _classes(before: Notice, now: Notice) -> Iterable[str]:
@@ -93,12 +93,12 @@ def _classes(before: Notice, now: Notice) -> Iterable[str]:
     for label in sorted({*old, *new}):
         was, became = old.get(label), new.get(label)
         if was is None or became is None or abs(was - became) >= CLASS_STEP:
-            yield f"{label} {wording.percent(was)} → {wording.percent(became)}"
+            yield f"{label} {number_words.percent(was)} → {number_words.percent(became)}"
 
 
 def _rates(before: float | None, now: float | None) -> Iterable[str]:
     if _differs(before, now, RATE_FACTOR):
-        yield f"false-alarm rate {wording.rate(before)} → {wording.rate(now)}"
+        yield f"false-alarm rate {number_words.rate(before)} → {number_words.rate(now)}"
 
 
 def _decisions(before: Decision | None, now: Decision | None) -> Iterable[str]:

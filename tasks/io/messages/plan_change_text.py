@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from tasks.io import blockkit
-from tasks.io.blockkit import Rendered
+from tasks.io.messages import blockkit
+from tasks.io.messages.blockkit import Rendered
 from tasks.records import Tile
 from tasks.records.effects import PlanChange
 

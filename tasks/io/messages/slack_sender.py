@@ -19,7 +19,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from tasks.errors import AlgorithmError, Unavailable, UnusableData
-from tasks.io import blockkit
+from tasks.io.messages import blockkit
 from tasks.records import Audience
 from tasks.records.effects import Claimed, Outgoing, Sent
 
