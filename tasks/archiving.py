@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import products
-from tasks.io import night_logs
+from tasks.io.nights import night_logs
 from tasks.records import NightReport, StageResult
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import UnusableData
-from tasks.io import surveys
 from tasks.io.fits import fits_images
+from tasks.io.nights import deep_stack_tables
 from tasks.options import DeepOptions
 from tasks.records import Deepened, Reduced, Rejected, Selection, Stack, Stage, Survey
 from tasks.science import deepening
@@ -150,8 +150,8 @@ def _write_tables(root: Path, found: Sequence[tuple[Path, str, Header]], usable:
     rows: dict[str, list[tuple[str, Header]]] = {}
     for image, unit, cards in found:
         rows.setdefault(f"{unit}_{naming.parse_image(image.name).filter}", []).append((image.name, cards))
-    texts = {folder / f"{name}.csv": surveys.header_table(each) for name, each in sorted(rows.items())}
-    texts[folder / "fields.csv"] = surveys.tile_table(deepening.fields(usable))
+    texts = {folder / f"{name}.csv": deep_stack_tables.header_table(each) for name, each in sorted(rows.items())}
+    texts[folder / "fields.csv"] = deep_stack_tables.tile_table(deepening.fields(usable))
     for path, text in texts.items():
         products.write_text(path, text)
     return tuple(texts)
@@ -168,6 +168,6 @@ def _lists(selection: Selection, root: Path, label: str) -> tuple[Path, Path, Pa
 
 def _write_lists(selection: Selection, group: Sequence[Reduced], root: Path, label: str) -> None:
     names, figures, picture = _lists(selection, root, label)
-    products.write_text(names, surveys.selection_list(selection))
-    products.write_text(figures, surveys.statistics(selection))
-    products.write_bytes(picture, surveys.plot(selection, group))
+    products.write_text(names, deep_stack_tables.selection_list(selection))
+    products.write_text(figures, deep_stack_tables.statistics(selection))
+    products.write_bytes(picture, deep_stack_tables.plot(selection, group))

@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import products
 from tasks.errors import SirenError
-from tasks.io import memory as files
+from tasks.io.nights import process_memory as files
 from tasks.programs import nvidia_smi
 from tasks.records import NightReport
 

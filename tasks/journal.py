@@ -11,8 +11,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
-from tasks.io import journals
-from tasks.io.journals import NightState
+from tasks.io.nights import night_journal
+from tasks.io.nights.night_journal import NightState
 from tasks.records import NightFolder, NightReport, NightTrouble
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def crash(trouble: NightTrouble, root: Path) -> tuple[str, ...]:
     tree = naming.NightTree(root=root)
     noted = []
     for unit in trouble.units or tree.begun(trouble.night):
-        before = journals.read_state(tree.journal(unit, trouble.night))
+        before = night_journal.read_state(tree.journal(unit, trouble.night))
         # a run that began since has the word
         if before is not None and before.state == "running" and before.start <= trouble.since:
             _finish(root, trouble.night, unit, "failed", f"crashed: {trouble.reason}"[:NOTE_LENGTH])
@@ -60,7 +60,7 @@ def crash(trouble: NightTrouble, root: Path) -> tuple[str, ...]:
 
 
 def _finish(root: Path, night: date, unit: str, state: str, note: str) -> None:
-    before = journals.read_state(naming.NightTree(root=root).journal(unit, night))
+    before = night_journal.read_state(naming.NightTree(root=root).journal(unit, night))
     if before is None:
         return
     now = datetime.now(UTC)
@@ -73,10 +73,10 @@ def _finish(root: Path, night: date, unit: str, state: str, note: str) -> None:
 def _write(root: Path, state: NightState) -> None:
     """Write a state, and the unit's log anew from all of its states."""
     tree = naming.NightTree(root=root)
-    products.write_bytes(tree.journal(state.unit, state.night), journals.state_bytes(state))
+    products.write_bytes(tree.journal(state.unit, state.night), night_journal.state_bytes(state))
     paths = sorted(tree.journal(state.unit, state.night).parents[2].glob(f"*/{state.unit}/journal.json"))
-    known = [each for path in paths if (each := journals.read_state(path)) is not None]
-    products.write_text(tree.log(state.unit), journals.night_log(known))
+    known = [each for path in paths if (each := night_journal.read_state(path)) is not None]
+    products.write_text(tree.log(state.unit), night_journal.night_log(known))
     log.info("%s %s: %s", state.unit, state.night, state.state)
 
 

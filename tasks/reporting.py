@@ -19,7 +19,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, runtime
 from tasks.errors import UnusableData
-from tasks.io import ledgers, night_pages
+from tasks.io import night_pages
+from tasks.io.nights import report_rows, stage_results
 from tasks.options import NightOptions
 from tasks.records import (
     Calibrated,
@@ -190,7 +191,7 @@ def read_stage(
     paths = [tree.stage(unit, night, stage) for unit in units] or sorted(tree.report(night).glob(f"*/{stage}.json"))
     if not paths:
         raise UnusableData(f"no unit has finished stage {stage} of {night} in {root}: run it first")
-    return tuple(accounting.only(ledgers.read_stage(path), objects) for path in paths)
+    return tuple(accounting.only(stage_results.read_stage(path), objects) for path in paths)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="recall-{night}")
@@ -218,7 +219,7 @@ def forget(
     for unit in {folder.unit for folder in folders}:
         for stage in stages:
             ledger = tree.stage(unit, night, stage)
-            made = _files(accounting.only(ledgers.read_stage(ledger), objects)) if ledger.exists() else []
+            made = _files(accounting.only(stage_results.read_stage(ledger), objects)) if ledger.exists() else []
             notes = {*map(naming.sidecar, made), *tree.notes(unit, night, stage)}
             for note in notes:
                 note.unlink(missing_ok=True)
@@ -277,10 +278,10 @@ def _show(made: NightReport, pictures: Sequence[Path]) -> None:
             key=f"stack-{name}".replace("_", "-").replace(".", "-").lower(),
             description=name,
         )
-    create_table_artifact(night_pages.frame_rows(made), key="night-frames", description=f"Frames of {made.night}")
-    create_table_artifact(night_pages.stack_rows(made), key="night-stacks", description=f"Stacks of {made.night}")
+    create_table_artifact(report_rows.frame_rows(made), key="night-frames", description=f"Frames of {made.night}")
+    create_table_artifact(report_rows.stack_rows(made), key="night-stacks", description=f"Stacks of {made.night}")
     create_table_artifact(
-        night_pages.candidate_rows(made), key="night-candidates", description=f"Candidates of {made.night}"
+        report_rows.candidate_rows(made), key="night-candidates", description=f"Candidates of {made.night}"
     )
     create_markdown_artifact(night_pages.markdown(made), key="night-report", description=f"Report of {made.night}")
     create_progress_artifact(progress=100.0, key=f"night-{made.night}", description=f"{made.night}: done")
@@ -338,7 +339,11 @@ def _write(
     tree = naming.NightTree(root=root)
     for result in results:
         place = tree.stage(result.unit, result.night, result.stage)
-        whole = accounting.merged(ledgers.read_stage(place), result, objects) if objects and place.exists() else result
-        products.write_bytes(place, ledgers.stage_bytes(whole))
+        whole = (
+            accounting.merged(stage_results.read_stage(place), result, objects)
+            if objects and place.exists()
+            else result
+        )
+        products.write_bytes(place, stage_results.stage_bytes(whole))
         log.info("%s %s: %d done, %d rejected", result.unit, result.stage, result.done, len(result.rejected))
     return tuple(results)

@@ -16,8 +16,8 @@ from prefect.events import emit_event
 
 from tasks import naming, products
 from tasks.errors import UnusableData
-from tasks.io import journals
 from tasks.io.fits import fits_images
+from tasks.io.nights import night_journal
 from tasks.records import NightFolder, Places
 from tasks.science import manifests
 
@@ -107,7 +107,7 @@ def _due(places: Places, folder: NightFolder, quiet_s: float, now: datetime) -> 
 def _again(places: Places, folder: NightFolder, note: Note, now: datetime) -> bool:
     """Tell whether the run of a folder that was announced as it is failed, and it is time to try again."""
     tree = naming.NightTree(root=places.product_root)
-    state = journals.read_state(tree.journal(folder.unit, folder.night))
+    state = night_journal.read_state(tree.journal(folder.unit, folder.night))
     announced = datetime.fromisoformat(note.announced) if note.announced else now
     return manifests.retry_due(
         state=state.state if state else None,

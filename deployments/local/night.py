@@ -13,7 +13,7 @@ from deployments.server import temporary_server
 from flows.nights.night import night as night_flow
 from tasks import naming
 from tasks.errors import UnusableData
-from tasks.io import night_pages
+from tasks.io.nights import report_rows
 from tasks.options import ReduceOptions, StackOptions
 from tasks.records import NightReport, Places, Stage
 
@@ -137,8 +137,8 @@ def facts(report: NightReport) -> dict[str, Any]:
         "units": report.units,
         "frames": {"ok": report.frames_ok, "rejected": len(report.rejected)},
         "rejected": [{"name": each.name, "stage": each.stage, "reason": each.reason} for each in report.rejected],
-        "stacks": night_pages.stack_rows(report),
-        "candidates": night_pages.candidate_rows(report),
+        "stacks": report_rows.stack_rows(report),
+        "candidates": report_rows.candidate_rows(report),
         "seconds": round(report.seconds, 2),
         "page": report.page,
     }
@@ -149,7 +149,7 @@ def words(report: NightReport) -> str:
     lines = [
         (
             f"night {report.night}: {report.frames_ok} frames reduced, {len(report.rejected)} rejected, "
-            f"{len(report.stacks)} stacks, {len(night_pages.survivors(report))} candidates in {report.seconds:.0f} s"
+            f"{len(report.stacks)} stacks, {len(report_rows.survivors(report))} candidates in {report.seconds:.0f} s"
         ),
         *(f"  left out: {each.name} ({each.stage}): {each.cause}" for each in report.rejected),
         f"page: {report.page}",

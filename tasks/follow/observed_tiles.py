@@ -13,7 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from blocks import TreasureMap
 from tasks import naming, resources
 from tasks.errors import SirenError, UnusableData
-from tasks.io import ledgers, treasuremap
+from tasks.io import treasuremap
+from tasks.io.nights import stage_results
 from tasks.options import PlanOptions
 from tasks.records import EventInHand, Kind, Places, Stage
 from tasks.records.observed import Already
@@ -28,7 +29,7 @@ def mark_night(slug: str, night: date, places: Places, *, root: Path, registry: 
     with resources.registry(registry, root) as book:
         begin = book.history(slug).time
         files = sorted(naming.NightTree(root=places.product_root).report(night).glob(f"*/{Stage.CALIBRATE}.json"))
-        lights = [each.frame for file in files for each in ledgers.read_stage(file).calibrated]
+        lights = [each.frame for file in files for each in stage_results.read_stage(file).calibrated]
         later = [each for each in lights if each.object and (begin is None or each.date_obs >= begin)]
         objects = naming.object_slugs(each.object for each in later)
         with book.read() as session:

@@ -12,7 +12,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import UnusableData
-from tasks.io import ledgers, rankings, skymaps
+from tasks.io import skymaps
+from tasks.io.nights import ranking_table, stage_results
 from tasks.records import Alert, Candidate, Places, Ranking, Stage
 from tasks.science import ranking
 
@@ -40,8 +41,8 @@ def rank(alert: Alert, night: date, places: Places) -> Ranking:
 def write(ranked: Ranking, alert: Alert, root: Path) -> Path:
     """Write the ranking as a table beside the event's page and show it on the run's page."""
     file = naming.AlertTree(root=root).event(alert.notice) / f"candidates-{ranked.night}.csv"
-    products.write_text(file, rankings.csv_text(ranked))
-    rows = rankings.rows(ranked)
+    products.write_text(file, ranking_table.csv_text(ranked))
+    rows = ranking_table.rows(ranked)
     create_table_artifact(rows, key="event-candidates", description=f"{ranked.event_id} on {ranked.night}")
     return file
 
@@ -50,4 +51,4 @@ def _candidates(root: Path, night: date) -> list[Candidate]:
     ledger_files = sorted(naming.NightTree(root=root).report(night).glob(f"*/{Stage.SEARCH}.json"))
     if not ledger_files:
         raise UnusableData(f"night {night} has not been searched: run the flow night first")
-    return [each for file in ledger_files for each in ledgers.read_stage(file).candidates]
+    return [each for file in ledger_files for each in stage_results.read_stage(file).candidates]

@@ -15,7 +15,7 @@ from deployments.server import temporary_server
 from flows.nights.night import night
 from tasks import naming, runtime
 from tasks.errors import UnusableData
-from tasks.io import journals, ledgers
+from tasks.io.nights import night_journal, stage_results
 from tasks.records import NightReport, Stage
 
 NIGHT = date(2026, 1, 15)
@@ -95,7 +95,7 @@ def test_chosen_objects_leave_the_others_in_the_ledger(made, root):
     part = night(NIGHT, ("7DT01",), objects=("99",), **BESIDE)
     assert part.frames_ok == 0
     assert part.page != made.page
-    whole = ledgers.read_stage(naming.NightTree(root=root).stage("7DT01", NIGHT, Stage.CALIBRATE))
+    whole = stage_results.read_stage(naming.NightTree(root=root).stage("7DT01", NIGHT, Stage.CALIBRATE))
     assert whole.calibrated == tuple(each for each in whole.calibrated if each.frame.object == "T00001")
     assert len(whole.calibrated) == 2
     assert night(NIGHT, ("7DT01",), objects=("1",), **BESIDE).frames_ok == 2
@@ -117,9 +117,9 @@ def test_a_night_that_fails_says_so_and_is_noted(root):
     assert row["status"] == "failed"
     assert "no FITS image" in row["note"]
     assert "Reduction of 7DT02 failed" in said(root)
-    state = journals.read_state(naming.NightTree(root=root).journal("7DT02", NIGHT))
+    state = night_journal.read_state(naming.NightTree(root=root).journal("7DT02", NIGHT))
     assert state is not None
-    assert json.loads(journals.state_bytes(state))["state"] == "failed"
+    assert json.loads(night_journal.state_bytes(state))["state"] == "failed"
 
 
 def test_a_night_goes_on_where_nobody_can_be_told(made, root):

@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 from support import prefect_server
 
 from tasks import naming
-from tasks.io import journals
+from tasks.io.nights import night_journal
 
 pytestmark = [pytest.mark.gate, pytest.mark.server]
 
@@ -48,7 +48,7 @@ def test_settled_folders_are_reduced_unit_by_unit_each_by_its_deployment(raw, tm
     assert {run.parameters["night"] for run in runs} == {NIGHT.isoformat()}
     assert all(run.state.is_failed() for run in runs)
     for unit in names:
-        state = journals.read_state(naming.NightTree(root=products).journal(unit, NIGHT))
+        state = night_journal.read_state(naming.NightTree(root=products).journal(unit, NIGHT))
         assert state is not None
         assert state.state == "failed"
 

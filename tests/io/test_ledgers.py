@@ -6,7 +6,7 @@ import pytest
 from support import records as make
 
 from tasks.errors import UnusableData
-from tasks.io import ledgers
+from tasks.io.nights import stage_results
 from tasks.records import Rejected, Stage, StageResult
 
 
@@ -29,14 +29,14 @@ def full_result() -> StageResult:
 
 def test_a_result_comes_back_as_it_was(tmp_path):
     path = tmp_path / "search.json"
-    path.write_bytes(ledgers.stage_bytes(full_result()))
+    path.write_bytes(stage_results.stage_bytes(full_result()))
 
-    assert ledgers.read_stage(path) == full_result()
+    assert stage_results.read_stage(path) == full_result()
 
 
 def test_a_stage_that_has_not_run_says_so(tmp_path):
     with pytest.raises(UnusableData, match="run that stage"):
-        ledgers.read_stage(tmp_path / "reduce.json")
+        stage_results.read_stage(tmp_path / "reduce.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff\x00", b'{"stage": "cook"}'])
@@ -45,4 +45,4 @@ def test_another_file_is_no_result(tmp_path, content):
     path.write_bytes(content)
 
     with pytest.raises(UnusableData, match="not the result"):
-        ledgers.read_stage(path)
+        stage_results.read_stage(path)

@@ -15,9 +15,10 @@ import pytest
 from support import records as make
 
 from tasks import archiving
-from tasks.io import night_logs, night_pages, night_plots
+from tasks.io import night_pages, night_plots
 from tasks.io.fits import fits_images
 from tasks.io.messages import night_text
+from tasks.io.nights import night_logs, report_rows
 from tasks.records import MasterQuality, QaBit, Rejected, Stage, StageResult, ZeroPointTerms
 from tasks.science import accounting, processes
 
@@ -140,12 +141,12 @@ def test_candidates_at_one_place_are_one_sighting():
     one = make.candidate(ra_deg=359.9999, dec_deg=60.0, snr=-20.0)
     same = replace(one, ra_deg=0.0002, snr=9.0, unit="7DT02")
     other = replace(one, dec_deg=60.001, snr=30.0)
-    found = night_pages.sightings([same, one, other])
+    found = report_rows.sightings([same, one, other])
     assert [[each.snr for each in sighting.candidates] for sighting in found] == [[30.0], [-20.0, 9.0]]
 
 
 def test_units_and_filters_have_their_medians(report):
-    rows = night_pages.band_rows(report)
+    rows = report_rows.band_rows(report)
     assert [(row["unit"], row["filter"], row["frames"], row["flagged"], row["lost of unit"]) for row in rows] == [
         ("7DT01", "i", 1, 0, 1),
         ("7DT01", "r", 2, 1, 1),
@@ -154,7 +155,7 @@ def test_units_and_filters_have_their_medians(report):
 
 def test_a_reason_does_not_repeat_the_name_of_its_frame():
     lost = [Rejected(name=name, stage="calibrate", reason=f"{name} is truncated") for name in ("a.fits", "b.fits")]
-    [loss] = night_pages.losses(lost)
+    [loss] = report_rows.losses(lost)
     assert (loss.reason, loss.names) == ("is truncated", ("a.fits", "b.fits"))
 
 
@@ -196,7 +197,7 @@ def test_units_and_filters_have_colour_terms_and_wrong_filters_are_told(report):
 
     first, second, third = report.reduced
     changed = replace(report, reduced=(seen(first, "r", 0.05), seen(second, "i", 0.054), third))
-    rows = night_pages.band_rows(changed)
+    rows = report_rows.band_rows(changed)
     assert [(row["unit"], row["filter"], row["frames"], row["other_filter"]) for row in rows] == [
         ("7DT01", "i", 1, 0),
         ("7DT01", "r", 2, 1),
@@ -206,7 +207,7 @@ def test_units_and_filters_have_colour_terms_and_wrong_filters_are_told(report):
     page = night_pages.render(replace(changed, stacks=()), {})
     assert "<td>0.052</td>" in page
     assert "<td>19.31</td><td>0.03</td><td>i</td>" in page
-    frame = night_pages.frame_rows(changed)[1]
+    frame = report_rows.frame_rows(changed)[1]
     assert (frame["empty5_mag"], frame["spatial_mag"], frame["seen_filter"]) == (19.31, 0.03, "r")
 
 
@@ -217,7 +218,7 @@ def test_a_light_through_another_filter_is_doubtful(results):
     told = accounting.summarise(make.NIGHT, changed, seconds=1.0)
 
     assert told.qa == {"0.fits": QaBit.FLAT_BORROWED, "1.fits": QaBit.FILTER_DOUBTFUL}
-    assert "filter doubtful" in night_pages.words_of(told.qa["1.fits"])
+    assert "filter doubtful" in report_rows.words_of(told.qa["1.fits"])
     rows = list(csv.DictReader(night_logs.frames_log(changed).splitlines()))
     assert [row["qaflag"] for row in rows if row["qaflag"]] == ["32", "8192", "0"]
 
@@ -226,4 +227,4 @@ def test_a_stack_of_doubtful_frames_says_so(report):
     doubtful = replace(report.stacks[0], qa=QaBit.FLAT_BORROWED | QaBit.FILTER_DOUBTFUL)
     told = replace(report, stacks=(*report.stacks, doubtful))
 
-    assert [row["quality"] for row in night_pages.stack_rows(told)] == ["good", "flat borrowed, filter doubtful"]
+    assert [row["quality"] for row in report_rows.stack_rows(told)] == ["good", "flat borrowed, filter doubtful"]

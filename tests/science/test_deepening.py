@@ -11,7 +11,7 @@ import pytest
 
 from tasks import naming
 from tasks.errors import UnusableData
-from tasks.io import surveys
+from tasks.io.nights import deep_stack_tables
 from tasks.options import DeepOptions
 from tasks.records import Rejected
 from tasks.science import deepening
@@ -103,13 +103,13 @@ def test_lists_and_tables_tell_all(production):
     usable, bad = read(production)
     group = max(deepening.fields(usable), key=len)
     chosen = deepening.select(group, bad[:1], DeepOptions())
-    lines = surveys.selection_list(chosen).splitlines()
+    lines = deep_stack_tables.selection_list(chosen).splitlines()
     assert [line for line in lines if not line.startswith("#")] == [item.image.name for item in chosen.frames]
     assert f"# SEEING < {chosen.seeing_limit_arcsec:.4f}" in lines
-    assert bad[0].name in surveys.statistics(chosen)
-    assert surveys.plot(chosen, group)[:4] == b"\x89PNG"
-    rows = list(csv.DictReader(surveys.header_table(production.items()).splitlines()))
+    assert bad[0].name in deep_stack_tables.statistics(chosen)
+    assert deep_stack_tables.plot(chosen, group)[:4] == b"\x89PNG"
+    rows = list(csv.DictReader(deep_stack_tables.header_table(production.items()).splitlines()))
     assert len(rows) == 500
     assert rows[0]["ul5_1"] == str(production[rows[0]["file"]]["UL5_1"])
-    fields = list(csv.DictReader(surveys.tile_table(deepening.fields(usable)).splitlines()))
+    fields = list(csv.DictReader(deep_stack_tables.tile_table(deepening.fields(usable)).splitlines()))
     assert sum(int(row["frames"]) for row in fields) == 480

@@ -15,7 +15,7 @@ from support import simulated_reduction
 
 from tasks import gauging
 from tasks.errors import ProgramError
-from tasks.io import memory
+from tasks.io.nights import process_memory
 from tasks.programs import nvidia_smi
 
 CHILD = "import time; block = bytearray(200_000_000); print(1, flush=True); time.sleep(60)"
@@ -38,12 +38,12 @@ def test_the_peak_holds_what_was_taken_meanwhile_and_children_count():
 
 
 def test_memory_is_that_of_the_kernel_and_a_process_that_ended_has_none():
-    own = memory.resident_bytes(os.getpid())
+    own = process_memory.resident_bytes(os.getpid())
     status = Path("/proc/self/status").read_text().splitlines()
     [line] = [line for line in status if line.startswith("VmRSS")]
     assert own == pytest.approx(1024 * int(line.split()[1]), rel=0.1)
-    assert memory.resident_bytes(2**22 + 1) is None
-    assert memory.family(2**22 + 1) == (2**22 + 1,)
+    assert process_memory.resident_bytes(2**22 + 1) is None
+    assert process_memory.family(2**22 + 1) == (2**22 + 1,)
 
 
 def test_gpus_are_asked_by_their_program(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from deployments import cli
 from tasks import naming, products, resources
 from tasks.errors import UnusableData
 from tasks.follow import observed_tiles
-from tasks.io import ledgers
+from tasks.io.nights import stage_results
 from tasks.records import Calibrated, Frame, FrameType, Places, Plan, Stage, StageResult, Tile
 from tasks.registry import plans
 from tasks.registry.store import now
@@ -51,7 +51,7 @@ def test_a_night_marks_the_tiles_whose_lights_were_taken_after_the_event(root):
     lights = (light("T00123", 5), light("T00007", -5), light("200", 6), light("NGC253", 6))
     result = StageResult(stage=Stage.CALIBRATE, unit="7DT01", night=NIGHT, seconds=1.0, calibrated=lights)
     file = naming.NightTree(root=root).stage("7DT01", NIGHT, Stage.CALIBRATE)
-    products.write_bytes(file, ledgers.stage_bytes(result))
+    products.write_bytes(file, stage_results.stage_bytes(result))
     places = Places(**dict.fromkeys(
         ("raw_root", "product_root", "alert_root", "references", "astrometric_catalogue", "photometric_catalogue"), root
     ))  # fmt: skip

@@ -14,8 +14,8 @@ from support.records import NIGHT
 from blocks import Observatory
 from flows.reconcile import reconcile
 from tasks import journal, naming, vigil
-from tasks.io import journals
 from tasks.io.messages import night_text
+from tasks.io.nights import night_journal
 from tasks.records import NightFolder, NightTrouble
 from tasks.science import manifests
 
@@ -67,7 +67,7 @@ def test_a_crash_and_a_stall_are_told_once_and_a_good_night_is_not(root):
     assert sum("7DT01 crashed" in text and "no sign of life" in text for text in words) == 1
     assert sum("7DT02 has gone on since" in text for text in words) == 1
 
-    state = journals.read_state(naming.NightTree(root=root / "products").journal("7DT01", NIGHT))
+    state = night_journal.read_state(naming.NightTree(root=root / "products").journal("7DT01", NIGHT))
     assert state is not None
     assert (state.state, state.note) == ("failed", "crashed: no sign of life from its process")
     due = {"state": state.state, "started": state.start, "announced": state.start, "attempts": 1}

@@ -7,7 +7,7 @@ from datetime import date
 
 from tasks.io.messages import blockkit
 from tasks.io.messages.blockkit import Rendered
-from tasks.io.night_pages import losses, survivors
+from tasks.io.nights.report_rows import losses, survivors
 from tasks.records import NightReport, NightTrouble, Reduced
 
 WORST = 3

@@ -1,0 +1,1 @@
+"""Tables, journals and logs of a night, as files."""
