@@ -19,7 +19,8 @@ from ligo.skymap.postprocess import crossmatch
 from benchmarks import harness
 from benchmarks.harness import Gate, Report, Row, Setting
 from tasks import policies, simulation
-from tasks.io import notices, skymaps
+from tasks.io import skymaps
+from tasks.io.notices import parsing
 from tasks.records import Alert, Policy
 from tasks.science import alerts, decisions
 from tasks.science.simulation.alerts import AlertRequest
@@ -58,7 +59,7 @@ def run(setting: Setting) -> Report:
 
 def _rows(name: str, payload: bytes, alert: Alert, policy: Policy, setting: Setting) -> list[Row]:
     ours = functools.partial(_decide, payload, policy)
-    content = next(iter(notices.parse(payload).maps.values()))
+    content = next(iter(parsing.parse(payload).maps.values()))
     same, whole = functools.partial(_areas_and_distance, content), functools.partial(_crossmatch, content)
     summary = alert.sky_map
     gates = [
@@ -90,7 +91,7 @@ def _notices(folder: Path) -> list[Path]:
 
 
 def _understand(payload: bytes) -> Alert:
-    return alerts.assemble(notices.parse(payload), sha256="0" * 64, read=skymaps.read)
+    return alerts.assemble(parsing.parse(payload), sha256="0" * 64, read=skymaps.read)
 
 
 def _decide(payload: bytes, policy: Policy) -> object:

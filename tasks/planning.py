@@ -19,8 +19,9 @@ from pydantic_core import to_jsonable_python
 
 from tasks import naming, products, telescopes
 from tasks.errors import MissingPart, ProgramError, UnusableData
-from tasks.io import notices, plan_tables, skymaps, skyplots
+from tasks.io import plan_tables, skymaps, skyplots
 from tasks.io.catalogues import galaxy_tables
+from tasks.io.notices import parsing
 from tasks.options import PlanOptions
 from tasks.programs import gwemopt
 from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
@@ -176,7 +177,7 @@ def read_aim(source: Path) -> Aim:
     """
     if _starts_like_fits(source):
         return Aim(sky_map=skymaps.read(source))
-    parsed = notices.parse(notices.read(source))
+    parsed = parsing.parse(parsing.read(source))
     role = next((role for role in PREFERRED if role in parsed.maps), None)
     if role is not None:
         return Aim(sky_map=skymaps.read(parsed.maps[role]), notice=parsed.notice)

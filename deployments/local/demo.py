@@ -19,7 +19,7 @@ from deployments.server import temporary_server
 from flows.rehearse import rehearse
 from tasks import naming, products, simulation
 from tasks.errors import UnusableData
-from tasks.io import notices
+from tasks.io.notices import parsing
 from tasks.options import PlanOptions
 from tasks.records import Places, Rehearsal
 from tasks.science.simulation import alerts
@@ -67,7 +67,7 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say) -> Demon
     """
     started = time.monotonic()
     out = _claim(out)
-    payload = notices.read(notice) if notice else None
+    payload = parsing.read(notice) if notice else None
     truth = _night(out / "night", seed, say)
     payload = payload or _alert(out / "alert", seed, truth, say)
     places = _places(out)
@@ -207,7 +207,7 @@ def _store(payload: bytes, places: Places) -> Path:
 def _clock(payload: bytes) -> datetime | None:
     """Plan from the notice's own time, as if it had just come."""
     try:
-        notice = notices.parse(payload).notice
+        notice = parsing.parse(payload).notice
     except UnusableData:
         return None  # the flow buries it with the reason
     return notice.time_created or notice.time

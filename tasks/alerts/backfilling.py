@@ -17,9 +17,9 @@ from pydantic_core import to_jsonable_python
 
 from tasks import naming, products, resources
 from tasks.errors import FAULTS, UnusableData
-from tasks.io import notices
 from tasks.io.gracedb import GraceDb
 from tasks.io.messages import operator_alarms
+from tasks.io.notices import parsing
 from tasks.options import BackfillOptions
 from tasks.records.backfills import Backfilled, Recovered, Span, Superevent
 from tasks.registry import Registry, outbox
@@ -142,7 +142,7 @@ def _aware(time: datetime) -> datetime:
 
 def _within(payload: bytes, spans: Sequence[Span]) -> datetime | None:
     """Return when a notice was made, where that lies in a gap."""
-    moment = notices.parse(payload).notice.time_created
+    moment = parsing.parse(payload).notice.time_created
     inside = moment is not None and any(each.since - MARGIN <= moment <= each.until + MARGIN for each in spans)
     return moment if inside else None
 

@@ -14,7 +14,8 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from tasks import naming, policies, products
-from tasks.io import notices, skymaps
+from tasks.io import skymaps
+from tasks.io.notices import parsing
 from tasks.records import Alert, Decision, ParsedNotice, SkyMapSummary
 from tasks.records.effects import Registered
 from tasks.science import alerts, decisions
@@ -34,8 +35,8 @@ def understand(path: Path, topic: str | None, root: Path) -> Alert:
     UnusableData
         If the file is no notice; a broken sky map alone is a remark.
     """
-    payload = notices.read(path)
-    parsed = notices.parse(payload, topic=topic)
+    payload = parsing.read(path)
+    parsed = parsing.parse(payload, topic=topic)
     alert = alerts.assemble(parsed, sha256=hashlib.sha256(payload).hexdigest(), read=skymaps.read)
     tree = naming.AlertTree(root=root)
     kept = _keep_maps(alert, parsed, tree)

@@ -20,7 +20,8 @@ import httpx
 from astropy.time import Time
 
 from tasks.errors import UnusableData
-from tasks.io import fields, notices, web
+from tasks.io import web
+from tasks.io.notices import parsing, untrusted_fields
 from tasks.records.backfills import Span, Superevent
 
 PAGE = 50
@@ -29,7 +30,7 @@ LISTING_LIMIT = 64 * 1024 * 1024
 """Largest page of a listing, in bytes: a record holds all single-detector triggers."""
 
 # base64 makes four bytes of three, and the rest of the notice needs some room
-MAP_LIMIT = notices.SIZE_LIMIT * 3 // 4 - 65536
+MAP_LIMIT = parsing.SIZE_LIMIT * 3 // 4 - 65536
 NOTICE_FILE = re.compile(r"-[A-Za-z_-]+\.json(?:,\d+)?$")
 MAP_FILES = ("bilby.multiorder.fits", "bayestar.multiorder.fits", "cwb.multiorder.fits")
 RETRACTED, CONFIRMED, SIGNIFICANT = "ADVNO", "ADVOK", frozenset({"SIGNIF_LOCKED", "ADVREQ", "ADVOK"})
@@ -70,7 +71,7 @@ class GraceDb:
         files = self._json(self._of(event, "files/"), f"the files of {event.event_id}")
         sent = versions(event.event_id, files)
         for name in sent:
-            content = self._file(event, name, notices.SIZE_LIMIT)
+            content = self._file(event, name, parsing.SIZE_LIMIT)
             if content is not None:
                 yield content
         if not sent:
@@ -173,7 +174,7 @@ def as_notice(
 
 
 def _utc(gps: Any) -> str | None:
-    seconds = fields.as_number(gps)
+    seconds = untrusted_fields.as_number(gps)
     return None if seconds is None else f"{Time(seconds, format='gps', precision=3).utc.isot}Z"
 
 
@@ -186,7 +187,7 @@ def _changed(record: Mapping[str, Any], labels: Mapping[str, Any]) -> str | None
 
 def _read(text: Any) -> datetime | None:
     try:
-        return fields.moment(str(text))
+        return untrusted_fields.moment(str(text))
     except ValueError:
         return None
 

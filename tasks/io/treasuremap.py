@@ -17,7 +17,7 @@ from typing import Any
 import requests
 
 from tasks.errors import Unavailable, UnusableData
-from tasks.io import fields
+from tasks.io.notices import untrusted_fields
 from tasks.records.observed import Corners, Observed
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def completed(session: requests.Session, url: str, event_id: str) -> tuple[Obser
     listed = _get(session, f"{url}/pointings", graceid=event_id, status="completed")
     for each in listed[:POINTINGS_LIMIT]:
         if (place := _place(each.get("position"))) is not None and each.get("instrumentid") is not None:
-            turn_deg = fields.as_number(each.get("pos_angle")) or 0.0
+            turn_deg = untrusted_fields.as_number(each.get("pos_angle")) or 0.0
             groups.setdefault((str(each["instrumentid"]), turn_deg), []).append(place)
     shapes = {instrument: _footprint(session, url, instrument) for instrument, _ in groups}
     names = {instrument: _name(session, url, instrument) for instrument in shapes}
@@ -115,7 +115,7 @@ def _polygons(text: str) -> Iterator[Corners]:
 def _name(session: requests.Session, url: str, instrument: str) -> str:
     listed = _get(session, f"{url}/instruments", id=instrument)
     named = [str(each.get("nickname") or each.get("instrument_name") or "") for each in listed]
-    return fields.clean(next(filter(None, named), f"instrument {instrument}"))[:40]
+    return untrusted_fields.clean(next(filter(None, named), f"instrument {instrument}"))[:40]
 
 
 def _place(text: Any) -> tuple[float, float] | None:

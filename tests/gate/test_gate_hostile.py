@@ -26,7 +26,7 @@ from support import bulletins, hostile, kafka, map_probe, river, tally
 
 from tasks import registry
 from tasks.errors import UnusableData
-from tasks.io import notices, voevent_document
+from tasks.io.notices import parsing, voevent_xml
 from tasks.registry import Registry, models
 
 VALID_EVERY = 50
@@ -124,7 +124,7 @@ def judge(places: river.River, book: Registry, sent: dict[bytes, bool]) -> tuple
 
 def is_notice(payload: bytes, topic: str) -> bool:
     try:
-        notices.parse(payload, topic=topic)
+        parsing.parse(payload, topic=topic)
     except UnusableData:
         return False
     return True
@@ -199,7 +199,7 @@ def test_twelve_attacks_by_xml_reach_neither_file_nor_network(tmp_path: Path) ->
         for text in attacks.values():
             before, began = resident_mib(), time.thread_time()
             try:
-                found = repr(notices.parse(text.encode()))
+                found = repr(parsing.parse(text.encode()))
             except UnusableData as refusal:
                 found = str(refusal)
             slowest = max(slowest, time.thread_time() - began)
@@ -222,7 +222,7 @@ def test_twelve_attacks_by_xml_reach_neither_file_nor_network(tmp_path: Path) ->
 def test_the_watch_over_a_file_sees_whoever_reads_it(tmp_path: Path) -> None:
     (canary := tmp_path / "canary").write_text("<a/>")
     with watched(canary) as seen:
-        voevent_document.etree.parse(str(canary))
+        voevent_xml.etree.parse(str(canary))
     assert sum(seen) > 0
 
 

@@ -10,8 +10,9 @@ import pytest
 from support import bulletins, gracedb
 
 from tasks.errors import Unavailable, UnusableData
-from tasks.io import notices, skymaps
+from tasks.io import skymaps
 from tasks.io.gracedb import GraceDb, versions
+from tasks.io.notices import parsing
 from tasks.records import MapRole
 from tasks.records.backfills import Span
 from tasks.science import skymaps as maps
@@ -74,7 +75,7 @@ def test_an_event_without_notices_makes_one_of_its_map_and_record(site, shared_d
     [event] = server.created(JANUARY)
     [payload] = server.notices(event)
 
-    made = notices.parse(payload)
+    made = parsing.parse(payload)
     assert made.notice.alert_type == "INITIAL"
     assert made.notice.time == datetime(2024, 11, 2, 12, 40, 58, 788000, tzinfo=UTC)
     assert made.notice.time_created == datetime(2026, 1, 2, 14, tzinfo=UTC)
@@ -92,7 +93,7 @@ def test_an_event_that_was_withdrawn_makes_a_retraction_of_the_time_of_its_label
     server = GraceDb(site.url)
     [event] = server.created(JANUARY)
     [payload] = server.notices(event)
-    made = notices.parse(payload).notice
+    made = parsing.parse(payload).notice
     assert made.retraction
     assert made.time_created == datetime(2026, 1, 3, 3, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ import pytest
 from support import hostile, skymap_files
 
 from tasks.errors import UnusableData
-from tasks.io import notices
+from tasks.io.notices import parsing
 from tasks.records import Kind, MapRole
 
 GW = [
@@ -77,7 +77,7 @@ def superevent(**changes):
 
 
 def parse(document, **options):
-    return notices.parse(json.dumps(document).encode(), **options)
+    return parsing.parse(json.dumps(document).encode(), **options)
 
 
 # ------------------------------------------------------------------------------------------- what real notices say
@@ -86,7 +86,7 @@ def parse(document, **options):
 @pytest.mark.parametrize("name", GW)
 def test_a_real_superevent_says_what_is_expected(shared_data, expected, name):
     wanted = expected["gw"][f"{name}.json"]["parsed"]
-    parsed = notices.parse((shared_data / f"notices/{name}.json").read_bytes())
+    parsed = parsing.parse((shared_data / f"notices/{name}.json").read_bytes())
     notice = parsed.notice
     plain = (
         "event_id", "alert_type", "retraction", "test", "significant", "far_hz", "group", "pipeline", "search",
@@ -108,7 +108,7 @@ def test_a_real_superevent_says_what_is_expected(shared_data, expected, name):
 @pytest.mark.parametrize("name", GRB)
 def test_a_real_voevent_says_what_is_expected(shared_data, expected, name):
     wanted = expected["grb"][f"{name}.xml"]["ours"]
-    notice = notices.parse((shared_data / f"notices/{name}.xml").read_bytes()).notice
+    notice = parsing.parse((shared_data / f"notices/{name}.xml").read_bytes()).notice
     plain = (
         "mission", "instrument", "event_id", "packet_type", "role", "test", "ivorn", "ra_deg", "dec_deg", "error_deg",
         "slew_status", "magnitude",
@@ -125,7 +125,7 @@ def test_a_real_voevent_says_what_is_expected(shared_data, expected, name):
 
 def test_a_swift_bat_notice_gives_its_flags_and_significance(shared_data, expected):
     wanted = expected["grb"]["swift_bat_type61.xml"]["ours"]
-    notice = notices.parse((shared_data / "notices/swift_bat_type61.xml").read_bytes()).notice
+    notice = parsing.parse((shared_data / "notices/swift_bat_type61.xml").read_bytes()).notice
     assert list(notice.flags) == wanted["flags_true"]
     assert notice.details["misc_flags"].split(", ") == wanted["misc_flags_true"]
     assert (notice.rate_snr, notice.image_snr) == (wanted["rate_signif"], wanted["image_signif"])
@@ -138,7 +138,7 @@ def test_a_swift_bat_notice_gives_its_flags_and_significance(shared_data, expect
 
 def test_an_svom_notice_gives_its_trigger(shared_data, expected):
     wanted = expected["grb"]["svom_eclairs.xml"]["ours"]
-    notice = notices.parse((shared_data / "notices/svom_eclairs.xml").read_bytes()).notice
+    notice = parsing.parse((shared_data / "notices/svom_eclairs.xml").read_bytes()).notice
     assert (notice.rate_snr, notice.image_snr) == (None, wanted["snr"])
     assert notice.duration_trigger_s == wanted["timescale_s"]
     assert list(notice.energy_kev) == wanted["energy_kev"]
@@ -153,7 +153,7 @@ def test_an_svom_notice_gives_its_trigger(shared_data, expected):
 @pytest.mark.parametrize("name", GRB)
 def test_what_the_seed_read_of_a_voevent_can_be_told_from_ours(shared_data, expected, name):
     wanted = expected["grb"][f"{name}.xml"]["seed"]
-    notice = notices.parse((shared_data / f"notices/{name}.xml").read_bytes()).notice
+    notice = parsing.parse((shared_data / f"notices/{name}.xml").read_bytes()).notice
     told = notice.details.get("name", "").removeprefix("GRB ") or notice.time.strftime("%y%m%d")
     unit = "s" if notice.mission == "SVOM" else "sec"
 
@@ -183,7 +183,7 @@ def test_what_the_seed_read_of_a_voevent_can_be_told_from_ours(shared_data, expe
 @pytest.mark.parametrize("name", SCHEMA)
 def test_an_example_of_the_unified_schema_says_what_is_expected(shared_data, expected, name):
     wanted = expected["gcn_schema"][f"{name}.json"]
-    parsed = notices.parse((shared_data / f"notices/gcn-schema/{name}.json").read_bytes())
+    parsed = parsing.parse((shared_data / f"notices/gcn-schema/{name}.json").read_bytes())
     notice = parsed.notice
     same = (
         "mission", "instrument", "test", "retraction", "record_number", "subtype", "ra_deg", "dec_deg", "error_deg",
@@ -204,14 +204,14 @@ def test_an_example_of_the_unified_schema_says_what_is_expected(shared_data, exp
 
 
 def test_a_placeholder_in_place_of_a_map_is_a_remark(shared_data):
-    parsed = notices.parse((shared_data / "notices/gcn-schema/swift-bat-guano.loc_map.json").read_bytes())
+    parsed = parsing.parse((shared_data / "notices/gcn-schema/swift-bat-guano.loc_map.json").read_bytes())
     assert parsed.maps == {}
     assert any("healpix_file" in remark for remark in parsed.notice.remarks)
 
 
 def test_four_notices_of_one_gbm_trigger_have_one_event(shared_data, expected):
     files = sorted((shared_data / "notices/gcn-schema").glob("fermi-*.json"))
-    found = [notices.parse(path.read_bytes()).notice for path in files]
+    found = [parsing.parse(path.read_bytes()).notice for path in files]
     assert {(notice.mission, notice.event_id) for notice in found} == {("Fermi", "745121685")}
     assert (
         sorted(notice.record_number for notice in found)
@@ -358,8 +358,8 @@ def test_a_tense_tells_tests(document):
 
 def test_a_topic_tells_tests_but_not_by_a_part_of_a_word():
     swift = b"<VOEvent ivorn='ivo://nasa.gsfc.gcn/SWIFT#BAT_GRB_Pos_1-1'/>"
-    assert notices.parse(swift, topic="gcn.classic.voevent.SWIFT_BAT_GRB_POS_TEST").notice.test
-    assert not notices.parse(swift, topic="gcn.latest.voevent.SWIFT_BAT_GRB_POS_ACK").notice.test
+    assert parsing.parse(swift, topic="gcn.classic.voevent.SWIFT_BAT_GRB_POS_TEST").notice.test
+    assert not parsing.parse(swift, topic="gcn.latest.voevent.SWIFT_BAT_GRB_POS_ACK").notice.test
 
 
 # ----------------------------------------------------------------------------------------------------- VOEvents
@@ -371,15 +371,15 @@ def bat(shared_data):
 
 
 def test_a_position_without_error_stays(bat):
-    notice = notices.parse(bat.replace("<Error2Radius>0.0500</Error2Radius>", "").encode()).notice
+    notice = parsing.parse(bat.replace("<Error2Radius>0.0500</Error2Radius>", "").encode()).notice
     assert (notice.ra_deg, notice.dec_deg, notice.error_deg, notice.containment) == (330.2169, -9.167, None, None)
 
 
 def test_a_missing_position_is_none_and_not_zero(bat):
     text = re.sub(r"<Position2D.*?</Position2D>", "", bat, flags=re.DOTALL)
-    assert notices.parse(text.encode()).notice.ra_deg is None
+    assert parsing.parse(text.encode()).notice.ra_deg is None
     zero = bat.replace("330.2169</C1>", "0.0</C1>").replace("-9.1670</C2>", "0.0</C2>").replace(">0.0500<", ">0.0<")
-    assert notices.parse(zero.encode()).notice.dec_deg is None
+    assert parsing.parse(zero.encode()).notice.dec_deg is None
 
 
 @pytest.mark.parametrize(
@@ -391,12 +391,12 @@ def test_a_missing_position_is_none_and_not_zero(bat):
 )
 def test_a_test_voevent_is_told(bat, old, new):
     assert old in bat
-    assert notices.parse(bat.replace(old, new).encode()).notice.test
+    assert parsing.parse(bat.replace(old, new).encode()).notice.test
 
 
 def test_a_retraction_citation_makes_a_retraction(bat):
     citation = "<Citations><EventIVORN cite='retraction'>ivo://x#1</EventIVORN></Citations></voe:VOEvent>"
-    notice = notices.parse(bat.replace("</voe:VOEvent>", citation).encode()).notice
+    notice = parsing.parse(bat.replace("</voe:VOEvent>", citation).encode()).notice
     assert notice.retraction
     assert notice.alert_type == "RETRACTION"
 
@@ -405,7 +405,7 @@ def test_a_retraction_citation_makes_a_retraction(bat):
 def test_a_uvot_notice_has_a_magnitude_or_none(bat, written, magnitude):
     param = "" if written is None else f'<Param name="Burst_Mag" value="{written}"/>'
     text = bat.replace('"Packet_Type"  value="61" />', f'"Packet_Type" value="81"/>{param}')
-    notice = notices.parse(text.encode()).notice
+    notice = parsing.parse(text.encode()).notice
     assert (notice.instrument, notice.magnitude) == ("UVOT", magnitude)
 
 
@@ -414,13 +414,13 @@ def test_a_classic_gbm_voevent_is_a_gbm_notice():
       ivorn="ivo://nasa.gsfc.gcn/Fermi#GBM_Flt_Pos_2024-08-24T02:14:40.43_745121685_57-430"><What>
       <Param name="Packet_Type" value="111"/><Param name="TrigID" value="745121685"/>
       <Param name="Data_Signif" value="6.1"/><Param name="Data_Timescale" value="2.048"/></What></voe:VOEvent>"""
-    notice = notices.parse(text.encode()).notice
+    notice = parsing.parse(text.encode()).notice
     assert (notice.mission, notice.instrument, notice.subtype) == ("Fermi", "GBM", "FLIGHT_POSITION")
     assert (notice.event_id, notice.rate_snr, notice.duration_trigger_s) == ("745121685", 6.1, 2.048)
 
 
 def test_xml_and_json_are_told_by_the_bytes_whatever_the_topic(bat):
-    assert notices.parse(bat.encode(), topic="igwn.gwalert").notice.mission == "Swift"
+    assert parsing.parse(bat.encode(), topic="igwn.gwalert").notice.mission == "Swift"
     swift = "gcn.classic.voevent.SWIFT_BAT_GRB_POS_ACK"
     assert parse(superevent(), topic=swift).notice.mission == "LVK"
 
@@ -470,18 +470,18 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_notice_is_refused_with_a_reason(name):
     with pytest.raises(UnusableData, match=r"\w+") as refusal:
-        notices.parse(REFUSED[name])
+        parsing.parse(REFUSED[name])
     assert len(str(refusal.value)) < 300
 
 
 def test_63_levels_are_not_too_deep():
-    assert notices.parse(nested(63)).notice.event_id == "S1"
+    assert parsing.parse(nested(63)).notice.event_id == "S1"
 
 
 def test_a_heartbeat_is_called_one():
     for payload in (REFUSED["heartbeat"], REFUSED["heartbeat with a key more"]):
         with pytest.raises(UnusableData, match="heartbeat"):
-            notices.parse(payload)
+            parsing.parse(payload)
 
 
 @pytest.mark.parametrize("name", hostile.xml_attacks(Path("/canary")))
@@ -491,14 +491,14 @@ def test_an_attack_by_xml_reaches_neither_file_nor_network(name, tmp_path):
     payload = hostile.xml_attacks(canary)[name].encode()
     start = time.thread_time()
     try:
-        found = repr(notices.parse(payload))
+        found = repr(parsing.parse(payload))
     except UnusableData as refusal:
         found = str(refusal)
     assert time.thread_time() - start < 0.05
     assert "secret" not in found
     if name != "inclusion":
         with pytest.raises(UnusableData):
-            notices.parse(payload)
+            parsing.parse(payload)
 
 
 # ------------------------------------------------------------------------------------------------------------ fuzz
@@ -543,7 +543,7 @@ def retype(document, rng):
 
 def survives(payload: bytes) -> bool:
     try:
-        parsed = notices.parse(payload)
+        parsed = parsing.parse(payload)
     except UnusableData:
         return False
     return bool(parsed.notice.event_id)

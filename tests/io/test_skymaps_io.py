@@ -15,7 +15,8 @@ from astropy.table import Table
 from support import hostile, memory, skymap_files
 
 from tasks.errors import UnusableData
-from tasks.io import bintable, notices, skymaps
+from tasks.io import bintable, skymaps
+from tasks.io.notices import parsing
 from tasks.records import MapRole
 
 GW = [
@@ -33,7 +34,7 @@ def expected(shared_data):
 
 
 def embedded(shared_data, name):
-    return notices.parse((shared_data / f"notices/{name}.json").read_bytes()).maps[MapRole.GW]
+    return parsing.parse((shared_data / f"notices/{name}.json").read_bytes()).maps[MapRole.GW]
 
 
 @pytest.mark.parametrize("name", GW)

@@ -11,7 +11,8 @@ from support import alerts as made_up
 
 from tasks import policies
 from tasks.errors import UnusableData
-from tasks.io import notices, skymaps
+from tasks.io import skymaps
+from tasks.io.notices import parsing
 from tasks.records import (
     Alert,
     Audience,
@@ -45,7 +46,7 @@ def payloads(shared_data):
 
 
 def understood(payload):
-    return alerts.assemble(notices.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=skymaps.read)
+    return alerts.assemble(parsing.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=skymaps.read)
 
 
 def changed(payload, **event):

@@ -17,8 +17,8 @@ from ligo.skymap.postprocess.crossmatch import crossmatch
 from scipy import integrate, stats
 from support import skymap_files
 
-from tasks.io import notices
 from tasks.io import skymaps as files
+from tasks.io.notices import parsing
 from tasks.records import MapRole
 from tasks.science import distances, healpix, skymaps
 
@@ -44,7 +44,7 @@ def expected(shared_data):
 @pytest.fixture(scope="module")
 def maps(shared_data):
     payloads = {name: (shared_data / f"notices/{name}.json").read_bytes() for name in GW}
-    return {name: files.read(notices.parse(payload).maps[MapRole.GW]) for name, payload in payloads.items()}
+    return {name: files.read(parsing.parse(payload).maps[MapRole.GW]) for name, payload in payloads.items()}
 
 
 @pytest.fixture(scope="module")

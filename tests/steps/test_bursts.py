@@ -18,8 +18,8 @@ from support import slack as stand_in
 
 from tasks import publishing, registry, resources
 from tasks.alerts import coincidences, registration
-from tasks.io import notices
 from tasks.io.messages import slack_sender
+from tasks.io.notices import parsing
 from tasks.records import Alert, Audience, Decision, PlanMode
 from tasks.records.effects import Registered
 from tasks.registry import delivery
@@ -46,7 +46,7 @@ class House:
         return registered
 
     def hear_bytes(self, payload: bytes, topic: str | None = None) -> Registered:
-        parsed = notices.parse(payload, topic=topic)
+        parsed = parsing.parse(payload, topic=topic)
         return self.hear(Alert(notice=parsed.notice, sha256=hashlib.sha256(payload).hexdigest()))
 
     @property
@@ -123,7 +123,7 @@ def test_four_gbm_files_are_one_event_whose_newest_position_wins(house, shared_d
     files = [folder / f"fermi-gbm-trigger.{name}.json" for name in ("alert", "flight1", "ground1", "final")]
     registered = [house.hear_bytes(path.read_bytes()) for path in files]
     assert len({each.slug for each in registered}) == 1
-    final = notices.parse(files[-1].read_bytes()).notice
+    final = parsing.parse(files[-1].read_bytes()).notice
     assert f"{final.ra_deg:.5f}°" in house.top
     assert len(house.tops) == 1
 
@@ -131,7 +131,7 @@ def test_four_gbm_files_are_one_event_whose_newest_position_wins(house, shared_d
 def test_svom_slews_and_mxt_before_the_trigger_find_their_place(house, shared_data) -> None:
     folder = shared_data / "notices" / "gcn-schema"
     slew, wakeup = (
-        notices.parse((folder / f"svom-eclairs-trigger.{name}.json").read_bytes()).notice
+        parsing.parse((folder / f"svom-eclairs-trigger.{name}.json").read_bytes()).notice
         for name in ("slewing", "wakeup")
     )
     wakeup_alert = Alert(notice=wakeup, sha256="w" * 64)

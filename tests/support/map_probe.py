@@ -13,7 +13,8 @@ from pathlib import Path
 
 from support import memory
 from tasks.errors import UnusableData
-from tasks.io import notices, skymaps
+from tasks.io import skymaps
+from tasks.io.notices import parsing
 from tasks.science import alerts
 
 
@@ -37,7 +38,7 @@ def in_a_notice(content: bytes) -> str:
         "event": {"skymap": base64.b64encode(content).decode()},
     }
     try:
-        parsed = notices.parse(json.dumps(document).encode())
+        parsed = parsing.parse(json.dumps(document).encode())
     except UnusableData:
         return "refused"
     alert = alerts.assemble(parsed, sha256="0" * 64, read=skymaps.read)

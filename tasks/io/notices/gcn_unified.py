@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 
 from tasks.errors import UnusableData
-from tasks.io import fields
-from tasks.io.fields import Fields
+from tasks.io.notices import untrusted_fields
+from tasks.io.notices.untrusted_fields import Fields
 from tasks.records import Kind, MapRole, Notice, ParsedNotice
 
 DEFAULT_CONTAINMENT = 0.9
@@ -51,7 +51,7 @@ def is_heartbeat(document: Fields, *, topic: str | None) -> bool:
 
 def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
     """Understand a notice in which every key is optional."""
-    ids = tuple(fields.identifier(text) for text in document.texts("id") if text)
+    ids = tuple(untrusted_fields.identifier(text) for text in document.texts("id") if text)
     tense = (document.text("alert_tense") or "current").lower()
     alert_type = (document.text("alert_type") or "initial").upper()
     ra_deg, dec_deg = _position(document)
@@ -65,7 +65,7 @@ def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
         alert_type=alert_type,
         time_created=document.moment("alert_datetime"),
         time=document.moment("trigger_time"),
-        test=tense in TEST_TENSES or fields.is_test_topic(topic),
+        test=tense in TEST_TENSES or untrusted_fields.is_test_topic(topic),
         retraction=alert_type == "RETRACTION",
         topic=topic,
         classification=document.probabilities("classification"),
@@ -107,7 +107,7 @@ def _unnamed(document: Fields) -> str:
     """Name an event that has no id: by its name, the event it follows, or its time."""
     name = document.texts("event_name")[:1] or document.texts("ref_ID")[:1]
     if name:
-        return fields.identifier(name[0])
+        return untrusted_fields.identifier(name[0])
     time = document.moment("trigger_time") or document.moment("alert_datetime")
     if time is None:
         raise UnusableData("the notice has neither id, event_name, ref_ID nor a time to tell its event by")
@@ -158,9 +158,13 @@ def _details(document: Fields) -> dict[str, str]:
     rest = {key: value for key, value in document.content.items() if key not in TAKEN and not key.endswith("_url")}
     if "ra_dec_error" in document:
         rest.setdefault("systematic_included", False)
-    return {UNITS.get(key, fields.clean(key)[:80]): _as_text(value) for key, value in rest.items() if value is not None}
+    return {
+        UNITS.get(key, untrusted_fields.clean(key)[:80]): _as_text(value)
+        for key, value in rest.items()
+        if value is not None
+    }
 
 
 def _as_text(value: object) -> str:
     text = json.dumps(value) if isinstance(value, list | Mapping | bool) else str(value)
-    return fields.clean(text)[: fields.TEXT_LIMIT]
+    return untrusted_fields.clean(text)[: untrusted_fields.TEXT_LIMIT]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from tasks.errors import UnusableData
-from tasks.io import fields
-from tasks.io.fields import Fields
+from tasks.io.notices import untrusted_fields
+from tasks.io.notices.untrusted_fields import Fields
 from tasks.records import Coincidence, Kind, MapRole, Notice, ParsedNotice
 
 MISSION = "LVK"
@@ -35,7 +35,7 @@ def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
         alert_type=alert_type,
         time_created=document.moment("time_created"),
         time=event.moment("time"),
-        test=bool(TEST_ID.match(event_id)) or fields.is_test_topic(topic),
+        test=bool(TEST_ID.match(event_id)) or untrusted_fields.is_test_topic(topic),
         retraction=alert_type == RETRACTION,
         significant=event.flag("significant"),
         topic=topic,
@@ -59,10 +59,11 @@ def _event_id(document: Fields) -> str:
     value = document.content["superevent_id"]
     if not isinstance(value, str) or not value.strip():
         raise UnusableData("superevent_id is not a text, so the notice cannot be tied to an event")
-    event_id = fields.identifier(value)
+    event_id = untrusted_fields.identifier(value)
     if not REAL_ID.match(event_id) and not TEST_ID.match(event_id):
         document.remark(
-            "superevent_id", f"{event_id[: fields.SHOWN]!r} is neither real (S), mock (MS, M) nor test (TS, T)"
+            "superevent_id",
+            f"{event_id[: untrusted_fields.SHOWN]!r} is neither real (S), mock (MS, M) nor test (TS, T)",
         )
     return event_id
 
@@ -71,7 +72,7 @@ def _alert_type(document: Fields) -> str:
     word = (document.text("alert_type") or "UNKNOWN").upper()
     word = SPELLINGS.get(word, word)
     if word not in KNOWN_TYPES:
-        document.remark("alert_type", f"{word[: fields.SHOWN]!r} is not a type we know")
+        document.remark("alert_type", f"{word[: untrusted_fields.SHOWN]!r} is not a type we know")
     return word
 
 
@@ -99,7 +100,7 @@ def _urls(document: Fields) -> dict[str, str]:
     section = document.object("urls")
     if section is None:
         return {}
-    found = {fields.clean(name): section.text(name) for name in section.content}
+    found = {untrusted_fields.clean(name): section.text(name) for name in section.content}
     return {name: address for name, address in found.items() if address is not None}
 
 

@@ -13,8 +13,8 @@ from functools import cached_property
 from lxml import etree
 
 from tasks.errors import UnusableData
-from tasks.io import fields
-from tasks.io.fields import Fields
+from tasks.io.notices import untrusted_fields
+from tasks.io.notices.untrusted_fields import Fields
 
 SIZE_LIMIT = 1024 * 1024
 """Largest VOEvent in bytes; real ones have a few thousand."""
@@ -83,8 +83,8 @@ def read(payload: bytes) -> Document:
     ivorn = root.get("ivorn")
     return Document(
         root=root,
-        ivorn=fields.clean(ivorn.strip())[: fields.TEXT_LIMIT] or None if ivorn else None,
-        role=fields.clean(root.get("role") or "observation")[: fields.SHOWN].lower(),
+        ivorn=untrusted_fields.clean(ivorn.strip())[: untrusted_fields.TEXT_LIMIT] or None if ivorn else None,
+        role=untrusted_fields.clean(root.get("role") or "observation")[: untrusted_fields.SHOWN].lower(),
         groups=groups,
         remarks=remarks,
     )
@@ -128,7 +128,7 @@ def _check_depth(root: etree._Element) -> None:
 def _refuse_root(root: etree._Element) -> None:
     if root.get("role") == "iamalive":
         raise UnusableData("heartbeat: it feeds the watchdog and is no alert")
-    raise UnusableData(f"XML whose root is {_name(root)[: fields.SHOWN]!r}, expected VOEvent")
+    raise UnusableData(f"XML whose root is {_name(root)[: untrusted_fields.SHOWN]!r}, expected VOEvent")
 
 
 def _name(element: etree._Element) -> str:
@@ -158,7 +158,7 @@ def _params(root: etree._Element) -> Iterator[tuple[str, dict[str, str | None]]]
     yield "", {} if what is None else _param_values(what)
     groups: dict[str, dict[str, str | None]] = {}
     for group in [] if what is None else _children(what, "Group"):
-        name = fields.clean(group.get("name") or "group")[: fields.SHOWN]
+        name = untrusted_fields.clean(group.get("name") or "group")[: untrusted_fields.SHOWN]
         groups[name] = {**_param_values(group), **groups.get(name, {})}
     yield from groups.items()
 
@@ -170,5 +170,7 @@ def _param_values(parent: etree._Element) -> dict[str, str | None]:
         value = param.get("value")
         if value is None:
             value = next((child.text for child in _children(param, "Value")), None)
-        found.setdefault(fields.clean(param.get("name") or "")[: fields.SHOWN], (value or "").strip() or None)
+        found.setdefault(
+            untrusted_fields.clean(param.get("name") or "")[: untrusted_fields.SHOWN], (value or "").strip() or None
+        )
     return found

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import orjson
 
 from tasks.errors import UnusableData
-from tasks.io import gcn_json, lvk, voevents
-from tasks.io.fields import Fields
+from tasks.io.notices import gcn_unified, lvk, voevents
+from tasks.io.notices.untrusted_fields import Fields
 from tasks.records import ParsedNotice
 
 SIZE_LIMIT = 4 * 1024 * 1024
@@ -60,10 +60,10 @@ def _parse_json(payload: bytes, *, topic: str | None) -> ParsedNotice:
     document = Fields(content=load_json(payload))
     if "superevent_id" in document:
         return lvk.parse(document, topic=topic)
-    if gcn_json.is_heartbeat(document, topic=topic):
+    if gcn_unified.is_heartbeat(document, topic=topic):
         raise UnusableData("heartbeat: it feeds the watchdog and is no alert")
     if GCN_KEYS & document.content.keys():
-        return gcn_json.parse(document, topic=topic)
+        return gcn_unified.parse(document, topic=topic)
     raise UnusableData("a JSON object with neither superevent_id nor any key of GCN's schema")
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.errors import UnusableData
-from tasks.io import fields, voevent_document
-from tasks.io.fields import Fields
-from tasks.io.voevent_document import Document
+from tasks.io.notices import untrusted_fields, voevent_xml
+from tasks.io.notices.untrusted_fields import Fields
+from tasks.io.notices.voevent_xml import Document
 from tasks.records import Kind, Notice, ParsedNotice
 
 FAINTEST_MAG = 50.0
@@ -79,7 +79,7 @@ DETAILS = {
 
 def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
     """Understand a VOEvent; raises ``UnusableData`` where it is none, or names no event."""
-    event = voevent_document.read(payload)
+    event = voevent_xml.read(payload)
     packet = PACKETS.get(event.top.integer("Packet_Type") or 0, UNKNOWN_PACKET)
     name, suffix = _ivorn_parts(event.ivorn)
     instrument = event.params.text("Instrument") or packet.instrument or name
@@ -95,7 +95,7 @@ def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
         alert_type="RETRACTION" if retraction else packet.alert_type,
         time_created=event.fields_at("Who").moment("Date"),
         time=_trigger_time(event),
-        test=packet.test or event.role == "test" or "Test_Submission" in flags or fields.is_test_topic(topic),
+        test=packet.test or event.role == "test" or "Test_Submission" in flags or untrusted_fields.is_test_topic(topic),
         retraction=retraction,
         topic=topic,
         instrument=instrument,
@@ -144,7 +144,7 @@ def _event_id(event: Document) -> str:
     named = event.top.text("TrigID") or event.params.text("TrigID") or event.params.text("Burst_Id") or ending
     if not named:
         raise UnusableData("the VOEvent has neither TrigID, Burst_Id nor an ivorn to tell its event by")
-    return fields.identifier(named)
+    return untrusted_fields.identifier(named)
 
 
 def _position(event: Document) -> tuple[float | None, float | None, float | None]:
@@ -162,7 +162,9 @@ def _trigger_time(event: Document) -> datetime | None:
     time = event.fields_at("*", "TimeInstant").moment("ISOTime")
     systems = event.attribute("coord_system_id", "*", "AstroCoords")
     if time is not None and systems and "UTC" not in systems[0]:
-        event.top.remark("ISOTime", f"in the system {systems[0][: fields.SHOWN]!r}, taken as UTC: up to 70 s off")
+        event.top.remark(
+            "ISOTime", f"in the system {systems[0][: untrusted_fields.SHOWN]!r}, taken as UTC: up to 70 s off"
+        )
     return time
 
 

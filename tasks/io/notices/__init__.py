@@ -1,0 +1,1 @@
+"""Notices as bytes: GCN JSON, LVK alerts and VOEvents become records."""
