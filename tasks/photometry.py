@@ -14,9 +14,9 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.errors import FAULTS, SirenError, UnusableData, passing
-from tasks.io import zero_point_plots
 from tasks.io.catalogues import detection_tables, ldac, photometric_catalogues, photometric_cells
 from tasks.io.fits import fits_images
+from tasks.io.pages import zero_point_plots
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage

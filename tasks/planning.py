@@ -19,9 +19,10 @@ from pydantic_core import to_jsonable_python
 
 from tasks import naming, products, telescopes
 from tasks.errors import MissingPart, ProgramError, UnusableData
-from tasks.io import plan_tables, skymaps, skyplots
+from tasks.io import plan_tables, skymaps
 from tasks.io.catalogues import galaxy_tables
 from tasks.io.notices import parsing
+from tasks.io.pages import sky_map_plots
 from tasks.options import PlanOptions
 from tasks.programs import gwemopt
 from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
@@ -110,7 +111,7 @@ def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Alrea
     for name, text in texts.items():
         products.write_text(folder / name, text)
     picture = _picture(sky_map, plans, known, probability, area)
-    products.write_bytes(folder / "coverage.png", skyplots.coverage(picture))
+    products.write_bytes(folder / "coverage.png", sky_map_plots.coverage(picture))
     return (*(folder / name for name in texts), folder / "coverage.png")
 
 
@@ -118,7 +119,7 @@ def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Alrea
 def draw_sky_map(source: Path, target: Path, title: str, subtitle: str = "") -> Path:
     """Draw a notice's sky map, small, for messages; return the PNG."""
     picture = pictures.picture(read_aim(source).sky_map, title=title, subtitle=subtitle)
-    products.write_bytes(target, skyplots.sky_map(picture))
+    products.write_bytes(target, sky_map_plots.sky_map(picture))
     return target
 
 

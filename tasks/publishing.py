@@ -15,9 +15,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import knowing, naming, products, resources
-from tasks.io import event_pages, store_files
+from tasks.io import store_files
 from tasks.io.messages import event_announcements
 from tasks.io.messages import plan_change_text as plan_tellings
+from tasks.io.pages import event_page
 from tasks.records import Alert, Audience, Decision, EventInHand, Plan
 from tasks.records.effects import Drained, Outgoing, PlanChange, Registered
 from tasks.registry import Session, delivery, events, history, outbox, plans
@@ -243,7 +244,7 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
         alert = known.newest.alert
         page = naming.AlertTree(root=root).page(alert.notice)
         pictures = sorted(page.parent.rglob("*.png"))
-        html = event_pages.render(
+        html = event_page.render(
             known,
             burst=knowing.burst(known),
             pictures=pictures,

@@ -19,8 +19,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, runtime
 from tasks.errors import UnusableData
-from tasks.io import night_pages
 from tasks.io.nights import report_rows, stage_results
+from tasks.io.pages import night_page
 from tasks.options import NightOptions
 from tasks.records import (
     Calibrated,
@@ -250,9 +250,9 @@ def report(
     file = _report_file(places, night, folders, options)
     page = file.with_name("index.html")
     complete = replace(made, page=page)
-    previews = night_pages.write_previews(complete, page.parent / "previews", products.staged)
-    products.write_text(page, night_pages.render(complete, previews))
-    products.write_text(file, night_pages.to_json(complete))
+    previews = night_page.write_previews(complete, page.parent / "previews", products.staged)
+    products.write_text(page, night_page.render(complete, previews))
+    products.write_text(file, night_page.to_json(complete))
     files = [file, page, *previews.values()]
     if any(each.passing for each in complete.rejected):
         log.warning("%s: some losses may not happen again: run the night once more", night)
@@ -274,7 +274,7 @@ def _show(made: NightReport, pictures: Sequence[Path]) -> None:
     for picture in pictures[:MOST_PICTURES]:
         name = naming.slug(picture.name.removesuffix(".com.fits.png"))
         create_image_artifact(
-            image_url=night_pages.thumbnail(picture),
+            image_url=night_page.thumbnail(picture),
             key=f"stack-{name}".replace("_", "-").replace(".", "-").lower(),
             description=name,
         )
@@ -283,7 +283,7 @@ def _show(made: NightReport, pictures: Sequence[Path]) -> None:
     create_table_artifact(
         report_rows.candidate_rows(made), key="night-candidates", description=f"Candidates of {made.night}"
     )
-    create_markdown_artifact(night_pages.markdown(made), key="night-report", description=f"Report of {made.night}")
+    create_markdown_artifact(night_page.markdown(made), key="night-report", description=f"Report of {made.night}")
     create_progress_artifact(progress=100.0, key=f"night-{made.night}", description=f"{made.night}: done")
 
 

@@ -16,9 +16,9 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, telescopes
 from tasks.errors import ProgramError, UnusableData
-from tasks.io import zero_point_plots
 from tasks.io.catalogues import ldac, photometric_catalogues, photometric_cells
 from tasks.io.fits import fits_images
+from tasks.io.pages import zero_point_plots
 from tasks.options import StackOptions
 from tasks.programs import outputs, source_extractor, swarp
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support import alerts
 
-from tasks.io import event_pages
+from tasks.io.pages import event_page
 from tasks.records import Audience, Kind, MapRole
 from tasks.records.effects import EventHistory, EventState, MessageEntry, NoticeEntry, PlanEntry, PlanState, Standing
 from tasks.science import positions
@@ -98,7 +98,7 @@ def full() -> EventHistory:
 
 
 def test_the_page_of_a_merger_holds_all_that_is_known() -> None:
-    page = Page(event_pages.render(full()))
+    page = Page(event_page.render(full()))
     for fact in (
         "S241102br",
         "12.3 deg²",
@@ -119,7 +119,7 @@ def test_the_page_of_a_merger_holds_all_that_is_known() -> None:
 
 def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing(tmp_path: Path) -> None:
     picture = png(tmp_path / "20241102T124127_PRELIMINARY" / "sky-map.png")
-    page = Page(event_pages.render(full(), pictures=[picture]))
+    page = Page(event_page.render(full(), pictures=[picture]))
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "link", "iframe", "object", "form"}
     for tag, attributes in page.tags:
@@ -154,7 +154,7 @@ def test_nothing_from_outside_becomes_markup() -> None:
         plans=(alerts.plan(evil),),
         reason=evil,
     )
-    page = Page(event_pages.render(history(entry(alert, decision=decided), plans=(plan,), linked=(evil,))))
+    page = Page(event_page.render(history(entry(alert, decision=decided), plans=(plan,), linked=(evil,))))
     assert not {tag for tag, _ in page.tags} & {"script", "img"}
     assert all(not attributes.get("href", "").startswith("javascript") for _, attributes in page.tags)
     assert evil in page.text
@@ -162,7 +162,7 @@ def test_nothing_from_outside_becomes_markup() -> None:
 
 def test_a_retracted_event_says_so_and_keeps_its_facts() -> None:
     told = history(entry(alerts.gw()), entry(alerts.retraction(), Standing.RETRACTION), state=EventState.RETRACTED)
-    page = Page(event_pages.render(told))
+    page = Page(event_page.render(told))
     assert "Retracted" in page.text
     assert "465 ± 93 Mpc" in page.text
 
@@ -172,7 +172,7 @@ def test_a_retraction_alone_and_a_bare_notice_have_pages() -> None:
         maps=False, classification=None, properties=None, instruments=None, far_hz=None, time=None, urls={}
     )
     for told in (history(entry(alerts.retraction(), Standing.RETRACTION)), history(entry(bare), time=None)):
-        page = Page(event_pages.render(told))
+        page = Page(event_page.render(told))
         assert "None" not in page.text
         assert "no map yet" in page.text
 
@@ -181,13 +181,13 @@ def test_a_retraction_alone_and_a_bare_notice_have_pages() -> None:
 def test_a_burst_shows_its_position_or_that_there_is_none(place: bool) -> None:
     alert = alerts.grb() if place else alerts.grb("GBM", ra_deg=None, dec_deg=None, error_deg=None)
     told = history(entry(alert), slug="Swift_1423875", kind=Kind.GRB, mission="Swift", name="1423875")
-    page = Page(event_pages.render(told, burst=positions.burst([alert])))
+    page = Page(event_page.render(told, burst=positions.burst([alert])))
     assert ("22:00:52.06 \u221209:10:01.2" in page.text) is place
     assert ("none yet" in page.text) is not place
 
 
 def test_a_picture_that_is_gone_or_endless_or_no_picture_is_left_out(tmp_path: Path) -> None:
-    (endless := tmp_path / "endless.png").write_bytes(bytes(event_pages.LARGEST_PICTURE + 1))
+    (endless := tmp_path / "endless.png").write_bytes(bytes(event_page.LARGEST_PICTURE + 1))
     (text := tmp_path / "notes.svg").write_text("<svg/>")
-    page = Page(event_pages.render(full(), pictures=[tmp_path / "gone.png", endless, text]))
+    page = Page(event_page.render(full(), pictures=[tmp_path / "gone.png", endless, text]))
     assert "img" not in {tag for tag, _ in page.tags}

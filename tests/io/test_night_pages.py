@@ -15,10 +15,10 @@ import pytest
 from support import records as make
 
 from tasks import archiving
-from tasks.io import night_pages, night_plots
 from tasks.io.fits import fits_images
 from tasks.io.messages import night_text
 from tasks.io.nights import night_logs, report_rows
+from tasks.io.pages import night_page, night_plots
 from tasks.records import MasterQuality, QaBit, Rejected, Stage, StageResult, ZeroPointTerms
 from tasks.science import accounting, processes
 
@@ -102,8 +102,8 @@ def test_a_night_without_frames_has_no_plots(report):
 
 def test_the_page_names_losses_borrowed_masters_and_flags_and_escapes_them(report, tmp_path):
     picture = tmp_path / "p.png"
-    night_pages.draw_preview(report.stacks[0].image, picture)
-    page = night_pages.render(report, {stack.image: picture for stack in report.stacks})
+    night_page.draw_preview(report.stacks[0].image, picture)
+    page = night_page.render(report, {stack.image: picture for stack in report.stacks})
     assert "&lt;clouds&gt;" in page
     assert "<clouds>" not in page
     assert "20260110-nr.fits" in page
@@ -204,7 +204,7 @@ def test_units_and_filters_have_colour_terms_and_wrong_filters_are_told(report):
     ]
     assert (rows[1]["colour_term"], rows[1]["colour_error"], rows[1]["spatial_mag"]) == (0.052, 0.0014, 0.03)
     assert rows[0]["colour_term"] is None
-    page = night_pages.render(replace(changed, stacks=()), {})
+    page = night_page.render(replace(changed, stacks=()), {})
     assert "<td>0.052</td>" in page
     assert "<td>19.31</td><td>0.03</td><td>i</td>" in page
     frame = report_rows.frame_rows(changed)[1]

@@ -9,7 +9,7 @@ import pytest
 from matplotlib import image
 from support import plans
 
-from tasks.io import skyplots
+from tasks.io.pages import sky_map_plots
 from tasks.records import SkyPicture
 from tasks.science import pictures
 
@@ -28,7 +28,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize(("ra_deg", "error_deg"), [(105.0, 4.0), (0.1, 4.0), (250.0, 60.0), (30.0, 0.001)])
 def test_the_coverage_picture_shows_the_fields_in_colour(ra_deg: float, error_deg: float) -> None:
-    png = skyplots.coverage(picture(ra_deg=ra_deg, error_deg=error_deg), dpi=60)
+    png = sky_map_plots.coverage(picture(ra_deg=ra_deg, error_deg=error_deg), dpi=60)
     drawn = pixels(png)[..., :3]
     blue = np.abs(drawn - np.array([0x00, 0x72, 0xB2]) / 255).max(axis=-1) < 0.08
     assert drawn.shape[1] > drawn.shape[0]
@@ -36,7 +36,7 @@ def test_the_coverage_picture_shows_the_fields_in_colour(ra_deg: float, error_de
 
 
 def test_the_plain_picture_is_small_and_shows_the_region() -> None:
-    png = skyplots.sky_map(picture(covered=False))
+    png = sky_map_plots.sky_map(picture(covered=False))
     drawn = pixels(png)[..., :3]
     assert len(png) < 200_000
     assert (drawn.min(axis=-1) < 0.3).sum() > 100

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib import colors, image
 
-from tasks.io import zero_point_plots
+from tasks.io.pages import zero_point_plots
 from tasks.records import ZeroPointStars
 from tasks.science import zeropoints
 

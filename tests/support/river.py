@@ -48,8 +48,8 @@ from support.reaper import ROOT, Reaper
 from tasks import leasing, observatory, planning, publishing, registry, resources
 from tasks.alerts import registration, triage
 from tasks.errors import SirenError, Unavailable, UnusableData
-from tasks.io import skyplots
 from tasks.io.messages import slack_sender
+from tasks.io.pages import sky_map_plots
 from tasks.options import PlanOptions
 from tasks.records import Places
 from tasks.records.effects import StoredNotice
@@ -271,7 +271,7 @@ def without_prefect(river: River) -> None:
         photometric_catalogue=folder,
     )
     pictures.picture = planning._picture = lambda *_, **__: None  # type: ignore[assignment]
-    skyplots.sky_map = skyplots.coverage = lambda _: PICTURE  # type: ignore[assignment]
+    sky_map_plots.sky_map = sky_map_plots.coverage = lambda _: PICTURE  # type: ignore[assignment]
     slack_sender.SlackSender.pace_s = 0.0
     outbox.LEASE = plans.LEASE = timedelta(seconds=river.lease_s)
     outbox.FIRST_DELAY, outbox.LONGEST_DELAY = timedelta(seconds=0.1), timedelta(seconds=1)

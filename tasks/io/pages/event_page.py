@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tasks.io import pages
 from tasks.io.messages import buttons, coincidence_text, event_text, notice_changes, number_words, plan_change_text
+from tasks.io.pages import templating
 from tasks.records import Alert, Decision, Kind, MapRole, Notice, Plan, Reason, SkyMapSummary, Tile
 from tasks.records.bursts import Burst
 from tasks.records.effects import (
@@ -103,7 +103,7 @@ def render(
     """
     newest = history.shown
     notice = newest.alert.notice
-    return pages.render(
+    return templating.render(
         "event.html",
         history=history,
         notice=notice,

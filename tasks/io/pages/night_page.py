@@ -14,8 +14,8 @@ from astropy.visualization import AsinhStretch, ZScaleInterval
 from PIL import Image
 from pydantic import TypeAdapter
 
-from tasks.io import night_plots, pages
 from tasks.io.nights import report_rows
+from tasks.io.pages import night_plots, templating
 from tasks.records import NightReport
 
 PREVIEW_WIDTH = 640
@@ -74,7 +74,7 @@ def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
     seen = report_rows.sightings(report_rows.survivors(report))
     shown = [each.strongest for each in seen[:MOST_CARDS]]
     stamps = {each.id: as_data_url(each.stamp) for each in shown if each.stamp and each.stamp.exists()}
-    return pages.render(
+    return templating.render(
         "night.html",
         report=report,
         losses=report_rows.losses(report.rejected),

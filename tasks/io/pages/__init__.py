@@ -1,0 +1,1 @@
+"""HTML pages of events and nights, and their pictures."""
