@@ -19,10 +19,11 @@ from pydantic_core import to_jsonable_python
 
 from tasks import naming, products, telescopes
 from tasks.errors import MissingPart, ProgramError, UnusableData
-from tasks.io import plan_tables, skymaps
+from tasks.io import skymaps
 from tasks.io.catalogues import galaxy_tables
 from tasks.io.notices import parsing
 from tasks.io.pages import sky_map_plots
+from tasks.io.planning import plan_tables
 from tasks.options import PlanOptions
 from tasks.programs import gwemopt
 from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope

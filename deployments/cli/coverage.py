@@ -31,15 +31,16 @@ def command(
     if fov is None and footprint is None:
         raise UnusableData("how large is a field? give --fov W,H or --footprint FILE")
     size = _size(fov) if fov else None
-    from tasks.io import pointings, skymaps  # slow start-up: sky maps bring astropy and healpy
+    from tasks.io import skymaps  # slow start-up: sky maps bring astropy and healpy
+    from tasks.io.planning import pointing_lists
     from tasks.science import coverage
 
     polygons: tuple[npt.NDArray[np.float64], ...]
     if footprint is not None:
-        polygons = pointings.read_footprint(footprint)
+        polygons = pointing_lists.read_footprint(footprint)
     elif size is not None:
         polygons = coverage.rectangle(*size)
-    centres = pointings.read(exposures, fields=fields)
+    centres = pointing_lists.read(exposures, fields=fields)
     found = coverage.covered(skymaps.read(skymap), centres.ra_deg, centres.dec_deg, footprint=polygons)
     result: dict[str, Any] = {**vars(found), "exposures": len(centres.ra_deg)}
     text = (

@@ -45,7 +45,7 @@ def command(
     from typing import Literal, cast  # with the slow start-up below
 
     from tasks import planning  # slow start-up: Prefect, healpy and matplotlib
-    from tasks.io import plan_tables
+    from tasks.io.planning import plan_tables
     from tasks.options import PlanOptions
 
     if out.exists() and not out.is_dir():

@@ -7,7 +7,7 @@ import json
 
 from support import plans
 
-from tasks.io import plan_tables
+from tasks.io.planning import plan_tables
 
 
 def test_the_text_table_has_the_columns_and_widths_observers_know() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.errors import UnusableData
-from tasks.io import pointings
+from tasks.io.planning import pointing_lists
 
 FIELDS = ",ID,RA,Dec,Ebv\n0,1.0,10.5,-20.5,0.1\n1,2.0,30,40,0.1\n"
 
@@ -20,14 +20,14 @@ def write(folder, name, text):
 @pytest.mark.parametrize("header", ["ra,dec", "RA,Dec", " Ra , DEC ", "name,RA_deg,dec_deg"])
 def test_centres_come_from_columns_in_any_case(tmp_path, header):
     prefix = "x," if "name" in header else ""
-    found = pointings.read(write(tmp_path, "e.csv", f"{header}\n{prefix}10.5,-20.5\n\n{prefix}370e-1, 40\n"))
+    found = pointing_lists.read(write(tmp_path, "e.csv", f"{header}\n{prefix}10.5,-20.5\n\n{prefix}370e-1, 40\n"))
     np.testing.assert_array_equal(found.ra_deg, [10.5, 37.0])
     np.testing.assert_array_equal(found.dec_deg, [-20.5, 40.0])
 
 
 def test_centres_come_through_the_table_of_fields(tmp_path):
     exposures = write(tmp_path, "e.csv", "observation_id,field_id\n7,2\n8,1\n9,2\n")
-    found = pointings.read(exposures, fields=write(tmp_path, "f.csv", FIELDS))
+    found = pointing_lists.read(exposures, fields=write(tmp_path, "f.csv", FIELDS))
     assert found.ra_deg.tolist() == [30, 10.5, 30]
 
 
@@ -49,21 +49,21 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_list_is_refused(tmp_path, name):
     with pytest.raises(UnusableData, match=r"(e|f)\.csv"):
-        pointings.read(write(tmp_path, "e.csv", BAD[name]), fields=write(tmp_path, "f.csv", FIELDS))
+        pointing_lists.read(write(tmp_path, "e.csv", BAD[name]), fields=write(tmp_path, "f.csv", FIELDS))
 
 
 def test_fields_without_their_table_are_refused(tmp_path):
     with pytest.raises(UnusableData, match="--fields"):
-        pointings.read(write(tmp_path, "e.csv", "field_id\n1\n"))
+        pointing_lists.read(write(tmp_path, "e.csv", "field_id\n1\n"))
 
 
 def test_bytes_that_are_no_text_and_files_that_are_none_are_refused(tmp_path):
     (tmp_path / "e.csv").write_bytes(b"\x89PNG\xff\xfe")
     for path in (tmp_path / "e.csv", tmp_path, tmp_path / "none"):
         with pytest.raises(UnusableData):
-            pointings.read(path)
+            pointing_lists.read(path)
         with pytest.raises(UnusableData):
-            pointings.read_footprint(path)
+            pointing_lists.read_footprint(path)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_bytes_that_are_no_text_and_files_that_are_none_are_refused(tmp_path):
     ["# chips\n-1 -1\n1, -1\n1 1\n\n2 2 # far\n3 2\n3 3\n", "[[[-1,-1],[1,-1],[1,1]],[[2,2],[3,2],[3,3]]]"],
 )
 def test_a_footprint_is_text_or_json(tmp_path, text):
-    first, second = pointings.read_footprint(write(tmp_path, "f.txt", text))
+    first, second = pointing_lists.read_footprint(write(tmp_path, "f.txt", text))
     assert first.tolist() == [[-1, -1], [1, -1], [1, 1]]
     assert second.tolist() == [[2, 2], [3, 2], [3, 3]]
 
@@ -92,4 +92,4 @@ def test_a_footprint_is_text_or_json(tmp_path, text):
 )
 def test_a_bad_footprint_is_refused(tmp_path, text):
     with pytest.raises(UnusableData, match=r"f\.txt"):
-        pointings.read_footprint(write(tmp_path, "f.txt", text))
+        pointing_lists.read_footprint(write(tmp_path, "f.txt", text))

@@ -10,7 +10,8 @@ from mocpy import MOC
 from support import skymap_files
 
 from tasks.errors import UnusableData
-from tasks.io import pointings, skymaps
+from tasks.io import skymaps
+from tasks.io.planning import pointing_lists
 from tasks.science import coverage, footprints, healpix
 from tasks.science.coverage import covered, rectangle
 
@@ -36,7 +37,7 @@ def solid_angle_deg2(width_deg, height_deg):
 @pytest.fixture(scope="module")
 def ztf(shared_data):
     folder = shared_data / "coverage"
-    return pointings.read(folder / "ZTF_GW190425_exposures.csv", fields=folder / "ZTF_fields.csv")
+    return pointing_lists.read(folder / "ZTF_GW190425_exposures.csv", fields=folder / "ZTF_fields.csv")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Tables of plans and lists of pointings, as files."""
