@@ -15,10 +15,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import knowing, naming, products, resources
-from tasks.io import store_files
 from tasks.io.messages import event_announcements
 from tasks.io.messages import plan_change_text as plan_tellings
 from tasks.io.pages import event_page
+from tasks.io.services import store_layout
 from tasks.records import Alert, Audience, Decision, EventInHand, Plan
 from tasks.records.effects import Drained, Outgoing, PlanChange, Registered
 from tasks.registry import Session, delivery, events, history, outbox, plans
@@ -43,7 +43,7 @@ def announce(
 
     ``source`` is the notice's bytes. Announcing again does nothing. Returns the number of new messages.
     """
-    known_links, files = resources.links_of(store, alert), store_files.of_notice(alert, source, root)
+    known_links, files = resources.links_of(store, alert), store_layout.of_notice(alert, source, root)
     with resources.registry(registry, root) as kept, kept.begin() as session:
         if decision is not None:
             events.record_decision(session, alert, decision, now=now())

@@ -16,8 +16,8 @@ from prefect.blocks.core import Block
 from blocks import ProductStore, PublicLinks, RegistryDatabase, SlackWorkspace
 from tasks import registry as registries
 from tasks.errors import MissingPart, Unavailable
-from tasks.io import links, stores
 from tasks.io.messages import folder_sender, slack_sender
+from tasks.io.services import event_links, product_stores
 from tasks.records import Alert, Audience
 from tasks.registry import Registry
 
@@ -57,18 +57,22 @@ def sender(name: str, root: Path) -> slack_sender.SlackSender | folder_sender.Fo
     return slack_sender.SlackSender(client, channels, interactive=block.hears())
 
 
-def store(name: str, root: Path) -> stores.Store:
+def store(name: str, root: Path) -> product_stores.Store:
     """Return where products go: the block's server or folder, or a folder under ``root``."""
     block = load(ProductStore, name) if name else ProductStore(root=str(root / "store"))
     client = block.client()
-    return stores.FolderStore(block.folder()) if client is None else stores.WebDavStore(client, root=block.root)
+    return (
+        product_stores.FolderStore(block.folder())
+        if client is None
+        else product_stores.WebDavStore(client, root=block.root)
+    )
 
 
 def links_of(name: str, alert: Alert) -> dict[str, str]:
     """Return the links to public pages about an event, and to its products where the store has a public address."""
     public = _public_links() if name else PublicLinks()
     base = load(ProductStore, name).public_url if name else ""
-    return links.of_event(alert.notice, store_url=base, templates=public.templates(alert.notice.kind))
+    return event_links.of_event(alert.notice, store_url=base, templates=public.templates(alert.notice.kind))
 
 
 def load(kind: type[B], name: str) -> B:

@@ -17,9 +17,9 @@ from pydantic_core import to_jsonable_python
 
 from tasks import naming, products, resources
 from tasks.errors import FAULTS, UnusableData
-from tasks.io.gracedb import GraceDb
 from tasks.io.messages import operator_alarms
 from tasks.io.notices import parsing
+from tasks.io.services.gracedb import GraceDb
 from tasks.options import BackfillOptions
 from tasks.records.backfills import Backfilled, Recovered, Span, Superevent
 from tasks.registry import Registry, outbox

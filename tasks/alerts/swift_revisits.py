@@ -16,8 +16,8 @@ from prefect.events import emit_event
 
 from tasks import resources
 from tasks.errors import SirenError
-from tasks.io import bat_page
 from tasks.io.messages import event_announcements, number_words
+from tasks.io.services import bat_page
 from tasks.options import RevisitOptions
 from tasks.records import Alert
 from tasks.records.bat import BatPage

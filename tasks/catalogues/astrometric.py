@@ -12,8 +12,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, resources
-from tasks.io import gaia
 from tasks.io.catalogues import astrometric_cells
+from tasks.io.services import gaia_tap
 from tasks.options import ReduceOptions
 from tasks.records import StageResult
 from tasks.science import cells, pointing
@@ -65,7 +65,7 @@ def _fetch_one(cell: int, folder: Path, *, url: str, faintest_mag: float) -> boo
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
             return False
-        stars = gaia.stars(url, cells.source_ids(cell), faintest_mag=faintest_mag)
+        stars = gaia_tap.stars(url, cells.source_ids(cell), faintest_mag=faintest_mag)
         with products.staged(path) as temporary:
             astrometric_cells.write(temporary, stars)
     log.info("%s: %d stars to G = %g", path.name, len(stars), faintest_mag)

@@ -13,8 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from blocks import TreasureMap
 from tasks import naming, resources
 from tasks.errors import SirenError, UnusableData
-from tasks.io import treasuremap
 from tasks.io.nights import stage_results
+from tasks.io.services import treasuremap
 from tasks.options import PlanOptions
 from tasks.records import EventInHand, Kind, Places, Stage
 from tasks.records.observed import Already

@@ -21,7 +21,7 @@ from support import tally, webdav
 from webdav3.client import Client
 
 from tasks import registry
-from tasks.io import stores
+from tasks.io.services import product_stores
 from tasks.records.effects import ClaimedUpload
 from tasks.registry import Registry, delivery, outbox
 from tasks.registry.store import now
@@ -108,7 +108,7 @@ def enqueued(book: Registry, folder: Path, count: int) -> dict[str, str]:
 def drained(book: Registry, url: str) -> delivery.Drained:
     """Send until nothing is left, as one of several senders."""
     options = {"webdav_hostname": url, "webdav_login": webdav.USER, "webdav_password": webdav.PASSWORD}
-    with closing(stores.WebDavStore(Client({**options, "webdav_timeout": GIVE_UP_S}), root="Team")) as store:
+    with closing(product_stores.WebDavStore(Client({**options, "webdav_timeout": GIVE_UP_S}), root="Team")) as store:
 
         def put(claimed: ClaimedUpload) -> None:
             store.put(claimed.source, claimed.remote, attempt=claimed.attempt)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.slack import block_trouble
 
 from tasks.errors import UnusableData
-from tasks.io import bat_page
+from tasks.io.services import bat_page
 from tasks.records.bat import BatPage, Fluence, Measured
 
 PAGES = Path(__file__).parent / "pages"

@@ -11,8 +11,8 @@ from support import bulletins, gracedb
 
 from tasks.errors import Unavailable, UnusableData
 from tasks.io import skymaps
-from tasks.io.gracedb import GraceDb, versions
 from tasks.io.notices import parsing
+from tasks.io.services.gracedb import GraceDb, versions
 from tasks.records import MapRole
 from tasks.records.backfills import Span
 from tasks.science import skymaps as maps

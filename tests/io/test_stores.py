@@ -15,7 +15,7 @@ from support import webdav
 from webdav3.client import Client
 
 from tasks.errors import AlgorithmError, Unavailable, UnusableData
-from tasks.io import stores
+from tasks.io.services import product_stores
 
 HOSTILE = [
     "..",
@@ -68,12 +68,12 @@ def root(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def open_store(server: webdav.Server) -> Iterator[Callable[..., stores.WebDavStore]]:
+def open_store(server: webdav.Server) -> Iterator[Callable[..., product_stores.WebDavStore]]:
     opened = []
 
-    def make(url: str = server.url, *, password: str = webdav.PASSWORD, root: str = "") -> stores.WebDavStore:
+    def make(url: str = server.url, *, password: str = webdav.PASSWORD, root: str = "") -> product_stores.WebDavStore:
         options = {"webdav_login": webdav.USER, "webdav_password": password, "webdav_timeout": 0.5}
-        opened.append(stores.WebDavStore(Client({"webdav_hostname": url, **options}), root=root))
+        opened.append(product_stores.WebDavStore(Client({"webdav_hostname": url, **options}), root=root))
         return opened[-1]
 
     yield make
@@ -82,7 +82,7 @@ def open_store(server: webdav.Server) -> Iterator[Callable[..., stores.WebDavSto
 
 
 @pytest.fixture
-def store(open_store: Callable[..., stores.WebDavStore], root: str) -> stores.WebDavStore:
+def store(open_store: Callable[..., product_stores.WebDavStore], root: str) -> product_stores.WebDavStore:
     return open_store(root=root)
 
 
@@ -92,7 +92,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def put_at_last(store: stores.WebDavStore, source: Path, remote: str) -> int:
+def put_at_last(store: product_stores.WebDavStore, source: Path, remote: str) -> int:
     """Try as the outbox does; return how many tries it took."""
     for tries in range(1, 100):
         with contextlib.suppress(Unavailable):
@@ -104,7 +104,7 @@ def put_at_last(store: stores.WebDavStore, source: Path, remote: str) -> int:
 @pytest.mark.parametrize("remote", HOSTILE)
 def test_a_hostile_path_is_refused_before_anything_is_written(remote: str, tmp_path: Path, source: Path) -> None:
     with pytest.raises(UnusableData, match="no path in the store"):
-        stores.FolderStore(tmp_path / "store").put(source, remote)
+        product_stores.FolderStore(tmp_path / "store").put(source, remote)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.txt"]
 
 
@@ -114,7 +114,7 @@ def test_whatever_path_is_taken_lies_under_the_root(parts: list[str], tmp_path_f
     outer = tmp_path_factory.mktemp("outer")
     (source := outer / "source").write_bytes(b"x")
     with contextlib.suppress(UnusableData, Unavailable):
-        stores.FolderStore(outer / "store").put(source, "/".join(parts))
+        product_stores.FolderStore(outer / "store").put(source, "/".join(parts))
     assert {path.name for path in outer.iterdir()} <= {"source", "store"}
 
 
@@ -123,12 +123,12 @@ def test_a_link_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path, sou
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "link").symlink_to(outside)
     with pytest.raises(UnusableData, match="link"):
-        stores.FolderStore(tmp_path / "store").put(source, "link/plan.txt")
+        product_stores.FolderStore(tmp_path / "store").put(source, "link/plan.txt")
     assert list(outside.iterdir()) == []
 
 
 def test_the_folder_store_writes_a_file_once_and_new_content_over_the_old(tmp_path: Path, source: Path) -> None:
-    store = stores.FolderStore(tmp_path / "store")
+    store = product_stores.FolderStore(tmp_path / "store")
     assert store.put(source, "a/b/plan.txt").written
     assert not store.put(source, "a/b/plan.txt").written
     source.write_bytes(b"new")
@@ -140,7 +140,7 @@ def test_the_folder_store_writes_a_file_once_and_new_content_over_the_old(tmp_pa
 def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path, source: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Unavailable):
-        stores.FolderStore(tmp_path / "file").put(source, "a/plan.txt")
+        product_stores.FolderStore(tmp_path / "file").put(source, "a/plan.txt")
 
 
 def test_webdav_makes_folders_and_puts_the_same_file_once(store, server, root: str, source: Path) -> None:
@@ -191,7 +191,7 @@ def test_trouble_is_unavailable_and_leaves_nothing_under_the_final_name(
 
 
 def test_a_file_that_changed_while_it_was_sent_leaves_nothing(store, server, root: str, source: Path) -> None:
-    server.faults = [("MOVE", "reset"), *[("DELETE", "500")] * stores.REMOVALS]
+    server.faults = [("MOVE", "reset"), *[("DELETE", "500")] * product_stores.REMOVALS]
     with pytest.raises(Unavailable):
         store.put(source, "a/page.html", attempt=1)
     source.write_text("other words")
@@ -241,7 +241,7 @@ def test_a_folder_that_somebody_removed_is_made_again(store, server, root: str, 
 def test_each_attempt_has_a_temporary_name_of_its_own_and_clears_the_last_one(
     store, server, root: str, source: Path
 ) -> None:
-    server.faults = [("MOVE", "reset"), *[("DELETE", "500")] * stores.REMOVALS]
+    server.faults = [("MOVE", "reset"), *[("DELETE", "500")] * product_stores.REMOVALS]
     with pytest.raises(Unavailable):
         store.put(source, "a/plan.txt", attempt=1)
     store.put(source, "a/plan.txt", attempt=2)

@@ -10,7 +10,7 @@ from support import treasuremap as stand_in
 
 from blocks import TreasureMap
 from tasks.errors import Unavailable, UnusableData
-from tasks.io import treasuremap
+from tasks.io.services import treasuremap
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from support import slack as stand_in
 from tasks import publishing, registry, resources
 from tasks.alerts import registration
 from tasks.errors import MissingPart, Unavailable
-from tasks.io import stores
 from tasks.io.messages import slack_sender
+from tasks.io.services import product_stores
 from tasks.records import Alert, Audience, Decision
 from tasks.records.effects import Registered
 from tasks.registry import delivery, outbox, plans
@@ -248,7 +248,7 @@ def test_a_store_that_is_away_keeps_files_waiting_and_messages_going(root, store
 
     assert delivery.drain_uploads(store, away).waiting == 4
     assert delivery.drain_messages(store, send).waiting == 0
-    place = stores.FolderStore(tmp_path / "store")
+    place = product_stores.FolderStore(tmp_path / "store")
     drained = delivery.drain_uploads(store, lambda each: place.put(each.source, each.remote) and None, patience_s=5)
     assert (drained.sent, drained.waiting) == (4, 0)
 

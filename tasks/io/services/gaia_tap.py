@@ -11,7 +11,7 @@ from astropy.io.votable import exceptions, parse
 from astropy.table import Table, vstack
 
 from tasks.errors import UnusableData
-from tasks.io import web
+from tasks.io.services import http
 
 # an answer of more than this is no list of stars of a cell
 LARGEST_ANSWER = 256 << 20
@@ -62,7 +62,7 @@ def _fetch(url: str, ids: SourceIds, *, faintest_mag: float) -> tuple[Table, boo
     query = QUERY.format(columns=", ".join(COLUMNS), first=ids[0], beyond=ids[1], faintest=f"{faintest_mag:g}")
     words = {"REQUEST": "doQuery", "LANG": "ADQL", "FORMAT": "votable", "MAXREC": MOST_ROWS, "QUERY": query}
     address = f"{url.rstrip('/')}/sync?{urlencode(words)}"
-    answer = web.fetch(address, what="the star catalogue", limit=LARGEST_ANSWER, timeout_s=TIMEOUT_S)
+    answer = http.fetch(address, what="the star catalogue", limit=LARGEST_ANSWER, timeout_s=TIMEOUT_S)
     if answer is None:
         raise UnusableData(f"there is no TAP service at {url}")
     return _parse(answer)

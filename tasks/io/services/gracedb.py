@@ -20,8 +20,8 @@ import httpx
 from astropy.time import Time
 
 from tasks.errors import UnusableData
-from tasks.io import web
 from tasks.io.notices import parsing, untrusted_fields
+from tasks.io.services import http
 from tasks.records.backfills import Span, Superevent
 
 PAGE = 50
@@ -94,13 +94,13 @@ class GraceDb:
 
     def _file(self, event: Superevent, name: str, limit: int) -> bytes | None:
         address = self._of(event, f"files/{quote(name, safe=',')}")
-        return web.fetch(address, what=f"{name} of {event.event_id}", limit=limit, client=self.client)
+        return http.fetch(address, what=f"{name} of {event.event_id}", limit=limit, client=self.client)
 
     def _of(self, event: Superevent, path: str) -> str:
         return f"{self.url}superevents/{quote(event.event_id, safe='')}/{path}"
 
     def _json(self, address: str, what: str) -> dict[str, Any]:
-        content = web.fetch(address, what=what, limit=LISTING_LIMIT, client=self.client)
+        content = http.fetch(address, what=what, limit=LISTING_LIMIT, client=self.client)
         try:
             document = json.loads(content or b"{}")
         except ValueError as error:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from lxml import etree, html
 
 from tasks.errors import UnusableData
-from tasks.io import web
 from tasks.io.messages import blockkit
 from tasks.io.messages.blockkit import Rendered
+from tasks.io.services import http
 from tasks.records.bat import BatPage, Fluence, Measured
 
 SIZE_LIMIT = 2 * 1024 * 1024
@@ -38,7 +38,7 @@ TRIED = "T90, hardness ratio, fluences"
 
 def fetch(url: str) -> bytes | None:
     """Fetch a page; None where it is not there yet. Errors are those of ``web.fetch``."""
-    return web.fetch(url, what="the BAT page", limit=SIZE_LIMIT)
+    return http.fetch(url, what="the BAT page", limit=SIZE_LIMIT)
 
 
 def parse(content: bytes) -> BatPage:
