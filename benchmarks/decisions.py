@@ -19,8 +19,8 @@ from ligo.skymap.postprocess import crossmatch
 from benchmarks import harness
 from benchmarks.harness import Gate, Report, Row, Setting
 from tasks import policies, simulation
-from tasks.io import skymaps
 from tasks.io.notices import parsing
+from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, Policy
 from tasks.science import alerts, decisions
 from tasks.science.simulation.alerts import AlertRequest
@@ -91,7 +91,7 @@ def _notices(folder: Path) -> list[Path]:
 
 
 def _understand(payload: bytes) -> Alert:
-    return alerts.assemble(parsing.parse(payload), sha256="0" * 64, read=skymaps.read)
+    return alerts.assemble(parsing.parse(payload), sha256="0" * 64, read=sky_map_files.read)
 
 
 def _decide(payload: bytes, policy: Policy) -> object:

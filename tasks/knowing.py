@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Mapping
 
 from tasks import products, telescopes
-from tasks.io import skymaps
 from tasks.io.messages import event_announcements
 from tasks.io.messages.event_text import Knowledge
+from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert
 from tasks.records.bursts import Burst
 from tasks.records.effects import EventHistory, Standing
@@ -30,7 +30,7 @@ def overlap(before: Alert | None, after: Alert) -> Overlap | None:
     files = [best.path for best in maps if best is not None and best.path is not None and best.path.is_file()]
     if len(files) < 2 or products.sha256_of(files[0]) == products.sha256_of(files[1]):
         return None
-    return overlaps.between(*(skymaps.read(file) for file in files))
+    return overlaps.between(*(sky_map_files.read(file) for file in files))
 
 
 def burst(known: EventHistory) -> Burst:

@@ -19,11 +19,11 @@ from pydantic_core import to_jsonable_python
 
 from tasks import naming, products, telescopes
 from tasks.errors import MissingPart, ProgramError, UnusableData
-from tasks.io import skymaps
 from tasks.io.catalogues import galaxy_tables
 from tasks.io.notices import parsing
 from tasks.io.pages import sky_map_plots
 from tasks.io.planning import plan_tables
+from tasks.io.skymaps import sky_map_files
 from tasks.options import PlanOptions
 from tasks.programs import gwemopt
 from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
@@ -178,11 +178,11 @@ def read_aim(source: Path) -> Aim:
         If the file is neither, or a notice with neither map nor position.
     """
     if _starts_like_fits(source):
-        return Aim(sky_map=skymaps.read(source))
+        return Aim(sky_map=sky_map_files.read(source))
     parsed = parsing.parse(parsing.read(source))
     role = next((role for role in PREFERRED if role in parsed.maps), None)
     if role is not None:
-        return Aim(sky_map=skymaps.read(parsed.maps[role]), notice=parsed.notice)
+        return Aim(sky_map=sky_map_files.read(parsed.maps[role]), notice=parsed.notice)
     return _positioned(parsed.notice)
 
 

@@ -31,8 +31,8 @@ def command(
     if fov is None and footprint is None:
         raise UnusableData("how large is a field? give --fov W,H or --footprint FILE")
     size = _size(fov) if fov else None
-    from tasks.io import skymaps  # slow start-up: sky maps bring astropy and healpy
     from tasks.io.planning import pointing_lists
+    from tasks.io.skymaps import sky_map_files  # slow start-up: sky maps bring astropy and healpy
     from tasks.science import coverage
 
     polygons: tuple[npt.NDArray[np.float64], ...]
@@ -41,7 +41,7 @@ def command(
     elif size is not None:
         polygons = coverage.rectangle(*size)
     centres = pointing_lists.read(exposures, fields=fields)
-    found = coverage.covered(skymaps.read(skymap), centres.ra_deg, centres.dec_deg, footprint=polygons)
+    found = coverage.covered(sky_map_files.read(skymap), centres.ra_deg, centres.dec_deg, footprint=polygons)
     result: dict[str, Any] = {**vars(found), "exposures": len(centres.ra_deg)}
     text = (
         f"{found.area_deg2:.1f} deg² with probability {found.probability:.4f} in {found.fields} fields, "

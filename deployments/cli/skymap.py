@@ -23,7 +23,7 @@ def command(file: Path, contours: str, at: str | None, as_json: bool) -> None:
     """Print areas and distance; at a position its credible level and the map's DISTMU and DISTSIGMA there."""
     levels = _levels(contours)
     position = _position(at) if at else None
-    from tasks.io import skymaps as files  # slow start-up: sky maps bring astropy and scipy
+    from tasks.io.skymaps import sky_map_files as files  # slow start-up: sky maps bring astropy and scipy
     from tasks.records import MapRole
     from tasks.science import skymaps
 

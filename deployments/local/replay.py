@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tasks import policies, registry
 from tasks.errors import UnusableData
-from tasks.io import skymaps
 from tasks.io.notices import parsing
+from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, Decision, Policy, Rejected
 from tasks.records.effects import Registered
 from tasks.registry import Registry, events
@@ -67,7 +67,7 @@ def read_folder(folder: Path) -> tuple[tuple[Stored, ...], tuple[Rejected, ...]]
 def understand(path: Path) -> Stored:
     """Parse a stored notice and reduce its maps to numbers."""
     payload = parsing.read(path)
-    alert = alerts.assemble(parsing.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=skymaps.read)
+    alert = alerts.assemble(parsing.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read)
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     return Stored(path=path, moment=alert.notice.time_created or alert.notice.time or written, alert=alert)
 

@@ -10,8 +10,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import resources
-from tasks.io import skymaps
 from tasks.io.messages import event_announcements
+from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, Notice
 from tasks.records.effects import EventHistory, Registered
 from tasks.registry import Session, events, history, outbox
@@ -63,7 +63,9 @@ def _level(mine: EventHistory, other: EventHistory, one: Notice, two: Notice) ->
     for holder, notice in ((mine, two), (other, one)):
         best = _newest_map(holder)
         if best is not None and associations.has_place(notice):
-            return float(maps.credible_level(skymaps.read(best), notice.ra_deg or 0.0, notice.dec_deg or 0.0).item())
+            return float(
+                maps.credible_level(sky_map_files.read(best), notice.ra_deg or 0.0, notice.dec_deg or 0.0).item()
+            )
     return None
 
 

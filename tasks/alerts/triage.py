@@ -14,8 +14,8 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from tasks import naming, policies, products
-from tasks.io import skymaps
 from tasks.io.notices import parsing
+from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, Decision, ParsedNotice, SkyMapSummary
 from tasks.records.effects import Registered
 from tasks.science import alerts, decisions
@@ -37,7 +37,7 @@ def understand(path: Path, topic: str | None, root: Path) -> Alert:
     """
     payload = parsing.read(path)
     parsed = parsing.parse(payload, topic=topic)
-    alert = alerts.assemble(parsed, sha256=hashlib.sha256(payload).hexdigest(), read=skymaps.read)
+    alert = alerts.assemble(parsed, sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read)
     tree = naming.AlertTree(root=root)
     kept = _keep_maps(alert, parsed, tree)
     _keep(tree.notice_copy(alert), payload)

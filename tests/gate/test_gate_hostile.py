@@ -273,10 +273,10 @@ def hostile_maps(folder: Path, count: int) -> None:
 
 
 def reads(content: bytes) -> bool:
-    from tasks.io import skymaps
+    from tasks.io.skymaps import sky_map_files
 
     try:
-        skymaps.read(content)
+        sky_map_files.read(content)
     except UnusableData:
         return False
     return True

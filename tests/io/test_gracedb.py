@@ -10,9 +10,9 @@ import pytest
 from support import bulletins, gracedb
 
 from tasks.errors import Unavailable, UnusableData
-from tasks.io import skymaps
 from tasks.io.notices import parsing
 from tasks.io.services.gracedb import GraceDb, versions
+from tasks.io.skymaps import sky_map_files
 from tasks.records import MapRole
 from tasks.records.backfills import Span
 from tasks.science import skymaps as maps
@@ -82,7 +82,7 @@ def test_an_event_without_notices_makes_one_of_its_map_and_record(site, shared_d
     assert made.notice.significant
     assert made.notice.classification == sent["event"]["classification"]
     assert made.notice.instruments == ("H1", "L1")
-    summary = maps.summary(skymaps.read(made.maps[MapRole.GW]), MapRole.GW)
+    summary = maps.summary(sky_map_files.read(made.maps[MapRole.GW]), MapRole.GW)
     assert summary.area90_deg2 == pytest.approx(28.3709, rel=1e-5)
     assert list(server.notices(event)) == [payload], "the same files make the same bytes"
 

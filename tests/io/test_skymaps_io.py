@@ -15,8 +15,8 @@ from astropy.table import Table
 from support import hostile, memory, skymap_files
 
 from tasks.errors import UnusableData
-from tasks.io import bintable, skymaps
 from tasks.io.notices import parsing
+from tasks.io.skymaps import binary_tables, sky_map_files
 from tasks.records import MapRole
 
 GW = [
@@ -40,7 +40,7 @@ def embedded(shared_data, name):
 @pytest.mark.parametrize("name", GW)
 def test_a_real_multi_order_map_reads_as_astropy_reads_it(shared_data, expected, name):
     content = embedded(shared_data, name)
-    skymap = skymaps.read(content)
+    skymap = sky_map_files.read(content)
     table = Table.read(io.BytesIO(content), format="fits", hdu=1)
     np.testing.assert_array_equal(skymap.uniq, table["UNIQ"])
     np.testing.assert_array_equal(skymap.density, table["PROBDENSITY"])
@@ -49,7 +49,7 @@ def test_a_real_multi_order_map_reads_as_astropy_reads_it(shared_data, expected,
         wanted["rows"], wanted["order_min"], wanted["order_max"],
     )  # fmt: skip
     assert (skymap.creator, skymap.date) == (wanted["creator"], wanted["date"])
-    assert (skymap.density * skymaps.PIXEL_SR[skymap.order]).sum() == pytest.approx(wanted["probability_sum"])
+    assert (skymap.density * sky_map_files.PIXEL_SR[skymap.order]).sum() == pytest.approx(wanted["probability_sum"])
     assert (skymap.distmu is not None) == wanted["has_distance"] == ("DISTMU" in wanted["columns"])
     if wanted["has_distance"]:
         for column, values in zip(
@@ -85,7 +85,9 @@ def flat_map(request, rng):
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_flat_map_loses_nothing_by_merging(flat_map, per_row, compressed):
     ordering, probability, nested = flat_map
-    skymap = skymaps.read(skymap_files.flat(probability, ordering=ordering, per_row=per_row, compressed=compressed))
+    skymap = sky_map_files.read(
+        skymap_files.flat(probability, ordering=ordering, per_row=per_row, compressed=compressed)
+    )
     np.testing.assert_allclose(expand(skymap, 4), nested / skymap_files.PIXEL_SR[4], rtol=1e-12)
     assert skymap.flat_nside == 16
     # the patch of a whole base pixel became one row, that of 64 pixels became one more
@@ -97,7 +99,7 @@ def test_pixels_merge_only_where_the_distance_agrees_too(rng):
     probability = np.full(12 * 16, 1 / 192)
     mu = np.full(192, 100.0)
     mu[5] = 120.0
-    skymap = skymaps.read(skymap_files.flat(probability, distance=(mu, np.full(192, 10.0), np.full(192, 1e-4))))
+    skymap = sky_map_files.read(skymap_files.flat(probability, distance=(mu, np.full(192, 10.0), np.full(192, 1e-4))))
     assert sorted(np.unique(skymap.order, return_counts=True)[1].tolist()) == [3, 4, 11]
     assert (skymap.distmu == 120).sum() == 1
 
@@ -105,11 +107,11 @@ def test_pixels_merge_only_where_the_distance_agrees_too(rng):
 def test_a_real_flat_map_of_12_million_pixels_reads_fast_and_small(shared_data):
     start = time.thread_time()
     with memory.grown() as growth:
-        skymap = skymaps.read(shared_data / "skymaps/GW170817.fits.gz")
+        skymap = sky_map_files.read(shared_data / "skymaps/GW170817.fits.gz")
     assert time.thread_time() - start < 5
     assert skymap.flat_nside == 1024
     assert len(skymap.uniq) < 20_000
-    assert (skymap.density * skymaps.PIXEL_SR[skymap.order]).sum() == pytest.approx(1, abs=1e-6)
+    assert (skymap.density * sky_map_files.PIXEL_SR[skymap.order]).sum() == pytest.approx(1, abs=1e-6)
     assert growth.kib < 512 * 1024
 
 
@@ -117,19 +119,19 @@ def test_gzip_and_plain_bytes_and_file_give_the_same(tmp_path):
     plain = skymap_files.blob(distance_mpc=100)
     path = tmp_path / "map.fits.gz"
     path.write_bytes(gzip.compress(plain))
-    maps = [skymaps.read(plain), skymaps.read(gzip.compress(plain)), skymaps.read(path)]
+    maps = [sky_map_files.read(plain), sky_map_files.read(gzip.compress(plain)), sky_map_files.read(path)]
     for other in maps[1:]:
         np.testing.assert_array_equal(other.density, maps[0].density)
         np.testing.assert_array_equal(other.distmu, maps[0].distmu)
 
 
 def test_a_map_of_one_pixel_a_map_of_order_29_and_unsigned_uniq_are_read():
-    whole = skymaps.read(skymap_files.multiorder(np.arange(4, 16), np.full(12, 1 / (4 * np.pi))))
+    whole = sky_map_files.read(skymap_files.multiorder(np.arange(4, 16), np.full(12, 1 / (4 * np.pi))))
     assert whole.order.tolist() == [0] * 12
     fine = np.concatenate([np.arange(5, 16), [4 * 4**29]])
     density = np.concatenate([np.full(11, 3 / (11 * np.pi)), [0.0]])
-    assert skymaps.read(skymap_files.multiorder(fine, density)).order.max() == 29
-    one = skymaps.read(skymap_files.multiorder([4], [3 / np.pi]))
+    assert sky_map_files.read(skymap_files.multiorder(fine, density)).order.max() == 29
+    one = sky_map_files.read(skymap_files.multiorder([4], [3 / np.pi]))
     assert one.density.tolist() == pytest.approx([3 / np.pi])
 
 
@@ -137,7 +139,7 @@ def test_a_row_whose_distance_makes_no_sense_has_none():
     uniq, density = np.arange(4, 16), np.full(12, 1 / (4 * np.pi))
     mu, sigma, norm = np.full(12, 100.0), np.full(12, 10.0), np.full(12, 1e-4)
     mu[0], sigma[1], norm[2], mu[3] = np.nan, -1, -1, np.inf
-    skymap = skymaps.read(skymap_files.multiorder(uniq, density, distance=(mu, sigma, norm)))
+    skymap = sky_map_files.read(skymap_files.multiorder(uniq, density, distance=(mu, sigma, norm)))
     assert np.isinf(skymap.distmu).tolist() == [True] * 4 + [False] * 8
 
 
@@ -151,7 +153,7 @@ HOSTILE = hostile.sky_maps()
 def test_a_hostile_map_is_refused_in_no_time_and_little_memory(name):
     start = time.thread_time()
     with memory.grown() as growth, pytest.raises(UnusableData, match=r"\w+"):
-        skymaps.read(HOSTILE[name])
+        sky_map_files.read(HOSTILE[name])
     assert time.thread_time() - start < 2
     assert growth.kib < 300 * 1024
 
@@ -163,21 +165,21 @@ def test_a_bomb_of_400_megabytes_stays_small():
     zeros = bytes(2**24)
     bomb = b"".join([packer.compress(head), *(packer.compress(zeros) for _ in range(24)), packer.flush()])
     with memory.grown() as growth, pytest.raises(UnusableData):
-        skymaps.read(bomb)
+        sky_map_files.read(bomb)
     assert growth.kib < 200 * 1024
 
 
 @pytest.mark.parametrize("name", ["missing.fits", "."])
 def test_what_cannot_be_opened_is_unusable(tmp_path, name):
     with pytest.raises(UnusableData, match="cannot be read"):
-        skymaps.read(tmp_path / name)
+        sky_map_files.read(tmp_path / name)
 
 
 def test_mutated_maps_raise_nothing_else(rng):
     read = 0
     for content in hostile.mutated_maps(600, rng):
         try:
-            skymaps.read(content)
+            sky_map_files.read(content)
             read += 1
         except UnusableData:
             pass
@@ -194,4 +196,4 @@ def test_header_values_are_read_as_the_standard_says():
         "what": "what",
         "'unclosed": "unclosed",
     }
-    assert {text: bintable._value(text) for text in texts} == texts
+    assert {text: binary_tables._value(text) for text in texts} == texts

@@ -10,8 +10,8 @@ from mocpy import MOC
 from support import skymap_files
 
 from tasks.errors import UnusableData
-from tasks.io import skymaps
 from tasks.io.planning import pointing_lists
+from tasks.io.skymaps import sky_map_files
 from tasks.science import coverage, footprints, healpix
 from tasks.science.coverage import covered, rectangle
 
@@ -21,7 +21,7 @@ WHOLE_SKY_DEG2 = 4 * np.pi * healpix.SR_TO_DEG2
 @pytest.fixture(scope="module")
 def flat():
     """The same density everywhere: probability is area."""
-    return skymaps.read(skymap_files.multiorder(np.arange(4, 16), np.full(12, 1 / (4 * np.pi))))
+    return sky_map_files.read(skymap_files.multiorder(np.arange(4, 16), np.full(12, 1 / (4 * np.pi))))
 
 
 def at(*centres):
@@ -42,7 +42,7 @@ def ztf(shared_data):
 
 @pytest.fixture(scope="module")
 def gw190425(shared_data):
-    return skymaps.read(shared_data / "skymaps/GW190425-bayestar.fits.gz")
+    return sky_map_files.read(shared_data / "skymaps/GW190425-bayestar.fits.gz")
 
 
 def test_597_exposures_of_ztf_covered_half_of_gw190425(ztf, gw190425):
@@ -104,7 +104,7 @@ def test_coverage_never_exceeds_the_whole(flat):
 
 
 def test_the_probability_of_fields_is_that_of_the_positions_in_them(rng):
-    skymap = skymaps.read(skymap_files.blob(40, -20, sigma_deg=6, order=5))
+    skymap = sky_map_files.read(skymap_files.blob(40, -20, sigma_deg=6, order=5))
     ra_deg, dec_deg = rng.uniform(30, 50, 12), rng.uniform(-30, -10, 12)
     found = covered(skymap, ra_deg, dec_deg, footprint=rectangle(4, 3))
     points = np.concatenate([rng.uniform(-1, 1, (200_000, 3))])

@@ -11,8 +11,8 @@ from support import alerts as made_up
 
 from tasks import policies
 from tasks.errors import UnusableData
-from tasks.io import skymaps
 from tasks.io.notices import parsing
+from tasks.io.skymaps import sky_map_files
 from tasks.records import (
     Alert,
     Audience,
@@ -46,7 +46,7 @@ def payloads(shared_data):
 
 
 def understood(payload):
-    return alerts.assemble(parsing.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=skymaps.read)
+    return alerts.assemble(parsing.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read)
 
 
 def changed(payload, **event):

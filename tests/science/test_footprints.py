@@ -10,7 +10,7 @@ from astropy.coordinates import SkyCoord
 from mocpy import MOC
 from support import plans
 
-from tasks.io import skymaps
+from tasks.io.skymaps import sky_map_files
 from tasks.records import FieldOfView
 from tasks.science import footprints, healpix
 
@@ -57,7 +57,7 @@ def test_the_whole_sky_holds_the_whole_map(rng: np.random.Generator) -> None:
 
 def test_tile_probabilities_of_a_real_map_are_near_the_published_schedule(shared_data) -> None:
     """The planner's expected schedule of TRE for S190814bv, made with another tool's footprints."""
-    map_ = skymaps.read(shared_data / "skymaps" / "S190814bv_5_LALInference.v1.fits.gz")
+    map_ = sky_map_files.read(shared_data / "skymaps" / "S190814bv_5_LALInference.v1.fits.gz")
     curve, view = footprints.curve(map_), FieldOfView(width_deg=4.2, height_deg=4.2)
     lines = (shared_data / "planning" / "expected-gwemopt" / "schedule_TRE.dat").read_text().splitlines()
     for line in lines[:3]:

@@ -10,8 +10,8 @@ import pytest
 from support import plans
 
 from tasks.errors import UnusableData
-from tasks.io import skymaps
 from tasks.io.catalogues import galaxy_tables
+from tasks.io.skymaps import sky_map_files
 from tasks.records import Galaxies, SkyMap
 from tasks.science import galaxies
 
@@ -67,7 +67,7 @@ def test_fields_are_centred_on_the_likely_hosts_strongest_first() -> None:
 def test_weights_of_a_real_catalogue_follow_the_published_ones(shared_data) -> None:
     """The catalogue carries another tool's localisation weight, computed on the same map."""
     path = shared_data / "planning" / "catalog_glade_S190814bv.csv"
-    map_ = skymaps.read(shared_data / "skymaps" / "S190814bv_5_LALInference.v1.fits.gz")
+    map_ = sky_map_files.read(shared_data / "skymaps" / "S190814bv_5_LALInference.v1.fits.gz")
     read = galaxy_tables.read(path)
     flat = replace(read, magnitude=5 * np.log10(read.distance_mpc))
     ours = galaxies.weights(flat, map_)

@@ -17,8 +17,8 @@ from ligo.skymap.postprocess.crossmatch import crossmatch
 from scipy import integrate, stats
 from support import skymap_files
 
-from tasks.io import skymaps as files
 from tasks.io.notices import parsing
+from tasks.io.skymaps import sky_map_files as files
 from tasks.records import MapRole
 from tasks.science import distances, healpix, skymaps
 

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.alerts import triage
 from tasks.errors import UnusableData
-from tasks.io import skymaps
+from tasks.io.skymaps import sky_map_files
 from tasks.records import PlanMode
 
 
@@ -30,7 +30,7 @@ def test_a_stored_notice_becomes_an_alert_with_its_map_as_a_file(stored, payload
     assert alert.notice.topic == "igwn.gwalert"
     assert alert.sky_map.area90_deg2 == pytest.approx(44.8772, abs=1e-4)
     assert alert.sky_map.path.is_relative_to(tmp_path / "root" / "events" / "S241102br")
-    assert skymaps.read(alert.sky_map.path).distance_mpc == alert.sky_map.distance_mpc
+    assert sky_map_files.read(alert.sky_map.path).distance_mpc == alert.sky_map.distance_mpc
 
 
 def test_understanding_again_writes_nothing(stored, tmp_path):

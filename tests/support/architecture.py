@@ -61,6 +61,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "confluent_kafka": frozenset({"deployments"}),
 }
 NEVER_IN_FLOWS = frozenset({"numpy", "astropy", "scipy", "sep", "photutils", "matplotlib", "healpy", "cupy"})
+IMPORT_BLOCK = ("import ", "from ", "#")
 EXCUSES = ("slow start-up", "optional")
 # a place to look, no goal: files are split by meaning
 LARGEST_FILE = 500
@@ -155,10 +156,12 @@ def _late_imports(module, tree, lines, known):
             continue
         for node, name in imports(function):
             # one comment excuses the block of imports that it stands above or beside
-            first = node.lineno - 1
-            while first > 0 and lines[first - 1].strip().startswith(("import ", "from ", "#")):
+            first, last = node.lineno - 1, node.lineno
+            while first > 0 and lines[first - 1].strip().startswith(IMPORT_BLOCK):
                 first -= 1
-            excuse = " ".join(lines[first : node.lineno])
+            while last < len(lines) and lines[last].strip().startswith(IMPORT_BLOCK):
+                last += 1
+            excuse = " ".join(lines[first:last])
             if not any(word in excuse for word in EXCUSES):
                 yield Violation(module=module, line=node.lineno, what=f"import of {name} inside a function, unexcused")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from support import memory
 from tasks.errors import UnusableData
-from tasks.io import skymaps
 from tasks.io.notices import parsing
+from tasks.io.skymaps import sky_map_files
 from tasks.science import alerts
 
 
@@ -22,7 +22,7 @@ def probe(path: Path) -> dict[str, object]:
     content = path.read_bytes()
     began = time.monotonic()
     try:
-        skymaps.read(content)
+        sky_map_files.read(content)
         refused = ""
     except UnusableData as refusal:
         refused = str(refusal)
@@ -41,7 +41,7 @@ def in_a_notice(content: bytes) -> str:
         parsed = parsing.parse(json.dumps(document).encode())
     except UnusableData:
         return "refused"
-    alert = alerts.assemble(parsed, sha256="0" * 64, read=skymaps.read)
+    alert = alerts.assemble(parsed, sha256="0" * 64, read=sky_map_files.read)
     return "without" if alert.sky_map is None else "with"
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.errors import UnusableData
-from tasks.io import bintable, flat_skymaps
-from tasks.io.bintable import Column, Table
+from tasks.io.skymaps import binary_tables, flat_maps
+from tasks.io.skymaps.binary_tables import Column, Table
 from tasks.records import SkyMap
 
 Floats = npt.NDArray[np.float64]
@@ -50,7 +50,7 @@ def read(source: bytes | Path) -> SkyMap:
         are negative, not finite, or do not sum to 1 ± 0.01.
     """
     payload = source if isinstance(source, bytes) else _read_file(source)
-    table = bintable.open_table(payload, limit=DECODED_BYTES_LIMIT)
+    table = binary_tables.open_table(payload, limit=DECODED_BYTES_LIMIT)
     if (table.text("COORDSYS") or "C").upper() not in {"C", "EQUATORIAL", "ICRS"}:
         raise UnusableData(f"the sky map is in coordinates {table.text('COORDSYS')!r}, expected equatorial (C)")
     skymap = _read_multiorder(table) if "UNIQ" in table.columns else _read_flat(table)
@@ -77,7 +77,7 @@ def _read_multiorder(table: Table) -> SkyMap:
     if any(column.repeat != 1 for column in table.columns.values()):
         raise UnusableData("a multi-order sky map with several values in a cell")
     raw = table.take(table.rows)
-    uniq = bintable.values(raw, table.columns["UNIQ"])
+    uniq = binary_tables.values(raw, table.columns["UNIQ"])
     if not np.issubdtype(uniq.dtype, np.integer):
         raise UnusableData(f"a sky map whose UNIQ is of type {uniq.dtype}, expected integers")
     return _assemble(table, raw, uniq=uniq.astype(np.int64), density=_floats(raw, table.columns["PROBDENSITY"]))
@@ -87,8 +87,8 @@ def _read_flat(table: Table) -> SkyMap:
     name = next((name for name in FLAT_COLUMNS if name in table.columns), None)
     if name is None:
         raise UnusableData(f"no sky map: the table has the columns {', '.join(table.columns)[:100]}")
-    order = flat_skymaps.order_of(table)
-    merged, raw, uniq = flat_skymaps.read_merged(table)
+    order = flat_maps.order_of(table)
+    merged, raw, uniq = flat_maps.read_merged(table)
     density = _floats(raw, merged.columns[name])
     if name != "PROBDENSITY":
         density = density / PIXEL_SR[order]
@@ -116,7 +116,7 @@ def _assemble(table: Table, raw: Raw, *, uniq: Integers, density: Floats, flat_n
 
 
 def _floats(raw: Raw, column: Column) -> Floats:
-    values = bintable.values(raw, column)
+    values = binary_tables.values(raw, column)
     if not np.issubdtype(values.dtype, np.number):
         raise UnusableData("a sky map with text in a column of numbers")
     return values.astype(np.float64, copy=False)

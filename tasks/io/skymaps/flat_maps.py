@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.errors import UnusableData
-from tasks.io.bintable import Column, Table
+from tasks.io.skymaps.binary_tables import Column, Table
 
 Raw = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]

@@ -1,0 +1,1 @@
+"""Sky maps as files: flat, multi-order, compressed."""
