@@ -7,9 +7,9 @@ from datetime import date
 from prefect import flow
 
 from tasks import observatory as tasks_observatory
-from tasks import publishing
 from tasks.alerts import registration
 from tasks.follow import observed_tiles, ranking
+from tasks.messages import delivery, event_page
 from tasks.records import Ranking
 
 
@@ -42,7 +42,7 @@ def follow(
     ranked = ranking.rank(event.alert, night, places)
     ranking.write(ranked, event.alert, places.alert_root)
 
-    publishing.publish_page(event_id, root=places.alert_root, registry=registry, store=store)
-    publishing.upload(root=places.alert_root, registry=registry, store=store)
-    publishing.deliver(root=places.alert_root, registry=registry, workspace=slack)
+    event_page.publish_page(event_id, root=places.alert_root, registry=registry, store=store)
+    delivery.upload(root=places.alert_root, registry=registry, store=store)
+    delivery.deliver(root=places.alert_root, registry=registry, workspace=slack)
     return ranked

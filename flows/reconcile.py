@@ -7,9 +7,10 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from tasks import bulletins, digesting, journal, leasing, publishing, vigil
+from tasks import journal, leasing, vigil
 from tasks import observatory as tasks_observatory
 from tasks.alerts import reconciling, registration
+from tasks.messages import delivery, event_page, night_messages, quiet_digest
 from tasks.records import Reconciled
 
 
@@ -40,20 +41,20 @@ def reconcile(
     places = tasks_observatory.places(observatory)
     root = places.alert_root
     if alarm:
-        publishing.say(reconciling.alarm(alarm), root=root, registry=registry)
+        delivery.say(reconciling.alarm(alarm), root=root, registry=registry)
     silent = registration.unanswered(silence_s, root=root, registry=registry)
     resubmitted = reconciling.resubmit(silent)
     for slug in leasing.give_up(root=root, registry=registry):
-        publishing.publish_page(slug, root=root, registry=registry, store=store)
+        event_page.publish_page(slug, root=root, registry=registry, store=store)
 
     for trouble in vigil.troubled_nights(stall_h):
         if trouble.what == "crashed":
             journal.crash(trouble, places.product_root)
-        for message in bulletins.troubled(trouble):
-            publishing.say(message, root=root, registry=registry)
+        for message in night_messages.troubled(trouble):
+            delivery.say(message, root=root, registry=registry)
 
-    digesting.digest(digest_h, root=root, registry=registry)
+    quiet_digest.digest(digest_h, root=root, registry=registry)
 
-    messages = publishing.deliver(root=root, registry=registry, workspace=slack)
-    uploads = publishing.upload(root=root, registry=registry, store=store)
+    messages = delivery.deliver(root=root, registry=registry, workspace=slack)
+    uploads = delivery.upload(root=root, registry=registry, store=store)
     return reconciling.conclude(resubmitted, messages, uploads)

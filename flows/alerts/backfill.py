@@ -10,8 +10,8 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks import observatory as tasks_observatory
-from tasks import publishing
 from tasks.alerts import backfilling
+from tasks.messages import delivery
 from tasks.options import BackfillOptions
 from tasks.records.backfills import Backfilled
 
@@ -52,5 +52,5 @@ def backfill(
     ).result()
 
     made = backfilling.report(spans, recovered, root=root, registry=registry)
-    publishing.deliver(root=root, registry=registry, workspace=slack)
+    delivery.deliver(root=root, registry=registry, workspace=slack)
     return made

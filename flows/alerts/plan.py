@@ -7,11 +7,12 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import leasing, planning, publishing
+from tasks import leasing, planning
 from tasks import observatory as tasks_observatory
 from tasks.alerts import registration
 from tasks.errors import SirenError
 from tasks.follow import observed_tiles
+from tasks.messages import announcements, delivery, event_page, plan_announcements
 from tasks.options import PlanOptions
 from tasks.records import Plan
 
@@ -55,29 +56,31 @@ def plan(
         "root": root,
         "registry": registry,
     }
-    if not publishing.claim_plan(event.alert, chosen, asked_by=asked_by, **where):
-        return publishing.known_plans(event_id, root=root, registry=registry)
+    if not announcements.claim_plan(event.alert, chosen, asked_by=asked_by, **where):
+        return announcements.known_plans(event_id, root=root, registry=registry)
 
     with leasing.held(event.alert, chosen, **where):
-        publishing.announce_started_plan(event, chosen, engine=options.engine, asked_by=asked_by, store=store, **where)
-        publishing.deliver(root=root, registry=registry, workspace=slack, patience_s=0.0)
+        plan_announcements.announce_started_plan(
+            event, chosen, engine=options.engine, asked_by=asked_by, store=store, **where
+        )
+        delivery.deliver(root=root, registry=registry, workspace=slack, patience_s=0.0)
 
         try:
             source = planning.source_of(event.located, root)
             made = planning.make_plans(source, chosen, options, event_id, clock, done=done, priority=event.priority)
             files = planning.write_plans(made, source, planning.folder_of(event.alert, root), done)
         except SirenError as error:
-            publishing.announce_failed_plan(
+            plan_announcements.announce_failed_plan(
                 event.alert, chosen, str(error), event.registered, audience=event.audience, store=store, **where
             )
-            publishing.deliver(root=root, registry=registry, workspace=slack)
+            delivery.deliver(root=root, registry=registry, workspace=slack)
             raise
 
-        publishing.announce_plans(
+        plan_announcements.announce_plans(
             event.alert, made, event.registered, audience=event.audience, files=files, store=store, **where
         )
 
-    publishing.publish_page(event_id, root=root, registry=registry, store=store)
-    publishing.deliver(root=root, registry=registry, workspace=slack)
-    publishing.upload(root=root, registry=registry, store=store)
+    event_page.publish_page(event_id, root=root, registry=registry, store=store)
+    delivery.deliver(root=root, registry=registry, workspace=slack)
+    delivery.upload(root=root, registry=registry, store=store)
     return made

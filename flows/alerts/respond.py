@@ -10,9 +10,10 @@ from prefect import flow
 
 from flows.alerts.plan import plan
 from tasks import observatory as tasks_observatory
-from tasks import planning, publishing
+from tasks import planning
 from tasks.alerts import coincidences, registration, swift_revisits, triage
 from tasks.errors import UnusableData
+from tasks.messages import announcements, delivery, event_page
 from tasks.options import PlanOptions
 from tasks.records import Plan, PlanMode, Response
 
@@ -65,16 +66,16 @@ def respond(
         alert = triage.understand(path, topic, root)
     except UnusableData as error:
         letter = registration.bury(path, sha256, str(error), topic=topic, root=root, registry=registry)
-        publishing.deliver(root=root, registry=registry, workspace=slack)
+        delivery.deliver(root=root, registry=registry, workspace=slack)
         return Response(sha256=sha256, rejected=str(error), dead_letter=letter)
 
     registered = registration.register(alert, root=root, registry=registry)
     decision = triage.decide(alert, policy, thresholds, registered, clock)
     linked = coincidences.link(alert, registered, root=root, registry=registry, within_s=link_within_s)
-    publishing.announce(alert, decision, registered, root=root, source=path, registry=registry, store=store)
+    announcements.announce(alert, decision, registered, root=root, source=path, registry=registry, store=store)
     if linked:
-        publishing.refresh(linked, sha256, root=root, registry=registry, store=store)
-    publishing.deliver(root=root, registry=registry, workspace=slack)
+        announcements.refresh(linked, sha256, root=root, registry=registry, store=store)
+    delivery.deliver(root=root, registry=registry, workspace=slack)
 
     swift_revisits.expect(alert, registered)
     plans: tuple[Plan, ...] = ()
@@ -94,9 +95,9 @@ def respond(
             )
 
     picture = planning.draw_alert(alert, root)
-    publishing.illustrate(alert, decision, registered, picture, root=root, registry=registry, store=store)
-    page = publishing.publish_page(registered.slug, root=root, registry=registry, store=store)
-    publishing.deliver(root=root, registry=registry, workspace=slack)
-    publishing.upload(root=root, registry=registry, store=store)
+    announcements.illustrate(alert, decision, registered, picture, root=root, registry=registry, store=store)
+    page = event_page.publish_page(registered.slug, root=root, registry=registry, store=store)
+    delivery.deliver(root=root, registry=registry, workspace=slack)
+    delivery.upload(root=root, registry=registry, store=store)
     registration.answer(alert.sha256, root=root, registry=registry)
     return Response(sha256=sha256, alert=alert, decision=decision, registered=registered, plans=plans, page=page)

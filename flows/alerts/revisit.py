@@ -8,8 +8,8 @@ from prefect import flow
 from pydantic_core import to_jsonable_python
 
 from tasks import observatory as tasks_observatory
-from tasks import publishing
 from tasks.alerts import swift_revisits
+from tasks.messages import delivery
 from tasks.options import RevisitOptions
 
 USUAL = RevisitOptions()
@@ -49,5 +49,5 @@ def revisit(
     }
     swift_revisits.come_again(event_id, moment, again)
 
-    publishing.deliver(root=root, registry=registry, workspace=slack)
+    delivery.deliver(root=root, registry=registry, workspace=slack)
     return moment

@@ -12,19 +12,9 @@ from flows.nights.calibrate import calibrate
 from flows.nights.reduce import reduce
 from flows.nights.search import search
 from flows.nights.stack import stack
-from tasks import (
-    archiving,
-    bulletins,
-    futures,
-    gauging,
-    housekeeping,
-    journal,
-    observing,
-    publishing,
-    reporting,
-    runtime,
-)
+from tasks import archiving, futures, gauging, housekeeping, journal, observing, reporting, runtime
 from tasks import observatory as tasks_observatory
+from tasks.messages import delivery, night_messages
 from tasks.options import CalibrateOptions, NightOptions, ReduceOptions, SearchOptions, StackOptions
 from tasks.records import NightReport, Stage, StageResult
 from tasks.records.effects import Outgoing
@@ -92,7 +82,7 @@ def night(
     results: list[StageResult] = []
     with housekeeping.alone(night, root, folders), gauging.memory() as gauge:
         journal.begin(night, root, folders)
-        _tell(bulletins.started(night, folders), root, registry, slack)
+        _tell(night_messages.started(night, folders), root, registry, slack)
         reporting.forget(night, root, folders, force, objects)
         try:
             with runtime.cluster(tasks_observatory.slots(cluster)) as address:
@@ -108,18 +98,18 @@ def night(
             gauging.show(futures.whole(made), gauge)
         except Exception as error:
             journal.fail(night, root, folders, str(error))
-            _tell(bulletins.failed(night, folders, str(error)), root, registry, slack)
+            _tell(night_messages.failed(night, folders, str(error)), root, registry, slack)
             raise
 
         journal.end(night, root, folders, futures.whole(made))
-        _tell(bulletins.finished(made), root, registry, slack)
+        _tell(night_messages.finished(made), root, registry, slack)
     return made
 
 
 def _tell(messages: tuple[Outgoing, ...], root: Path, registry: str, slack: str) -> None:
     """Put messages into the outbox and send them; a night goes on whether or not that succeeds."""
     for message in messages:
-        publishing.say.with_options(retries=1)(message, root=root, registry=registry, return_state=True)
-    publishing.deliver.with_options(retries=1)(
+        delivery.say.with_options(retries=1)(message, root=root, registry=registry, return_state=True)
+    delivery.deliver.with_options(retries=1)(
         root=root, registry=registry, workspace=slack, patience_s=PATIENCE_S, return_state=True
     )

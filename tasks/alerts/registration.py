@@ -10,8 +10,9 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import knowing, naming, products, resources
+from tasks import naming, products, resources
 from tasks.io.messages import event_announcements
+from tasks.messages import event_facts
 from tasks.records import Alert, EventInHand
 from tasks.records.effects import Registered, StoredNotice
 from tasks.registry import notices, outbox
@@ -46,7 +47,7 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
             alert=entry.alert,
             registered=kept.record_alert(entry.alert),
             decision=entry.decision,
-            located=positions.located(knowing.alerts(known)) or entry.alert,
+            located=positions.located(event_facts.alerts(known)) or entry.alert,
             observed=observed.of_history(known),
         )
 

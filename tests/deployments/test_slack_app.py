@@ -16,10 +16,10 @@ from support.desk import buttons, free_port, settled, wait_for
 from blocks import SlackWorkspace
 from deployments.slack import app, http_door
 from deployments.slack import socket_mode as slack_socket
-from tasks import publishing
 from tasks.alerts import registration
 from tasks.errors import MissingPart, Unavailable
 from tasks.io.messages import slack_sender
+from tasks.messages import announcements
 from tasks.records import Audience
 from tasks.registry import delivery
 
@@ -125,7 +125,7 @@ def test_messages_have_buttons_only_where_somebody_hears_them(workspace, root, s
     assert not SlackWorkspace(token="x").hears()
     assert SlackWorkspace(token="x", app_token="y").hears()
     client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, retry_handlers=[])
-    publishing.announce.fn(alerts.gw(), None, registration.register.fn(alerts.gw(), root=root), root=root)
+    announcements.announce.fn(alerts.gw(), None, registration.register.fn(alerts.gw(), root=root), root=root)
     sender = slack_sender.SlackSender(client, {Audience.OPERATORS: "C-OPS"}, interactive=False)
     delivery.drain_messages(store, sender.send)
     assert workspace.messages

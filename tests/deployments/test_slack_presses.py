@@ -8,8 +8,8 @@ from support import alerts, clicks
 from support.desk import buttons, direct, outcomes, pressed, settled, tell
 
 from deployments.slack import actions, payloads
-from tasks import publishing
 from tasks.alerts import registration
+from tasks.messages import announcements, event_page, plan_announcements
 from tasks.records import Audience
 from tasks.records.effects import Button, PlanState
 from tasks.registry import delivery, plans
@@ -73,10 +73,10 @@ def test_a_failed_plan_can_be_run_again(desk, root, store, planner, workspace, t
     for attempt in (1, 2, 3):
         pressed(desk, "run-plan", top)
         assert len(planner.runs) == attempt
-        assert publishing.claim_plan.fn(alert, ("7DT", "TCH"), asked_by="name-of-U1", **how)
+        assert announcements.claim_plan.fn(alert, ("7DT", "TCH"), asked_by="name-of-U1", **how)
         pressed(desk, "run-plan", top)
         assert len(planner.runs) == attempt
-        publishing.announce_failed_plan.fn(
+        plan_announcements.announce_failed_plan.fn(
             alert, ("7DT", "TCH"), "the planner died", registered, audience=Audience.GW, **how
         )
         delivery.drain_messages(store, desk.send)
@@ -116,7 +116,7 @@ def test_an_event_is_marked_as_under_review_once_by_each(desk, root, store, top)
     text = str(top["blocks"])
     assert text.count("under review by <@U3>") == text.count("under review by <@U1>") == 1
     assert "under-review" not in buttons(top)
-    page = publishing.publish_page.fn("S241102br", root=root).read_text()
+    page = event_page.publish_page.fn("S241102br", root=root).read_text()
     assert "Under review by name-of-U3, name-of-U1" in page
 
 
@@ -127,7 +127,7 @@ def test_a_muted_event_is_kept_up_to_date_in_silence_until_it_is_retracted(desk,
     tell(root, desk, alerts.gw(alert_type="EARLYWARNING", minutes=-1))
     assert len(workspace.messages) == said
     assert "UPDATE" in top["text"]
-    assert "Muted" in publishing.publish_page.fn("S241102br", root=root).read_text()
+    assert "Muted" in event_page.publish_page.fn("S241102br", root=root).read_text()
     assert "unmute" in buttons(top)
     pressed(desk, "unmute", top)
     tell(root, desk, alerts.gw(alert_type="UPDATE", minutes=19, far_hz=1e-7))

@@ -37,8 +37,9 @@ from blocks import GcnCredentials, Observatory, ProductStore, RegistryDatabase, 
 from deployments.listening import listener
 from flows.alerts.respond import respond
 from flows.reconcile import reconcile
-from tasks import publishing, resources
+from tasks import resources
 from tasks.errors import SirenError
+from tasks.messages import announcements
 from tasks.options import PlanOptions
 from tasks.registry import outbox
 
@@ -125,7 +126,7 @@ def live(house: House) -> None:
     answered(house, bulletins.mission("refusing"), store="refusing")
     answered(house, bulletins.mission("nowhere"), store="no-such-block", slack="no-such-block")
     answered(house, bulletins.mission("no-database"), registry="away")
-    with failing(publishing.announcements, "of_notice"):
+    with failing(announcements.announcements, "of_notice"):
         answered(house, bulletins.mission("unforeseen"))
     with suppress(SirenError):
         reconcile(**HERE)
@@ -180,7 +181,7 @@ def test_no_secret_comes_out_of_the_river(
 ) -> None:
     for name in ("FIRST_DELAY", "LONGEST_DELAY"):
         monkeypatch.setattr(outbox, name, timedelta(seconds=0.1))
-    for each in vars(publishing).values():
+    for each in vars(announcements).values():
         if isinstance(each, Task):
             monkeypatch.setattr(each, "retry_delay_seconds", 0)
     caplog.set_level(logging.DEBUG)

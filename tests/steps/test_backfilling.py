@@ -13,9 +13,10 @@ from support import bulletins, gracedb
 
 from deployments import cli
 from deployments.local import backfill
-from tasks import publishing, registry, resources
+from tasks import registry, resources
 from tasks.alerts import backfilling, triage
 from tasks.errors import Unavailable, UnusableData
+from tasks.messages import announcements
 from tasks.options import BackfillOptions
 from tasks.records import PlanMode
 from tasks.registry import outbox
@@ -161,7 +162,7 @@ def test_what_was_missed_is_announced_and_starts_no_telescope(site, tmp_path):
     fresh = triage.decide.fn(alert, "sevendt", "", registered, alert.notice.time_created)
     assert (fresh.action, fresh.plan) == ("GO", PlanMode.AUTOMATIC)
     assert (missed.action, missed.plan) == ("GO", PlanMode.BUTTON)
-    assert publishing.announce.fn(alert, missed, registered, root=tmp_path) > 0
+    assert announcements.announce.fn(alert, missed, registered, root=tmp_path) > 0
 
 
 def test_the_verb_says_what_it_did(site, tmp_path, capsys):

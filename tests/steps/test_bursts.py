@@ -16,10 +16,11 @@ from slack_sdk import WebClient
 from support import alerts
 from support import slack as stand_in
 
-from tasks import publishing, registry, resources
+from tasks import registry, resources
 from tasks.alerts import coincidences, registration
 from tasks.io.messages import slack_sender
 from tasks.io.notices import parsing
+from tasks.messages import announcements, event_page
 from tasks.records import Alert, Audience, Decision, PlanMode
 from tasks.records.effects import Registered
 from tasks.registry import delivery
@@ -40,8 +41,8 @@ class House:
     def hear(self, alert: Alert) -> Registered:
         registered = registration.register.fn(alert, root=self.root)
         linked = coincidences.link.fn(alert, registered, root=self.root)
-        publishing.announce.fn(alert, verdict(), registered, root=self.root)
-        publishing.refresh.fn(linked, alert.sha256, root=self.root)
+        announcements.announce.fn(alert, verdict(), registered, root=self.root)
+        announcements.refresh.fn(linked, alert.sha256, root=self.root)
         delivery.drain_messages(self.store, self.sender.send)
         return registered
 
@@ -166,7 +167,7 @@ def test_two_missions_and_a_merger_of_one_moment_are_linked_and_told_once(house)
     assert "Perhaps one thing with* Swift 1423875, S251214a" in tops["Fermi"]
     assert "Perhaps one thing with* Swift 1423875, Fermi 787" in tops["S251214a"]
     assert sum("may be the same" in reply for reply in house.replies) == 3
-    assert "Linked with Fermi_787" in publishing.publish_page.fn("Swift_1423875", root=house.root).read_text()
+    assert "Linked with Fermi_787" in event_page.publish_page.fn("Swift_1423875", root=house.root).read_text()
 
 
 @pytest.mark.parametrize("given", [2.0, -2.0, None], ids=str)
@@ -182,7 +183,7 @@ def test_a_coincidences_order_is_that_of_the_two_times_whatever_the_sign_given(h
     order = "after" if late_s > 0 else "before"
     [top] = [str(message["blocks"]) for message in house.tops if message["text"].startswith("S251214a")]
     assert f"1.74 s {order} the merger" in top
-    assert f"1.74 s {order} the merger" in publishing.publish_page.fn("S251214a", root=house.root).read_text()
+    assert f"1.74 s {order} the merger" in event_page.publish_page.fn("S251214a", root=house.root).read_text()
 
 
 def test_an_unrelated_burst_is_not_linked(house) -> None:

@@ -14,11 +14,13 @@ from slack_sdk import WebClient
 from support import alerts
 from support import slack as stand_in
 
-from tasks import publishing, registry, resources
+from tasks import registry, resources
 from tasks.alerts import registration
 from tasks.errors import MissingPart, Unavailable
 from tasks.io.messages import slack_sender
 from tasks.io.services import product_stores
+from tasks.messages import announcements, event_page, plan_announcements
+from tasks.messages import delivery as message_delivery
 from tasks.records import Alert, Audience, Decision
 from tasks.records.effects import Registered
 from tasks.registry import delivery, outbox, plans
@@ -56,7 +58,7 @@ def send(workspace: stand_in.Workspace) -> Callable:
 
 def respond(root: Path, alert: Alert, decision: Decision | None = None) -> Registered:
     registered = registration.register.fn(alert, root=root)
-    publishing.announce.fn(alert, decision or alerts.decision(), registered, root=root)
+    announcements.announce.fn(alert, decision or alerts.decision(), registered, root=root)
     return registered
 
 
@@ -142,10 +144,10 @@ def test_a_plan_is_told_once_and_stands_in_the_top_message(root, store, send, wo
     alert = alerts.gw()
     registered = respond(root, alert)
     how = {"parameters_sha256": "p", "root": root}
-    assert publishing.claim_plan.fn(alert, ("7DT",), **how)
-    assert not publishing.claim_plan.fn(alert, ("7DT",), **how)
-    assert publishing.announce_plans.fn(alert, (alerts.plan(),), registered, audience=Audience.GW, **how)
-    assert not publishing.announce_plans.fn(alert, (alerts.plan(),), registered, audience=Audience.GW, **how)
+    assert announcements.claim_plan.fn(alert, ("7DT",), **how)
+    assert not announcements.claim_plan.fn(alert, ("7DT",), **how)
+    assert plan_announcements.announce_plans.fn(alert, (alerts.plan(),), registered, audience=Audience.GW, **how)
+    assert not plan_announcements.announce_plans.fn(alert, (alerts.plan(),), registered, audience=Audience.GW, **how)
     delivery.drain_messages(store, send)
     assert sum("3 tiles planned" in m["text"] for m in workspace.messages) == 1
     assert "7DT 3 tiles" in str(workspace.messages[0]["blocks"])
@@ -158,7 +160,7 @@ def test_nothing_is_planned_nor_said_to_fail_for_a_retraction(root, store, send,
     said = len(workspace.messages)
     newest = registration.newest.fn("S241102br", root=root)
     assert newest.alert.notice.retraction
-    assert not publishing.claim_plan.fn(newest.alert, ("7DT",), parameters_sha256="p", root=root)
+    assert not announcements.claim_plan.fn(newest.alert, ("7DT",), parameters_sha256="p", root=root)
     delivery.drain_messages(store, send)
     assert len(workspace.messages) == said
 
@@ -167,11 +169,13 @@ def test_a_failed_plan_says_why_and_can_be_claimed_again(root, store, send, work
     alert = alerts.gw()
     registered = respond(root, alert)
     how = {"parameters_sha256": "p", "root": root}
-    publishing.claim_plan.fn(alert, ("7DT",), **how)
-    publishing.announce_failed_plan.fn(alert, ("7DT",), "the planner died", registered, audience=Audience.GW, **how)
+    announcements.claim_plan.fn(alert, ("7DT",), **how)
+    plan_announcements.announce_failed_plan.fn(
+        alert, ("7DT",), "the planner died", registered, audience=Audience.GW, **how
+    )
     delivery.drain_messages(store, send)
     assert "the planner died" in workspace.messages[-1]["text"]
-    assert publishing.claim_plan.fn(alert, ("7DT",), **how)
+    assert announcements.claim_plan.fn(alert, ("7DT",), **how)
 
 
 def test_slack_in_trouble_delays_and_never_loses_or_doubles(root, store, send, workspace, monkeypatch) -> None:
@@ -216,12 +220,12 @@ def test_files_reach_the_store_under_the_events_folder(root, store, tmp_path: Pa
     (chart := tmp_path / "skymap-gw.fits").write_bytes(b"SIMPLE")
     alert = alerts.gw(sky_map=alerts.sky_map(path=chart))
     registered = registration.register.fn(alert, root=root)
-    publishing.announce.fn(alert, alerts.decision(), registered, root=root, source=notice)
-    publishing.announce_plans.fn(
+    announcements.announce.fn(alert, alerts.decision(), registered, root=root, source=notice)
+    plan_announcements.announce_plans.fn(
         alert, (alerts.plan(),), registered, parameters_sha256="p", audience=Audience.GW, root=root, files=(chart,)
     )
-    page = publishing.publish_page.fn("S241102br", root=root)
-    drained = publishing.upload.fn(root=root)
+    page = event_page.publish_page.fn("S241102br", root=root)
+    drained = message_delivery.upload.fn(root=root)
     assert (drained.waiting, drained.failed) == (0, 0)
     base = root / "store" / "Candidates" / "GW" / "S241102br"
     names = sorted(path.relative_to(base).as_posix() for path in base.rglob("*") if path.is_file())
@@ -234,14 +238,14 @@ def test_files_reach_the_store_under_the_events_folder(root, store, tmp_path: Pa
         "index.html",
     ]
     assert (base / "index.html").read_bytes() == page.read_bytes()
-    assert publishing.upload.fn(root=root).sent == 0
+    assert message_delivery.upload.fn(root=root).sent == 0
 
 
 def test_a_store_that_is_away_keeps_files_waiting_and_messages_going(root, store, send, workspace, tmp_path) -> None:
     (notice := tmp_path / "notice").write_bytes(b"{}")
     alert = alerts.gw()
     registered = registration.register.fn(alert, root=root)
-    publishing.announce.fn(alert, alerts.decision(), registered, root=root, source=notice)
+    announcements.announce.fn(alert, alerts.decision(), registered, root=root, source=notice)
 
     def away(_: object) -> None:
         raise Unavailable("the store does not answer")
@@ -278,9 +282,9 @@ def test_places_are_blocks_that_are_loaded_in_the_task(prefect_api, root, worksp
     @flow
     def everything() -> None:
         registered = registration.register(alert, root=root, registry="here")
-        publishing.announce(alert, alerts.decision(), registered, root=root, registry="here", store="here")
-        publishing.deliver(root=root, registry="here", workspace="here", patience_s=3.0)
-        publishing.upload(root=root, registry="here", store="here")
+        announcements.announce(alert, alerts.decision(), registered, root=root, registry="here", store="here")
+        message_delivery.deliver(root=root, registry="here", workspace="here", patience_s=3.0)
+        message_delivery.upload(root=root, registry="here", store="here")
 
     everything()
     assert len(workspace.messages) == 2
@@ -294,13 +298,13 @@ def test_places_are_blocks_that_are_loaded_in_the_task(prefect_api, root, worksp
 def test_a_new_plan_after_a_new_map_tells_what_it_changes(root, store, send, workspace) -> None:
     update = alerts.gw(alert_type="UPDATE", minutes=30, sky_map=alerts.sky_map(area90_deg2=28.4))
     how = {"parameters_sha256": "p", "audience": Audience.GW, "root": root}
-    publishing.announce_plans.fn(alerts.gw(), (alerts.plan(tiles=3),), respond(root, alerts.gw()), **how)
+    plan_announcements.announce_plans.fn(alerts.gw(), (alerts.plan(tiles=3),), respond(root, alerts.gw()), **how)
     with store.begin() as session:
         plans.mark_observed(session, 1, telescope="7DT", tiles=["T01000"])
-    publishing.announce_plans.fn(update, (alerts.plan(tiles=5),), respond(root, update), **how)
+    plan_announcements.announce_plans.fn(update, (alerts.plan(tiles=5),), respond(root, update), **how)
     delivery.drain_messages(store, send)
     told = [message["text"] for message in workspace.messages if "stay" in message["text"]]
     assert told == ["S241102br: 7DT 2 stay, 2 new, 0 dropped, 1 already observed."]
-    assert "What the newest plan changes" in publishing.publish_page.fn("S241102br", root=root).read_text()
+    assert "What the newest plan changes" in event_page.publish_page.fn("S241102br", root=root).read_text()
     [written] = root.rglob("changes.json")
     assert '"drop": []' in written.read_text()

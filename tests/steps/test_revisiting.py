@@ -13,9 +13,10 @@ from slack_sdk import WebClient
 from support import alerts
 from support import slack as stand_in
 
-from tasks import publishing, registry, resources
+from tasks import registry, resources
 from tasks.alerts import registration, swift_revisits
 from tasks.io.messages import slack_sender
+from tasks.messages import announcements
 from tasks.options import RevisitOptions
 from tasks.records import Audience
 from tasks.registry import delivery
@@ -77,7 +78,7 @@ def house(tmp_path, store, workspace, monkeypatch):
 
     def hear(alert) -> None:
         verdict = alerts.decision("NO", audience=Audience.GRB, reasons=())
-        publishing.announce.fn(alert, verdict, registration.register.fn(alert, root=tmp_path), root=tmp_path)
+        announcements.announce.fn(alert, verdict, registration.register.fn(alert, root=tmp_path), root=tmp_path)
 
     def look(minutes: float, options: RevisitOptions) -> float | None:
         monkeypatch.setattr(swift_revisits, "now", lambda: first.notice.time + timedelta(minutes=minutes))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from support import alerts
 
-from tasks import publishing, resources
+from tasks import resources
 from tasks.alerts import registration, triage
 from tasks.io.messages import event_announcements
+from tasks.messages import announcements
 from tasks.records import Alert, Decision, Plan, PlanMode, Tile
 from tasks.records.effects import Registered
 from tasks.registry import plans
@@ -24,7 +25,7 @@ PLAN = Plan(event_id="S241102br", telescope="7DT", engine="siren", tiles=(Tile(i
 def taken_in(root: Path, alert: Alert, clock=SOON) -> tuple[Registered, Decision]:
     registered = registration.register.fn(alert, root=root)
     decision = triage.decide.fn(alert, "sevendt", "", registered, clock)
-    publishing.announce.fn(alert, decision, registered, root=root)
+    announcements.announce.fn(alert, decision, registered, root=root)
     return registered, decision
 
 

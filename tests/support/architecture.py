@@ -16,7 +16,8 @@ SHARED = (
     "tasks.runtime",
     "tasks.futures",
     "tasks.observatory",
-    "tasks.knowing",
+    "tasks.messages.event_facts",
+    "tasks.messages.outgoing",
 )
 
 SHARED_LAYERS = frozenset(name.rpartition(".")[2] for name in SHARED)
@@ -32,7 +33,8 @@ LAW: Mapping[str, frozenset[str]] = {
     "telescopes": frozenset({"telescopes", "vocabulary"}),
     "policies": frozenset({"policies", "vocabulary"}),
     "products": frozenset({"vocabulary"}),
-    "knowing": frozenset({"science", "io", "telescopes", "products", "vocabulary"}),
+    "outgoing": frozenset({"registry", "products", "vocabulary"}),
+    "event_facts": frozenset({"science", "io", "telescopes", "products", "vocabulary"}),
     "runtime": frozenset({"blocks", "vocabulary"}),
     "futures": frozenset({"runtime", "vocabulary"}),
     "observatory": frozenset({"runtime", "blocks", "vocabulary"}),

@@ -20,10 +20,11 @@ from deployments.slack import http_door
 from deployments.slack.actions import Desk, Staff
 from support import alerts, clicks
 from support import slack as stand_in
-from tasks import publishing, registry, resources
+from tasks import registry, resources
 from tasks.alerts import registration
 from tasks.errors import Unavailable
 from tasks.io.messages import slack_sender
+from tasks.messages import announcements
 from tasks.records import Audience
 from tasks.registry import delivery, models
 
@@ -128,7 +129,7 @@ def top(root, store, desk, workspace) -> dict[str, Any]:
 
 def tell(root: Path, desk: Desk, alert, decision=None):
     registered = registration.register.fn(alert, root=root)
-    publishing.announce.fn(alert, decision or alerts.decision("NO", score=1), registered, root=root)
+    announcements.announce.fn(alert, decision or alerts.decision("NO", score=1), registered, root=root)
     delivery.drain_messages(desk.registry, desk.send)
     return registered
 

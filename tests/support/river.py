@@ -45,11 +45,12 @@ from flows.alerts import respond as respond_flow
 from support import slack as slack_stand_in
 from support import webdav
 from support.reaper import ROOT, Reaper
-from tasks import leasing, observatory, planning, publishing, registry, resources
+from tasks import leasing, observatory, planning, registry, resources
 from tasks.alerts import registration, triage
 from tasks.errors import SirenError, Unavailable, UnusableData
 from tasks.io.messages import slack_sender
 from tasks.io.pages import sky_map_plots
+from tasks.messages import announcements, delivery
 from tasks.options import PlanOptions
 from tasks.records import Places
 from tasks.records.effects import StoredNotice
@@ -178,7 +179,7 @@ def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
             else:
                 registered = registration.register(alert, **where)
                 decision = triage.decide(alert, "sevendt", "", registered, CLOCK)
-                publishing.announce(alert, decision, registered, source=path, store="w", **where)
+                announcements.announce(alert, decision, registered, source=path, store="w", **where)
                 registration.answer(alert.sha256, **where)
             run.unlink()
         time.sleep(IDLE_S)
@@ -200,7 +201,7 @@ def say_out(river: River, point: str = "", names: Path | None = None) -> None:
     without_prefect(river)
     wanted = still_wanted()
     while wanted():
-        publishing.deliver(root=river.root, registry="r", workspace="s", patience_s=0.0)
+        delivery.deliver(root=river.root, registry="r", workspace="s", patience_s=0.0)
         time.sleep(IDLE_S)
 
 
@@ -246,9 +247,9 @@ def reconcile(river: River, book: Registry) -> None:
     with book.read() as session:
         messages, uploads = (outbox.next_due(session, lane) for lane in (outbox.MESSAGES, outbox.UPLOADS))
     if messages is not None:
-        publishing.deliver(**where, workspace="s")
+        delivery.deliver(**where, workspace="s")
     if uploads is not None:
-        publishing.upload(**where, store="w")
+        delivery.upload(**where, store="w")
 
 
 def without_prefect(river: River) -> None:

@@ -1,0 +1,1 @@
+"""Prefect tasks of the outbox: announcements, pages, uploads and digests."""

@@ -1,0 +1,152 @@
+"""What leaves the house: notices into the registry, messages and files into the outbox, the outbox to Slack and the store.
+
+Every place is the name of a block, loaded in the task that uses it; an empty name means under ``root``: an SQLite file,
+a folder of rendered messages, a folder for products.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import resources
+from tasks.io.messages import event_announcements
+from tasks.io.services import store_layout
+from tasks.messages import event_facts, outgoing
+from tasks.records import Alert, Decision, Plan
+from tasks.records.effects import Registered
+from tasks.registry import Session, events, history, plans
+from tasks.registry.store import now
+
+log = logging.getLogger(__name__)
+
+
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="announce-{alert.notice.event_id}")
+def announce(
+    alert: Alert,
+    decision: Decision | None,
+    registered: Registered,
+    *,
+    root: Path,
+    source: Path | None = None,
+    registry: str = "",
+    store: str = "",
+) -> int:
+    """Record the decision and put the notice's messages and files into the outbox, in one transaction.
+
+    ``source`` is the notice's bytes. Announcing again does nothing. Returns the number of new messages.
+    """
+    known_links, files = resources.links_of(store, alert), store_layout.of_notice(alert, source, root)
+    with resources.registry(registry, root) as kept, kept.begin() as session:
+        if decision is not None:
+            events.record_decision(session, alert, decision, now=now())
+        if not events.mark_announced(session, alert.sha256, now=now()):
+            return 0
+        told = _tell_notice(session, alert, decision, registered, known_links)
+        outgoing.enqueue_files(session, registered.slug, files)
+        return told
+
+
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="illustrate-{alert.notice.event_id}")
+def illustrate(
+    alert: Alert,
+    decision: Decision | None,
+    registered: Registered,
+    picture: Path | None,
+    *,
+    root: Path,
+    registry: str = "",
+    store: str = "",
+) -> int:
+    """Put the picture of a notice's sky map, if there is one, into the outbox for its thread and its top message.
+
+    It takes seconds to draw, for which the words do not wait. Doing so again does nothing. Returns the number of new
+    messages.
+    """
+    if picture is None:
+        return 0
+    links = resources.links_of(store, alert)
+    with resources.registry(registry, root) as kept, kept.begin() as session:
+        known = event_facts.knowledge(history.of_event(session, registered.slug), links)
+        return outgoing.enqueue(
+            session, event_announcements.of_picture(alert, decision, registered, picture, known=known)
+        )
+
+
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="refresh")
+def refresh(slugs: Sequence[str], key: str, *, root: Path, registry: str = "", store: str = "") -> int:
+    """Rewrite the top messages of events of which something came to be known; ``key`` names what, once."""
+    with resources.registry(registry, root) as book, book.begin() as session:
+        told = [history.of_event(session, slug) for slug in slugs]
+        said = [
+            event_announcements.of_refresh(
+                each.slug,
+                known=event_facts.knowledge(each, resources.links_of(store, each.newest.alert)),
+                audience=tops[-1],
+                key=key,
+            )
+            for each in told
+            if (tops := [entry.audience for entry in each.messages if entry.kind == event_announcements.TOP])
+        ]
+        return outgoing.enqueue(session, said)
+
+
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="known-plans-{slug}")
+def known_plans(slug: str, *, root: Path, registry: str = "") -> tuple[Plan, ...]:
+    """Return the plans last made for an event's newest notice."""
+    with resources.registry(registry, root) as kept:
+        known = kept.history(slug)
+    made = [entry.plans for entry in known.plans if entry.notice_sha256 == known.newest.alert.sha256]
+    return made[-1] if made else ()
+
+
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")
+def claim_plan(
+    alert: Alert,
+    telescopes: tuple[str, ...],
+    *,
+    parameters_sha256: str,
+    root: Path,
+    asked_by: str = "",
+    registry: str = "",
+) -> bool:
+    """Claim the planning of a notice; False when somebody has it or did it, or when it retracts its event.
+
+    An older notice may be answered again after the retraction: that is no failure to tell of.
+    """
+    if alert.notice.retraction:
+        log.info("%s was retracted: nothing is planned", alert.notice.event_id)
+        return False
+    with resources.registry(registry, root) as kept, kept.begin() as session:
+        return plans.claim(
+            session,
+            alert.sha256,
+            telescopes=telescopes,
+            parameters_sha256=parameters_sha256,
+            now=now(),
+            asked_by=asked_by or None,
+        )
+
+
+def _tell_notice(
+    session: Session,
+    alert: Alert,
+    decision: Decision | None,
+    registered: Registered,
+    links: Mapping[str, str],
+) -> int:
+    known = history.of_event(session, registered.slug)
+    opened_for = frozenset(entry.audience for entry in known.messages if entry.kind == event_announcements.TOP)
+    said = event_announcements.of_notice(
+        alert,
+        decision,
+        registered,
+        known=event_facts.knowledge(known, links),
+        opened=opened_for,
+        overlap=event_facts.overlap(registered.previous, alert),
+    )
+    return outgoing.enqueue(session, said)

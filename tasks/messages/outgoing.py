@@ -1,0 +1,32 @@
+"""Put messages and files into the outbox, within the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tasks import products
+from tasks.records import Audience
+from tasks.records.effects import Outgoing
+from tasks.registry import Session, outbox
+from tasks.registry.store import now
+
+
+def enqueue(session: Session, said: Sequence[Outgoing]) -> int:
+    """Queue the messages that have an audience; return how many were new."""
+    addressed = (message for message in said if message.audience is not Audience.NOBODY)
+    return sum(outbox.enqueue_message(session, message, now=now()) for message in addressed)
+
+
+def enqueue_files(session: Session, slug: str, files: Mapping[str, Path]) -> None:
+    """Queue an event's files for upload; ``files`` gives each by its path in the store."""
+    for remote, path in files.items():
+        outbox.enqueue_upload(
+            session,
+            source=path.resolve(),
+            remote=remote,
+            sha256=products.sha256_of(path),
+            size=path.stat().st_size,
+            now=now(),
+            subject=f"event:{slug}",
+        )
