@@ -21,7 +21,7 @@ from ligo.skymap.distance import moments_to_parameters
 from numpy.typing import NDArray
 
 from tasks.errors import UnusableData
-from tasks.naming import LVK_EVENT_ID
+from tasks.naming.alerts import LVK_EVENT_ID
 from tasks.science.simulation import plan
 from tasks.science.simulation.bands import Floats
 

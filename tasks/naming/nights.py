@@ -1,12 +1,7 @@
-"""Names of products: the only place that builds or parses a path.
-
-Text from outside (event ids, OBJECT cards) becomes part of a path only through the slugs here, which map anything
-hostile to letters, digits and ``+-.`` or to a hash.
-"""
+"""Names and paths of the night river: units, nights, images and their planes, masters, catalogues, reports."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,11 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from tasks.errors import UnusableData
-from tasks.records import Alert, Kind, Notice
+from tasks.naming import slugs
 
-# LVK superevents: real (S), mock (MS) and test (TS) ones; older mocks and tests began with M and T
-LVK_EVENT_ID = re.compile(r"(?:MS|TS|S|M|T)\d{6}[a-z]{1,8}")
-MISSION_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 UNIT_NAME = re.compile(r"[0-9]?[A-Za-z]{2,8}\d{2}")
 JOINT_NAME = re.compile(r"[0-9]?[A-Za-z]{2,8}")
 FILTER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,7}")
@@ -28,8 +20,6 @@ IMAGE_NAME = re.compile(
     r"calib_(?P<unit>[0-9]?[A-Za-z]{2,8}\d{2})_(?P<object>.+)_(?P<moment>\d{8}_\d{6})_(?P<filter>[A-Za-z][A-Za-z0-9]*)"
     r"_(?P<exposure>\d+(\.\d+)?(e[+-]?\d+)?)\.fits"
 )
-OBJECT_SLUG_LENGTH = 40
-HASH_LENGTH = 16
 DEFAULT_GAIN_SETTING = 2750
 # time after 0 h UTC at which a new night's label begins: in Chile the night is over and the next day's frames are far
 NIGHT_BEGINS = timedelta(hours=15)
@@ -47,29 +37,9 @@ class ImageName:
     date_obs: datetime
 
 
-def hashed(text: str) -> str:
-    """Return a short name for ``text`` that is safe anywhere."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_LENGTH]
-
-
-def event_slug(notice: Notice) -> str:
-    """Name an event's folder: its id where that has the mission's form, else a hash of it."""
-    if notice.kind is Kind.GW:
-        return notice.event_id if LVK_EVENT_ID.fullmatch(notice.event_id) else f"gw-{hashed(notice.event_id)}"
-    mission = re.sub(r"[^A-Za-z0-9]+", "-", notice.mission).strip("-")[:24] or "unknown"
-    identity = notice.event_id if MISSION_EVENT_ID.fullmatch(notice.event_id) else hashed(notice.event_id)
-    return f"{mission}_{identity}"
-
-
-def slug(text: str) -> str:
-    """Turn a header's OBJECT into a strict name: letters, digits, ``+-.``, at most 40 characters, never empty."""
-    name = re.sub(r"[^A-Za-z0-9+.-]+", "-", text).strip("-.")[:OBJECT_SLUG_LENGTH]
-    return name or f"object-{hashed(text)}"
-
-
 def object_slugs(objects: Iterable[str]) -> frozenset[str]:
     """Return the slugs of objects or tiles that a person named; a number is a tile (123 is ``T00123``)."""
-    return frozenset(slug(f"T{int(each):05d}" if each.isdecimal() else each) for each in objects)
+    return frozenset(slugs.slug(f"T{int(each):05d}" if each.isdecimal() else each) for each in objects)
 
 
 def unit(text: str) -> str:
@@ -132,23 +102,18 @@ def cell_file(cell: int) -> str:
 
 def batch_ledger(object_: str, filter_: str, names: Iterable[str]) -> str:
     """Return the name of the file that stands for a batch of frames, solved and rejected alike."""
-    return "_".join((slug(object_), filter_name(filter_), hashed("\n".join(sorted(names))))) + ".txt"
+    return "_".join((slugs.slug(object_), filter_name(filter_), slugs.hashed("\n".join(sorted(names))))) + ".txt"
 
 
 def image_stem(object_name: str, unit_name: str, filter_: str, date_obs: datetime, exposure_s: float) -> str:
     """Name a calibrated image: ``calib_<UNIT>_<OBJECT>_<YYYYMMDD>_<HHMMSS>_<filter>_<exptime>``."""
-    return f"calib_{unit_name}_{slug(object_name)}_{date_obs:%Y%m%d_%H%M%S}_{filter_}_{exposure_text(exposure_s)}"
+    return f"calib_{unit_name}_{slugs.slug(object_name)}_{date_obs:%Y%m%d_%H%M%S}_{filter_}_{exposure_text(exposure_s)}"
 
 
 def stack_variant(*, with_sky: bool, centre_deg: tuple[float, float] | None) -> str:
     """Name what sets a stack apart from the usual one of its frames: that the sky is still in it, another centre."""
     moved = f".at{centre_deg[0]:.4f}{centre_deg[1]:+.4f}" if centre_deg else ""
     return f"{moved}{'.sky' if with_sky else ''}"
-
-
-def sidecar(product: Path) -> Path:
-    """Return the recipe file beside a product."""
-    return product.with_name(product.name + ".json")
 
 
 def parse_image(name: str) -> ImageName:
@@ -205,7 +170,7 @@ def transients_of(difference: Path) -> Path:
 
 def reference_pattern(object_name: str, filter_: str) -> re.Pattern[str]:
     """Return what the names of references of an object and filter look like: ``ref_<source>_<OBJ>_<date>_..``."""
-    object_, band = re.escape(slug(object_name)), re.escape(filter_name(filter_))
+    object_, band = re.escape(slugs.slug(object_name)), re.escape(filter_name(filter_))
     return re.compile(rf"ref_[A-Za-z0-9]+_{object_}_\d{{8}}_\d{{6}}_{band}_[0-9.]*\d\.fits")
 
 
@@ -249,45 +214,6 @@ def archived_flat(night: date, filter_: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlertTree:
-    """Where the alert river keeps its files, under one root."""
-
-    root: Path
-
-    def notice(self, sha256: str, day: date) -> Path:
-        """Return the bytes of a notice as received."""
-        return self.root / "notices" / day.isoformat() / sha256
-
-    def dead_letter(self, sha256: str) -> Path:
-        """Return the bytes of a notice that could not be understood; ``<file>.json`` beside it tells why."""
-        return self.root / "dead-letter" / sha256
-
-    def event(self, notice: Notice) -> Path:
-        """Return the folder of one event's maps, plans and page."""
-        return self.root / "events" / event_slug(notice)
-
-    def visit(self, alert: Alert) -> Path:
-        """Return the folder of what one notice led to: ``<time>_<ALERTTYPE>_<hash>``, the same on every replay."""
-        return self.event(alert.notice) / f"{_stamp(alert)}_{alert.sha256[:8]}"
-
-    def notice_copy(self, alert: Alert) -> Path:
-        """Return the copy of the notice beside what it led to."""
-        return self.visit(alert) / "notice"
-
-    def sky_map(self, alert: Alert, role: str) -> Path:
-        """Return a notice's sky map, as sent."""
-        return self.visit(alert) / f"skymap-{slug(role)}.fits"
-
-    def plans(self, alert: Alert) -> Path:
-        """Return the folder of the plans that one notice led to."""
-        return self.visit(alert) / "plans"
-
-    def page(self, notice: Notice) -> Path:
-        """Return the event's page."""
-        return self.event(notice) / "index.html"
-
-
-@dataclass(frozen=True, kw_only=True)
 class NightTree:
     """Where the night river keeps its products, under one root."""
 
@@ -317,7 +243,7 @@ class NightTree:
 
     def science(self, object_name: str, unit_name: str, filter_: str) -> Path:
         """Return the folder of calibrated images and stacks of one object, unit and filter."""
-        return self.root / "processed_1x1_gain2750" / slug(object_name) / unit_name / filter_name(filter_)
+        return self.root / "processed_1x1_gain2750" / slugs.slug(object_name) / unit_name / filter_name(filter_)
 
     def singles(self, objects: Iterable[str], filters: Iterable[str], units: Iterable[str]) -> list[Path]:
         """Return the calibrated single frames of some objects, filters and units, all where none is named; sorted."""
@@ -346,7 +272,7 @@ class NightTree:
     def stage(self, unit_name: str, night: date, stage: str) -> Path:
         """Return the ledger of one stage of one unit's night."""
         name = unit_name if JOINT_NAME.fullmatch(unit_name) else unit(unit_name)
-        return self.root / "nights" / night.isoformat() / name / f"{slug(stage)}.json"
+        return self.root / "nights" / night.isoformat() / name / f"{slugs.slug(stage)}.json"
 
     def batches(self, unit_name: str, night: date) -> Path:
         """Return the note of the batches in which a unit's lights arrived."""
@@ -368,33 +294,3 @@ class NightTree:
     def report(self, night: date) -> Path:
         """Return the folder of a night's page, tables and recipe."""
         return self.root / "nights" / night.isoformat()
-
-
-class StoreTree:
-    """Where products lie in the product store: relative paths, tests apart from what is real."""
-
-    @staticmethod
-    def event(notice: Notice) -> str:
-        """Return an event's folder."""
-        river = "GW" if notice.kind is Kind.GW else "GRB"
-        return f"{'Test' if notice.test else 'Candidates'}/{river}/{event_slug(notice)}"
-
-    @classmethod
-    def visit(cls, alert: Alert) -> str:
-        """Return the folder of the plans that one notice led to: ``<time>_<ALERTTYPE>``, the same on every replay."""
-        return f"{cls.event(alert.notice)}/GWEMOPT/{_stamp(alert)}"
-
-    @classmethod
-    def notice(cls, alert: Alert, suffix: str) -> str:
-        """Return the path of a notice as received."""
-        return f"{cls.event(alert.notice)}/VOEVENTS/{_stamp(alert)}_{alert.sha256[:8]}{suffix}"
-
-    @classmethod
-    def page(cls, notice: Notice) -> str:
-        """Return the path of the event's page."""
-        return f"{cls.event(notice)}/index.html"
-
-
-def _stamp(alert: Alert) -> str:
-    moment = alert.notice.time_created or alert.notice.time
-    return f"{moment.strftime('%Y%m%dT%H%M%S') if moment else 'undated'}_{slug(alert.notice.alert_type)}"
