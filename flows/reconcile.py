@@ -7,10 +7,11 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from tasks import journal, leasing, vigil
+from tasks import leasing
 from tasks import observatory as tasks_observatory
 from tasks.alerts import reconciling, registration
 from tasks.messages import delivery, event_page, night_messages, quiet_digest
+from tasks.nights import journal, stalled_runs
 from tasks.records import Reconciled
 
 
@@ -47,7 +48,7 @@ def reconcile(
     for slug in leasing.give_up(root=root, registry=registry):
         event_page.publish_page(slug, root=root, registry=registry, store=store)
 
-    for trouble in vigil.troubled_nights(stall_h):
+    for trouble in stalled_runs.troubled_nights(stall_h):
         if trouble.what == "crashed":
             journal.crash(trouble, places.product_root)
         for message in night_messages.troubled(trouble):

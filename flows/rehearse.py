@@ -11,7 +11,7 @@ from prefect import flow
 from flows.alerts.respond import respond
 from flows.follow import follow
 from flows.nights.night import night
-from tasks import reporting
+from tasks.nights import report as reporting
 from tasks.options import PlanOptions
 from tasks.records import Rehearsal
 

@@ -6,8 +6,10 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import calibration, futures, housekeeping, inventory, mastering, observing, reporting, runtime
+from tasks import calibration, futures, inventory, mastering, runtime
 from tasks import observatory as tasks_observatory
+from tasks.nights import folders as observing
+from tasks.nights import housekeeping, stage_results
 from tasks.options import CalibrateOptions
 from tasks.records import Stage, StageResult
 
@@ -52,4 +54,4 @@ def calibrate(
     made, no_masters = futures.gather(masters.values(), stage=Stage.CALIBRATE)
 
     failures = (*no_inventory, *no_masters, *no_batch)
-    return reporting.conclude_calibration(night, places.product_root, inventories, made, batches, failures, objects)
+    return stage_results.conclude_calibration(night, places.product_root, inventories, made, batches, failures, objects)

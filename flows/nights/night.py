@@ -12,9 +12,11 @@ from flows.nights.calibrate import calibrate
 from flows.nights.reduce import reduce
 from flows.nights.search import search
 from flows.nights.stack import stack
-from tasks import archiving, futures, gauging, housekeeping, journal, observing, reporting, runtime
+from tasks import futures, runtime
 from tasks import observatory as tasks_observatory
 from tasks.messages import delivery, night_messages
+from tasks.nights import folders as observing
+from tasks.nights import housekeeping, journal, memory_use, night_logs, report
 from tasks.options import CalibrateOptions, NightOptions, ReduceOptions, SearchOptions, StackOptions
 from tasks.records import NightReport, Stage, StageResult
 from tasks.records.effects import Outgoing
@@ -70,7 +72,7 @@ def night(
         stacking=stacking,
         searching=searching,
     )
-    if (known := reporting.recall_night(night, places, folders, options, force)) is not None:
+    if (known := report.recall_night(night, places, folders, options, force)) is not None:
         return known
 
     stages: dict[Stage, tuple[Flow[..., tuple[StageResult, ...]], Any]] = {
@@ -80,22 +82,22 @@ def night(
         Stage.SEARCH: (search, searching),
     }
     results: list[StageResult] = []
-    with housekeeping.alone(night, root, folders), gauging.memory() as gauge:
+    with housekeeping.alone(night, root, folders), memory_use.memory() as gauge:
         journal.begin(night, root, folders)
         _tell(night_messages.started(night, folders), root, registry, slack)
-        reporting.forget(night, root, folders, force, objects)
+        report.forget(night, root, folders, force, objects)
         try:
             with runtime.cluster(tasks_observatory.slots(cluster)) as address:
                 for stage in until.and_before():
-                    reporting.progress(night, stage, until)
+                    report.progress(night, stage, until)
                     run, chosen = stages[stage]
                     staged = run.with_options(task_runner=runtime.runner_for(address))
                     results += staged(night, units, objects=objects, options=chosen, observatory=observatory)
 
             found = futures.whole(tuple(results))
-            made = reporting.report(night, places, folders, options, found)
-            archiving.file_night(futures.whole(made), found)
-            gauging.show(futures.whole(made), gauge)
+            made = report.report(night, places, folders, options, found)
+            night_logs.file_night(futures.whole(made), found)
+            memory_use.show(futures.whole(made), gauge)
         except Exception as error:
             journal.fail(night, root, folders, str(error))
             _tell(night_messages.failed(night, folders, str(error)), root, registry, slack)

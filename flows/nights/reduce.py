@@ -6,9 +6,10 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import arrivals, astrometry, futures, photometry, reporting, runtime
+from tasks import arrivals, astrometry, futures, photometry, runtime
 from tasks import observatory as tasks_observatory
 from tasks.catalogues import astrometric
+from tasks.nights import stage_results
 from tasks.options import ReduceOptions
 from tasks.records import Stage, StageResult
 
@@ -32,14 +33,14 @@ def reduce(
         observatory: Name of the block with the observatory's places.
     """
     places = tasks_observatory.places(observatory)
-    calibrated = reporting.read_stage(places.product_root, night, units, Stage.CALIBRATE, objects)
+    calibrated = stage_results.read_stage(places.product_root, night, units, Stage.CALIBRATE, objects)
 
     # without it the frames of the missing cells are rejected, and the others reduced
     astrometric.fetch_for(calibrated, places.astrometric_catalogue, options, return_state=True)
 
     solved, measured = [], []
     for batch in [batch for unit in calibrated for batch in arrivals.batches(unit, places.product_root)]:
-        label = reporting.label(batch[0].frame)
+        label = stage_results.label(batch[0].frame)
         solution = astrometry.solve.with_options(task_run_name=f"solve-{label}").submit(
             batch, places.astrometric_catalogue, places.product_root, options
         )
@@ -56,4 +57,6 @@ def reduce(
     batches, no_photometry = futures.gather(measured, stage=Stage.REDUCE)
 
     failures = (*no_solution, *no_photometry)
-    return reporting.conclude_reduction(night, places.product_root, calibrated, solutions, batches, failures, objects)
+    return stage_results.conclude_reduction(
+        night, places.product_root, calibrated, solutions, batches, failures, objects
+    )

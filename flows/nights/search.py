@@ -6,8 +6,9 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import discovery, futures, reporting, runtime, subtraction
+from tasks import discovery, futures, runtime, subtraction
 from tasks import observatory as tasks_observatory
+from tasks.nights import stage_results
 from tasks.options import SearchOptions
 from tasks.records import Stage, StageResult
 
@@ -31,11 +32,11 @@ def search(
         observatory: Name of the block with the observatory's places.
     """
     places = tasks_observatory.places(observatory)
-    stacked = reporting.read_stage(places.product_root, night, units, Stage.STACK, objects)
+    stacked = stage_results.read_stage(places.product_root, night, units, Stage.STACK, objects)
 
     differences, searched = [], []
     for each in [stack for unit in stacked for stack in unit.stacks]:
-        label = reporting.label(each)
+        label = stage_results.label(each)
         difference = subtraction.subtract.with_options(task_run_name=f"subtract-{label}").submit(
             each, places.references, places.product_root, options
         )
@@ -51,4 +52,4 @@ def search(
     batches, no_search = futures.gather(searched, stage=Stage.SEARCH)
 
     failures = (*no_difference, *no_search)
-    return reporting.conclude_search(night, places.product_root, stacked, subtracted, batches, failures, objects)
+    return stage_results.conclude_search(night, places.product_root, stacked, subtracted, batches, failures, objects)

@@ -6,8 +6,9 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import futures, reporting, runtime, stacking, superseding
+from tasks import futures, runtime, stacking, superseding
 from tasks import observatory as tasks_observatory
+from tasks.nights import stage_results
 from tasks.options import StackOptions
 from tasks.records import Stage, StageResult
 
@@ -31,12 +32,12 @@ def stack(
         observatory: Name of the block with the observatory's places.
     """
     places = tasks_observatory.places(observatory)
-    reduced = reporting.read_stage(places.product_root, night, units, Stage.REDUCE, objects)
+    reduced = stage_results.read_stage(places.product_root, night, units, Stage.REDUCE, objects)
     groups = stacking.group(reduced, options)
 
     combine = stacking.for_slot(options)
     stacked = [
-        combine.with_options(task_run_name=f"stack-{reporting.label(group[0].frame)}").submit(
+        combine.with_options(task_run_name=f"stack-{stage_results.label(group[0].frame)}").submit(
             group, places.photometric_catalogue, places.product_root, options, places.telescope
         )
         for group in groups
@@ -45,4 +46,4 @@ def stack(
 
     superseding.supersede(night, places.product_root, stacks)
     failures = (*stacking.skipped(reduced, options), *failures)
-    return reporting.conclude_stacks(night, places.product_root, reduced, stacks, failures, objects)
+    return stage_results.conclude_stacks(night, places.product_root, reduced, stacks, failures, objects)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks import observatory as tasks_observatory
-from tasks import observing, watching
+from tasks.nights import folders as observing
+from tasks.nights import watching
 from tasks.records import NightFolder
 
 

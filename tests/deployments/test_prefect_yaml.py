@@ -45,7 +45,7 @@ FLOWS = {
     "revisit",
     "backfill",
 }
-# what the emitters of these events send, see tasks/alerts/triage.py and tasks/watching.py
+# what the emitters of these events send, see tasks/alerts/triage.py and tasks/nights/watching.py
 EVENTS = {
     "gw.alert.accepted": (
         "siren.event.S240422ed",

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from support import records as make
 
-from tasks import archiving
 from tasks.io.fits import fits_images
 from tasks.io.messages import night_text
 from tasks.io.nights import night_logs, report_rows
 from tasks.io.pages import night_page, night_plots
+from tasks.nights import night_logs as archiving
 from tasks.records import MasterQuality, QaBit, Rejected, Stage, StageResult, ZeroPointTerms
 from tasks.science import accounting, processes
 

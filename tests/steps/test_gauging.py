@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from support import simulated_reduction
 
-from tasks import gauging
 from tasks.errors import ProgramError
 from tasks.io.nights import process_memory
+from tasks.nights import memory_use
 from tasks.programs import nvidia_smi
 
 CHILD = "import time; block = bytearray(200_000_000); print(1, flush=True); time.sleep(60)"
 
 
 def test_the_peak_holds_what_was_taken_meanwhile_and_children_count():
-    with gauging.memory(every_s=0.05) as gauge:
+    with memory_use.memory(every_s=0.05) as gauge:
         block = np.ones(40_000_000)
         with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE) as child:
             child.stdout.readline()
@@ -33,7 +33,7 @@ def test_the_peak_holds_what_was_taken_meanwhile_and_children_count():
     assert gauge.peak_mb > first.resident_mb + 0.9 * (320 + 200)
     assert last.resident_mb < gauge.peak_mb - 0.9 * (320 + 200)
     assert max(each.processes for each in gauge.readings) > first.processes
-    rows = list(csv.DictReader(gauging.table(gauge).splitlines()))
+    rows = list(csv.DictReader(memory_use.table(gauge).splitlines()))
     assert [float(row["seconds"]) for row in rows] == sorted(float(row["seconds"]) for row in rows)
 
 
@@ -49,14 +49,14 @@ def test_memory_is_that_of_the_kernel_and_a_process_that_ended_has_none():
 def test_gpus_are_asked_by_their_program(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     simulated_reduction.fake(tmp_path, "nvidia-smi", "echo '0, 1024, 37, 61'; echo '1, 5, [N/A], 40'")
-    with gauging.memory() as gauge:
+    with memory_use.memory() as gauge:
         pass
     last = gauge.readings[-1].gpus
     assert [(each.index, each.memory_mb, each.utilisation_percent, each.temperature_c) for each in last] == [
         (0, 1024, 37, 61),
         (1, 5, -1, 40),
     ]
-    assert gauging.table(gauge).splitlines()[-1].endswith(",1,5,-1,40")
+    assert memory_use.table(gauge).splitlines()[-1].endswith(",1,5,-1,40")
 
 
 @pytest.mark.parametrize("script", ["exit 9", "echo No devices were found"])
@@ -65,6 +65,6 @@ def test_gpus_that_do_not_answer_are_none(tmp_path, monkeypatch, script):
     simulated_reduction.fake(tmp_path, "nvidia-smi", script)
     with pytest.raises(ProgramError):
         nvidia_smi.gpus()
-    with gauging.memory() as gauge:
+    with memory_use.memory() as gauge:
         pass
     assert gauge.readings[-1].gpus == ()

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks import errors, futures, housekeeping, naming, products, runtime
+from tasks import errors, futures, naming, products, runtime
 from tasks.errors import AlgorithmError, ProgramError, Unavailable, UnusableData
+from tasks.nights import housekeeping
 from tasks.programs import outputs, run
 from tasks.records import Frame, FrameType, Inventory, NightFolder
 from tasks.science import accounting

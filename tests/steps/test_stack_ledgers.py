@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from support import records
 
-from tasks import reporting, stacking
+from tasks import stacking
+from tasks.nights import stage_results
 from tasks.options import StackOptions
 from tasks.records import Rejected, Stage, StageResult
 
@@ -39,8 +40,8 @@ def test_objects_to_be_skipped_are_named_and_not_stacked(reduced):
 def test_stacks_that_units_share_have_a_ledger_of_their_own(reduced, tmp_path):
     own, joint = records.stack(), records.stack(unit="7DT")
     lost = Rejected(name="stack-7DT02-T00002-r", stage="stack", reason="no star")
-    reporting.conclude_stacks.fn(records.NIGHT, tmp_path, reduced, (own, joint), (lost,))
-    found = {each.unit: each for each in reporting.read_stage.fn(tmp_path, records.NIGHT, (), Stage.STACK)}
+    stage_results.conclude_stacks.fn(records.NIGHT, tmp_path, reduced, (own, joint), (lost,))
+    found = {each.unit: each for each in stage_results.read_stage.fn(tmp_path, records.NIGHT, (), Stage.STACK)}
 
     assert {unit: each.stacks for unit, each in found.items()} == {"7DT": (joint,), "7DT01": (own,), "7DT02": ()}
     assert {unit: each.rejected for unit, each in found.items()} == {"7DT": (), "7DT01": (), "7DT02": (lost,)}

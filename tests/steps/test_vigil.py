@@ -13,9 +13,10 @@ from support.records import NIGHT
 
 from blocks import Observatory
 from flows.reconcile import reconcile
-from tasks import journal, naming, vigil
+from tasks import naming
 from tasks.io.messages import night_text
 from tasks.io.nights import night_journal
+from tasks.nights import journal, stalled_runs
 from tasks.records import NightFolder, NightTrouble
 from tasks.science import manifests
 
@@ -56,10 +57,10 @@ def test_a_crash_and_a_stall_are_told_once_and_a_good_night_is_not(root):
     dead = ran(Crashed(message="no sign of life from its process"))
     stuck = ran(Running(), unit="7DT02")
 
-    found = {each.run: each.what for each in vigil.troubled_nights.fn(0.0)}
+    found = {each.run: each.what for each in stalled_runs.troubled_nights.fn(0.0)}
     assert {str(dead.id): "crashed", str(stuck.id): "stalled"}.items() <= found.items()
     assert str(good.id) not in found
-    assert str(stuck.id) not in {each.run for each in vigil.troubled_nights.fn(12.0)}
+    assert str(stuck.id) not in {each.run for each in stalled_runs.troubled_nights.fn(12.0)}
 
     for _ in range(2):
         reconcile(stall_h=0.0, registry="", slack="", store="")

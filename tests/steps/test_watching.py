@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks import journal, naming, observing, watching
+from tasks import naming
 from tasks.io.fits import fits_images
+from tasks.nights import folders, journal, watching
 from tasks.records import NightFolder, Places, Rejected
 from tasks.science import accounting
 
@@ -53,7 +54,7 @@ def arrive(places, unit="7DT01", name="a.fits", *, age_s=HOUR_AGO, too=False, cu
 
 def look(places) -> list[NightFolder]:
     """One poll of the flow ``watch``."""
-    found = watching.settled.fn(places, observing.all_folders.fn(places.raw_root), 120.0)
+    found = watching.settled.fn(places, folders.all_folders.fn(places.raw_root), 120.0)
     return [watching.announce.fn(places, folder) for folder in found]
 
 

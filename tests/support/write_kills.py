@@ -19,7 +19,8 @@ from datetime import date
 from pathlib import Path
 
 from support import night_runs
-from tasks import calibration, housekeeping, inventory, mastering
+from tasks import calibration, inventory, mastering
+from tasks.nights import housekeeping
 from tasks.options import CalibrateOptions
 from tasks.records import NightFolder
 
