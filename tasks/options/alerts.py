@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-CONFIG = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+from tasks.options.config import CONFIG
 
 
 @dataclass(config=CONFIG, kw_only=True)
