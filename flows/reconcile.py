@@ -7,11 +7,11 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from tasks import leasing
 from tasks import observatory as tasks_observatory
 from tasks.alerts import reconciling, registration
 from tasks.messages import delivery, event_page, night_messages, quiet_digest
 from tasks.nights import journal, stalled_runs
+from tasks.planning import leases
 from tasks.records import Reconciled
 
 
@@ -45,7 +45,7 @@ def reconcile(
         delivery.say(reconciling.alarm(alarm), root=root, registry=registry)
     silent = registration.unanswered(silence_s, root=root, registry=registry)
     resubmitted = reconciling.resubmit(silent)
-    for slug in leasing.give_up(root=root, registry=registry):
+    for slug in leases.give_up(root=root, registry=registry):
         event_page.publish_page(slug, root=root, registry=registry, store=store)
 
     for trouble in stalled_runs.troubled_nights(stall_h):

@@ -44,18 +44,18 @@ def command(
     """Plan, write tables and pictures, and say what the plan covers."""
     from typing import Literal, cast  # with the slow start-up below
 
-    from tasks import planning  # slow start-up: Prefect, healpy and matplotlib
     from tasks.io.planning import plan_tables
     from tasks.options import PlanOptions
+    from tasks.planning import aims, tile_plans  # slow start-up: Prefect, healpy and matplotlib
 
     if out.exists() and not out.is_dir():
         raise UnusableData(f"--out {out} is a file; expected a folder")
     begin = _moment(start) if start else None
     options = PlanOptions(engine=cast("Literal['gwemopt', 'siren']", engine), tiles=tiles, hours=hours)
-    event_id = planning.event_id_of(source)
-    plans = planning.make_plans.fn(source, names, options, event_id, begin, galaxies)
-    files = planning.write_plans.fn(plans, source, out)
-    joint = planning.joint(plans, source)
+    event_id = aims.event_id_of(source)
+    plans = tile_plans.make_plans.fn(source, names, options, event_id, begin, galaxies)
+    files = tile_plans.write_plans.fn(plans, source, out)
+    joint = tile_plans.joint(plans, source)
     result: dict[str, Any] = plan_tables.as_object(plans, probability=joint[0], area_deg2=joint[1])
     output.show(result | {"files": files}, _text(plans, joint, out), as_json=as_json)
 

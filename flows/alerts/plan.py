@@ -7,13 +7,13 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import leasing, planning
 from tasks import observatory as tasks_observatory
 from tasks.alerts import registration
 from tasks.errors import SirenError
 from tasks.follow import observed_tiles
-from tasks.messages import announcements, delivery, event_page, plan_announcements
+from tasks.messages import delivery, event_page, plan_announcements
 from tasks.options import PlanOptions
+from tasks.planning import aims, claims, leases, tile_plans
 from tasks.records import Plan
 
 
@@ -52,23 +52,23 @@ def plan(
     chosen = telescopes or event.telescopes
     done = observed_tiles.already(event, options, treasure_map)
     where: dict[str, Any] = {
-        "parameters_sha256": planning.fingerprint(chosen, options, done),
+        "parameters_sha256": tile_plans.fingerprint(chosen, options, done),
         "root": root,
         "registry": registry,
     }
-    if not announcements.claim_plan(event.alert, chosen, asked_by=asked_by, **where):
-        return announcements.known_plans(event_id, root=root, registry=registry)
+    if not claims.claim_plan(event.alert, chosen, asked_by=asked_by, **where):
+        return claims.known_plans(event_id, root=root, registry=registry)
 
-    with leasing.held(event.alert, chosen, **where):
+    with leases.held(event.alert, chosen, **where):
         plan_announcements.announce_started_plan(
             event, chosen, engine=options.engine, asked_by=asked_by, store=store, **where
         )
         delivery.deliver(root=root, registry=registry, workspace=slack, patience_s=0.0)
 
         try:
-            source = planning.source_of(event.located, root)
-            made = planning.make_plans(source, chosen, options, event_id, clock, done=done, priority=event.priority)
-            files = planning.write_plans(made, source, planning.folder_of(event.alert, root), done)
+            source = aims.source_of(event.located, root)
+            made = tile_plans.make_plans(source, chosen, options, event_id, clock, done=done, priority=event.priority)
+            files = tile_plans.write_plans(made, source, aims.folder_of(event.alert, root), done)
         except SirenError as error:
             plan_announcements.announce_failed_plan(
                 event.alert, chosen, str(error), event.registered, audience=event.audience, store=store, **where

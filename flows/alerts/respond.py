@@ -10,11 +10,11 @@ from prefect import flow
 
 from flows.alerts.plan import plan
 from tasks import observatory as tasks_observatory
-from tasks import planning
 from tasks.alerts import coincidences, registration, swift_revisits, triage
 from tasks.errors import UnusableData
 from tasks.messages import announcements, delivery, event_page
 from tasks.options import PlanOptions
+from tasks.planning import sky_pictures
 from tasks.records import Plan, PlanMode, Response
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def respond(
                 store=store,
             )
 
-    picture = planning.draw_alert(alert, root)
+    picture = sky_pictures.draw_alert(alert, root)
     announcements.illustrate(alert, decision, registered, picture, root=root, registry=registry, store=store)
     page = event_page.publish_page(registered.slug, root=root, registry=registry, store=store)
     delivery.deliver(root=root, registry=registry, workspace=slack)

@@ -17,9 +17,9 @@ from tasks import resources
 from tasks.io.messages import event_announcements
 from tasks.io.services import store_layout
 from tasks.messages import event_facts, outgoing
-from tasks.records import Alert, Decision, Plan
+from tasks.records import Alert, Decision
 from tasks.records.effects import Registered
-from tasks.registry import Session, events, history, plans
+from tasks.registry import Session, events, history
 from tasks.registry.store import now
 
 log = logging.getLogger(__name__)
@@ -93,43 +93,6 @@ def refresh(slugs: Sequence[str], key: str, *, root: Path, registry: str = "", s
             if (tops := [entry.audience for entry in each.messages if entry.kind == event_announcements.TOP])
         ]
         return outgoing.enqueue(session, said)
-
-
-@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="known-plans-{slug}")
-def known_plans(slug: str, *, root: Path, registry: str = "") -> tuple[Plan, ...]:
-    """Return the plans last made for an event's newest notice."""
-    with resources.registry(registry, root) as kept:
-        known = kept.history(slug)
-    made = [entry.plans for entry in known.plans if entry.notice_sha256 == known.newest.alert.sha256]
-    return made[-1] if made else ()
-
-
-@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")
-def claim_plan(
-    alert: Alert,
-    telescopes: tuple[str, ...],
-    *,
-    parameters_sha256: str,
-    root: Path,
-    asked_by: str = "",
-    registry: str = "",
-) -> bool:
-    """Claim the planning of a notice; False when somebody has it or did it, or when it retracts its event.
-
-    An older notice may be answered again after the retraction: that is no failure to tell of.
-    """
-    if alert.notice.retraction:
-        log.info("%s was retracted: nothing is planned", alert.notice.event_id)
-        return False
-    with resources.registry(registry, root) as kept, kept.begin() as session:
-        return plans.claim(
-            session,
-            alert.sha256,
-            telescopes=telescopes,
-            parameters_sha256=parameters_sha256,
-            now=now(),
-            asked_by=asked_by or None,
-        )
 
 
 def _tell_notice(

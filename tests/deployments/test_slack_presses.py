@@ -9,7 +9,8 @@ from support.desk import buttons, direct, outcomes, pressed, settled, tell
 
 from deployments.slack import actions, payloads
 from tasks.alerts import registration
-from tasks.messages import announcements, event_page, plan_announcements
+from tasks.messages import event_page, plan_announcements
+from tasks.planning import claims
 from tasks.records import Audience
 from tasks.records.effects import Button, PlanState
 from tasks.registry import delivery, plans
@@ -73,7 +74,7 @@ def test_a_failed_plan_can_be_run_again(desk, root, store, planner, workspace, t
     for attempt in (1, 2, 3):
         pressed(desk, "run-plan", top)
         assert len(planner.runs) == attempt
-        assert announcements.claim_plan.fn(alert, ("7DT", "TCH"), asked_by="name-of-U1", **how)
+        assert claims.claim_plan.fn(alert, ("7DT", "TCH"), asked_by="name-of-U1", **how)
         pressed(desk, "run-plan", top)
         assert len(planner.runs) == attempt
         plan_announcements.announce_failed_plan.fn(

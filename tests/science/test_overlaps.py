@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks import planning
+from tasks.planning import aims
 from tasks.records import SkyMap
 from tasks.science import overlaps
 
@@ -13,7 +13,7 @@ from tasks.science import overlaps
 @pytest.mark.parametrize(("name", "outside", "held"), [("initial", 0.730, 0.974), ("update", 0.828, 0.988)])
 def test_what_of_a_real_region_later_maps_keep(shared_data, name, outside, held):
     before, after = (
-        planning.read_aim(shared_data / "notices" / f"S241102br-{each}.json").sky_map for each in ("preliminary", name)
+        aims.read_aim(shared_data / "notices" / f"S241102br-{each}.json").sky_map for each in ("preliminary", name)
     )
     found = overlaps.between(before, after)
     assert found.outside == pytest.approx(outside, abs=0.001)

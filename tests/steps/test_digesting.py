@@ -15,6 +15,7 @@ from tasks import registry, resources
 from tasks.alerts import coincidences, registration
 from tasks.io.messages import slack_sender
 from tasks.messages import announcements, event_page, plan_announcements, quiet_digest
+from tasks.planning import claims
 from tasks.records import Alert, Audience, PlanMode
 from tasks.registry import delivery, plans
 
@@ -160,7 +161,7 @@ def test_a_plan_for_nobody_is_quiet_but_its_failure_is_not(house) -> None:
     alert, where = alerts.gw(), {"parameters_sha256": "p", "root": house.root}
     house.hear(alert, Audience.NOBODY, plan=PlanMode.AUTOMATIC)
     event = registration.newest.fn("S241102br", root=house.root)
-    assert announcements.claim_plan.fn(alert, ("7DT",), **where)
+    assert claims.claim_plan.fn(alert, ("7DT",), **where)
     plan_announcements.announce_started_plan.fn(event, ("7DT",), engine="siren", **where)
     plan_announcements.announce_failed_plan.fn(
         alert, ("7DT",), "the disk is full", event.registered, audience=event.audience, **where
@@ -168,7 +169,7 @@ def test_a_plan_for_nobody_is_quiet_but_its_failure_is_not(house) -> None:
     house.deliver()
     [told] = house.workspace.messages
     assert (told["channel"], "the disk is full" in str(told["blocks"])) == ("C-OPS", True)
-    assert announcements.claim_plan.fn(alert, ("7DT",), **where)
+    assert claims.claim_plan.fn(alert, ("7DT",), **where)
     assert plan_announcements.announce_plans.fn(
         alert, (alerts.plan(),), event.registered, audience=event.audience, **where
     )

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from support import alerts
 
-from tasks import leasing, resources
+from tasks import resources
 from tasks.alerts import registration
+from tasks.planning import leases
 from tasks.records.effects import PlanState
 from tasks.registry import engine, plans
 from tasks.registry.store import now
@@ -40,7 +41,7 @@ def test_a_plan_longer_than_its_lease_is_nobody_elses_until_its_process_ends(tmp
     alert = alerts.gw()
     registration.register.fn(alert, root=tmp_path)
     assert claim(tmp_path, alert.sha256)
-    with leasing.held(alert, root=tmp_path, **WHICH):
+    with leases.held(alert, root=tmp_path, **WHICH):
         time.sleep(3 * LEASE.total_seconds())
         assert not claim(tmp_path, alert.sha256)
     time.sleep(1.1 * LEASE.total_seconds())
@@ -52,7 +53,7 @@ def test_a_plan_goes_on_while_the_registry_is_away_and_tells_again_after_it(tmp_
     registration.register.fn(alert, root=tmp_path)
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 20)
     assert claim(tmp_path, alert.sha256)
-    with caplog.at_level(logging.WARNING), leasing.held(alert, root=tmp_path, **WHICH):
+    with caplog.at_level(logging.WARNING), leases.held(alert, root=tmp_path, **WHICH):
         other = sqlite3.connect(tmp_path / "registry.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         time.sleep(LEASE.total_seconds())
@@ -68,12 +69,12 @@ def test_a_dead_plan_is_given_up_when_a_newer_notice_came(tmp_path):
     registration.register.fn(first, root=tmp_path)
     assert claim(tmp_path, first.sha256)
     time.sleep(1.1 * LEASE.total_seconds())
-    assert leasing.give_up.fn(root=tmp_path) == (), "the newest notice's plan is made again"
+    assert leases.give_up.fn(root=tmp_path) == (), "the newest notice's plan is made again"
 
     registration.register.fn(second, root=tmp_path)
     assert claim(tmp_path, second.sha256)
-    assert leasing.give_up.fn(root=tmp_path) == ("S241102br",)
-    assert leasing.give_up.fn(root=tmp_path) == ()
+    assert leases.give_up.fn(root=tmp_path) == ("S241102br",)
+    assert leases.give_up.fn(root=tmp_path) == ()
     assert states(tmp_path) == [
         (PlanState.FAILED, "its process died, and a newer notice came"),
         (PlanState.RUNNING, ""),

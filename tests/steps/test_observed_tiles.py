@@ -10,9 +10,10 @@ from support import alerts
 from support import treasuremap as stand_in
 
 from blocks import TreasureMap
-from tasks import planning, telescopes
+from tasks import telescopes
 from tasks.follow import observed_tiles
 from tasks.options import PlanOptions
+from tasks.planning import aims, tile_plans
 from tasks.records import EventInHand, MapRole
 from tasks.records.effects import EventState, Registered, Standing
 from tasks.records.observed import NOTHING, Already, Observed
@@ -29,7 +30,7 @@ def update(shared_data):
 
 def plan(source, engine, done=NOTHING, names=("TCA",)):
     options = PlanOptions(engine=engine, tiles=8)
-    return planning.make_plans.fn(source, names, options, "S241102br", EVENING, done=done, priority=90)
+    return tile_plans.make_plans.fn(source, names, options, "S241102br", EVENING, done=done, priority=90)
 
 
 def seen(made, count):
@@ -54,7 +55,7 @@ def test_observed_tiles_are_neither_planned_again_nor_counted(update, engine):
     assert second.remarks[0].startswith("already observed: fields of TCA 4;")
     assert second.priority == 90
     # what both hold together is no more than the map has
-    aim = planning.read_aim(update)
+    aim = aims.read_aim(update)
     view = telescopes.load("TCA").field_of_view
     spent = sum(
         footprints.probability(footprints.field_ranges(*centre, view), footprints.curve(aim.sky_map))
@@ -76,15 +77,15 @@ def test_what_another_telescope_covered_is_worth_nothing_any_more(update):
 def test_the_fingerprint_changes_with_what_is_observed(update):
     [made] = plan(update, "siren")
     options = PlanOptions()
-    plain = planning.fingerprint(("TCA",), options)
-    assert planning.fingerprint(("TCA",), options, Already()) == plain
-    assert planning.fingerprint(("TCA",), options, Already(observed=(seen(made, 1),))) != plain
+    plain = tile_plans.fingerprint(("TCA",), options)
+    assert tile_plans.fingerprint(("TCA",), options, Already()) == plain
+    assert tile_plans.fingerprint(("TCA",), options, Already(observed=(seen(made, 1),))) != plain
 
 
 def test_the_joint_numbers_of_the_files_leave_out_what_was_observed(update, tmp_path):
     [first] = plan(update, "siren")
-    planning.write_plans.fn((first,), update, tmp_path / "a")
-    planning.write_plans.fn((first,), update, tmp_path / "b", Already(observed=(seen(first, 8),)))
+    tile_plans.write_plans.fn((first,), update, tmp_path / "a")
+    tile_plans.write_plans.fn((first,), update, tmp_path / "b", Already(observed=(seen(first, 8),)))
     assert '"probability": 0.0,' in (tmp_path / "b" / "plan.json").read_text()
     assert '"probability": 0.0,' not in (tmp_path / "a" / "plan.json").read_text()[:200]
 
@@ -116,5 +117,5 @@ def square(half_deg):
 
 
 def peak(source):
-    summary = maps.summary(planning.read_aim(source).sky_map, MapRole.GW)
+    summary = maps.summary(aims.read_aim(source).sky_map, MapRole.GW)
     return ((summary.peak_ra_deg, summary.peak_dec_deg),)

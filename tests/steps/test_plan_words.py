@@ -11,6 +11,7 @@ from support import alerts
 from tasks import resources
 from tasks.alerts import registration, triage
 from tasks.messages import announcements, event_page, plan_announcements
+from tasks.planning import claims
 from tasks.records import Plan, Tile
 from tasks.registry import outbox
 
@@ -32,7 +33,7 @@ def test_a_plan_begins_in_the_thread_and_ends_with_its_picture(tmp_path):
     event = registration.newest.fn(registered.slug, root=tmp_path)
     where = {"parameters_sha256": "p", "root": tmp_path}
     for _ in range(2):
-        announcements.claim_plan.fn(alert, ("7DT",), asked_by="Ana", **where)
+        claims.claim_plan.fn(alert, ("7DT",), asked_by="Ana", **where)
         plan_announcements.announce_started_plan.fn(event, ("7DT",), engine="siren", asked_by="Ana", **where)
     (picture := tmp_path / "coverage.png").write_bytes(b"\x89PNG")
     tile = Tile(id="T1", ra_deg=1.0, dec_deg=2.0, probability=0.5)

@@ -21,6 +21,7 @@ from tasks.io.messages import slack_sender
 from tasks.io.services import product_stores
 from tasks.messages import announcements, event_page, plan_announcements
 from tasks.messages import delivery as message_delivery
+from tasks.planning import claims
 from tasks.records import Alert, Audience, Decision
 from tasks.records.effects import Registered
 from tasks.registry import delivery, outbox, plans
@@ -144,8 +145,8 @@ def test_a_plan_is_told_once_and_stands_in_the_top_message(root, store, send, wo
     alert = alerts.gw()
     registered = respond(root, alert)
     how = {"parameters_sha256": "p", "root": root}
-    assert announcements.claim_plan.fn(alert, ("7DT",), **how)
-    assert not announcements.claim_plan.fn(alert, ("7DT",), **how)
+    assert claims.claim_plan.fn(alert, ("7DT",), **how)
+    assert not claims.claim_plan.fn(alert, ("7DT",), **how)
     assert plan_announcements.announce_plans.fn(alert, (alerts.plan(),), registered, audience=Audience.GW, **how)
     assert not plan_announcements.announce_plans.fn(alert, (alerts.plan(),), registered, audience=Audience.GW, **how)
     delivery.drain_messages(store, send)
@@ -160,7 +161,7 @@ def test_nothing_is_planned_nor_said_to_fail_for_a_retraction(root, store, send,
     said = len(workspace.messages)
     newest = registration.newest.fn("S241102br", root=root)
     assert newest.alert.notice.retraction
-    assert not announcements.claim_plan.fn(newest.alert, ("7DT",), parameters_sha256="p", root=root)
+    assert not claims.claim_plan.fn(newest.alert, ("7DT",), parameters_sha256="p", root=root)
     delivery.drain_messages(store, send)
     assert len(workspace.messages) == said
 
@@ -169,13 +170,13 @@ def test_a_failed_plan_says_why_and_can_be_claimed_again(root, store, send, work
     alert = alerts.gw()
     registered = respond(root, alert)
     how = {"parameters_sha256": "p", "root": root}
-    announcements.claim_plan.fn(alert, ("7DT",), **how)
+    claims.claim_plan.fn(alert, ("7DT",), **how)
     plan_announcements.announce_failed_plan.fn(
         alert, ("7DT",), "the planner died", registered, audience=Audience.GW, **how
     )
     delivery.drain_messages(store, send)
     assert "the planner died" in workspace.messages[-1]["text"]
-    assert announcements.claim_plan.fn(alert, ("7DT",), **how)
+    assert claims.claim_plan.fn(alert, ("7DT",), **how)
 
 
 def test_slack_in_trouble_delays_and_never_loses_or_doubles(root, store, send, workspace, monkeypatch) -> None:

@@ -18,6 +18,7 @@ SHARED = (
     "tasks.observatory",
     "tasks.messages.event_facts",
     "tasks.messages.outgoing",
+    "tasks.planning.aims",
 )
 
 SHARED_LAYERS = frozenset(name.rpartition(".")[2] for name in SHARED)
@@ -34,6 +35,7 @@ LAW: Mapping[str, frozenset[str]] = {
     "policies": frozenset({"policies", "vocabulary"}),
     "products": frozenset({"vocabulary"}),
     "outgoing": frozenset({"registry", "products", "vocabulary"}),
+    "aims": frozenset({"science", "io", "telescopes", "products", "resources", "vocabulary"}),
     "event_facts": frozenset({"science", "io", "telescopes", "products", "vocabulary"}),
     "runtime": frozenset({"blocks", "vocabulary"}),
     "futures": frozenset({"runtime", "vocabulary"}),
@@ -41,7 +43,9 @@ LAW: Mapping[str, frozenset[str]] = {
     "resources": frozenset({"blocks", "io", "registry", "vocabulary"}),
     "tasks": BELOW_TASKS | SHARED_LAYERS,
     "blocks": frozenset({"blocks"}),
-    "flows": frozenset({"flows", "tasks", "runtime", "futures", "observatory", "products", "blocks", "vocabulary"}),
+    "flows": frozenset(
+        {"flows", "tasks", "runtime", "futures", "observatory", "aims", "products", "blocks", "vocabulary"}
+    ),
     "deployments": frozenset({"deployments", "flows", "tasks"}) | BELOW_TASKS | SHARED_LAYERS,
 }
 

@@ -45,13 +45,14 @@ from flows.alerts import respond as respond_flow
 from support import slack as slack_stand_in
 from support import webdav
 from support.reaper import ROOT, Reaper
-from tasks import leasing, observatory, planning, registry, resources
+from tasks import observatory, registry, resources
 from tasks.alerts import registration, triage
 from tasks.errors import SirenError, Unavailable, UnusableData
 from tasks.io.messages import slack_sender
 from tasks.io.pages import sky_map_plots
 from tasks.messages import announcements, delivery
 from tasks.options import PlanOptions
+from tasks.planning import aims, leases
 from tasks.records import Places
 from tasks.records.effects import StoredNotice
 from tasks.registry import Registry, models, outbox, plans
@@ -242,7 +243,7 @@ def reconcile(river: River, book: Registry) -> None:
     """Do what the flow of that name does: what came to nothing again, then the outbox."""
     for notice in book.unanswered(before=datetime.now(UTC) - timedelta(seconds=2 * river.lease_s)):
         respond(river, str(notice.path), notice.sha256, notice.topic)
-    leasing.give_up(root=river.root, registry="r")
+    leases.give_up(root=river.root, registry="r")
     where = {"root": river.root, "registry": "r", "patience_s": 0.0}
     with book.read() as session:
         messages, uploads = (outbox.next_due(session, lane) for lane in (outbox.MESSAGES, outbox.UPLOADS))
@@ -271,7 +272,7 @@ def without_prefect(river: River) -> None:
         astrometric_catalogue=folder,
         photometric_catalogue=folder,
     )
-    pictures.picture = planning._picture = lambda *_, **__: None  # type: ignore[assignment]
+    pictures.picture = aims.picture = lambda *_, **__: None  # type: ignore[assignment]
     sky_map_plots.sky_map = sky_map_plots.coverage = lambda _: PICTURE  # type: ignore[assignment]
     slack_sender.SlackSender.pace_s = 0.0
     outbox.LEASE = plans.LEASE = timedelta(seconds=river.lease_s)

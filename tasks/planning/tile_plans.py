@@ -8,7 +8,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,48 +18,24 @@ from prefect.cache_policies import NO_CACHE
 from pydantic_core import to_jsonable_python
 
 from tasks import naming, products, telescopes
-from tasks.errors import MissingPart, ProgramError, UnusableData
+from tasks.errors import MissingPart, ProgramError
 from tasks.io.catalogues import galaxy_tables
-from tasks.io.notices import parsing
 from tasks.io.pages import sky_map_plots
 from tasks.io.planning import plan_tables
-from tasks.io.skymaps import sky_map_files
 from tasks.options import PlanOptions
+from tasks.planning import aims
+from tasks.planning.aims import Aim
 from tasks.programs import gwemopt
-from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
+from tasks.records import Plan, Telescope
 from tasks.records.observed import NOTHING, Already
-from tasks.science import (
-    error_circles,
-    footprints,
-    galaxies,
-    healpix,
-    observed,
-    pictures,
-    positions,
-    prospects,
-    scheduling,
-    tiling,
-)
+from tasks.science import error_circles, footprints, galaxies, healpix, observed, prospects, scheduling, tiling
 
 log = logging.getLogger(__name__)
 
-FITS_MARKS = (b"SIMPLE  ", b"\x1f\x8b")
-# the more a map says, the better: a coincidence before the event alone, before what a burst monitor drew
-PREFERRED = (MapRole.COMBINED, MapRole.GW, MapRole.HEALPIX)
 # gwemopt gets this many tiles for each that is asked: it needs seconds for a thousand
 TILES_PER_WISH = 6
 TILES_AT_LEAST = 100
 MOST_PIXELS = 20_000
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Aim:
-    """What is planned for: a sky map, and for a position its place with the radius that holds 90 %."""
-
-    sky_map: SkyMap
-    notice: Notice | None = None
-    centre_deg: tuple[float, float] | None = None
-    error90_deg: float = 0.0
 
 
 @task(cache_policy=NO_CACHE, task_run_name="plan-{event_id}")
@@ -80,7 +56,7 @@ def make_plans(
     What is ``done`` is planned no more. ``priority`` goes into the plans.
     """
     began = time.monotonic()
-    aim = read_aim(source)
+    aim = aims.read_aim(source)
     known = tuple(telescopes.load(name) for name in dict.fromkeys(names))
     window = window_from(start or datetime.now(UTC), options)
     made = plan_aim(
@@ -101,7 +77,7 @@ def make_plans(
 @task(cache_policy=NO_CACHE, task_run_name="write-plans-{folder.name}")
 def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Already = NOTHING) -> tuple[Path, ...]:
     """Write plan.json, ALL.txt, each telescope's table and CSV, and the pictures; return the files."""
-    sky_map = read_aim(source).sky_map
+    sky_map = aims.read_aim(source).sky_map
     known = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
     along = observed.without(footprints.curve(sky_map), _spent(done).spent)
     probability, area = scheduling.joint(plans, known, along)
@@ -111,40 +87,9 @@ def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Alrea
     texts |= {f"tiles_{naming.slug(plan.telescope)}.csv": plan_tables.csv_table(plan) for plan in plans}
     for name, text in texts.items():
         products.write_text(folder / name, text)
-    picture = _picture(sky_map, plans, known, probability, area)
+    picture = aims.picture(sky_map, plans, known, probability, area)
     products.write_bytes(folder / "coverage.png", sky_map_plots.coverage(picture))
     return (*(folder / name for name in texts), folder / "coverage.png")
-
-
-@task(cache_policy=NO_CACHE, task_run_name="picture-{target.name}")
-def draw_sky_map(source: Path, target: Path, title: str, subtitle: str = "") -> Path:
-    """Draw a notice's sky map, small, for messages; return the PNG."""
-    picture = pictures.picture(read_aim(source).sky_map, title=title, subtitle=subtitle)
-    products.write_bytes(target, sky_map_plots.sky_map(picture))
-    return target
-
-
-@task(cache_policy=NO_CACHE, task_run_name="picture-{alert.notice.event_id}")
-def draw_alert(alert: Alert, root: Path) -> Path | None:
-    """Draw the sky map that counts of an alert, for its messages and page; None where it has no map."""
-    best = alert.best_map
-    if best is None or best.path is None:
-        return None
-    notice = alert.notice
-    target = naming.AlertTree(root=root).visit(alert) / "skymap.png"
-    subtitle = f"{notice.alert_type.title()}, 90 % area {best.area90_deg2:,.0f} deg²"
-    return draw_sky_map.fn(best.path, target, notice.event_id, subtitle)
-
-
-def source_of(alert: Alert, root: Path) -> Path:
-    """Return the file to plan from: the sky map that counts, else the notice itself."""
-    best = alert.best_map
-    return best.path if best and best.path else naming.AlertTree(root=root).notice_copy(alert)
-
-
-def folder_of(alert: Alert, root: Path) -> Path:
-    """Return the folder of the plans that a notice led to."""
-    return naming.AlertTree(root=root).plans(alert)
 
 
 def fingerprint(names: tuple[str, ...], options: PlanOptions, done: Already = NOTHING) -> str:
@@ -155,53 +100,10 @@ def fingerprint(names: tuple[str, ...], options: PlanOptions, done: Already = NO
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def event_id_of(source: Path) -> str:
-    """Return the id of a notice's event, else the object in a sky map's header, else the file's name."""
-    aim = read_aim(source)
-    if aim.notice is not None:
-        return aim.notice.event_id
-    return aim.sky_map.object or source.name.split(".")[0]
-
-
 def joint(plans: Sequence[Plan], source: Path) -> tuple[float, float]:
     """Return probability and area in deg² of all plans' footprints together."""
     known = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
-    return scheduling.joint(plans, known, footprints.curve(read_aim(source).sky_map))
-
-
-def read_aim(source: Path) -> Aim:
-    """Read what to plan for from a sky map or a notice, whichever the file is.
-
-    Raises
-    ------
-    UnusableData
-        If the file is neither, or a notice with neither map nor position.
-    """
-    if _starts_like_fits(source):
-        return Aim(sky_map=sky_map_files.read(source))
-    parsed = parsing.parse(parsing.read(source))
-    role = next((role for role in PREFERRED if role in parsed.maps), None)
-    if role is not None:
-        return Aim(sky_map=sky_map_files.read(parsed.maps[role]), notice=parsed.notice)
-    return _positioned(parsed.notice)
-
-
-def _starts_like_fits(source: Path) -> bool:
-    try:
-        with source.open("rb") as file:
-            return file.read(len(FITS_MARKS[0])).startswith(FITS_MARKS)
-    except OSError as error:
-        raise UnusableData(f"{source} cannot be read: {error.strerror}") from error
-
-
-def _positioned(notice: Notice) -> Aim:
-    if notice.ra_deg is None or notice.dec_deg is None or notice.retraction:
-        words = "is a retraction" if notice.retraction else "has neither a sky map nor a position"
-        raise UnusableData(f"notice {notice.event_id} {words}: there is nothing to plan")
-    # an error that is not stated is taken for that of the instrument
-    error90_deg = positions.error90_deg(notice)
-    sky_map = error_circles.gaussian_map(notice.ra_deg, notice.dec_deg, error_deg=error90_deg)
-    return Aim(sky_map=sky_map, notice=notice, centre_deg=(notice.ra_deg, notice.dec_deg), error90_deg=error90_deg)
+    return scheduling.joint(plans, known, footprints.curve(aims.read_aim(source).sky_map))
 
 
 def window_from(start: datetime, options: PlanOptions) -> prospects.Window:
@@ -336,16 +238,6 @@ def _small_map(survey: prospects.Survey, field_deg: float) -> gwemopt.Map:
         ra_deg=ra_deg,
         dec_deg=dec_deg,
     )
-
-
-def _picture(
-    sky_map: SkyMap, plans: Sequence[Plan], known: Mapping[str, Telescope], probability: float, area: float
-) -> SkyPicture:
-    event = plans[0].event_id if plans else "no plan"
-    begins = [plan.tiles[0].start for plan in plans if plan.tiles and plan.tiles[0].start]
-    first = f", first exposure {min(begins):%Y-%m-%d %H:%M} UTC" if begins else ""
-    words = f"{100 * probability:.1f} % of the probability in {area:.1f} deg²{first}"
-    return pictures.picture(sky_map, title=event, subtitle=words, plans=plans, telescopes=known)
 
 
 def _spent(done: Already) -> observed.Done:

@@ -1,0 +1,1 @@
+"""Prefect tasks that plan: aims, claims, leases and tile plans."""
