@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from tasks import errors, naming
-from tasks.records.reading import reader
+from tasks.records.decoding import reader
 
 R = TypeVar("R")
 

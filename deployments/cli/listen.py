@@ -12,30 +12,7 @@ import click
 
 from deployments.cli import backfill, output, signals
 from deployments.server import default_paths
-
-# both names of the LVK stream are in use; the same notice on both is one notice
-TOPICS = (
-    "igwn.gwalert",
-    "gcn.notices.igwn.gwalert",
-    "gcn.notices.swift.bat.guano",
-    "gcn.classic.voevent.FERMI_GBM_ALERT",
-    "gcn.classic.voevent.FERMI_GBM_FLT_POS",
-    "gcn.classic.voevent.FERMI_GBM_GND_POS",
-    "gcn.classic.voevent.FERMI_GBM_FIN_POS",
-    "gcn.classic.voevent.SWIFT_BAT_GRB_POS_ACK",
-    "gcn.classic.voevent.SWIFT_BAT_QL_POS",
-    "gcn.classic.voevent.SWIFT_XRT_POSITION",
-    "gcn.classic.voevent.SWIFT_UVOT_POS",
-    # not open everywhere yet: a topic that is not there only means that nothing comes
-    "gcn.notices.fermi.gbm.trigger",
-    "gcn.notices.svom",
-    "gcn.notices.svom.voevent.grm",
-    "gcn.notices.svom.voevent.eclairs",
-    "gcn.notices.svom.voevent.mxt",
-    "gcn.notices.einstein_probe.wxt.alert",
-    "gcn.notices.icecube.lvk_nu_track_search",
-    "gcn.heartbeat",
-)
+from tasks.records.missions import TOPICS
 
 GROUP = "brightsiren"
 

@@ -20,7 +20,7 @@ from prefect.states import Scheduled
 from deployments.server import automations
 from tasks import naming, products
 from tasks.errors import Unavailable, UnusableData
-from tasks.records.effects import StoredNotice
+from tasks.records.events import StoredNotice
 from tasks.registry import Registry
 
 log = logging.getLogger(__name__)

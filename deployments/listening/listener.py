@@ -22,7 +22,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Kafka
 
 from tasks import naming, products
 from tasks.errors import Unavailable
-from tasks.records.effects import StoredNotice
+from tasks.records.events import StoredNotice
 from tasks.registry import Registry
 
 log = logging.getLogger(__name__)

@@ -36,7 +36,7 @@ from prefect.states import AwaitingRetry, Pending
 from deployments.listening import dispatch
 from deployments.listening.warm_process import READY
 from tasks.programs import run
-from tasks.records.effects import StoredNotice
+from tasks.records.events import StoredNotice
 
 log = logging.getLogger(__name__)
 

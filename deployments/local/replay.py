@@ -16,7 +16,7 @@ from tasks.errors import UnusableData
 from tasks.io.notices import parsing
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, Decision, Policy, Rejected
-from tasks.records.effects import Registered
+from tasks.records.events import Registered
 from tasks.registry import Registry, events
 from tasks.science import alerts, decisions
 

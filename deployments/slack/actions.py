@@ -21,7 +21,9 @@ from tasks.io.messages import blockkit, buttons, event_announcements, number_wor
 from tasks.io.messages.blockkit import Rendered
 from tasks.io.messages.event_text import Knowledge
 from tasks.records import Alert
-from tasks.records.effects import Button, Claimed, EventHistory, EventState, Press, Pressed, Sent
+from tasks.records.buttons import Button, Press, Pressed
+from tasks.records.events import EventHistory, EventState
+from tasks.records.outbox import Claimed, Sent
 from tasks.registry import Registry, Session, actions, delivery, history, outbox
 from tasks.registry.store import now
 from tasks.science import outlooks, positions

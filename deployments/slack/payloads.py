@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.errors import UnusableData
 from tasks.io.messages import buttons
-from tasks.records.effects import Button, Press
+from tasks.records.buttons import Button, Press
 
 USER = re.compile(r"[UW][A-Z0-9]{1,20}")
 CHANNEL = re.compile(r"[A-Z][A-Z0-9-]{1,30}")

@@ -19,7 +19,7 @@ from tasks.nights import folders as observing
 from tasks.nights import housekeeping, journal, memory_use, night_logs, report
 from tasks.options import CalibrateOptions, NightOptions, ReduceOptions, SearchOptions, StackOptions
 from tasks.records import NightReport, Stage, StageResult
-from tasks.records.effects import Outgoing
+from tasks.records.outbox import Outgoing
 
 # a Slack that is away is not waited for longer than this; the outbox is sent again by the next run
 PATIENCE_S = 5.0

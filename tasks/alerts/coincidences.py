@@ -13,7 +13,7 @@ from tasks import resources
 from tasks.io.messages import event_announcements
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, Notice
-from tasks.records.effects import EventHistory, Registered
+from tasks.records.events import EventHistory, Registered
 from tasks.registry import Session, events, history, outbox
 from tasks.registry.store import now
 from tasks.science import associations, positions

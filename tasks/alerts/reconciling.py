@@ -14,7 +14,8 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from tasks.io.messages import operator_alarms
 from tasks.records import Reconciled
-from tasks.records.effects import Drained, Outgoing, StoredNotice
+from tasks.records.events import StoredNotice
+from tasks.records.outbox import Drained, Outgoing
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from tasks import naming, products, resources
 from tasks.io.messages import event_announcements
 from tasks.messages import event_facts
 from tasks.records import Alert, EventInHand
-from tasks.records.effects import Registered, StoredNotice
+from tasks.records.events import Registered, StoredNotice
 from tasks.registry import notices, outbox
 from tasks.registry.store import now
 from tasks.science import observed, positions

@@ -20,8 +20,8 @@ from tasks.io.messages import event_announcements, number_words
 from tasks.io.services import bat_page
 from tasks.options import RevisitOptions
 from tasks.records import Alert
-from tasks.records.bat import BatPage
-from tasks.records.effects import EventHistory, EventState, Registered, Standing
+from tasks.records.bursts import BatPage
+from tasks.records.events import EventHistory, EventState, Registered, Standing
 from tasks.registry import Session, outbox
 from tasks.registry.store import now
 from tasks.science import revisits

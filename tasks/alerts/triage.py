@@ -17,7 +17,7 @@ from tasks import naming, policies, products
 from tasks.io.notices import parsing
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, Decision, ParsedNotice, SkyMapSummary
-from tasks.records.effects import Registered
+from tasks.records.events import Registered
 from tasks.science import alerts, decisions
 
 log = logging.getLogger(__name__)

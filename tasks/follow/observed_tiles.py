@@ -17,7 +17,7 @@ from tasks.io.nights import stage_results
 from tasks.io.services import treasuremap
 from tasks.options import PlanOptions
 from tasks.records import EventInHand, Kind, Places, Stage
-from tasks.records.observed import Already
+from tasks.records.plans import Already
 from tasks.registry import Registry, plans
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from tasks.io.messages import event_announcements
 from tasks.io.services import store_layout
 from tasks.messages import event_facts, outgoing
 from tasks.records import Alert, Decision
-from tasks.records.effects import Registered
+from tasks.records.events import Registered
 from tasks.registry import Session, events, history
 from tasks.registry.store import now
 

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import resources
 from tasks.messages import outgoing
-from tasks.records.effects import Drained, Outgoing
+from tasks.records.outbox import Drained, Outgoing
 from tasks.registry import delivery, outbox
 from tasks.registry.store import now
 

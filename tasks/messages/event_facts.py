@@ -11,8 +11,8 @@ from tasks.io.messages.event_text import Knowledge
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert
 from tasks.records.bursts import Burst
-from tasks.records.effects import EventHistory, Standing
-from tasks.records.overlaps import Overlap
+from tasks.records.events import EventHistory, Standing
+from tasks.records.skymaps import Overlap
 from tasks.science import outlooks, overlaps, positions
 
 

@@ -10,7 +10,7 @@ from prefect.context import FlowRunContext
 from tasks.io.messages import night_text
 from tasks.io.messages.blockkit import Rendered
 from tasks.records import Audience, NightFolder, NightReport, NightTrouble
-from tasks.records.effects import Outgoing
+from tasks.records.outbox import Outgoing
 
 
 def started(night: date, folders: Sequence[NightFolder]) -> tuple[Outgoing, ...]:

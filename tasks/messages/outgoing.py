@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks import products
 from tasks.records import Audience
-from tasks.records.effects import Outgoing
+from tasks.records.outbox import Outgoing
 from tasks.registry import Session, outbox
 from tasks.registry.store import now
 

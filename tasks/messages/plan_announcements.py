@@ -13,7 +13,7 @@ from tasks.io.messages import event_announcements
 from tasks.io.messages import plan_change_text as plan_tellings
 from tasks.messages import event_facts, outgoing
 from tasks.records import Alert, Audience, EventInHand, Plan
-from tasks.records.effects import PlanChange, Registered
+from tasks.records.events import PlanChange, Registered
 from tasks.registry import history, plans
 from tasks.registry.store import now
 from tasks.science import plan_changes

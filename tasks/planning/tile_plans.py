@@ -27,7 +27,7 @@ from tasks.planning import aims
 from tasks.planning.aims import Aim
 from tasks.programs import gwemopt
 from tasks.records import Plan, Telescope
-from tasks.records.observed import NOTHING, Already
+from tasks.records.plans import NOTHING, Already
 from tasks.science import error_circles, footprints, galaxies, healpix, observed, prospects, scheduling, tiling
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,10 @@ from tasks.records.alerts import (
     MapRole,
     Notice,
     ParsedNotice,
-    Plan,
-    PlanMode,
     Reason,
     SkyMapSummary,
-    Tile,
 )
+from tasks.records.deep_stacks import Deepened, Selection, Survey
 from tasks.records.galaxies import Galaxies
 from tasks.records.nights import (
     Astrometry,
@@ -43,16 +41,9 @@ from tasks.records.nights import (
     Stack,
     Stage,
 )
-from tasks.records.outcomes import (
-    EventInHand,
-    Ranking,
-    Reconciled,
-    Rehearsal,
-    Response,
-    Source,
-)
+from tasks.records.outcomes import EventInHand, Ranking, Reconciled, Rehearsal, Response, Source
 from tasks.records.photometry import Photometry, ZeroPointStars, ZeroPointTerms
-from tasks.records.pictures import Outlines, SkyPicture, Zoom
+from tasks.records.plans import Plan, PlanMode, Tile
 from tasks.records.policies import Comparison, Condition, Policy, Rule
 from tasks.records.reports import (
     CatalogueMade,
@@ -64,8 +55,7 @@ from tasks.records.reports import (
     StageResult,
     StageTiming,
 )
-from tasks.records.skymaps import SkyMap
-from tasks.records.surveys import Deepened, Selection, Survey
+from tasks.records.skymaps import Outlines, SkyMap, SkyPicture, Zoom
 from tasks.records.telescopes import (
     Camera,
     Exposure,

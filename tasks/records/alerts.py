@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from tasks.records.plans import PlanMode
+
 
 class Kind(StrEnum):
     """What sort of event a notice speaks of."""
@@ -160,15 +162,6 @@ class Reason:
     passed: bool
 
 
-class PlanMode(StrEnum):
-    """Whether a plan starts: never, when somebody presses the button, by itself; or the one before stays as it is."""
-
-    NO = "no"
-    BUTTON = "button"
-    AUTOMATIC = "automatic"
-    KEEP = "keep"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """What a policy says of an alert, with its reasons in words."""
@@ -184,43 +177,4 @@ class Decision:
     mention: bool = False
     reasons: tuple[Reason, ...] = ()
     summary: str = ""
-    priority: int = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tile:
-    """One pointing of a plan. ``probability`` is the map's probability inside the footprint (0 to 1)."""
-
-    id: str
-    ra_deg: float
-    dec_deg: float
-    start: datetime | None = None
-    exposure_s: float = 0.0
-    filter: str = ""
-    probability: float = 0.0
-    airmass: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What one telescope should observe for one event.
-
-    ``probability`` is the map's probability over the union of the footprints, ``area_deg2`` the union's area,
-    ``seconds`` the time spent on planning; ``reason`` says why there are no tiles, or is empty. ``not_taken`` counts
-    the tiles that were considered and left out, by reason; ``remarks`` are sentences on how the plan came about.
-    ``priority`` is that of the decision, 0 to 100.
-    """
-
-    event_id: str
-    telescope: str
-    engine: str
-    tiles: tuple[Tile, ...] = ()
-    probability: float = 0.0
-    area_deg2: float = 0.0
-    seconds: float = 0.0
-    reason: str = ""
-    start: datetime | None = None
-    end: datetime | None = None
-    not_taken: Mapping[str, int] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
     priority: int = 50

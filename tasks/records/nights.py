@@ -374,3 +374,7 @@ class CandidateBatch:
     candidates: tuple[Candidate, ...]
     table: Path
     seconds: float = 0.0
+
+
+# halos and ghosts are faint against a star that is good enough otherwise
+SPOILS = 255 & ~(MaskBit.HALO | MaskBit.GHOST).value

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from tasks.records.alerts import Alert, Audience, Decision, Plan
-from tasks.records.effects import Drained, Registered
-from tasks.records.observed import Observed
+from tasks.records.alerts import Alert, Audience, Decision
+from tasks.records.events import Registered
+from tasks.records.outbox import Drained
+from tasks.records.plans import Observed, Plan
 from tasks.records.reports import NightReport
 
 USUAL_PRIORITY = 50

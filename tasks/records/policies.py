@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tasks.records.alerts import Audience, Kind, PlanMode
+from tasks.records.alerts import Audience, Kind
+from tasks.records.plans import PlanMode
 
 
 class Comparison(StrEnum):

@@ -31,3 +31,52 @@ class SkyMap:
     date: str | None = None
     flat_nside: int | None = None
     """Resolution of the file when it was flat; its equal neighbours are merged here, which loses nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """A newer sky map beside an older one, by their 90 % regions, 0 to 1.
+
+    ``outside`` is the part of the old region's area that lies outside the new region; ``held`` the new map's probability
+    inside the old region.
+    """
+
+    outside: float
+    held: float
+
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Zoom:
+    """A square part of the sky in the tangent plane, north up, east left, (n, n) from south-east to north-west.
+
+    ``density`` is probability per deg², ``level`` the credible level (0 at the peak, 1 where there is nothing).
+    """
+
+    ra_deg: float
+    dec_deg: float
+    scale_deg: float
+    density: Floats
+    level: Floats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outlines:
+    """The fields of one telescope: outlines (tiles, points, 2) in degrees, and the words for the legend."""
+
+    label: str
+    corners_deg: Floats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SkyPicture:
+    """The whole sky (ny, nx), rows from the south pole, columns eastwards from RA 0, and a zoom on its region."""
+
+    title: str
+    subtitle: str
+    density: Floats
+    level: Floats
+    zoom: Zoom
+    fields: tuple[Outlines, ...] = ()

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from tasks.records import Audience
-from tasks.records.effects import ActionEntry, Button, EventState, PlanState, Press, Pressed
+from tasks.records.buttons import ActionEntry, Button, Press, Pressed
+from tasks.records.events import EventState, PlanState
 from tasks.registry import columns, models, plans, rows
 
 DONE, ASKED = "done", "asked"

@@ -12,7 +12,7 @@ from sqlalchemy import DateTime
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from tasks.records.reading import reader
+from tasks.records.decoding import reader
 
 R = TypeVar("R")
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from tasks.errors import AlgorithmError, Unavailable, UnusableData
 from tasks.records import Audience
-from tasks.records.effects import Claimed, ClaimedUpload, Drained, Outgoing, Sent
+from tasks.records.outbox import Claimed, ClaimedUpload, Drained, Outgoing, Sent
 from tasks.registry import outbox
 from tasks.registry.store import Registry, now
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from tasks import naming
 from tasks.records import Alert, Decision, Kind, SkyMapSummary
-from tasks.records.effects import EventState, Registered, Standing
+from tasks.records.events import EventState, Registered, Standing
 from tasks.registry import columns, models, plans, rows
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from tasks.errors import UnusableData
 from tasks.records import Alert, Audience, Decision, Kind, Plan
-from tasks.records.effects import (
+from tasks.records.events import (
     Counterpart,
     EventHistory,
     EventState,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from tasks.records import PlanMode
-from tasks.records.effects import EventState, Standing, StoredNotice
+from tasks.records.events import EventState, Standing, StoredNotice
 from tasks.registry import columns, models, plans, rows
 
 # an event that went without its plan for so long is for people to judge

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from tasks.records import Audience
-from tasks.records.effects import SKY_MAP, Claimed, ClaimedUpload, Outgoing
+from tasks.records.outbox import SKY_MAP, Claimed, ClaimedUpload, Outgoing
 from tasks.registry import columns, models, rows
 
 LEASE = timedelta(minutes=3)

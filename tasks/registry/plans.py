@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from tasks.records import Plan
-from tasks.records.effects import PlanState
+from tasks.records.events import PlanState
 from tasks.registry import columns, models, rows
 
 STANDING = (PlanState.RUNNING, PlanState.DONE, PlanState.EMPTY)

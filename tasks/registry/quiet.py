@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from tasks.records import Audience
-from tasks.records.effects import DIGEST, EventHistory
+from tasks.records.events import EventHistory
+from tasks.records.outbox import DIGEST
 from tasks.registry import history, models
 
 QUIET = frozenset({Audience.LOW_SIGNIFICANCE, Audience.NOBODY})

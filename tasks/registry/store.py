@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from tasks.records import Alert, Decision
-from tasks.records.effects import EventHistory, Registered, StoredNotice
+from tasks.records.events import EventHistory, Registered, StoredNotice
 from tasks.registry import engine as engines
 from tasks.registry import events, history, notices, schema
 

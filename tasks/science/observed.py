@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import Telescope
-from tasks.records.effects import EventHistory
-from tasks.records.observed import Observed
+from tasks.records.events import EventHistory
+from tasks.records.plans import Observed
 from tasks.science import coverage, footprints, healpix, tiling
 
 Floats = npt.NDArray[np.float64]

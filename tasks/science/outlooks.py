@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import Kind, Telescope
-from tasks.records.bursts import Burst
-from tasks.records.outlooks import Outlook, View
+from tasks.records.bursts import Burst, Outlook, View
 from tasks.science import footprints, visibility
 
 Floats = npt.NDArray[np.float64]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import SkyMap
-from tasks.records.overlaps import Overlap
+from tasks.records.skymaps import Overlap
 from tasks.science import footprints, healpix, tiling
 
 LEVEL = 0.9

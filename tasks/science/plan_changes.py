@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from tasks.records import Plan, Tile
-from tasks.records.effects import EventHistory, PlanChange, PlanEntry
+from tasks.records.events import EventHistory, PlanChange, PlanEntry
 
 SAME_FIELD_DEG = 1 / 60
 """Tiles of one id whose centres lie further apart are other fields: an id such as that of a centred field comes again."""

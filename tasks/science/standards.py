@@ -9,7 +9,8 @@ import numpy as np
 from astropy.table import Table
 
 from tasks.options import ReduceOptions
-from tasks.records import MaskBit, ZeroPointStars
+from tasks.records import ZeroPointStars
+from tasks.records.nights import SPOILS
 from tasks.science import matching, photometric_tables, verification, zeropoints
 from tasks.science.growth import NOMINAL_SCALE_ARCSEC, TOTAL, Apertures
 from tasks.science.matching import Floats
@@ -25,8 +26,6 @@ SMALLEST_SNR = 20.0
 FEWEST_STARS = 5
 # the aperture whose colour term and surface the header tells: twice the seeing loses little light and adds little noise
 TOLD_OF = "1"
-# halos and ghosts are faint against a star that is good enough otherwise
-SPOILS = 255 & ~(MaskBit.HALO | MaskBit.GHOST).value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from deployments.listening import daemon, dispatch, listener
 from deployments.server import automations
 from tasks import registry
 from tasks.errors import Unavailable, UnusableData
-from tasks.records.effects import StoredNotice
+from tasks.records.events import StoredNotice
 from tasks.registry import Registry, models
 
 TOPIC = "igwn.gwalert"

@@ -12,7 +12,8 @@ from tasks.alerts import registration
 from tasks.messages import event_page, plan_announcements
 from tasks.planning import claims
 from tasks.records import Audience
-from tasks.records.effects import Button, PlanState
+from tasks.records.buttons import Button
+from tasks.records.events import PlanState
 from tasks.registry import delivery, plans
 from tasks.registry.store import now
 

@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Pending, Running
 
 from deployments.listening import dispatch, warm_process, warm_runner
-from tasks.records.effects import StoredNotice
+from tasks.records.events import StoredNotice
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_api")]
 

@@ -17,7 +17,7 @@ from blocks import Observatory, ProductStore, SlackWorkspace
 from flows.alerts.respond import respond
 from tasks import resources
 from tasks.options import PlanOptions
-from tasks.records.effects import Standing
+from tasks.records.events import Standing
 
 NATIVE = PlanOptions(engine="siren", tiles=5, hours=12.0)
 TELESCOPES = ("7DT", "TCH", "TRE")

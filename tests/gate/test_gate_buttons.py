@@ -16,7 +16,7 @@ from support import slack as stand_in
 from support.desk import Clock, outcomes, pressed, settled
 
 from deployments.slack import socket_mode as slack_socket
-from tasks.records.effects import Button
+from tasks.records.buttons import Button
 from tasks.registry import models
 
 pytestmark = pytest.mark.counted

@@ -16,7 +16,7 @@ from support import bulletins, kafka, river, tally
 from support.stages import PARTS, Stage, bring, live, staged, the_night
 
 from tasks.records import Audience
-from tasks.records.effects import Outgoing
+from tasks.records.outbox import Outgoing
 from tasks.registry import outbox
 from tasks.registry.store import now
 

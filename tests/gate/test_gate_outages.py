@@ -17,7 +17,7 @@ from support import bulletins, doors, kafka, postgres, river, tally
 from support.stages import PARTS, Stage, keep, place_of, staged, the_night
 
 from deployments.listening import dispatch
-from tasks.records.effects import StoredNotice
+from tasks.records.events import StoredNotice
 from tasks.registry import models
 
 AWAY_S = 2.0

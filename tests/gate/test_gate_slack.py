@@ -19,7 +19,7 @@ from support import tally
 from tasks import registry
 from tasks.io.messages import slack_sender
 from tasks.records import Audience
-from tasks.records.effects import Claimed, Outgoing, Sent
+from tasks.records.outbox import Claimed, Outgoing, Sent
 from tasks.registry import Registry, delivery, outbox
 from tasks.registry.store import now
 

@@ -22,7 +22,7 @@ from webdav3.client import Client
 
 from tasks import registry
 from tasks.io.services import product_stores
-from tasks.records.effects import ClaimedUpload
+from tasks.records.outbox import ClaimedUpload
 from tasks.registry import Registry, delivery, outbox
 from tasks.registry.store import now
 

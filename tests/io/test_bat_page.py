@@ -12,7 +12,7 @@ from support.slack import block_trouble
 
 from tasks.errors import UnusableData
 from tasks.io.services import bat_page
-from tasks.records.bat import BatPage, Fluence, Measured
+from tasks.records.bursts import BatPage, Fluence, Measured
 
 PAGES = Path(__file__).parent / "pages"
 COMPLETE = (PAGES / "bat_complete.html").read_bytes()

@@ -14,7 +14,7 @@ from support import alerts
 
 from tasks.io.pages import event_page
 from tasks.records import Audience, Kind, MapRole
-from tasks.records.effects import EventHistory, EventState, MessageEntry, NoticeEntry, PlanEntry, PlanState, Standing
+from tasks.records.events import EventHistory, EventState, MessageEntry, NoticeEntry, PlanEntry, PlanState, Standing
 from tasks.science import positions
 
 

@@ -14,7 +14,7 @@ from support.slack import block_trouble
 from tasks.io.messages import event_text, notice_changes
 from tasks.io.messages.blockkit import Rendered
 from tasks.records import MapRole, Reason
-from tasks.records.effects import EventState, PlanEntry, PlanState, Registered, Standing
+from tasks.records.events import EventState, PlanEntry, PlanState, Registered, Standing
 from tasks.science import positions
 
 

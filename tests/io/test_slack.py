@@ -15,7 +15,7 @@ from support import slack as stand_in
 from tasks.errors import AlgorithmError, Unavailable, UnusableData
 from tasks.io.messages import blockkit, folder_sender, slack_sender
 from tasks.records import Audience
-from tasks.records.effects import Claimed, Outgoing
+from tasks.records.outbox import Claimed, Outgoing
 
 
 @pytest.fixture

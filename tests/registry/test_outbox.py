@@ -11,7 +11,7 @@ from support import alerts
 
 from tasks import registry
 from tasks.records import Audience
-from tasks.records.effects import Claimed, Outgoing
+from tasks.records.outbox import Claimed, Outgoing
 from tasks.registry import events, outbox
 
 NOW = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)

@@ -12,7 +12,7 @@ from support import alerts
 
 from tasks import registry
 from tasks.errors import Unavailable, UnusableData
-from tasks.records.effects import EventState, PlanState, Standing
+from tasks.records.events import EventState, PlanState, Standing
 from tasks.registry import events, models, nights, notices, plans
 
 NOW = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)

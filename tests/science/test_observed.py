@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tasks.records import FieldOfView, Plan, SkyMap, Tile
-from tasks.records.effects import EventHistory, EventState, PlanEntry, PlanState
-from tasks.records.observed import Observed
+from tasks.records.events import EventHistory, EventState, PlanEntry, PlanState
+from tasks.records.plans import Observed
 from tasks.science import footprints, healpix, observed
 
 ORDER = 6

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.records import Kind, Plan, Tile
-from tasks.records.effects import EventHistory, EventState, PlanEntry, PlanState
+from tasks.records.events import EventHistory, EventState, PlanEntry, PlanState
 from tasks.science import plan_changes
 
 

@@ -22,7 +22,7 @@ from tasks.io.messages import slack_sender
 from tasks.io.notices import parsing
 from tasks.messages import announcements, event_page
 from tasks.records import Alert, Audience, Decision, PlanMode
-from tasks.records.effects import Registered
+from tasks.records.events import Registered
 from tasks.registry import delivery
 
 CHANNELS = {Audience.GW: "C-GW", Audience.GRB: "C-GRB", Audience.TEST: "C-TEST", Audience.OPERATORS: "C-OPS"}

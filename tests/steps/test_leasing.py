@@ -14,7 +14,7 @@ from support import alerts
 from tasks import resources
 from tasks.alerts import registration
 from tasks.planning import leases
-from tasks.records.effects import PlanState
+from tasks.records.events import PlanState
 from tasks.registry import engine, plans
 from tasks.registry.store import now
 

@@ -15,8 +15,8 @@ from tasks.follow import observed_tiles
 from tasks.options import PlanOptions
 from tasks.planning import aims, tile_plans
 from tasks.records import EventInHand, MapRole
-from tasks.records.effects import EventState, Registered, Standing
-from tasks.records.observed import NOTHING, Already, Observed
+from tasks.records.events import EventState, Registered, Standing
+from tasks.records.plans import NOTHING, Already, Observed
 from tasks.science import footprints, plan_changes
 from tasks.science import skymaps as maps
 

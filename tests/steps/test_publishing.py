@@ -23,7 +23,7 @@ from tasks.messages import announcements, event_page, plan_announcements
 from tasks.messages import delivery as message_delivery
 from tasks.planning import claims
 from tasks.records import Alert, Audience, Decision
-from tasks.records.effects import Registered
+from tasks.records.events import Registered
 from tasks.registry import delivery, outbox, plans
 
 

@@ -12,7 +12,7 @@ from tasks.alerts import registration, triage
 from tasks.io.messages import event_announcements
 from tasks.messages import announcements
 from tasks.records import Alert, Decision, Plan, PlanMode, Tile
-from tasks.records.effects import Registered
+from tasks.records.events import Registered
 from tasks.registry import plans
 from tasks.registry.store import now
 from tasks.science import positions

@@ -54,7 +54,7 @@ from tasks.messages import announcements, delivery
 from tasks.options import PlanOptions
 from tasks.planning import aims, leases
 from tasks.records import Places
-from tasks.records.effects import StoredNotice
+from tasks.records.events import StoredNotice
 from tasks.registry import Registry, models, outbox, plans
 from tasks.science import pictures
 

@@ -8,7 +8,8 @@ from typing import Any
 from tasks.io.messages import blockkit, number_words
 from tasks.io.messages.blockkit import Block
 from tasks.records import Notice
-from tasks.records.effects import ActionEntry, Button, PlanEntry, PlanState
+from tasks.records.buttons import ActionEntry, Button
+from tasks.records.events import PlanEntry, PlanState
 
 STANDING = (PlanState.RUNNING, PlanState.DONE, PlanState.EMPTY)
 CHOICE = "telescopes"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tasks.io.messages import blockkit, number_words
 from tasks.io.messages.blockkit import Block
 from tasks.records import Alert, Notice
-from tasks.records.effects import Counterpart
+from tasks.records.events import Counterpart
 
 
 @dataclass(frozen=True, kw_only=True)

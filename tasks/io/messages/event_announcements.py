@@ -11,8 +11,9 @@ from tasks.io.messages.blockkit import Rendered
 from tasks.io.messages.event_text import Knowledge
 from tasks.records import Alert, Audience, Decision, Kind, Plan, PlanMode
 from tasks.records.bursts import Burst
-from tasks.records.effects import SKY_MAP, EventHistory, Outgoing, PlanChange, PlanEntry, Registered, Standing
-from tasks.records.overlaps import Overlap
+from tasks.records.events import EventHistory, PlanChange, PlanEntry, Registered, Standing
+from tasks.records.outbox import SKY_MAP, Outgoing
+from tasks.records.skymaps import Overlap
 
 TOP = "top"
 

@@ -9,8 +9,9 @@ from tasks.io.messages import blockkit, buttons, coincidence_text, notice_change
 from tasks.io.messages.blockkit import Block, Rendered, escape
 from tasks.records import Alert, Decision, Kind, Notice, Plan, Reason, SkyMapSummary
 from tasks.records.bursts import Burst
-from tasks.records.effects import ActionEntry, Counterpart, EventState, PlanEntry, PlanState, Registered, Standing
-from tasks.records.overlaps import Overlap
+from tasks.records.buttons import ActionEntry
+from tasks.records.events import Counterpart, EventState, PlanEntry, PlanState, Registered, Standing
+from tasks.records.skymaps import Overlap
 
 REASONS_SHOWN = 24
 SIGMA = "\u03c3"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.io.messages.slack_sender import attachment_name, fingerprint
-from tasks.records.effects import Claimed, Sent
+from tasks.records.outbox import Claimed, Sent
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tasks.io.messages import number_words
 from tasks.records import Alert, Decision, Kind, Notice, SkyMapSummary
-from tasks.records.overlaps import Overlap
+from tasks.records.skymaps import Overlap
 
 # smaller changes are noise to an observer
 AREA_FACTOR = 1.05

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from tasks.records import Alert, Kind, Notice, SkyMapSummary
-from tasks.records.outlooks import Outlook, View
+from tasks.records.bursts import Outlook, View
 
 HOUR_S, DAY_S, YEAR_S = 3600.0, 86400.0, 365.25 * 86400.0
 ABSENT = "not given"

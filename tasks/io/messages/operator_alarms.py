@@ -8,7 +8,8 @@ from datetime import datetime
 from tasks.io.messages import blockkit, number_words
 from tasks.records import Audience
 from tasks.records.backfills import Backfilled, Span
-from tasks.records.effects import DIGEST, EventHistory, EventState, Outgoing
+from tasks.records.events import EventHistory, EventState
+from tasks.records.outbox import DIGEST, Outgoing
 
 REFUSED_SHOWN = 10
 EVENTS_SHOWN, EVENTS_A_BLOCK = 60, 10

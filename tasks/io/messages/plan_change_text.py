@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tasks.io.messages import blockkit
 from tasks.io.messages.blockkit import Rendered
 from tasks.records import Tile
-from tasks.records.effects import PlanChange
+from tasks.records.events import PlanChange
 
 TILES_NAMED = 12
 KINDS = (("keep", "stay"), ("add", "new"), ("drop", "dropped"), ("observed", "already observed"))

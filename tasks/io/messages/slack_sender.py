@@ -21,7 +21,7 @@ from slack_sdk.errors import SlackApiError
 from tasks.errors import AlgorithmError, Unavailable, UnusableData
 from tasks.io.messages import blockkit
 from tasks.records import Audience
-from tasks.records.effects import Claimed, Outgoing, Sent
+from tasks.records.outbox import Claimed, Outgoing, Sent
 
 log = logging.getLogger(__name__)
 

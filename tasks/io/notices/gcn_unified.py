@@ -10,6 +10,7 @@ from tasks.errors import UnusableData
 from tasks.io.notices import untrusted_fields
 from tasks.io.notices.untrusted_fields import Fields
 from tasks.records import Kind, MapRole, Notice, ParsedNotice
+from tasks.records.missions import MISSIONS
 
 DEFAULT_CONTAINMENT = 0.9
 """Probability inside ``ra_dec_error`` where the notice does not say (GCN's schema)."""
@@ -17,19 +18,6 @@ DEFAULT_CONTAINMENT = 0.9
 TEST_TENSES = frozenset({"test", "injection"})
 HEARTBEAT_KEYS = frozenset({"$schema", "alert_datetime"})
 SCHEMA = re.compile(r"/notices/(.+)$")
-MISSIONS = {
-    "einstein_probe": "Einstein Probe",
-    "fermi": "Fermi",
-    "icecube": "IceCube",
-    "svom": "SVOM",
-    "swift": "Swift",
-    "burstcube": "BurstCube",
-    "integral": "INTEGRAL",
-    "maxi": "MAXI",
-    "calet": "CALET",
-    "km3net": "KM3NeT",
-    "hawc": "HAWC",
-}
 # keys that have a field of their own in the record, or would only swell it
 TAKEN = frozenset(
     {

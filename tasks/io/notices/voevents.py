@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.errors import UnusableData
@@ -11,6 +10,7 @@ from tasks.io.notices import untrusted_fields, voevent_xml
 from tasks.io.notices.untrusted_fields import Fields
 from tasks.io.notices.voevent_xml import Document
 from tasks.records import Kind, Notice, ParsedNotice
+from tasks.records.missions import CONTAINMENTS, PACKETS, UNKNOWN_PACKET
 
 FAINTEST_MAG = 50.0
 """A larger magnitude is in hundredths, as the classic packets write it: nothing is that faint."""
@@ -20,41 +20,6 @@ GROUND_FLAGS = "Misc_Flags"
 """Group of flags on how a Swift notice was made and sent, not on what was seen."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Packet:
-    """What a packet type means."""
-
-    instrument: str | None
-    alert_type: str = "UPDATE"
-    subtype: str | None = None
-    test: bool = False
-
-
-# https://gcn.gsfc.nasa.gov/filtering.html, and SVOM's own numbers from 201
-PACKETS = {
-    60: Packet(instrument="BAT", alert_type="INITIAL"),
-    61: Packet(instrument="BAT", alert_type="INITIAL"),
-    67: Packet(instrument="XRT"),
-    81: Packet(instrument="UVOT"),
-    82: Packet(instrument="BAT", alert_type="INITIAL", test=True),
-    84: Packet(instrument="BAT"),
-    97: Packet(instrument="BAT", alert_type="INITIAL"),
-    110: Packet(instrument="GBM", alert_type="INITIAL", subtype="INITIAL_ALERT"),
-    111: Packet(instrument="GBM", subtype="FLIGHT_POSITION"),
-    112: Packet(instrument="GBM", subtype="GROUND_POSITION"),
-    115: Packet(instrument="GBM", subtype="FINAL_POSITION"),
-    119: Packet(instrument="GBM", alert_type="INITIAL", test=True),
-    121: Packet(instrument="LAT"),
-    201: Packet(instrument="GRM", alert_type="INITIAL"),
-    202: Packet(instrument="ECLAIRs", alert_type="INITIAL"),
-    203: Packet(instrument="ECLAIRs"),
-    204: Packet(instrument="ECLAIRs"),
-    205: Packet(instrument="ECLAIRs"),
-    209: Packet(instrument="MXT"),
-}
-UNKNOWN_PACKET = Packet(instrument=None, alert_type="UNKNOWN")
-# probability inside the error radius that each instrument states
-CONTAINMENTS = {"BAT": 0.9, "XRT": 0.9, "UVOT": 0.9, "ECLAIRs": 0.9, "MXT": 0.9, "GBM": 0.68, "LAT": 0.9}
 DETAILS = {
     "Galactic_Long": "galactic_l_deg",
     "Galactic_Lon": "galactic_l_deg",

@@ -12,17 +12,9 @@ from tasks.io.messages import buttons, coincidence_text, event_text, notice_chan
 from tasks.io.pages import templating
 from tasks.records import Alert, Decision, Kind, MapRole, Notice, Plan, Reason, SkyMapSummary, Tile
 from tasks.records.bursts import Burst
-from tasks.records.effects import (
-    Button,
-    EventHistory,
-    EventState,
-    NoticeEntry,
-    PlanChange,
-    PlanEntry,
-    PlanState,
-    Standing,
-)
-from tasks.records.overlaps import Overlap
+from tasks.records.buttons import Button
+from tasks.records.events import EventHistory, EventState, NoticeEntry, PlanChange, PlanEntry, PlanState, Standing
+from tasks.records.skymaps import Overlap
 
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 LARGEST_PICTURE = 4_000_000

@@ -15,7 +15,7 @@ from tasks.errors import UnusableData
 from tasks.io.messages import blockkit
 from tasks.io.messages.blockkit import Rendered
 from tasks.io.services import http
-from tasks.records.bat import BatPage, Fluence, Measured
+from tasks.records.bursts import BatPage, Fluence, Measured
 
 SIZE_LIMIT = 2 * 1024 * 1024
 NUMBER = r"([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"

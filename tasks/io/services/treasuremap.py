@@ -18,7 +18,7 @@ import requests
 
 from tasks.errors import Unavailable, UnusableData
 from tasks.io.notices import untrusted_fields
-from tasks.records.observed import Corners, Observed
+from tasks.records.plans import Corners, Observed
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from tasks.records.alerts import Alert, Audience, Decision, Kind, Plan, Tile
+from tasks.records.alerts import Alert, Audience, Decision, Kind
+from tasks.records.buttons import ActionEntry
+from tasks.records.plans import Plan, Tile
 
 
 class Standing(StrEnum):
@@ -156,59 +158,6 @@ class UploadEntry:
     created: datetime
 
 
-class Button(StrEnum):
-    """What somebody can press under an event's message."""
-
-    RUN = "run-plan"
-    CHOOSE = "choose-telescopes"
-    CANCEL = "cancel-plan"
-    REVIEW = "under-review"
-    MUTE = "mute"
-    UNMUTE = "unmute"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActionEntry:
-    """Somebody pressed a button: who, which, when, and what came of it.
-
-    ``done`` is False where it was refused, or was a question only. ``waits_for`` names the telescopes that were asked
-    to be planned while no plan of them has begun.
-    """
-
-    user: str
-    user_name: str
-    button: Button
-    created: datetime
-    outcome: str
-    done: bool = True
-    waits_for: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Press:
-    """A press of a button, as Slack tells of it: ``trigger`` is new for each, ``channel`` and ``ts`` name the message.
-
-    ``telescopes`` is the answer of the window that asks for them.
-    """
-
-    trigger: str
-    user: str
-    user_name: str
-    button: Button
-    channel: str
-    ts: str
-    telescopes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pressed:
-    """A press on record; ``slug`` is empty where the message is none of ours."""
-
-    id: int
-    slug: str = ""
-    audience: Audience = Audience.OPERATORS
-
-
 @dataclass(frozen=True, kw_only=True)
 class Counterpart:
     """An event that another one is linked with, and when it was."""
@@ -255,80 +204,3 @@ class EventHistory:
     def telescopes(self) -> tuple[str, ...]:
         """The telescopes that the decision on the newest notice names."""
         return self.newest.decision.telescopes if self.newest.decision else ()
-
-
-DIGEST = "digest"
-"""Subject of the messages that tell of many events together; each one's key is the end of its time, in ISO format."""
-
-
-SKY_MAP = "sky-map"
-"""Kind of the message that puts a notice's sky map into the thread; the top message shows the newest, small."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outgoing:
-    """A message to be put into the outbox.
-
-    ``subject`` is what it speaks of (``event:<slug>``, ``night:<date>``, ``notice:<sha256>``); messages of one subject
-    are sent in their order. ``key`` names the content it tells of: a second message with the same subject, kind and
-    key is never made. ``mode``: ``top`` opens the subject's thread, ``reply`` goes into it, ``edit`` rewrites its top
-    message, ``amend`` rewrites the last message of the same subject and kind, ``file`` adds a picture to the thread.
-    """
-
-    subject: str
-    kind: str
-    key: str
-    audience: Audience
-    mode: str
-    text: str
-    blocks: str = "[]"
-    broadcast: bool = False
-    attachment: Path | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claimed:
-    """A message that one sender has taken: ``attempt`` is its fence, no later claim has the same.
-
-    ``thread`` is the timestamp of the subject's top message, where that was sent; ``channel`` its channel.
-    ``uncertain`` means that an earlier attempt may have got through: look before sending. ``picture`` is Slack's name of
-    the newest sky map in the thread, for a message that rewrites the top.
-    """
-
-    id: int
-    attempt: int
-    message: Outgoing
-    channel: str | None = None
-    thread: str | None = None
-    uncertain: bool = False
-    picture: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sent:
-    """Where a message is now; ``ts`` is None for one that rewrote another, ``file`` is Slack's name of a picture."""
-
-    channel: str
-    ts: str | None
-    file: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClaimedUpload:
-    """An upload that one sender has taken."""
-
-    id: int
-    attempt: int
-    source: Path
-    remote: str
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drained:
-    """What became of the outbox: how many were sent, wait for another try, were given up."""
-
-    sent: int = 0
-    waiting: int = 0
-    failed: int = 0
-    reasons: tuple[str, ...] = ()

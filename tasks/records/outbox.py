@@ -1,0 +1,82 @@
+"""Records of the outbox: messages and uploads that wait, are claimed, or were sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.records.alerts import Audience
+
+DIGEST = "digest"
+"""Subject of the messages that tell of many events together; each one's key is the end of its time, in ISO format."""
+SKY_MAP = "sky-map"
+"""Kind of the message that puts a notice's sky map into the thread; the top message shows the newest, small."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outgoing:
+    """A message to be put into the outbox.
+
+    ``subject`` is what it speaks of (``event:<slug>``, ``night:<date>``, ``notice:<sha256>``); messages of one subject
+    are sent in their order. ``key`` names the content it tells of: a second message with the same subject, kind and
+    key is never made. ``mode``: ``top`` opens the subject's thread, ``reply`` goes into it, ``edit`` rewrites its top
+    message, ``amend`` rewrites the last message of the same subject and kind, ``file`` adds a picture to the thread.
+    """
+
+    subject: str
+    kind: str
+    key: str
+    audience: Audience
+    mode: str
+    text: str
+    blocks: str = "[]"
+    broadcast: bool = False
+    attachment: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """A message that one sender has taken: ``attempt`` is its fence, no later claim has the same.
+
+    ``thread`` is the timestamp of the subject's top message, where that was sent; ``channel`` its channel.
+    ``uncertain`` means that an earlier attempt may have got through: look before sending. ``picture`` is Slack's name of
+    the newest sky map in the thread, for a message that rewrites the top.
+    """
+
+    id: int
+    attempt: int
+    message: Outgoing
+    channel: str | None = None
+    thread: str | None = None
+    uncertain: bool = False
+    picture: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """Where a message is now; ``ts`` is None for one that rewrote another, ``file`` is Slack's name of a picture."""
+
+    channel: str
+    ts: str | None
+    file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedUpload:
+    """An upload that one sender has taken."""
+
+    id: int
+    attempt: int
+    source: Path
+    remote: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drained:
+    """What became of the outbox: how many were sent, wait for another try, were given up."""
+
+    sent: int = 0
+    waiting: int = 0
+    failed: int = 0
+    reasons: tuple[str, ...] = ()
