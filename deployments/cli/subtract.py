@@ -12,9 +12,9 @@ from deployments.cli import output
 from tasks.errors import UnusableData
 
 if TYPE_CHECKING:
-    from tasks.discovery import Findings
     from tasks.io.fits.image_planes import Planes
-    from tasks.subtraction import Result
+    from tasks.reduction.candidates import Findings
+    from tasks.reduction.subtraction_engines import Result
 
 SHOWN = 20
 
@@ -51,15 +51,15 @@ def command(
 ) -> None:
     """Subtract, detect, write, show."""
     # slow start-up: astropy, scipy, matplotlib and Prefect
-    from tasks import discovery, subtraction
     from tasks.io.fits import image_planes
     from tasks.options import SearchOptions
+    from tasks.reduction import candidates, subtraction_engines
 
     started = time.monotonic()
     pair = [image_planes.read(path, saturation=saturation) for path in (science, reference)]
     options = SearchOptions(engine=_engine(engine), align=_align(align), detect_sigma=threshold)
-    result = subtraction.difference(pair[0], pair[1], options, only=engine is not None)
-    findings = discovery.find(subtraction.searchable(result), pair[0].wcs, options)
+    result = subtraction_engines.difference(pair[0], pair[1], options, only=engine is not None)
+    findings = candidates.find(subtraction_engines.searchable(result), pair[0].wcs, options)
     files = _write(out, pair[0], reference, result, findings)
     answer = _answer(result, findings, files, seconds=time.monotonic() - started)
     output.show(answer, _text(answer), as_json=as_json)
@@ -75,7 +75,8 @@ def _align(name: str) -> Any:
 
 def _write(out: Path, science: Planes, reference: Path, result: Result, findings: Findings) -> dict[str, Path]:
     """Write the products under ``out``; return them by name."""
-    from tasks import discovery, naming, products, subtraction  # slow start-up
+    from tasks import naming, products  # slow start-up
+    from tasks.reduction import candidates, subtraction
     from tasks.science import stamps
 
     if out.exists() and not out.is_dir():
@@ -88,8 +89,8 @@ def _write(out: Path, science: Planes, reference: Path, result: Result, findings
     convolved = difference.with_name(difference.name.replace(".subt.fits", ".conv.fits"))
     subtraction.write_planes(difference, convolved, result, science.header, science=science, reference=reference.name)
     table = naming.transients_of(difference)
-    discovery.write_table(table, discovery.table_of(findings))
-    products.write_text(table.with_suffix(".reg"), discovery.region_text(findings))
+    candidates.write_table(table, candidates.table_of(findings))
+    products.write_text(table.with_suffix(".reg"), candidates.region_text(findings))
     picture = difference.with_suffix(".png")
     products.write_bytes(picture, stamps.overview(findings.planes, findings.found, title=science.path.name))
     return {

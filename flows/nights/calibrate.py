@@ -6,12 +6,14 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import calibration, futures, inventory, mastering, runtime
+from tasks import futures, runtime
 from tasks import observatory as tasks_observatory
 from tasks.nights import folders as observing
 from tasks.nights import housekeeping, stage_results
 from tasks.options import CalibrateOptions
 from tasks.records import Stage, StageResult
+from tasks.reduction import calibration, inventory
+from tasks.reduction import masters as mastering
 
 
 @flow(name="calibrate", flow_run_name="calibrate-{night}", task_runner=runtime.own_runner())

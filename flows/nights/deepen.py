@@ -6,10 +6,11 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import deepening, futures, runtime, stacking
+from tasks import futures, runtime
 from tasks import observatory as tasks_observatory
 from tasks.options import DeepOptions
 from tasks.records import Deepened, Stage
+from tasks.reduction import deep_stacks, stacking
 
 
 @flow(name="deepen", flow_run_name="deepen-{start}-{end}", task_runner=runtime.own_runner())
@@ -37,9 +38,9 @@ def deepen(
         observatory: Name of the block with the observatory's places.
     """
     places = tasks_observatory.places(observatory)
-    wanted = deepening.Wanted(objects=objects, filters=filters, units=units, start=start, end=end)
-    found = deepening.survey(places.product_root, wanted)
-    selections = deepening.select(found, places.product_root, options)
+    wanted = deep_stacks.Wanted(objects=objects, filters=filters, units=units, start=start, end=end)
+    found = deep_stacks.survey(places.product_root, wanted)
+    selections = deep_stacks.select(found, places.product_root, options)
 
     combine = stacking.for_slot(options.stacking)
     stacked = [
@@ -57,4 +58,4 @@ def deepen(
     ]
     stacks, failures = futures.gather(stacked, stage=Stage.STACK)
 
-    return deepening.conclude(found, selections, stacks, failures, places.product_root, options)
+    return deep_stacks.conclude(found, selections, stacks, failures, places.product_root, options)

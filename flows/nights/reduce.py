@@ -6,12 +6,13 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import arrivals, astrometry, futures, photometry, runtime
+from tasks import futures, runtime
 from tasks import observatory as tasks_observatory
 from tasks.catalogues import astrometric
 from tasks.nights import stage_results
 from tasks.options import ReduceOptions
 from tasks.records import Stage, StageResult
+from tasks.reduction import astrometry, light_batches, photometry
 
 
 @flow(name="reduce", flow_run_name="reduce-{night}", task_runner=runtime.own_runner())
@@ -39,7 +40,7 @@ def reduce(
     astrometric.fetch_for(calibrated, places.astrometric_catalogue, options, return_state=True)
 
     solved, measured = [], []
-    for batch in [batch for unit in calibrated for batch in arrivals.batches(unit, places.product_root)]:
+    for batch in [batch for unit in calibrated for batch in light_batches.batches(unit, places.product_root)]:
         label = stage_results.label(batch[0].frame)
         solution = astrometry.solve.with_options(task_run_name=f"solve-{label}").submit(
             batch, places.astrometric_catalogue, places.product_root, options

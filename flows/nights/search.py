@@ -6,11 +6,12 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import discovery, futures, runtime, subtraction
+from tasks import futures, runtime
 from tasks import observatory as tasks_observatory
 from tasks.nights import stage_results
 from tasks.options import SearchOptions
 from tasks.records import Stage, StageResult
+from tasks.reduction import candidates, subtraction
 
 
 @flow(name="search", flow_run_name="search-{night}", task_runner=runtime.own_runner())
@@ -41,7 +42,7 @@ def search(
             each, places.references, places.product_root, options
         )
         # Prefect hands the task what the future becomes; its types do not say so
-        found = discovery.search.with_options(task_run_name=f"search-{label}").submit(  # type: ignore[call-overload]
+        found = candidates.search.with_options(task_run_name=f"search-{label}").submit(  # type: ignore[call-overload]
             difference,
             places.product_root,
             options,

@@ -6,11 +6,12 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import futures, runtime, stacking, superseding
+from tasks import futures, runtime
 from tasks import observatory as tasks_observatory
 from tasks.nights import stage_results
 from tasks.options import StackOptions
 from tasks.records import Stage, StageResult
+from tasks.reduction import stacking, superseded_stacks
 
 
 @flow(name="stack", flow_run_name="stack-{night}", task_runner=runtime.own_runner())
@@ -44,6 +45,6 @@ def stack(
     ]
     stacks, failures = futures.gather(stacked, stage=Stage.STACK)
 
-    superseding.supersede(night, places.product_root, stacks)
+    superseded_stacks.supersede(night, places.product_root, stacks)
     failures = (*stacking.skipped(reduced, options), *failures)
     return stage_results.conclude_stacks(night, places.product_root, reduced, stacks, failures, objects)

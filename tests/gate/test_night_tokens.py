@@ -13,9 +13,11 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from support import devices, night_runs, simulated, tally
 
-from tasks import calibration, futures, inventory, mastering, products, runtime
+from tasks import futures, products, runtime
 from tasks.options import CalibrateOptions
 from tasks.records import FrameType
+from tasks.reduction import calibration, inventory
+from tasks.reduction import masters as mastering
 from tasks.science import arrays
 
 pytestmark = [pytest.mark.gate, pytest.mark.timeout(1800)]

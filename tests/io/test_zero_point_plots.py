@@ -65,5 +65,5 @@ def test_each_aperture_has_its_picture_beside_the_catalogue(stars):
 
 
 def test_measuring_without_pictures_does_not_load_what_draws_them():
-    told = "import sys, tasks.photometry; sys.exit('matplotlib' in sys.modules)"
+    told = "import sys, tasks.reduction.photometry; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from support import records as make
 
-from tasks import arrivals, naming
+from tasks import naming
 from tasks.records import Stage, StageResult
+from tasks.reduction import light_batches
 
 
 def lights(*names, **fields):
@@ -16,7 +17,7 @@ def lights(*names, **fields):
 
 def batched(root, *calibrated):
     result = StageResult(stage=Stage.CALIBRATE, unit="7DT01", night=make.NIGHT, seconds=1.0, calibrated=calibrated)
-    return [[light.frame.path.stem for light in batch] for batch in arrivals.batches.fn(result, root)]
+    return [[light.frame.path.stem for light in batch] for batch in light_batches.batches.fn(result, root)]
 
 
 def test_a_night_is_batched_by_object_and_filter(tmp_path):

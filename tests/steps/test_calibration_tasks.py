@@ -11,11 +11,13 @@ import pytest
 from astropy.io import fits
 from support import devices, simulated
 
-from tasks import calibration, inventory, mastering, naming, products
+from tasks import naming, products
 from tasks.errors import UnusableData
 from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import CalibratedBatch, FrameType, Inventory, MaskBit, Masters
+from tasks.reduction import calibration, inventory
+from tasks.reduction import masters as mastering
 from tasks.science import arrays, batching, lights
 
 NIGHT = date(2026, 1, 15)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from support import simulated, simulated_reduction
 
-from tasks import calibration, naming, products
+from tasks import naming, products
 from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import QaBit
+from tasks.reduction import calibration
 from tasks.science import arrays
 
 NIGHT = date(2026, 1, 15)

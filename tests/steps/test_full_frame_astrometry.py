@@ -10,9 +10,9 @@ import pytest
 from support import plates
 from support.plates import HOPELESS, SOLUBLE, Wanted
 
-from tasks import astrometry
 from tasks.io.catalogues import ldac
 from tasks.options import ReduceOptions
+from tasks.reduction import astrometry
 from tasks.science import astrometry as science
 
 pytestmark = [

@@ -9,9 +9,10 @@ from datetime import date
 import pytest
 from support import hostile_frames, simulated
 
-from tasks import calibration, inventory, mastering
 from tasks.options import CalibrateOptions
 from tasks.records import FrameType
+from tasks.reduction import calibration, inventory
+from tasks.reduction import masters as mastering
 
 UNIT = "7DT01"
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from support import simulated
 
-from tasks import calibration, inventory, mastering
 from tasks.errors import UnusableData
 from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions, HeaderRewrite
 from tasks.records import FrameType
+from tasks.reduction import calibration, inventory
+from tasks.reduction import masters as mastering
 
 NIGHT = date(2026, 1, 15)
 STRIP = 12

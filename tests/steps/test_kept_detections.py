@@ -10,12 +10,12 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from support import exposures
 
-from tasks import photometry
 from tasks.errors import UnusableData
 from tasks.io.catalogues import detection_tables, ldac
 from tasks.io.fits import fits_images
 from tasks.options import ReduceOptions
 from tasks.programs import source_extractor
+from tasks.reduction import photometry
 from tasks.science import astrometry
 
 pytestmark = pytest.mark.binaries

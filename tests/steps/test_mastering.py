@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from support import simulated
 
-from tasks import calibration, inventory, mastering, naming, products
+from tasks import naming, products
 from tasks.errors import UnusableData
 from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import FrameType, Inventory, Masters, QaBit
+from tasks.reduction import calibration, inventory
+from tasks.reduction import masters as mastering
 
 FIRST = date(2026, 1, 15)
 OPTIONS = CalibrateOptions()

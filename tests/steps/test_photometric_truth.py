@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from support import exposures
 
-from tasks import naming, photometry
+from tasks import naming
 from tasks.io.catalogues import photometric_catalogues, photometric_cells
 from tasks.io.fits import fits_images
 from tasks.options import ReduceOptions
 from tasks.records import QaBit
+from tasks.reduction import photometry
 from tasks.science import matching
 
 pytestmark = pytest.mark.binaries

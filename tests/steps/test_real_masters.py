@@ -7,10 +7,11 @@ from datetime import date
 import numpy as np
 import pytest
 
-from tasks import inventory, mastering
 from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import FrameType
+from tasks.reduction import inventory
+from tasks.reduction import masters as mastering
 from tasks.science import calibration
 
 NIGHT = date(2024, 4, 15)

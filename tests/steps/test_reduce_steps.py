@@ -14,11 +14,12 @@ from astropy.wcs import WCS
 from photutils.aperture import ApertureStats, CircularAnnulus, CircularAperture
 from support import simulated, simulated_reduction
 
-from tasks import astrometry, deepening, naming, photometry, stacking
+from tasks import naming
 from tasks.errors import UnusableData
 from tasks.io.catalogues import ldac, photometric_catalogues
 from tasks.io.fits import fits_images
 from tasks.options import DeepOptions, ReduceOptions, StackOptions
+from tasks.reduction import astrometry, deep_stacks, photometry, stacking
 from tasks.science import astrometry as wcs_science
 from tasks.science import matching
 from tasks.science import stacking as grouping
@@ -302,8 +303,8 @@ def years(stack, reduced, root, tmp_path_factory):
 
 
 def deepened(years, night, options, **wanted):
-    found = deepening.survey.fn(years, deepening.Wanted(**wanted))
-    [selection] = deepening.select.fn(found, years, options)
+    found = deep_stacks.survey.fn(years, deep_stacks.Wanted(**wanted))
+    [selection] = deep_stacks.select.fn(found, years, options)
     stack = stacking.combine.fn(
         selection.frames, night.photometric, years, options.stacking, deep=True, centre_deg=options.centre_deg
     )
@@ -348,11 +349,11 @@ def test_the_sharp_and_deep_frames_are_chosen_and_a_stack_may_lie_elsewhere_with
 
 def test_a_night_without_frames_and_a_name_that_is_not_there_are_said(years):
     with pytest.raises(UnusableData, match="no calibrated frame in"):
-        deepening.survey.fn(years, deepening.Wanted(start=date(2027, 1, 1)))
-    found = deepening.survey.fn(years, deepening.Wanted(end=date(2026, 1, 16)))
+        deep_stacks.survey.fn(years, deep_stacks.Wanted(start=date(2027, 1, 1)))
+    found = deep_stacks.survey.fn(years, deep_stacks.Wanted(end=date(2026, 1, 16)))
     assert {item.frame.unit for item in found.frames} == {"7DT01"}
     with pytest.raises(UnusableData, match=r"no calibrated frame is called x\.fits"):
-        deepening.select.fn(found, years, DeepOptions(names=("x.fits",)))
+        deep_stacks.select.fn(found, years, DeepOptions(names=("x.fits",)))
 
 
 def test_a_pointing_error_of_half_a_degree_is_found(calibrated, night, tmp_path):

@@ -12,11 +12,12 @@ from astropy.io import fits
 from astropy.table import Table
 from support import pairs
 
-from tasks import discovery, naming, subtraction
+from tasks import naming
 from tasks.errors import AlgorithmError, MissingPart, UnusableData
 from tasks.io.fits import fits_images, image_planes
 from tasks.options import SearchOptions
 from tasks.records import MaskBit, Photometry, Stack
+from tasks.reduction import candidates, subtraction, subtraction_engines
 from tasks.science.projection import field_wcs
 
 MOMENT = datetime(2026, 1, 16, 4, 34, 13, tzinfo=UTC)
@@ -94,7 +95,7 @@ def test_the_injected_stars_come_out_as_candidates_with_magnitude_and_stamp(nigh
     assert difference.direction == "reference"
     assert difference.kernel_sum == pytest.approx(pair.kernel_sum, rel=0.02)
     assert difference.convolved.name == "ref_7DT_T00001_20260116_043413_r_3000.conv.fits"
-    batch = discovery.search.fn(difference, root, SearchOptions())
+    batch = candidates.search.fn(difference, root, SearchOptions())
     survivors = [each for each in batch.candidates if not each.flags]
     for x, y, flux in zip(pair.new_x, pair.new_y, pair.new_flux, strict=True):
         near = [each for each in survivors if np.hypot(each.x_px - x, each.y_px - y) < 1]
@@ -109,7 +110,7 @@ def test_the_injected_stars_come_out_as_candidates_with_magnitude_and_stamp(nigh
 def test_the_products_are_complete_and_say_how_they_were_made(night):
     stack, references, root = night
     difference = subtraction.subtract.fn(stack, references, root, SearchOptions())
-    batch = discovery.search.fn(difference, root, SearchOptions())
+    batch = candidates.search.fn(difference, root, SearchOptions())
     header = fits.getheader(difference.image)
     assert (header["SUBENG"], header["SUBCONV"]) == ("siren", "reference")
     assert header["KERSUM"] == pytest.approx(difference.kernel_sum)
@@ -135,10 +136,10 @@ def test_the_products_are_complete_and_say_how_they_were_made(night):
 def test_a_second_run_is_a_lookup(night):
     stack, references, root = night
     first = subtraction.subtract.fn(stack, references, root, SearchOptions())
-    found = discovery.search.fn(first, root, SearchOptions())
+    found = candidates.search.fn(first, root, SearchOptions())
     times = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
     assert subtraction.subtract.fn(stack, references, root, SearchOptions()) == first
-    assert discovery.search.fn(first, root, SearchOptions()) == found
+    assert candidates.search.fn(first, root, SearchOptions()) == found
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == times
 
 
@@ -165,13 +166,13 @@ def test_an_engine_that_is_missing_is_followed_by_the_next(night, monkeypatch, t
     stack, references, root = night
     monkeypatch.setenv("PATH", str(tmp_path))
     science, reference = (image_planes.read(path) for path in (stack.image, subtraction.choose(stack, references)))
-    result = subtraction.difference(science, reference, SearchOptions(engine="hotpants"))
+    result = subtraction_engines.difference(science, reference, SearchOptions(engine="hotpants"))
     assert result.subtraction.engine == "siren"
     assert "hotpants" in result.failures[0]
     with pytest.raises(MissingPart, match="hotpants"):
-        subtraction.difference(science, reference, SearchOptions(engine="hotpants"), only=True)
+        subtraction_engines.difference(science, reference, SearchOptions(engine="hotpants"), only=True)
     with pytest.raises(MissingPart, match="sfft"):
-        subtraction.difference(science, reference, SearchOptions(engine="sfft"), only=True)
+        subtraction_engines.difference(science, reference, SearchOptions(engine="sfft"), only=True)
     assert root.exists()
 
 
@@ -181,7 +182,7 @@ def test_when_all_engines_fail_the_first_one_speaks(night, monkeypatch):
     def failing(*_arguments):
         raise AlgorithmError("no kernel: 3 stamps")
 
-    monkeypatch.setattr(subtraction, "ENGINES", {"siren": failing, "sfft": subtraction.ENGINES["sfft"]})
+    monkeypatch.setattr(subtraction, "ENGINES", {"siren": failing, "sfft": subtraction_engines.ENGINES["sfft"]})
     science, reference = (image_planes.read(path) for path in (stack.image, subtraction.choose(stack, references)))
     with pytest.raises(AlgorithmError, match=r"no kernel: 3 stamps.*sfft"):
-        subtraction.difference(science, reference, SearchOptions())
+        subtraction_engines.difference(science, reference, SearchOptions())

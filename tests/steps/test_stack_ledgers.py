@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from support import records
 
-from tasks import stacking
 from tasks.nights import stage_results
 from tasks.options import StackOptions
 from tasks.records import Rejected, Stage, StageResult
+from tasks.reduction import stacking
 
 
 @pytest.fixture

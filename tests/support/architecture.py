@@ -21,6 +21,13 @@ SHARED = (
     "tasks.planning.aims",
 )
 
+# what a stage does when arrays, programs and files must meet: no tasks themselves, imported by the tasks of their room
+ENGINES = (
+    "tasks.reduction.solving",
+    "tasks.reduction.master_archive",
+    "tasks.reduction.stack_engines",
+    "tasks.reduction.subtraction_engines",
+)
 SHARED_LAYERS = frozenset(name.rpartition(".")[2] for name in SHARED)
 BELOW_TASKS = frozenset({"science", "programs", "io", "registry", "telescopes", "policies", "blocks", "vocabulary"})
 
@@ -41,12 +48,13 @@ LAW: Mapping[str, frozenset[str]] = {
     "futures": frozenset({"runtime", "vocabulary"}),
     "observatory": frozenset({"runtime", "blocks", "vocabulary"}),
     "resources": frozenset({"blocks", "io", "registry", "vocabulary"}),
-    "tasks": BELOW_TASKS | SHARED_LAYERS,
+    "engines": BELOW_TASKS - {"blocks"} | {"products", "engines"},
+    "tasks": BELOW_TASKS | SHARED_LAYERS | {"engines"},
     "blocks": frozenset({"blocks"}),
     "flows": frozenset(
         {"flows", "tasks", "runtime", "futures", "observatory", "aims", "products", "blocks", "vocabulary"}
     ),
-    "deployments": frozenset({"deployments", "flows", "tasks"}) | BELOW_TASKS | SHARED_LAYERS,
+    "deployments": frozenset({"deployments", "flows", "tasks", "engines"}) | BELOW_TASKS | SHARED_LAYERS,
 }
 
 # library → the layers, or single modules, that may import it
@@ -90,6 +98,8 @@ def layer_of(module: str) -> str:
     """Return the layer that a module of ours belongs to."""
     if ".".join(module.split(".")[:2]) in VOCABULARY:
         return "vocabulary"
+    if module in ENGINES:
+        return "engines"
     if module in SHARED:
         return module.rpartition(".")[2]
     parts = module.split(".")

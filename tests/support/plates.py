@@ -15,11 +15,11 @@ from astropy.io import fits
 from astropy.table import Table, vstack
 from astropy.wcs import WCS
 
-from tasks import astrometry
 from tasks.errors import SirenError
 from tasks.io.catalogues import ldac
 from tasks.options import ReduceOptions
 from tasks.records import Calibrated, Frame, FrameType, MaskBit
+from tasks.reduction import solving
 from tasks.science import astrometry as science
 
 SHAPE = (6388, 9576)
@@ -46,7 +46,7 @@ class Exposure:
     """A frame as Source Extractor leaves it, and where it really is."""
 
     kind: str
-    job: astrometry.Job
+    job: solving.Job
     wcs: WCS
 
 
@@ -111,7 +111,7 @@ def solve(
     catalogue = stars if isinstance(stars, Path) else folder / "stars.fits"
     if not isinstance(stars, Path):
         ldac.write_reference(catalogue, stars)
-    found = astrometry.solutions([each.job for each in made], catalogue, folder, options, errors)
+    found = solving.solutions([each.job for each in made], catalogue, folder, options, errors)
     solved = {int(each.job.light.image.stem): science.wcs_of(each.cards) for each in found}
     return solved, {int(image.stem): error for image, error in errors.items()}
 
@@ -207,7 +207,7 @@ def _exposure(
     path = Path(f"{number}.fits")
     light = Calibrated(frame=frame, image=path, variance=path, mask=path)
     table = ldac.read(home / "extract.cat")
-    job = astrometry.Job(
+    job = solving.Job(
         light=light,
         folder=home,
         shape=SHAPE,

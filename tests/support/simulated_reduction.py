@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from support.simulated import Night
-from tasks import calibration, inventory, mastering
 from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import Calibrated, FrameType, Masters
+from tasks.reduction import calibration, inventory
+from tasks.reduction import masters as mastering
 
 NIGHT = date(2026, 1, 15)
 

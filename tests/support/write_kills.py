@@ -19,10 +19,11 @@ from datetime import date
 from pathlib import Path
 
 from support import night_runs
-from tasks import calibration, inventory, mastering
 from tasks.nights import housekeeping
 from tasks.options import CalibrateOptions
 from tasks.records import NightFolder
+from tasks.reduction import calibration, inventory
+from tasks.reduction import masters as mastering
 
 NIGHT = date(2026, 1, 15)
 UNIT = "7DT01"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +14,17 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, telescopes
-from tasks.errors import ProgramError, UnusableData
+from tasks.errors import UnusableData
 from tasks.io.catalogues import ldac, photometric_catalogues, photometric_cells
 from tasks.io.fits import fits_images
 from tasks.io.pages import zero_point_plots
 from tasks.options import StackOptions
-from tasks.programs import outputs, source_extractor, swarp
+from tasks.programs import outputs, source_extractor
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
+from tasks.reduction import stack_engines
+from tasks.reduction.stack_engines import Job
 from tasks.science import (
-    arrays,
     astrometry,
-    coadding,
     depths,
     in_process,
     matching,
@@ -36,44 +35,17 @@ from tasks.science import (
     standards,
     tiling,
 )
-from tasks.science.backgrounds import Background, Window
 from tasks.science.coadding import Coadd
 from tasks.science.headers import Header
 from tasks.science.matching import Floats
 from tasks.science.projection import Grid
-from tasks.science.stacking import Combination, Member
-from tasks.science.weighting import SkyNoise
+from tasks.science.stacking import Combination
 
 log = logging.getLogger(__name__)
 
-GRID_TOLERANCE_PX = 0.01
 MATCH_SNR = 20.0
 # the median of the pixels of a stack whose background was taken away, in sigma of its sky
 LARGEST_SKY = 0.3
-SWARP_MODES: dict[str, swarp.Mode] = {"clipped": "CLIPPED", "mean": "WEIGHTED", "seed": "MEDIAN"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """A stack to make: its frames with their headers, its pixels, where it goes, and how it is made."""
-
-    chosen: Combination
-    headers: tuple[fits_images.Header, ...]
-    grid: Grid
-    folder: Path
-    options: StackOptions
-
-    @property
-    def clip_fraction(self) -> float:
-        """How far a value may be from the median, in parts of it, beside its noise."""
-        return stacking.clip_fraction(self.chosen.members)
-
-    @property
-    def background(self) -> str:
-        """What is subtracted from each frame."""
-        extended = naming.object_slugs(self.options.extended)
-        large = naming.slug(self.chosen.reference.frame.object) in extended
-        return "level" if large and self.options.background == "mesh" else self.options.background
 
 
 def group(results: Iterable[StageResult], options: StackOptions) -> tuple[tuple[Reduced, ...], ...]:
@@ -117,7 +89,7 @@ def combine(
         headers = tuple(fits_images.read_header(member.frame.image) for member in chosen.members)
         cards = stacking.header(chosen, headers, median=options.combine == "seed")
         grid = _grid(chosen, cards, options, telescope, moved=centre_deg)
-        job = _Job(chosen=chosen, headers=headers, grid=grid, folder=folder, options=options)
+        job = Job(chosen=chosen, headers=headers, grid=grid, folder=folder, options=options)
         stack = _make(job, photometric_cells.read(files), image, cards)
     stack = replace(stack, unit=_unit(chosen, deep=deep), seconds=time.monotonic() - started)
     planes = (stack.variance, stack.mask, naming.weight_of(image), naming.number_of(image))
@@ -144,9 +116,9 @@ def _place(
     return naming.NightTree(root=root).science(frame.object, unit, frame.filter) / f"{stem}{variant}.com.fits"
 
 
-def _make(job: _Job, reference: Table, image: Path, cards: Header) -> Stack:
+def _make(job: Job, reference: Table, image: Path, cards: Header) -> Stack:
     chosen, grid = job.chosen, job.grid
-    combined = _by_swarp(job) if job.options.engine == "swarp" else _by_siren(job)
+    combined = stack_engines.by_swarp(job) if job.options.engine == "swarp" else stack_engines.by_siren(job)
     egain = float(cards["EGAIN"])
     variance, mask = stacking.planes(
         combined.image, combined.weight, _saturated(job), frames=len(chosen.members), egain=egain
@@ -216,105 +188,14 @@ def _grid(
     return Grid(wcs=projection.field_wcs(ra, dec, shape=shape, scale_arcsec=options.scale_arcsec), shape=shape)
 
 
-def _by_siren(job: _Job) -> Coadd:
-    """Combine in process, on the device of the slot."""
-    options = job.options
-
-    def exposure(pair: tuple[Member, fits_images.Header]) -> coadding.Exposure:
-        return _exposure(pair[0], pair[1], job)
-
-    with ThreadPoolExecutor(options.slots) as pool:
-        exposures = list(pool.map(exposure, zip(job.chosen.members, job.headers, strict=True)))
-    recipe = coadding.Recipe(mode=options.combine, sigma=options.clip_sigma, fraction=job.clip_fraction)
-    return coadding.coadd(
-        exposures,
-        job.grid.wcs,
-        shape=job.grid.shape,
-        recipe=recipe,
-        memory_mb=options.memory_mb,
-        threads=options.slots,
-        xp=arrays.device(),
-    )
-
-
-def _exposure(member: Member, header: fits_images.Header, job: _Job) -> coadding.Exposure:
-    """Return a frame that is read in parts, its sky found before."""
-    item = member.frame
-    image, variance, mask = (fits_images.open_image(path) for path in (item.image, item.variance, item.mask))
-    noise = SkyNoise.of(lambda rows, columns: (variance.part(rows, columns), mask.part(rows, columns)), image.shape)
-
-    def raw(rows: slice, columns: slice) -> tuple[Floats, Floats]:
-        weight = noise.weight(variance.part(rows, columns), mask.part(rows, columns), rows, columns)
-        return image.part(rows, columns), weight
-
-    window: Window = raw
-    if job.background == "mesh":
-        window = coadding.without_sky(raw, Background.of(raw, image.shape, job.options.background_px))
-    elif job.background == "level":
-        window = coadding.without_sky(raw, Background.flat(item.photometry.sky_adu))
-    wcs = astrometry.wcs_of(header)
-    return coadding.Exposure(window=window, shape=image.shape, wcs=wcs, scale=member.scale)
-
-
-def _by_swarp(job: _Job) -> Coadd:
-    chosen, options, grid = job.chosen, job.options, job.grid
-    inputs = [
-        swarp.Input(
-            image=member.frame.image,
-            weight=_weight(member.frame, job.folder / f"frame-{index:04d}.weight.fits"),
-            flux_scale=member.scale,
-            egain=float(header.get("EGAIN", 1.0)),
-        )
-        for index, (member, header) in enumerate(zip(chosen.members, job.headers, strict=True), start=1)
-    ]
-    levels = [member.frame.photometry.sky_adu for member in chosen.members]
-    wanted = swarp.Options(
-        combine=SWARP_MODES[options.combine],
-        clip_sigma=options.clip_sigma,
-        clip_fraction=job.clip_fraction,
-        background_px=options.background_px,
-        subtract_background=job.background != "none",
-        levels=tuple(levels) if job.background == "level" else (),
-        threads=options.slots,
-        timeout_s=options.program_timeout_s,
-    )
-    ra, dec = (float(value) for value in grid.wcs.wcs.crval)
-    place = swarp.Grid(ra_deg=ra, dec_deg=dec, scale_arcsec=options.scale_arcsec, shape=grid.shape)
-    result = swarp.combine(inputs, place, job.folder, wanted)
-    _check_grid(result.image, grid)
-    image, weight = (fits_images.read_image(path)[0] for path in (result.image, result.weight))
-    # SWarp does not tell how many frames a pixel has
-    plain = replace(job, options=replace(options, combine="mean", background="none"))
-    return Coadd(image=image, weight=weight, count=_by_siren(plain).count)
-
-
-def _weight(item: Reduced, place: Path) -> Path:
-    variance, mask = (fits_images.read_image(path)[0] for path in (item.variance, item.mask))
-    noise = SkyNoise.of(lambda rows, columns: (variance[rows, columns], mask[rows, columns]), variance.shape)
-    whole = (slice(0, size) for size in variance.shape)
-    fits_images.write_image(place, noise.weight(variance, mask, *whole), {})
-    return place
-
-
-def _check_grid(image: Path, grid: Grid) -> None:
-    """Raise ``ProgramError`` where the image does not lie on the grid: every later epoch would be shifted."""
-    header = fits_images.read_header(image)
-    wcs = astrometry.wcs_of({key: value for key, value in header.items() if key not in {"NAXIS1", "NAXIS2"}})
-    ny, nx = grid.shape
-    corners = np.array([(0.0, 0.0), (nx - 1.0, ny - 1.0)])
-    there = grid.wcs.wcs_world2pix(wcs.wcs_pix2world(corners, 0), 0)
-    if (worst := float(np.abs(there - corners).max())) > GRID_TOLERANCE_PX:
-        raise ProgramError(f"swarp's pixels are {worst:.3f} px off the field's grid")
-
-
-def _check_sky(image: Path, found: photometry.Measured, job: _Job) -> None:
+def _check_sky(image: Path, found: photometry.Measured, job: Job) -> None:
     """Warn where a background is left that should have been subtracted."""
     level, sigma = found.photometry.sky_adu, found.photometry.sky_sigma_adu
     if job.background != "none" and abs(level) > LARGEST_SKY * sigma:
         log.warning("%s: a sky of %.2f ADU is left, its noise is %.2f ADU", image.name, level, sigma)
 
 
-def _saturated(job: _Job) -> Floats:
+def _saturated(job: Job) -> Floats:
     """Tell which pixels of the grid lie on or beside a saturated pixel of a frame."""
     marked = np.zeros(job.grid.shape, dtype=bool)
     for member, header in zip(job.chosen.members, job.headers, strict=True):
@@ -326,7 +207,7 @@ def _saturated(job: _Job) -> Floats:
 
 
 def _measure(
-    image: Path, weight: Path, taken: in_process.Image, reference: Table, job: _Job, place: Path
+    image: Path, weight: Path, taken: in_process.Image, reference: Table, job: Job, place: Path
 ) -> photometry.Measured:
     options = job.options
     common = source_extractor.Options(

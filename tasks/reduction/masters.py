@@ -10,7 +10,6 @@ import itertools
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,8 @@ from tasks.io.fits.master_files import Archived
 from tasks.io.fits.raw_frames import RawSet
 from tasks.options import CalibrateOptions
 from tasks.records import Frame, FrameType, Inventory, MasterQuality, Masters, Rejected
-from tasks.science import arrays, borrowing, calibration, combining, flats, inspection, provenance, selection
+from tasks.reduction.master_archive import UNKNOWN, Made, Shelf
+from tasks.science import arrays, calibration, combining, flats, inspection, provenance, selection
 from tasks.science.calibration import Master
 from tasks.science.inspection import Quality
 
@@ -35,22 +35,6 @@ log = logging.getLogger(__name__)
 BIAS_NAME = "zero.fits"
 TOOLS = {"numpy": np.__version__}
 BAD_PIXELS_NAME = "bad-pixels.fits"
-# kinds of masters, and the folders of the archive they lie in
-ARCHIVE_WORDS: Mapping[str, str] = {"bias": "zero", "dark": "dark", "flat": "flat"}
-UNKNOWN = Quality()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Made:
-    """A master just combined: what it is, the names it will have, and what it was made of."""
-
-    kind: str
-    name: str
-    archived: str
-    master: Master
-    opened: RawSet
-    label: str = ""
-    cards: Mapping[str, Any] = field(default_factory=dict)
 
 
 @task(task_run_name="masters-{inventory.unit}-{inventory.night}", tags={"gpu"}, cache_policy=NO_CACHE)
@@ -68,74 +52,16 @@ def make_masters(inventory: Inventory, root: Path, options: CalibrateOptions) ->
     recipe = products.Recipe(stage="masters", inputs=inputs, options=(options, inventory.needs), tools=TOOLS)
     if (known := products.recall(recipe, folder / BAD_PIXELS_NAME, Masters)) is not None:
         return known
-    masters = _Workshop(folder=folder, shelf=_Shelf(tree, inventory, options), options=options).make(inventory)
+    masters = _Workshop(folder=folder, shelf=Shelf(tree, inventory, options), options=options).make(inventory)
     products.remember(recipe, _files(masters, folder), masters)
     log.info("%s %s: masters of %d frames", inventory.unit, inventory.night, len(inputs) - len(masters.rejected))
     return masters
 
 
-class _Shelf:
-    """The archive of one unit's good masters, as seen from one night: what serves it best, and what it adds."""
-
-    def __init__(self, tree: naming.NightTree, inventory: Inventory, options: CalibrateOptions) -> None:
-        self.night = inventory.night
-        self.setting = selection.setting(inventory.frames)
-        self.open = options.archive
-        binning, gain = self.setting.binning, self.setting.gain_setting
-        self.folders = {
-            kind: tree.archive(inventory.unit, word, binning=binning, gain_setting=gain)
-            for kind, word in ARCHIVE_WORDS.items()
-        }
-        self.limits = dict(
-            zip(ARCHIVE_WORDS, (options.bias_age_days, options.dark_age_days, options.flat_age_days), strict=True)
-        )
-
-    def bias(self) -> Archived | None:
-        """Return the best master bias of another night."""
-        return self._best("bias", master_files.archived_bias(self.folders["bias"]))
-
-    def dark(self, exposure_s: float, *, exact: bool) -> Archived | None:
-        """Return the best master dark of another night, perhaps only one of exactly this exposure time."""
-        found = master_files.archived_darks(self.folders["dark"])
-        return self._best("dark", [each for each in found if not exact or each.exposure_s == exposure_s], exposure_s)
-
-    def flat(self, filter_: str) -> Archived | None:
-        """Return the best master flat of another night, of exactly this filter."""
-        return self._best("flat", master_files.archived_flats(self.folders["flat"], filter_))
-
-    def age(self, archived: Archived) -> int:
-        """Return a master's age in days."""
-        return borrowing.age_days(archived.night, self.night)
-
-    def fresh(self, kind: str, archived: Archived | None) -> bool:
-        """Tell whether there is a master and it is within its age limit."""
-        return archived is not None and self.age(archived) <= self.limits[kind]
-
-    def keep(self, made: _Made, path: Path) -> None:
-        """Put a good master, its variance and its mask into the archive."""
-        if not self.open:
-            return
-        target = self.folders[made.kind] / made.archived
-        beside = ((path, target), *((of(path), of(target)) for of in (naming.variance_of, naming.mask_of)))
-        for source, place in beside:
-            if source.exists():
-                with products.staged(place) as temporary:
-                    master_files.place(source, temporary)
-
-    def _best(self, kind: str, found: Sequence[Archived], exposure_s: float = 0.0) -> Archived | None:
-        others = [each for each in found if self.open and each.night != self.night]
-        limit = self.limits[kind]
-        for each in borrowing.ranked(others, night=self.night, limit_days=limit, exposure_s=exposure_s):
-            known = master_files.header_of(each.path, shape=self.setting.shape, gain_setting=self.setting.gain_setting)
-            if known is not None and naming.variance_of(each.path).exists():
-                return each
-        return None
-
-
 class _Workshop:
     """Makes one unit's masters; remembers what it left out and the detector's figures as it goes along."""
 
-    def __init__(self, *, folder: Path, shelf: _Shelf, options: CalibrateOptions) -> None:
+    def __init__(self, *, folder: Path, shelf: Shelf, options: CalibrateOptions) -> None:
         self.folder = folder
         self.shelf = shelf
         self.options = options
@@ -182,7 +108,7 @@ class _Workshop:
         self.bias_adu = float(np.median(opened.levels_adu))
         master = self._combine(opened, self._noise())
         archived = naming.archived_bias(self.shelf.night)
-        made = _Made(kind="bias", name=BIAS_NAME, archived=archived, master=master, opened=opened)
+        made = Made(kind="bias", name=BIAS_NAME, archived=archived, master=master, opened=opened)
         return self._settle(made, self.shelf.bias(), inspection.bias(master, self.options))
 
     def _borrowed_bias(self) -> Path:
@@ -214,7 +140,7 @@ class _Workshop:
 
     def _dark(self, exposure_s: float, opened: RawSet, bias: Master) -> Path:
         master = calibration.subtract(self._combine(opened, self._noise()), bias)
-        made = _Made(
+        made = Made(
             kind="dark",
             label=f"{exposure_s:g} s",
             name=f"dark-{naming.exposure_text(exposure_s)}.fits",
@@ -260,7 +186,7 @@ class _Workshop:
         prepare = flats.preparation(bias, dark[0], scales=scales, levels_adu=levels)
         noise = combining.Noise(read_adu=self.read_adu, gain=self.gain, scale_adu=float(np.median(levels)))
         flat, factor = calibration.renormalise(self._combine(opened, noise, prepare))
-        made = _Made(
+        made = Made(
             kind="flat",
             label=filter_,
             name=f"n{filter_}.fits",
@@ -271,7 +197,7 @@ class _Workshop:
         )
         return self._settle(made, self.shelf.flat(filter_), inspection.flat(flat, self.options))
 
-    def _settle(self, made: _Made, last: Archived | None, quality: Quality) -> Path:
+    def _settle(self, made: Made, last: Archived | None, quality: Quality) -> Path:
         """Compare a new master with the last good one and write it; return whichever of them is to be used.
 
         A master with a fault gives way to the last good one, as long as that is not too old; a good one is archived.
@@ -350,7 +276,7 @@ class _Workshop:
         )
         return Master(image=image, variance=variance)
 
-    def _write(self, made: _Made, quality: Quality) -> Path:
+    def _write(self, made: Made, quality: Quality) -> Path:
         path = self.folder / made.name
         figures = {"BUNIT": "adu", "EGAIN": self.gain, "RDNOISE": self.read_adu * self.gain}
         raw = [stored.header for stored in made.opened.stored]

@@ -1,0 +1,1 @@
+"""Prefect tasks of the night's stages: masters, calibration, astrometry, stacks, candidates."""

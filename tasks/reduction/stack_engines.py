@@ -1,0 +1,140 @@
+"""The two engines that combine frames: siren in process, and SWarp."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tasks import naming
+from tasks.errors import ProgramError
+from tasks.io.fits import fits_images
+from tasks.options import StackOptions
+from tasks.programs import swarp
+from tasks.records import Reduced
+from tasks.science import arrays, astrometry, coadding, stacking
+from tasks.science.backgrounds import Background, Window
+from tasks.science.coadding import Coadd
+from tasks.science.matching import Floats
+from tasks.science.projection import Grid
+from tasks.science.stacking import Combination, Member
+from tasks.science.weighting import SkyNoise
+
+GRID_TOLERANCE_PX = 0.01
+SWARP_MODES: dict[str, swarp.Mode] = {"clipped": "CLIPPED", "mean": "WEIGHTED", "seed": "MEDIAN"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A stack to make: its frames with their headers, its pixels, where it goes, and how it is made."""
+
+    chosen: Combination
+    headers: tuple[fits_images.Header, ...]
+    grid: Grid
+    folder: Path
+    options: StackOptions
+
+    @property
+    def clip_fraction(self) -> float:
+        """How far a value may be from the median, in parts of it, beside its noise."""
+        return stacking.clip_fraction(self.chosen.members)
+
+    @property
+    def background(self) -> str:
+        """What is subtracted from each frame."""
+        extended = naming.object_slugs(self.options.extended)
+        large = naming.slug(self.chosen.reference.frame.object) in extended
+        return "level" if large and self.options.background == "mesh" else self.options.background
+
+
+def by_siren(job: Job) -> Coadd:
+    """Combine in process, on the device of the slot."""
+    options = job.options
+
+    def exposure(pair: tuple[Member, fits_images.Header]) -> coadding.Exposure:
+        return _exposure(pair[0], pair[1], job)
+
+    with ThreadPoolExecutor(options.slots) as pool:
+        exposures = list(pool.map(exposure, zip(job.chosen.members, job.headers, strict=True)))
+    recipe = coadding.Recipe(mode=options.combine, sigma=options.clip_sigma, fraction=job.clip_fraction)
+    return coadding.coadd(
+        exposures,
+        job.grid.wcs,
+        shape=job.grid.shape,
+        recipe=recipe,
+        memory_mb=options.memory_mb,
+        threads=options.slots,
+        xp=arrays.device(),
+    )
+
+
+def _exposure(member: Member, header: fits_images.Header, job: Job) -> coadding.Exposure:
+    """Return a frame that is read in parts, its sky found before."""
+    item = member.frame
+    image, variance, mask = (fits_images.open_image(path) for path in (item.image, item.variance, item.mask))
+    noise = SkyNoise.of(lambda rows, columns: (variance.part(rows, columns), mask.part(rows, columns)), image.shape)
+
+    def raw(rows: slice, columns: slice) -> tuple[Floats, Floats]:
+        weight = noise.weight(variance.part(rows, columns), mask.part(rows, columns), rows, columns)
+        return image.part(rows, columns), weight
+
+    window: Window = raw
+    if job.background == "mesh":
+        window = coadding.without_sky(raw, Background.of(raw, image.shape, job.options.background_px))
+    elif job.background == "level":
+        window = coadding.without_sky(raw, Background.flat(item.photometry.sky_adu))
+    wcs = astrometry.wcs_of(header)
+    return coadding.Exposure(window=window, shape=image.shape, wcs=wcs, scale=member.scale)
+
+
+def by_swarp(job: Job) -> Coadd:
+    """Combine with SWarp; the number of frames in each pixel comes from siren, since SWarp does not say it."""
+    chosen, options, grid = job.chosen, job.options, job.grid
+    inputs = [
+        swarp.Input(
+            image=member.frame.image,
+            weight=_weight(member.frame, job.folder / f"frame-{index:04d}.weight.fits"),
+            flux_scale=member.scale,
+            egain=float(header.get("EGAIN", 1.0)),
+        )
+        for index, (member, header) in enumerate(zip(chosen.members, job.headers, strict=True), start=1)
+    ]
+    levels = [member.frame.photometry.sky_adu for member in chosen.members]
+    wanted = swarp.Options(
+        combine=SWARP_MODES[options.combine],
+        clip_sigma=options.clip_sigma,
+        clip_fraction=job.clip_fraction,
+        background_px=options.background_px,
+        subtract_background=job.background != "none",
+        levels=tuple(levels) if job.background == "level" else (),
+        threads=options.slots,
+        timeout_s=options.program_timeout_s,
+    )
+    ra, dec = (float(value) for value in grid.wcs.wcs.crval)
+    place = swarp.Grid(ra_deg=ra, dec_deg=dec, scale_arcsec=options.scale_arcsec, shape=grid.shape)
+    result = swarp.combine(inputs, place, job.folder, wanted)
+    _check_grid(result.image, grid)
+    image, weight = (fits_images.read_image(path)[0] for path in (result.image, result.weight))
+    plain = replace(job, options=replace(options, combine="mean", background="none"))
+    return Coadd(image=image, weight=weight, count=by_siren(plain).count)
+
+
+def _weight(item: Reduced, place: Path) -> Path:
+    variance, mask = (fits_images.read_image(path)[0] for path in (item.variance, item.mask))
+    noise = SkyNoise.of(lambda rows, columns: (variance[rows, columns], mask[rows, columns]), variance.shape)
+    whole = (slice(0, size) for size in variance.shape)
+    fits_images.write_image(place, noise.weight(variance, mask, *whole), {})
+    return place
+
+
+def _check_grid(image: Path, grid: Grid) -> None:
+    """Raise ``ProgramError`` where the image does not lie on the grid: every later epoch would be shifted."""
+    header = fits_images.read_header(image)
+    wcs = astrometry.wcs_of({key: value for key, value in header.items() if key not in {"NAXIS1", "NAXIS2"}})
+    ny, nx = grid.shape
+    corners = np.array([(0.0, 0.0), (nx - 1.0, ny - 1.0)])
+    there = grid.wcs.wcs_world2pix(wcs.wcs_pix2world(corners, 0), 0)
+    if (worst := float(np.abs(there - corners).max())) > GRID_TOLERANCE_PX:
+        raise ProgramError(f"swarp's pixels are {worst:.3f} px off the field's grid")
