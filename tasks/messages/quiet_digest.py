@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import resources
 from tasks.io.messages import operator_alarms
-from tasks.registry import outbox, quiet
+from tasks.registry import outbox, quiet_events
 from tasks.registry.store import now
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ def digest(interval_h: float, *, root: Path, registry: str = "") -> bool:
     until = EPOCH + (now() - SETTLE - EPOCH) // span * span
     with resources.registry(registry, root) as kept:
         with kept.read() as session:
-            since = quiet.last_digest(session) or until - span
-            found = quiet.events(session, since=since, until=until)
+            since = quiet_events.last_digest(session) or until - span
+            found = quiet_events.events(session, since=since, until=until)
         if not found:
             return False
         with kept.begin() as session:

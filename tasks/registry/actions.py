@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from tasks.records import Audience
 from tasks.records.buttons import ActionEntry, Button, Press, Pressed
 from tasks.records.events import EventState, PlanState
-from tasks.registry import columns, models, plans, rows
+from tasks.registry import columns, models, plans, row_updates
 
 DONE, ASKED = "done", "asked"
 # a run that has not begun after this was lost
@@ -33,7 +33,7 @@ def record(session: Session, press: Press, *, now: datetime) -> Pressed | None:
         "created": now,
         "outcome": "received",
     }
-    row, made = rows.insert_once(
+    row, made = row_updates.insert_once(
         session, models.Action, key={"trigger": columns.identity(press.trigger)}, values=values
     )
     if not made:
@@ -45,7 +45,7 @@ def record(session: Session, press: Press, *, now: datetime) -> Pressed | None:
 
 def settle(session: Session, pressed: Pressed, outcome: str) -> None:
     """Note what came of a press."""
-    rows.change(session, models.Action, models.Action.id == pressed.id, outcome=columns.text(outcome))
+    row_updates.change(session, models.Action, models.Action.id == pressed.id, outcome=columns.text(outcome))
 
 
 def ask(session: Session, pressed: Pressed, telescopes: Sequence[str], *, now: datetime) -> str:
@@ -82,7 +82,9 @@ def cancel(session: Session, pressed: Pressed, *, by: str) -> int:
 def mute(session: Session, pressed: Pressed, *, muted: bool) -> bool:
     """Mute an event, or let it speak again; return whether that is news."""
     event = models.Event
-    return rows.compare_and_set(session, event, event.slug == pressed.slug, event.muted.is_not(muted), muted=muted)
+    return row_updates.compare_and_set(
+        session, event, event.slug == pressed.slug, event.muted.is_not(muted), muted=muted
+    )
 
 
 def entries(session: Session, event: models.Event) -> tuple[ActionEntry, ...]:

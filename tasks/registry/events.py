@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from tasks import naming
 from tasks.records import Alert, Decision, Kind, SkyMapSummary
 from tasks.records.events import EventState, Registered, Standing
-from tasks.registry import columns, models, plans, rows
+from tasks.registry import columns, models, plans, row_updates
 
 
 def content_hash(alert: Alert) -> str:
@@ -30,7 +30,7 @@ def record_alert(session: Session, alert: Alert, *, now: datetime) -> Registered
     """
     event = _event(session, alert, now=now)
     values = {"path": "", "received": now, "state": "received"}
-    row, _ = rows.insert_once(session, models.Notice, key={"sha256": alert.sha256}, values=values)
+    row, _ = row_updates.insert_once(session, models.Notice, key={"sha256": alert.sha256}, values=values)
     if row.standing is None:
         _settle(session, event, row, alert)
     return _registered(session, row, event)
@@ -48,13 +48,15 @@ def record_decision(session: Session, alert: Alert, decision: Decision, *, now: 
         "created": now,
         "decision": columns.dump(decision),
     }
-    return rows.insert_once(session, models.Decision, key=key, values=values)[1]
+    return row_updates.insert_once(session, models.Decision, key=key, values=values)[1]
 
 
 def mark_announced(session: Session, sha256: str, *, now: datetime) -> bool:
     """Claim the announcement of a notice; False when its messages are in the outbox already."""
     notice = models.Notice
-    return rows.compare_and_set(session, notice, notice.sha256 == sha256, notice.announced.is_(None), announced=now)
+    return row_updates.compare_and_set(
+        session, notice, notice.sha256 == sha256, notice.announced.is_(None), announced=now
+    )
 
 
 def decision_on(session: Session, sha256: str) -> Decision | None:
@@ -85,7 +87,7 @@ def link(session: Session, one: int, other: int, *, kind: str, evidence: str, no
     """Link two events that may be one thing in the sky; return whether that is news."""
     first, second = sorted((one, other))
     values = {"kind": columns.text(kind), "evidence": columns.text(evidence), "created": now}
-    return rows.insert_once(session, models.Link, key={"first_id": first, "second_id": second}, values=values)[1]
+    return row_updates.insert_once(session, models.Link, key={"first_id": first, "second_id": second}, values=values)[1]
 
 
 def link_slugs(session: Session, one: str, other: str, *, kind: str, evidence: str, now: datetime) -> bool:
@@ -124,7 +126,7 @@ def _event(session: Session, alert: Alert, *, now: datetime) -> models.Event:
         "muted": False,
         "created": now,
     }
-    rows.insert_once(session, models.Event, key=key, values=values)
+    row_updates.insert_once(session, models.Event, key=key, values=values)
     query = sa.select(models.Event).filter_by(**key).with_for_update().execution_options(populate_existing=True)
     return session.scalars(query).one()
 
@@ -201,11 +203,15 @@ def _localise(session: Session, row: models.Notice, alert: Alert) -> None:
             "dec_deg": summary.peak_dec_deg,
             "path": str(summary.path) if summary.path else None,
         }
-        rows.insert_once(session, models.Localisation, key={"notice_id": row.id, "role": summary.role}, values=values)
+        row_updates.insert_once(
+            session, models.Localisation, key={"notice_id": row.id, "role": summary.role}, values=values
+        )
     notice = alert.notice
     if notice.ra_deg is not None and notice.dec_deg is not None:
         position = {"ra_deg": notice.ra_deg, "dec_deg": notice.dec_deg, "error_deg": notice.error_deg}
-        rows.insert_once(session, models.Localisation, key={"notice_id": row.id, "role": "position"}, values=position)
+        row_updates.insert_once(
+            session, models.Localisation, key={"notice_id": row.id, "role": "position"}, values=position
+        )
 
 
 def _maps(alert: Alert) -> tuple[SkyMapSummary, ...]:

@@ -8,7 +8,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from tasks.registry import columns, models, rows
+from tasks.registry import columns, models, row_updates
 
 # a night that failed may be run again; one that is done may be settled again when late frames come
 FOLLOWS = {
@@ -22,14 +22,14 @@ FOLLOWS = {
 def record_night(session: Session, night: date, *, now: datetime) -> bool:
     """Record that a night's folder has settled; return whether that is news."""
     values = {"state": "settled", "changed": now, "summary": "{}"}
-    return rows.insert_once(session, models.Night, key={"night": night.isoformat()}, values=values)[1]
+    return row_updates.insert_once(session, models.Night, key={"night": night.isoformat()}, values=values)[1]
 
 
 def set_night(session: Session, night: date, state: str, *, now: datetime, page: str | None = None) -> bool:
     """Move a night to ``state`` where the order of states allows it; return whether it moved."""
     model = models.Night
     allowed = model.state.in_(FOLLOWS[state])
-    return rows.compare_and_set(
+    return row_updates.compare_and_set(
         session, model, model.night == night.isoformat(), allowed, state=state, changed=now, page=page
     )
 
@@ -44,7 +44,7 @@ def record_frame(session: Session, night: date, *, unit: str, name: str, stage: 
     row = session.scalars(sa.select(models.Night).filter_by(night=night.isoformat())).one()
     key = {"night_id": row.id, "unit": columns.text(unit), "name": columns.text(name)}
     values = {"stage": stage, "reason": columns.text(reason)}
-    frame, made = rows.insert_once(session, models.FrameState, key=key, values=values)
+    frame, made = row_updates.insert_once(session, models.FrameState, key=key, values=values)
     if not made:
         frame.stage, frame.reason = stage, columns.text(reason)
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from tasks.records import PlanMode
 from tasks.records.events import EventState, Standing, StoredNotice
-from tasks.registry import columns, models, plans, rows
+from tasks.registry import columns, models, plans, row_updates
 
 # an event that went without its plan for so long is for people to judge
 PLANNED_WITHIN = timedelta(days=1)
@@ -26,14 +26,14 @@ def record_notices(session: Session, stored: Sequence[StoredNotice]) -> frozense
     a delivery at most.
     """
     hashes = {each.sha256 for each in stored}
-    known = rows.ids(session, models.Notice.sha256, hashes)
+    known = row_updates.ids(session, models.Notice.sha256, hashes)
     arrivals = [
         {"sha256": each.sha256, "path": str(each.path), "received": each.received, "state": "received"}
         for each in stored
         if each.sha256 not in known
     ]
-    rows.insert_missing(session, models.Notice, arrivals, key=("sha256",))
-    numbers = rows.ids(session, models.Notice.sha256, hashes)
+    row_updates.insert_missing(session, models.Notice, arrivals, key=("sha256",))
+    numbers = row_updates.ids(session, models.Notice.sha256, hashes)
     deliveries = [
         {
             "topic": columns.text(each.topic),
@@ -45,7 +45,7 @@ def record_notices(session: Session, stored: Sequence[StoredNotice]) -> frozense
         for each in stored
         if each.topic is not None and each.partition is not None and each.offset is not None
     ]
-    rows.insert_missing(session, models.Delivery, deliveries, key=("topic", "partition", "offset"))
+    row_updates.insert_missing(session, models.Delivery, deliveries, key=("topic", "partition", "offset"))
     return frozenset(hashes - known.keys())
 
 
@@ -82,13 +82,15 @@ def unanswered(session: Session, *, before: datetime, limit: int = 100) -> tuple
 def mark_answered(session: Session, sha256: str, *, now: datetime) -> bool:
     """Note that all was done for a notice; return whether that is news."""
     notice = models.Notice
-    return rows.compare_and_set(session, notice, notice.sha256 == sha256, notice.answered.is_(None), answered=now)
+    return row_updates.compare_and_set(
+        session, notice, notice.sha256 == sha256, notice.answered.is_(None), answered=now
+    )
 
 
 def mark_dispatched(session: Session, sha256: str, *, run: str, now: datetime) -> bool:
     """Note the run that was made for a notice; a notice that is further already stays there."""
     notice = models.Notice
-    return rows.compare_and_set(
+    return row_updates.compare_and_set(
         session,
         notice,
         notice.sha256 == sha256,
@@ -102,7 +104,7 @@ def mark_dispatched(session: Session, sha256: str, *, run: str, now: datetime) -
 def record_dead(session: Session, sha256: str, reason: str) -> bool:
     """Note that a notice cannot be understood, and why; return whether that is news."""
     notice = models.Notice
-    return rows.compare_and_set(
+    return row_updates.compare_and_set(
         session,
         notice,
         notice.sha256 == sha256,

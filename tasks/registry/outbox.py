@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from tasks.records import Audience
 from tasks.records.outbox import SKY_MAP, Claimed, ClaimedUpload, Outgoing
-from tasks.registry import columns, models, rows
+from tasks.registry import columns, models, row_updates
 
 LEASE = timedelta(minutes=3)
 FIRST_DELAY = timedelta(seconds=2)
@@ -41,7 +41,7 @@ def enqueue_message(session: Session, message: Outgoing, *, now: datetime) -> bo
         "due": now,
         "created": now,
     }
-    return rows.insert_once(session, models.Message, key=key, values=values)[1]
+    return row_updates.insert_once(session, models.Message, key=key, values=values)[1]
 
 
 def claim_message(session: Session, *, now: datetime) -> Claimed | None:
@@ -102,8 +102,8 @@ def enqueue_upload(
     content = {"source": str(source), "sha256": sha256, "size": size}
     fresh = {"state": "waiting", "due": now}
     values = {"event_id": _event_id(session, subject), "attempt": 0, "created": now, **content, **fresh}
-    row, made = rows.insert_once(session, models.Upload, key={"remote": remote}, values=values)
-    changed = rows.compare_and_set(
+    row, made = row_updates.insert_once(session, models.Upload, key={"remote": remote}, values=values)
+    changed = row_updates.compare_and_set(
         session,
         models.Upload,
         models.Upload.id == row.id,
@@ -147,7 +147,7 @@ def upload_failed(session: Session, claimed: ClaimedUpload, *, error: str, now: 
 
 def hold(session: Session, lane: str, *, until: datetime) -> None:
     """Keep every sender of a lane quiet until a time: a service said Retry-After."""
-    row, made = rows.insert_once(session, models.Hold, key={"lane": lane}, values={"until": until})
+    row, made = row_updates.insert_once(session, models.Hold, key={"lane": lane}, values={"until": until})
     if not made:
         row.until = max(row.until, until)
 
@@ -161,7 +161,7 @@ def held_until(session: Session, lane: str) -> datetime | None:
 def reserve(session: Session, place: str, *, pace: timedelta, now: datetime) -> datetime:
     """Take the next moment at which something may go to a place, ``pace`` after the last one that any sender took."""
     lane = f"to {place}"
-    rows.insert_once(session, models.Hold, key={"lane": lane}, values={"until": now})
+    row_updates.insert_once(session, models.Hold, key={"lane": lane}, values={"until": now})
     row = session.scalars(sa.select(models.Hold).filter_by(lane=lane).with_for_update()).one()
     moment = max(row.until, now)
     row.until = moment + pace
@@ -171,7 +171,7 @@ def reserve(session: Session, place: str, *, pace: timedelta, now: datetime) -> 
 def requeue_failed(session: Session, *, now: datetime) -> int:
     """Try again what was given up, after the reason was mended; return how many messages and uploads."""
     return sum(
-        rows.change(session, model, model.state == "failed", state="waiting", due=now)
+        row_updates.change(session, model, model.state == "failed", state="waiting", due=now)
         for model in (models.Message, models.Upload)
     )
 
@@ -275,7 +275,7 @@ def _end(
     **values: object,
 ) -> bool:
     fence = (model.id == claimed.id, model.state == "sending", model.attempt == claimed.attempt)
-    return rows.compare_and_set(session, model, *fence, **values)
+    return row_updates.compare_and_set(session, model, *fence, **values)
 
 
 def _failure(attempt: int, error: str, *, now: datetime, retry: bool) -> dict[str, object]:

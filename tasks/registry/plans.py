@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from tasks.records import Plan
 from tasks.records.events import PlanState
-from tasks.registry import columns, models, rows
+from tasks.registry import columns, models, row_updates
 
 STANDING = (PlanState.RUNNING, PlanState.DONE, PlanState.EMPTY)
 # a plan that ended without result may be asked for again
@@ -42,7 +42,7 @@ def claim(
     A plan whose process has not told for ``LEASE`` that it lives has lost it: the next one may have it.
     """
     row, made = _insert(session, sha256, telescopes, parameters_sha256, now=now, asked_by=asked_by)
-    return made or rows.compare_and_set(
+    return made or row_updates.compare_and_set(
         session,
         models.Plan,
         models.Plan.id == row.id,
@@ -65,7 +65,7 @@ def keep(session: Session, sha256: str, *, telescopes: Sequence[str], parameters
     """Note that the process of a claimed plan lives; return whether the plan still runs."""
     row = _row(session, sha256, telescopes, parameters_sha256)
     running = (models.Plan.id == row.id, models.Plan.state == PlanState.RUNNING)
-    return rows.compare_and_set(session, models.Plan, *running, alive=now)
+    return row_updates.compare_and_set(session, models.Plan, *running, alive=now)
 
 
 def give_up(session: Session, *, now: datetime) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def give_up(session: Session, *, now: datetime) -> tuple[str, ...]:
     found = session.execute(query).all()
     reason = "its process died, and a newer notice came"
     for row in found:
-        rows.change(session, plan, plan.id == row.id, dead, state=PlanState.FAILED, reason=reason, finished=now)
+        row_updates.change(session, plan, plan.id == row.id, dead, state=PlanState.FAILED, reason=reason, finished=now)
     return tuple(sorted({row.slug for row in found}))
 
 
@@ -117,7 +117,7 @@ def record(
     telescopes = [plan.telescope for plan in plans]
     row, _ = _insert(session, sha256, telescopes, parameters_sha256, now=now)
     tiles = sum(len(plan.tiles) for plan in plans)
-    done = rows.compare_and_set(
+    done = row_updates.compare_and_set(
         session,
         models.Plan,
         models.Plan.id == row.id,
@@ -147,7 +147,7 @@ def fail(
 ) -> bool:
     """Note that a claimed plan failed, and why; it may be claimed again."""
     row = _row(session, sha256, telescopes, parameters_sha256)
-    return rows.compare_and_set(
+    return row_updates.compare_and_set(
         session,
         models.Plan,
         models.Plan.id == row.id,
@@ -170,7 +170,7 @@ def cancel(session: Session, event_id: int, *, reason: str) -> int:
     plan = models.Plan
     where = (plan.event_id == event_id, plan.state.in_(STANDING))
     _withdraw(session, *where)
-    return rows.change(session, plan, *where, state=PlanState.CANCELLED, reason=columns.text(reason))
+    return row_updates.change(session, plan, *where, state=PlanState.CANCELLED, reason=columns.text(reason))
 
 
 def tiles_of(session: Session, slug: str, telescope: str) -> dict[str, str]:
@@ -191,7 +191,7 @@ def mark_observed(session: Session, event_id: int, *, telescope: str, tiles: Seq
     tile = models.Tile
     of_event = sa.select(models.Plan.id).where(models.Plan.event_id == event_id)
     where = (tile.plan_id.in_(of_event), tile.telescope == telescope, tile.name.in_(tiles))
-    return rows.change(session, tile, *where, tile.state != "observed", state="observed")
+    return row_updates.change(session, tile, *where, tile.state != "observed", state="observed")
 
 
 def mark_observed_of(session: Session, slug: str, *, telescope: str, tiles: Sequence[str]) -> int:
@@ -221,7 +221,7 @@ def _insert(
         "alive": now,
         "plans": "[]",
     }
-    return rows.insert_once(session, models.Plan, key=key, values=values)
+    return row_updates.insert_once(session, models.Plan, key=key, values=values)
 
 
 def _row(session: Session, sha256: str, telescopes: Sequence[str], parameters_sha256: str) -> models.Plan:
@@ -246,13 +246,13 @@ def _supersede(session: Session, row: models.Plan) -> None:
         plan.state.in_((*STANDING, *RESTARTABLE)),
     )
     _withdraw(session, *older)
-    rows.change(session, plan, *older, state=PlanState.SUPERSEDED)
+    row_updates.change(session, plan, *older, state=PlanState.SUPERSEDED)
 
 
 def _withdraw(session: Session, *plans: sa.ColumnElement[bool]) -> None:
     tile = models.Tile
     ids = sa.select(models.Plan.id).where(*plans)
-    rows.change(session, tile, tile.plan_id.in_(ids), tile.state == "planned", state="withdrawn")
+    row_updates.change(session, tile, tile.plan_id.in_(ids), tile.state == "planned", state="withdrawn")
 
 
 def _tiles(plan_id: int, plans: Sequence[Plan]) -> list[models.Tile]:
