@@ -22,7 +22,7 @@ from tasks import policies, simulation
 from tasks.io.notices import parsing
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, Policy
-from tasks.science import alerts, decisions
+from tasks.science.alerts import assembly, decisions
 from tasks.science.simulation.alerts import AlertRequest
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "notices"
@@ -91,7 +91,7 @@ def _notices(folder: Path) -> list[Path]:
 
 
 def _understand(payload: bytes) -> Alert:
-    return alerts.assemble(parsing.parse(payload), sha256="0" * 64, read=sky_map_files.read)
+    return assembly.assemble(parsing.parse(payload), sha256="0" * 64, read=sky_map_files.read)
 
 
 def _decide(payload: bytes, policy: Policy) -> object:

@@ -33,12 +33,12 @@ def command(file: Path, topic: str | None, policy: str | None, thresholds: tuple
     from tasks import policies  # slow start-up: sky maps bring astropy and scipy
     from tasks.io.notices import parsing
     from tasks.io.skymaps import sky_map_files
-    from tasks.science import alerts, decisions
+    from tasks.science.alerts import assembly, decisions
 
     chosen = policies.load(_policy(policy or policies.DEFAULT), thresholds=",".join(thresholds))
     payload = parsing.read(file)
     parsed = parsing.parse(payload, topic=topic)
-    alert = alerts.assemble(parsed, sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read)
+    alert = assembly.assemble(parsed, sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read)
     decision = decisions.decide(alert, chosen)
     output.show(_result(alert, decision), _text(alert, decision), as_json=as_json)
 

@@ -18,7 +18,7 @@ from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, Decision, Policy, Rejected
 from tasks.records.events import Registered
 from tasks.registry import Registry, events
-from tasks.science import alerts, decisions
+from tasks.science.alerts import assembly, decisions
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,9 @@ def read_folder(folder: Path) -> tuple[tuple[Stored, ...], tuple[Rejected, ...]]
 def understand(path: Path) -> Stored:
     """Parse a stored notice and reduce its maps to numbers."""
     payload = parsing.read(path)
-    alert = alerts.assemble(parsing.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read)
+    alert = assembly.assemble(
+        parsing.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read
+    )
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     return Stored(path=path, moment=alert.notice.time_created or alert.notice.time or written, alert=alert)
 

@@ -26,7 +26,8 @@ from tasks.records.events import EventHistory, EventState
 from tasks.records.outbox import Claimed, Sent
 from tasks.registry import Registry, Session, actions, delivery, history, outbox
 from tasks.registry.store import now
-from tasks.science import outlooks, positions
+from tasks.science import outlooks
+from tasks.science.alerts import best_position
 
 log = logging.getLogger(__name__)
 
@@ -205,7 +206,7 @@ class Desk:
             outbox.enqueue_message(session, message, now=now())
 
     def _knowledge(self, known: EventHistory) -> Knowledge:
-        told = positions.burst([entry.alert for entry in known.notices])
+        told = best_position.burst([entry.alert for entry in known.notices])
         burst = outlooks.added(told, telescopes.known(known.telescopes))
         return event_announcements.knowledge(known, burst=burst, links=self.links(known.newest.alert))
 

@@ -25,7 +25,7 @@ from tasks.records.backfills import Backfilled, Recovered, Span, Superevent
 from tasks.registry import Registry, outbox
 from tasks.registry import notices as rows
 from tasks.registry.store import now
-from tasks.science import gaps
+from tasks.science.alerts import listening_gaps
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +84,8 @@ def spans_of(
     if since is None:
         with book.read() as session:
             heard = rows.arrivals(session, since=moment - timedelta(days=options.days))
-        found = gaps.between(heard, now=moment, longer_than=timedelta(hours=options.silence_h))
-        return gaps.left(found, _done(root))
+        found = listening_gaps.between(heard, now=moment, longer_than=timedelta(hours=options.silence_h))
+        return listening_gaps.left(found, _done(root))
     if _aware(since) >= moment:
         raise UnusableData(f"a span from {since.isoformat()} to {moment.isoformat()}: it must end after it begins")
     return (Span(since=_aware(since), until=moment),)

@@ -16,8 +16,8 @@ from tasks.records import Alert, Notice
 from tasks.records.events import EventHistory, Registered
 from tasks.registry import Session, events, history, outbox
 from tasks.registry.store import now
-from tasks.science import associations, positions
 from tasks.science import skymaps as maps
+from tasks.science.alerts import best_position, coincidences
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +55,14 @@ def _evidence(mine: EventHistory, other: EventHistory, within_s: float) -> str:
     for follower, followed in ((one, other), (two, mine)):
         if follower.follow_up_event == followed.name and follower.test is followed.test:
             return f"follows {followed.name}"
-    return associations.evidence(one, two, within_s=within_s, credible_level=_level(mine, other, one, two))
+    return coincidences.evidence(one, two, within_s=within_s, credible_level=_level(mine, other, one, two))
 
 
 def _level(mine: EventHistory, other: EventHistory, one: Notice, two: Notice) -> float | None:
     """Return the credible level of one's position on the other's sky map, where there are both."""
     for holder, notice in ((mine, two), (other, one)):
         best = _newest_map(holder)
-        if best is not None and associations.has_place(notice):
+        if best is not None and coincidences.has_place(notice):
             return float(
                 maps.credible_level(sky_map_files.read(best), notice.ra_deg or 0.0, notice.dec_deg or 0.0).item()
             )
@@ -76,7 +76,7 @@ def _newest_map(known: EventHistory) -> Path | None:
 
 def _known(known: EventHistory) -> Notice:
     """Return an event's facts with its best position in them."""
-    burst = positions.burst([entry.alert for entry in known.notices])
+    burst = best_position.burst([entry.alert for entry in known.notices])
     place = burst.position
     facts = replace(burst.facts, time=known.time)
     if place is None:

@@ -17,7 +17,8 @@ from tasks.records import Alert, EventInHand
 from tasks.records.events import Registered, StoredNotice
 from tasks.registry import notices, outbox
 from tasks.registry.store import now
-from tasks.science import observed, positions
+from tasks.science import observed
+from tasks.science.alerts import best_position
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
             alert=entry.alert,
             registered=kept.record_alert(entry.alert),
             decision=entry.decision,
-            located=positions.located(event_facts.alerts(known)) or entry.alert,
+            located=best_position.located(event_facts.alerts(known)) or entry.alert,
             observed=observed.of_history(known),
         )
 

@@ -24,7 +24,7 @@ from tasks.records.bursts import BatPage
 from tasks.records.events import EventHistory, EventState, Registered, Standing
 from tasks.registry import Session, outbox
 from tasks.registry.store import now
-from tasks.science import revisits
+from tasks.science.alerts import revisit_times
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _tell_page(session: Session, known: EventHistory, page: BatPage | None, opti
 def _tell_xrt(session: Session, known: EventHistory, options: RevisitOptions, trigger: datetime) -> None:
     told = [entry.alert.notice for entry in known.notices]
     audience = _audience(known)
-    if audience is None or not revisits.misses_xrt(told, options, trigger=trigger, now=now()):
+    if audience is None or not revisit_times.misses_xrt(told, options, trigger=trigger, now=now()):
         return
     waited = number_words.duration(timedelta(minutes=options.xrt_minutes).total_seconds())
     name = number_words.name(known.newest.alert.notice)
@@ -120,7 +120,7 @@ def _tell_xrt(session: Session, known: EventHistory, options: RevisitOptions, tr
 def _next(trigger: datetime, options: RevisitOptions, page: BatPage | None) -> datetime | None:
     finished = page is not None and page.complete
     left = RevisitOptions(xrt_minutes=options.xrt_minutes) if finished else options
-    return revisits.following(trigger, left, now())
+    return revisit_times.following(trigger, left, now())
 
 
 def _audience(known: EventHistory) -> Any:

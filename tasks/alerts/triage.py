@@ -18,7 +18,7 @@ from tasks.io.notices import parsing
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, Decision, ParsedNotice, SkyMapSummary
 from tasks.records.events import Registered
-from tasks.science import alerts, decisions
+from tasks.science.alerts import assembly, decisions
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def understand(path: Path, topic: str | None, root: Path) -> Alert:
     """
     payload = parsing.read(path)
     parsed = parsing.parse(payload, topic=topic)
-    alert = alerts.assemble(parsed, sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read)
+    alert = assembly.assemble(parsed, sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read)
     tree = naming.AlertTree(root=root)
     kept = _keep_maps(alert, parsed, tree)
     _keep(tree.notice_copy(alert), payload)

@@ -11,7 +11,8 @@ from tasks.errors import UnusableData
 from tasks.io.notices import parsing
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
-from tasks.science import error_circles, pictures, positions
+from tasks.science import error_circles, pictures
+from tasks.science.alerts import best_position
 
 FITS_MARKS = (b"SIMPLE  ", b"\x1f\x8b")
 # the more a map says, the better: a coincidence before the event alone, before what a burst monitor drew
@@ -77,7 +78,7 @@ def _positioned(notice: Notice) -> Aim:
         words = "is a retraction" if notice.retraction else "has neither a sky map nor a position"
         raise UnusableData(f"notice {notice.event_id} {words}: there is nothing to plan")
     # an error that is not stated is taken for that of the instrument
-    error90_deg = positions.error90_deg(notice)
+    error90_deg = best_position.error90_deg(notice)
     sky_map = error_circles.gaussian_map(notice.ra_deg, notice.dec_deg, error_deg=error90_deg)
     return Aim(sky_map=sky_map, notice=notice, centre_deg=(notice.ra_deg, notice.dec_deg), error90_deg=error90_deg)
 

@@ -1,7 +1,7 @@
 """Policies: one TOML file each, read into a :class:`Policy`.
 
 A policy is a list of named ``[[rules]]``, of which the first that holds decides. A rule may be for one ``kind`` of
-events (gw or grb); it holds when all its conditions do, always when it has none. A condition names an operand (``tasks/science/decisions.py`` lists them),
+events (gw or grb); it holds when all its conditions do, always when it has none. A condition names an operand (``tasks/science/alerts/decisions.py`` lists them),
 one comparison with its value, and what happens when the notice does not say::
 
     { operand = "area90_deg2", below = "area_limit", missing = "fails" }

@@ -15,7 +15,7 @@ from support import alerts
 from tasks.io.pages import event_page
 from tasks.records import Audience, Kind, MapRole
 from tasks.records.events import EventHistory, EventState, MessageEntry, NoticeEntry, PlanEntry, PlanState, Standing
-from tasks.science import positions
+from tasks.science.alerts import best_position
 
 
 class Page(HTMLParser):
@@ -181,7 +181,7 @@ def test_a_retraction_alone_and_a_bare_notice_have_pages() -> None:
 def test_a_burst_shows_its_position_or_that_there_is_none(place: bool) -> None:
     alert = alerts.grb() if place else alerts.grb("GBM", ra_deg=None, dec_deg=None, error_deg=None)
     told = history(entry(alert), slug="Swift_1423875", kind=Kind.GRB, mission="Swift", name="1423875")
-    page = Page(event_page.render(told, burst=positions.burst([alert])))
+    page = Page(event_page.render(told, burst=best_position.burst([alert])))
     assert ("22:00:52.06 \u221209:10:01.2" in page.text) is place
     assert ("none yet" in page.text) is not place
 

@@ -15,7 +15,7 @@ from tasks.io.messages import event_text, notice_changes
 from tasks.io.messages.blockkit import Rendered
 from tasks.records import MapRole, Reason
 from tasks.records.events import EventState, PlanEntry, PlanState, Registered, Standing
-from tasks.science import positions
+from tasks.science.alerts import best_position
 
 
 def words(message: Rendered) -> str:
@@ -75,7 +75,7 @@ def test_what_is_missing_is_said_to_be_missing() -> None:
 def test_a_burst_shows_its_best_position_and_who_has_reported() -> None:
     xrt = alerts.grb("XRT", seconds=80, error_deg=0.0014)
     known = event_text.Knowledge(
-        alert=xrt, burst=positions.burst([alerts.grb(), xrt]), instruments=("BAT", "XRT"), notices=2
+        alert=xrt, burst=best_position.burst([alerts.grb(), xrt]), instruments=("BAT", "XRT"), notices=2
     )
     text = words(event_text.top(known))
     for fact in (
@@ -173,7 +173,7 @@ def everything(alert, decision, plans) -> list[Rendered]:
         notice_sha256="0", telescopes=("7DT",), state=PlanState.DONE, created=alerts.CREATED, plans=tuple(plans)
     )
     known = event_text.Knowledge(
-        alert=alert, decision=decision, plans=(entry,) * 30, burst=positions.burst([alert]), mention=True
+        alert=alert, decision=decision, plans=(entry,) * 30, burst=best_position.burst([alert]), mention=True
     )
     return [
         event_text.top(known),

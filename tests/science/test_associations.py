@@ -10,7 +10,7 @@ import pytest
 from support import alerts
 
 from tasks.records import Kind
-from tasks.science import associations
+from tasks.science.alerts import coincidences
 
 SWIFT = alerts.grb().notice
 
@@ -23,35 +23,35 @@ def fermi(*, seconds: float = 5.0, away_deg: float = 0.0, error_deg: float | Non
 
 @pytest.mark.parametrize(("seconds", "linked"), [(0, True), (59.9, True), (-59.9, True), (60.1, False), (-61, False)])
 def test_only_what_is_close_in_time_is_one(seconds: float, linked: bool) -> None:
-    assert bool(associations.evidence(SWIFT, fermi(seconds=seconds), within_s=60)) is linked
+    assert bool(coincidences.evidence(SWIFT, fermi(seconds=seconds), within_s=60)) is linked
 
 
 def test_places_must_agree_within_both_errors() -> None:
-    allowed = associations.allowed_deg(fermi())
-    assert associations.evidence(SWIFT, fermi(away_deg=0.9 * allowed), within_s=60).startswith("5.0 s apart, ")
-    assert associations.evidence(SWIFT, fermi(away_deg=1.1 * allowed), within_s=60) == ""
+    allowed = coincidences.allowed_deg(fermi())
+    assert coincidences.evidence(SWIFT, fermi(away_deg=0.9 * allowed), within_s=60).startswith("5.0 s apart, ")
+    assert coincidences.evidence(SWIFT, fermi(away_deg=1.1 * allowed), within_s=60) == ""
 
 
 def test_the_allowed_radius_leaves_out_three_in_a_thousand(rng: np.random.Generator) -> None:
     notice = fermi()
     sigma_deg = notice.error_deg / np.sqrt(-2 * np.log(1 - 0.68))
     away_deg = np.hypot(*rng.normal(scale=sigma_deg, size=(2, 200_000)))
-    assert np.mean(away_deg > associations.allowed_deg(notice)) == pytest.approx(0.003, abs=0.0005)
+    assert np.mean(away_deg > coincidences.allowed_deg(notice)) == pytest.approx(0.003, abs=0.0005)
 
 
 def test_a_place_that_is_not_known_speaks_neither_way() -> None:
-    words = associations.evidence(SWIFT, fermi(ra_deg=None, dec_deg=None), within_s=60)
+    words = coincidences.evidence(SWIFT, fermi(ra_deg=None, dec_deg=None), within_s=60)
     assert "without two places" in words
 
 
 def test_a_map_decides_where_there_is_one() -> None:
     merger = alerts.gw(time=SWIFT.time).notice
     assert merger.kind is Kind.GW
-    assert "inside the 42 %" in associations.evidence(merger, SWIFT, within_s=60, credible_level=0.42)
-    assert associations.evidence(merger, SWIFT, within_s=60, credible_level=0.9999) == ""
+    assert "inside the 42 %" in coincidences.evidence(merger, SWIFT, within_s=60, credible_level=0.42)
+    assert coincidences.evidence(merger, SWIFT, within_s=60, credible_level=0.9999) == ""
 
 
 def test_one_mission_a_test_and_an_unknown_time_are_never_linked() -> None:
-    assert associations.evidence(SWIFT, fermi(mission="Swift"), within_s=60) == ""
-    assert associations.evidence(SWIFT, fermi(test=True), within_s=60) == ""
-    assert associations.evidence(SWIFT, fermi(time=None), within_s=60) == ""
+    assert coincidences.evidence(SWIFT, fermi(mission="Swift"), within_s=60) == ""
+    assert coincidences.evidence(SWIFT, fermi(test=True), within_s=60) == ""
+    assert coincidences.evidence(SWIFT, fermi(time=None), within_s=60) == ""

@@ -26,8 +26,8 @@ from tasks.records import (
     Policy,
     Rule,
 )
-from tasks.science import alerts, decisions, operands
-from tasks.science.decisions import decide
+from tasks.science.alerts import assembly, decisions, policy_variables
+from tasks.science.alerts.decisions import decide
 
 GW = [
     "S241102br-preliminary", "S241102br-initial", "S241102br-update", "S250910b-earlywarning", "S241004ap-preliminary",
@@ -46,7 +46,9 @@ def payloads(shared_data):
 
 
 def understood(payload):
-    return alerts.assemble(parsing.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read)
+    return assembly.assemble(
+        parsing.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read
+    )
 
 
 def changed(payload, **event):
@@ -370,8 +372,8 @@ def test_a_broken_map_leaves_a_decision_and_a_remark(payloads):
 
 
 def test_radii_convert_as_for_a_normal_error():
-    assert operands.radius(1.0, containment=0.68, wanted=0.9) == pytest.approx(1.42, abs=0.005)
-    assert operands.radius(1.0, containment=0.9, wanted=0.9) == 1.0
+    assert policy_variables.radius(1.0, containment=0.68, wanted=0.9) == pytest.approx(1.42, abs=0.005)
+    assert policy_variables.radius(1.0, containment=0.9, wanted=0.9) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -379,7 +381,7 @@ def test_radii_convert_as_for_a_normal_error():
     [(330.2169, -9.1670, -45.97), (337.5347, -0.3918, -46.82), (74.751, -9.3095, -29.18)],
 )
 def test_galactic_latitudes_are_those_the_missions_state(ra_deg, dec_deg, latitude):
-    assert operands.galactic_latitude_deg(ra_deg, dec_deg) == pytest.approx(latitude, abs=0.01)
+    assert policy_variables.galactic_latitude_deg(ra_deg, dec_deg) == pytest.approx(latitude, abs=0.01)
 
 
 def test_an_old_notice_starts_nothing_by_itself_and_says_so():

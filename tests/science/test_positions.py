@@ -7,28 +7,28 @@ import itertools
 import pytest
 from support import alerts
 
-from tasks.science import positions
+from tasks.science.alerts import best_position
 
 
 def test_the_smallest_error_wins_whatever_the_order() -> None:
     bat, xrt = alerts.grb("BAT"), alerts.grb("XRT", seconds=80, error_deg=0.0014)
     uvot = alerts.grb("UVOT", seconds=120, error_deg=None)
     for order in itertools.permutations((bat, xrt, uvot)):
-        assert positions.best(order) == uvot.notice
-    assert positions.best((bat, xrt)) == xrt.notice
+        assert best_position.best(order) == uvot.notice
+    assert best_position.best((bat, xrt)) == xrt.notice
 
 
 def test_within_an_instrument_the_latest_wins_even_when_it_is_larger() -> None:
     first, second = alerts.grb("XRT", error_deg=0.001), alerts.grb("XRT", seconds=90, error_deg=0.002, ra_deg=330.3)
-    assert positions.best((second, first)) == second.notice
+    assert best_position.best((second, first)) == second.notice
 
 
 def test_a_notice_without_position_is_no_position() -> None:
-    assert positions.best((alerts.grb("GBM", ra_deg=None, dec_deg=None),)) is None
+    assert best_position.best((alerts.grb("GBM", ra_deg=None, dec_deg=None),)) is None
 
 
 def test_errors_are_compared_at_the_same_containment():
     wide = alerts.grb(instrument="BAT", error_deg=0.050, containment=0.9)
     tight = alerts.grb(instrument="MXT", error_deg=0.040, containment=0.68, seconds=80)
-    assert positions.error90_deg(tight.notice) == pytest.approx(1.42 * 0.040, rel=0.005)
-    assert positions.best([wide, tight]) is wide.notice
+    assert best_position.error90_deg(tight.notice) == pytest.approx(1.42 * 0.040, rel=0.005)
+    assert best_position.best([wide, tight]) is wide.notice

@@ -15,7 +15,7 @@ from tasks.records import Alert, Decision, Plan, PlanMode, Tile
 from tasks.records.events import Registered
 from tasks.registry import plans
 from tasks.registry.store import now
-from tasks.science import positions
+from tasks.science.alerts import best_position
 
 NEAR = alerts.sky_map(area90_deg2=50, distance_mpc=80)
 SOON = alerts.CREATED + timedelta(hours=1)
@@ -43,7 +43,7 @@ def test_an_initial_with_the_same_map_keeps_the_plan_of_the_preliminary(tmp_path
     with resources.registry("", tmp_path) as book:
         known = book.history("S241102br")
         assert book.unanswered(before=now() + timedelta(hours=1)) == ()
-    burst = positions.burst([entry.alert for entry in known.notices])
+    burst = best_position.burst([entry.alert for entry in known.notices])
     shown = event_announcements.knowledge(known, burst=burst, links={})
     assert [entry.telescopes for entry in shown.pending] == [("7DT",)], "the plan can still be cancelled"
 

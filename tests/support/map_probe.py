@@ -15,7 +15,7 @@ from support import memory
 from tasks.errors import UnusableData
 from tasks.io.notices import parsing
 from tasks.io.skymaps import sky_map_files
-from tasks.science import alerts
+from tasks.science.alerts import assembly
 
 
 def probe(path: Path) -> dict[str, object]:
@@ -41,7 +41,7 @@ def in_a_notice(content: bytes) -> str:
         parsed = parsing.parse(json.dumps(document).encode())
     except UnusableData:
         return "refused"
-    alert = alerts.assemble(parsed, sha256="0" * 64, read=sky_map_files.read)
+    alert = assembly.assemble(parsed, sha256="0" * 64, read=sky_map_files.read)
     return "without" if alert.sky_map is None else "with"
 
 

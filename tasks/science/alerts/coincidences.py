@@ -8,7 +8,7 @@ import astropy.units as u
 from astropy.coordinates import SkyCoord
 
 from tasks.records import Kind, Notice
-from tasks.science import positions
+from tasks.science.alerts import best_position
 
 USUAL_CONTAINMENT = 0.9
 OUTSIDE = 0.003
@@ -47,7 +47,7 @@ def evidence(one: Notice, other: Notice, *, within_s: float, credible_level: flo
 def allowed_deg(notice: Notice) -> float:
     """Return the radius that holds a position's truth but for ``OUTSIDE``, the errors being Gaussian, in degrees."""
     contained = notice.containment if notice.containment and 0 < notice.containment < 1 else USUAL_CONTAINMENT
-    return positions.error_deg(notice) * math.sqrt(math.log(OUTSIDE) / math.log1p(-contained))
+    return best_position.error_deg(notice) * math.sqrt(math.log(OUTSIDE) / math.log1p(-contained))
 
 
 def _places(one: Notice, other: Notice) -> str:

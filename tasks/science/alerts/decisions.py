@@ -9,8 +9,8 @@ from typing import Any
 
 from tasks.errors import UnusableData
 from tasks.records import Alert, Audience, Comparison, Condition, Decision, Kind, PlanMode, Policy, Reason, Rule
-from tasks.science import operands
-from tasks.science.operands import Situation, Value
+from tasks.science.alerts import policy_variables
+from tasks.science.alerts.policy_variables import Situation, Value
 
 SYMBOLS = {
     Comparison.IS: "is",
@@ -63,7 +63,7 @@ def decide(alert: Alert, policy: Policy, *, previous: Decision | None = None, no
     """
     for rule in policy.rules:
         for condition in (*rule.when, *(each for own in rule.only.values() for each in own)):
-            operands.check(condition.operand)
+            policy_variables.check(condition.operand)
     situation = Situation(alert=alert, previous=previous, now=now)
     reasons: list[Reason] = []
     held = (
@@ -120,7 +120,7 @@ def _aim(alert: Alert) -> object:
 
 def _plan(rule: Rule, policy: Policy, situation: Situation, reasons: list[Reason]) -> PlanMode:
     """Return a rule's plan; of a notice that is too old to start a telescope the button is left."""
-    age_s, limit = operands.read("age_s", situation), policy.automatic_within_h
+    age_s, limit = policy_variables.read("age_s", situation), policy.automatic_within_h
     if rule.plan is not PlanMode.AUTOMATIC or limit is None or not isinstance(age_s, float):
         return rule.plan
     young = age_s <= 3600 * limit
@@ -140,7 +140,7 @@ def _hold(name: str, when: Sequence[Condition], situation: Situation, reasons: l
 
 
 def _try(name: str, condition: Condition, situation: Situation) -> Reason:
-    found = operands.read(condition.operand, situation)
+    found = policy_variables.read(condition.operand, situation)
     return Reason(
         rule=name,
         condition=_words(condition),

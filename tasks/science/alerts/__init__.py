@@ -1,0 +1,1 @@
+"""Notices and decisions: assembly, coincidences, policy variables, positions."""
