@@ -18,7 +18,8 @@ from benchmarks import harness
 from benchmarks.harness import Gate, Report, Setting
 from tasks.io.fits import fits_images as images
 from tasks.programs import swarp
-from tasks.science import coadding, projection
+from tasks.science import coadding
+from tasks.science.astrometry import field_grids
 from tasks.science.backgrounds import Background
 
 NUMBER, STARS_PER_MPIX = 9, 150
@@ -31,8 +32,8 @@ def run(setting: Setting) -> Report:
     stars = round(STARS_PER_MPIX * setting.shape[0] * setting.shape[1] / 1e6)
     shots, field = starfields.dithered(NUMBER, setting.shape, rng, stars=stars)
     inputs = [_store(shot, setting.folder / f"shot-{index}.fits") for index, shot in enumerate(shots)]
-    shape = projection.stack_shape(setting.shape)
-    grid = projection.field_wcs(*starfields.CENTRE_DEG, shape=shape, scale_arcsec=SCALE_ARCSEC)
+    shape = field_grids.stack_shape(setting.shape)
+    grid = field_grids.field_wcs(*starfields.CENTRE_DEG, shape=shape, scale_arcsec=SCALE_ARCSEC)
     out = setting.folder / "stack.fits"
     rows = []
     for what, mode, combine in (("median", "seed", "MEDIAN"), ("clipped weighted mean", "clipped", "CLIPPED")):

@@ -27,7 +27,7 @@ from tasks.io.catalogues import ldac, photometric_catalogues
 from tasks.io.fits import fits_images
 from tasks.programs import missfits, outputs, scamp, source_extractor, swarp
 from tasks.programs.run import run
-from tasks.science import astrometry, pointing, projection
+from tasks.science.astrometry import field_grids, pointing_search, wcs_checks
 
 THREADS = 4
 BATCH = 10
@@ -154,8 +154,8 @@ def _pre_source_extractor(light: Light, job: Job) -> Path:
     options = source_extractor.Options(columns=source_extractor.ASTROMETRY_COLUMNS)
     catalogue = source_extractor.extract(light.image, folder, options).catalogue
     shape = fits_images.open_image(light.image).shape
-    known = pointing.of_wcs(WCS(fits.Header.fromtextfile(job.pointings[light.path.name])), shape)
-    catalogue.with_suffix(".ahead").write_text(astrometry.head_text(astrometry.cards_of(known.wcs(shape))))
+    known = pointing_search.of_wcs(WCS(fits.Header.fromtextfile(job.pointings[light.path.name])), shape)
+    catalogue.with_suffix(".ahead").write_text(wcs_checks.head_text(wcs_checks.cards_of(known.wcs(shape))))
     return catalogue
 
 
@@ -167,7 +167,7 @@ def _scamp(lights: Sequence[Light], catalogues: Sequence[Path], job: Job) -> Non
 
 
 def _missfits(light: Light, catalogue: Path, job: Job) -> None:
-    head = astrometry.head_text(astrometry.solution_cards(ldac.read_header(catalogue.with_suffix(".head"))))
+    head = wcs_checks.head_text(wcs_checks.solution_cards(ldac.read_header(catalogue.with_suffix(".head"))))
     shape = fits_images.open_image(light.image).shape
     made = missfits.apply(light.image, head, catalogue.parent, shape=shape, options=missfits.Options()).image
     header = light.header
@@ -267,7 +267,7 @@ def _image_stack(group: Sequence[Light], job: Job) -> Path:
     mean = first + sum(((light.moment - first) for light in group), timedelta()) / len(group)
     total = sum(float(light.header["EXPTIME"]) for light in group)
     stem = naming.image_stem(str(header["OBJECT"]), job.unit, str(header["FILTER"]), mean, total)
-    shape = projection.stack_shape(fits_images.open_image(group[0].image).shape)
+    shape = field_grids.stack_shape(fits_images.open_image(group[0].image).shape)
     folder = job.out / "stack" / stem
     folder.mkdir(parents=True, exist_ok=True)
     settings = {

@@ -27,9 +27,9 @@ def command(positions: tuple[str, ...], out: Path, radius: float, url: str, fain
         raise UnusableData(f"radius {radius:g}: expected a number of degrees above 0 and up to 10")
     places = dict.fromkeys(map(_position, positions), radius)
     from tasks.catalogues import astrometric  # slow start-up: Prefect
-    from tasks.science import cells
+    from tasks.science.astrometry import catalogue_cells
 
-    wanted = cells.around(places)
+    wanted = catalogue_cells.around(places)
     fetched = astrometric.fetch(wanted, out, url=url, faintest_mag=faintest)
     result = {"cells": len(wanted), "fetched": fetched, "folder": str(out)}
     output.show(result, f"{len(wanted)} cells, {fetched} fetched into {out}", as_json=as_json)

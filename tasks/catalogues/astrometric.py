@@ -16,7 +16,7 @@ from tasks.io.catalogues import astrometric_cells
 from tasks.io.services import gaia_tap
 from tasks.options import ReduceOptions
 from tasks.records import StageResult
-from tasks.science import cells, pointing
+from tasks.science.astrometry import catalogue_cells, pointing_search
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def fetch_for(calibrated: Sequence[StageResult], catalogue: Path, options: Reduc
         return 0
     frames = [light.frame for unit in calibrated for light in unit.calibrated]
     return fetch(
-        cells.around(pointing.surroundings(frames, options.position_error_arcmin)),
+        catalogue_cells.around(pointing_search.surroundings(frames, options.position_error_arcmin)),
         catalogue,
         url=options.catalogue_url,
         faintest_mag=options.catalogue_mag,
@@ -65,7 +65,7 @@ def _fetch_one(cell: int, folder: Path, *, url: str, faintest_mag: float) -> boo
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
             return False
-        stars = gaia_tap.stars(url, cells.source_ids(cell), faintest_mag=faintest_mag)
+        stars = gaia_tap.stars(url, catalogue_cells.source_ids(cell), faintest_mag=faintest_mag)
         with products.staged(path) as temporary:
             astrometric_cells.write(temporary, stars)
     log.info("%s: %d stars to G = %g", path.name, len(stars), faintest_mag)

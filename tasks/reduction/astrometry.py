@@ -25,7 +25,7 @@ from tasks.programs import missfits, outputs, source_extractor
 from tasks.records import Calibrated, Rejected, Solved, SolvedBatch, Stage
 from tasks.reduction import solving
 from tasks.reduction.solving import Errors, Job, Solution
-from tasks.science import astrometry, cells, pointing
+from tasks.science.astrometry import catalogue_cells, pointing_search, wcs_checks
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,9 @@ def solve(calibrated: tuple[Calibrated, ...], catalogue: Path, root: Path, optio
     frame, images = calibrated[0].frame, [light.image for light in calibrated]
     folder = naming.NightTree(root=root).solved(frame.unit, naming.night_of(frame.date_obs))
     ledger = folder / naming.batch_ledger(frame.object, frame.filter, [image.name for image in images])
-    nearby = cells.around(pointing.surroundings([light.frame for light in calibrated], options.position_error_arcmin))
+    nearby = catalogue_cells.around(
+        pointing_search.surroundings([light.frame for light in calibrated], options.position_error_arcmin)
+    )
     inputs = [*(image for image in images if image.exists()), *astrometric_cells.present(catalogue, nearby)]
     recipe = products.Recipe(stage="solve", inputs=inputs, options=options)
     if (known := products.recall(recipe, ledger, SolvedBatch)) is not None:
@@ -94,8 +96,8 @@ def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
         shape=shape,
         catalogue=result.catalogue,
         centre=None if ra is None or dec is None else (ra, dec),
-        pixels=astrometry.exact_positions(table),
-        guides=astrometry.guide_positions(table),
+        pixels=wcs_checks.exact_positions(table),
+        guides=wcs_checks.guide_positions(table),
         sky=(result.sky_adu, result.sky_sigma_adu),
     )
 
@@ -108,12 +110,12 @@ def _write(solution: Solution, place: Path, options: ReduceOptions, *, seconds: 
     with products.staged(image) as temporary:
         if options.header_writer == "missfits":
             wanted = missfits.Options(timeout_s=options.program_timeout_s)
-            head = astrometry.head_text(solution.cards)
+            head = wcs_checks.head_text(solution.cards)
             missfits.write(job.light.image, head, temporary, shape=job.shape, options=wanted)
         else:
             data, header = fits_images.read_image(job.light.image)
             fits_images.write_image(temporary, data, {**header, **solution.cards})
-    placed = astrometry.placed(ldac.read(job.catalogue), astrometry.wcs_of(solution.cards))
+    placed = wcs_checks.placed(ldac.read(job.catalogue), wcs_checks.wcs_of(solution.cards))
     with products.staged(naming.detections_of(image)) as temporary:
         detection_tables.write(temporary, placed, *job.sky)
     found = solution.found

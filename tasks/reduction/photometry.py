@@ -20,17 +20,8 @@ from tasks.io.pages import zero_point_plots
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
-from tasks.science import (
-    depths,
-    growth,
-    headers,
-    in_process,
-    matching,
-    photometric_headers,
-    photometry,
-    provenance,
-    standards,
-)
+from tasks.science import depths, growth, headers, in_process, photometric_headers, photometry, provenance, standards
+from tasks.science.astrometry import matching
 from tasks.science.headers import Header
 
 log = logging.getLogger(__name__)

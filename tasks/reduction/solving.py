@@ -17,9 +17,9 @@ from tasks.io.catalogues import astrometric_cells, ldac
 from tasks.options import ReduceOptions
 from tasks.programs import scamp, solve_field
 from tasks.records import Astrometry, Calibrated
-from tasks.science import astrometry, cells, pointing
+from tasks.science.astrometry import catalogue_cells, pointing_search, wcs_checks
+from tasks.science.astrometry.matching import Floats
 from tasks.science.headers import Header
-from tasks.science.matching import Floats
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Job:
     pixels: Floats = field(repr=False)
     guides: Floats = field(repr=False)
     sky: tuple[float, float] = (0.0, 0.0)
-    near: pointing.Pointing | None = None
+    near: pointing_search.Pointing | None = None
 
     @property
     def name(self) -> str:
@@ -99,12 +99,12 @@ def each(
 def _sky(jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOptions) -> Sky:
     """Return the reference stars around a batch at the time of its frames."""
     error = options.position_error_arcmin
-    places = {job.centre: pointing.reach_deg(job.light.frame, error) for job in jobs if job.centre is not None}
+    places = {job.centre: pointing_search.reach_deg(job.light.frame, error) for job in jobs if job.centre is not None}
     if not places:
         raise UnusableData(NO_POSITION)
     moment = jobs[0].light.frame.date_obs
-    table = astrometric_cells.read(catalogue, cells.around(places))
-    stars = astrometry.around(table, places, moment=moment)
+    table = astrometric_cells.read(catalogue, catalogue_cells.around(places))
+    stars = wcs_checks.around(table, places, moment=moment)
     if len(stars) < FEWEST_REFERENCES:
         raise UnusableData(f"{catalogue.name} has {len(stars)} stars around the field (needed: {FEWEST_REFERENCES})")
     ldac.write_reference(folder / "reference.cat", stars)
@@ -162,19 +162,19 @@ def _point(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: Errors
     return pointed
 
 
-def _vote(job: Job, sky: Sky, options: ReduceOptions, known: Floats | None) -> pointing.Pointing:
+def _vote(job: Job, sky: Sky, options: ReduceOptions, known: Floats | None) -> pointing_search.Pointing:
     """Vote within the pointing error that the options expect, then in a wider field."""
     if len(job.pixels) < options.minimum_matches:
         raise AlgorithmError(f"only {len(job.pixels)} stars can be measured (needed: {options.minimum_matches})")
     if job.centre is None:
         raise UnusableData(NO_POSITION)
-    return pointing.search(
+    return pointing_search.search(
         job.guides,
         sky.positions,
         shape=job.shape,
         centre=job.centre,
-        radii_arcmin=pointing.radii_arcmin(options.position_error_arcmin),
-        scale_arcsec=pointing.scale_of(job.light.frame),
+        radii_arcmin=pointing_search.radii_arcmin(options.position_error_arcmin),
+        scale_arcsec=pointing_search.scale_of(job.light.frame),
         known=known,
     )
 
@@ -183,7 +183,7 @@ def _fit_by_another(
     left: Sequence[Job], guide: Solution, sky: Sky, options: ReduceOptions, errors: Errors
 ) -> list[Solution]:
     """Look for frames where another one of their object was found, whatever their own headers say."""
-    known = pointing.of_wcs(astrometry.wcs_of(guide.cards), guide.job.shape)
+    known = pointing_search.of_wcs(wcs_checks.wcs_of(guide.cards), guide.job.shape)
     there = {job.light: replace(job, centre=(known.ra_deg, known.dec_deg)) for job in left}
 
     def fit(light: Calibrated) -> Solution:
@@ -253,38 +253,38 @@ def _scamp(jobs: Sequence[Job], sky: Sky, folder: Path, settings: scamp.Options)
     for job in jobs:
         if job.near is None:
             raise AlgorithmError(f"the pointing of {job.name} is not known")
-        cards = astrometry.cards_of(job.near.wcs(job.shape))
-        job.catalogue.with_suffix(".ahead").write_text(astrometry.head_text(cards), encoding="ascii")
+        cards = wcs_checks.cards_of(job.near.wcs(job.shape))
+        job.catalogue.with_suffix(".ahead").write_text(wcs_checks.head_text(cards), encoding="ascii")
     return scamp.solve([job.catalogue for job in jobs], sky.file, folder, settings).headers
 
 
-def _blind(job: Job, options: ReduceOptions) -> pointing.Pointing | None:
+def _blind(job: Job, options: ReduceOptions) -> pointing_search.Pointing | None:
     """Ask solve-field where a frame points; None where it or its index files are not installed, or do not help."""
     index = Path(options.index_folder)
     if not solve_field.installed(index) or len(job.pixels) < options.minimum_matches:
         return None
     positions = job.folder / "positions.fits"
     ldac.write_positions(positions, job.guides[:, 0] + 1, job.guides[:, 1] + 1)
-    wanted = solve_field.Options(index_folder=index, scale_arcsec=pointing.scale_of(job.light.frame))
+    wanted = solve_field.Options(index_folder=index, scale_arcsec=pointing_search.scale_of(job.light.frame))
     try:
         result = solve_field.solve(positions, job.folder, shape=job.shape, centre=job.centre, options=wanted)
     except SirenError as error:
         log.info("%s: %s", job.name, error)
         return None
-    return pointing.of_wcs(astrometry.wcs_of(ldac.read_cards(result.wcs)), job.shape)
+    return pointing_search.of_wcs(wcs_checks.wcs_of(ldac.read_cards(result.wcs)), job.shape)
 
 
 def _check(job: Job, head: Path | None, sky: Sky, options: ReduceOptions) -> Solution:
     """Let a solution through, or raise ``AlgorithmError`` with what is wrong with it."""
     if head is None or job.centre is None:
         raise AlgorithmError("scamp wrote no solution for this frame")
-    limits = astrometry.Limits(
+    limits = wcs_checks.Limits(
         rms_arcsec=options.maximum_rms_arcsec,
         matches=options.minimum_matches,
-        scale_arcsec=pointing.scale_of(job.light.frame),
+        scale_arcsec=pointing_search.scale_of(job.light.frame),
         centre=job.centre,
-        pointing_deg=max(astrometry.LARGEST_POINTING_DEG, options.position_error_arcmin / 60),
+        pointing_deg=max(wcs_checks.LARGEST_POINTING_DEG, options.position_error_arcmin / 60),
     )
-    cards = astrometry.solution_cards(ldac.read_header(head))
-    found, quality = astrometry.judge(cards, job.pixels, sky.positions, limits, shape=job.shape)
+    cards = wcs_checks.solution_cards(ldac.read_header(head))
+    found, quality = wcs_checks.judge(cards, job.pixels, sky.positions, limits, shape=job.shape)
     return Solution(job=job, cards={**cards, **quality}, found=found)

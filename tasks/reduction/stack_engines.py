@@ -14,11 +14,12 @@ from tasks.io.fits import fits_images
 from tasks.options import StackOptions
 from tasks.programs import swarp
 from tasks.records import Reduced
-from tasks.science import arrays, astrometry, coadding, stacking
+from tasks.science import arrays, coadding, stacking
+from tasks.science.astrometry import wcs_checks
+from tasks.science.astrometry.field_grids import Grid
+from tasks.science.astrometry.matching import Floats
 from tasks.science.backgrounds import Background, Window
 from tasks.science.coadding import Coadd
-from tasks.science.matching import Floats
-from tasks.science.projection import Grid
 from tasks.science.stacking import Combination, Member
 from tasks.science.weighting import SkyNoise
 
@@ -85,7 +86,7 @@ def _exposure(member: Member, header: fits_images.Header, job: Job) -> coadding.
         window = coadding.without_sky(raw, Background.of(raw, image.shape, job.options.background_px))
     elif job.background == "level":
         window = coadding.without_sky(raw, Background.flat(item.photometry.sky_adu))
-    wcs = astrometry.wcs_of(header)
+    wcs = wcs_checks.wcs_of(header)
     return coadding.Exposure(window=window, shape=image.shape, wcs=wcs, scale=member.scale)
 
 
@@ -132,7 +133,7 @@ def _weight(item: Reduced, place: Path) -> Path:
 def _check_grid(image: Path, grid: Grid) -> None:
     """Raise ``ProgramError`` where the image does not lie on the grid: every later epoch would be shifted."""
     header = fits_images.read_header(image)
-    wcs = astrometry.wcs_of({key: value for key, value in header.items() if key not in {"NAXIS1", "NAXIS2"}})
+    wcs = wcs_checks.wcs_of({key: value for key, value in header.items() if key not in {"NAXIS1", "NAXIS2"}})
     ny, nx = grid.shape
     corners = np.array([(0.0, 0.0), (nx - 1.0, ny - 1.0)])
     there = grid.wcs.wcs_world2pix(wcs.wcs_pix2world(corners, 0), 0)

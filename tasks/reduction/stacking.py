@@ -23,22 +23,12 @@ from tasks.programs import outputs, source_extractor
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
 from tasks.reduction import stack_engines
 from tasks.reduction.stack_engines import Job
-from tasks.science import (
-    astrometry,
-    depths,
-    in_process,
-    matching,
-    photometry,
-    projection,
-    provenance,
-    stacking,
-    standards,
-    tiling,
-)
+from tasks.science import depths, in_process, photometry, provenance, stacking, standards, tiling
+from tasks.science.astrometry import field_grids, matching, wcs_checks
+from tasks.science.astrometry.field_grids import Grid
+from tasks.science.astrometry.matching import Floats
 from tasks.science.coadding import Coadd
 from tasks.science.headers import Header
-from tasks.science.matching import Floats
-from tasks.science.projection import Grid
 from tasks.science.stacking import Combination
 
 log = logging.getLogger(__name__)
@@ -123,7 +113,7 @@ def _make(job: Job, reference: Table, image: Path, cards: Header) -> Stack:
     variance, mask = stacking.planes(
         combined.image, combined.weight, _saturated(job), frames=len(chosen.members), egain=egain
     )
-    cards |= {**astrometry.cards_of(grid.wcs), "STACKENG": job.options.engine}
+    cards |= {**wcs_checks.cards_of(grid.wcs), "STACKENG": job.options.engine}
     cards |= {"COMBTYPE": job.options.combine, "BACKTYPE": job.background, "PHOTIME": cards["DATE-AVG"]}
     raw, weight = job.folder / "measured.fits", job.folder / "measured.weight.fits"
     for place, plane in ((raw, combined.image), (weight, combined.weight), (job.folder / "measured.mask.fits", mask)):
@@ -137,7 +127,7 @@ def _make(job: Job, reference: Table, image: Path, cards: Header) -> Stack:
     )
     found = _measure(raw, weight, taken, reference, job, image)
     fit = _astrometry(found, grid)
-    cards |= {**found.cards, **astrometry.quality_cards(fit, grid.wcs, grid.shape), "SATLV": cards["SATURATE"]}
+    cards |= {**found.cards, **wcs_checks.quality_cards(fit, grid.wcs, grid.shape), "SATLV": cards["SATURATE"]}
     if found.doubt:
         cards |= provenance.with_doubt(cards, QaBit.FILTER_DOUBTFUL, found.doubt)
     _write(image, combined, variance, mask, cards)
@@ -184,8 +174,8 @@ def _grid(
     best = chosen.reference
     tile = tiling.centre_of(best.frame.object, telescopes.load(telescope))
     ra, dec = moved or stacking.centre(cards, (best.astrometry.ra_deg, best.astrometry.dec_deg), tile)
-    shape = projection.stack_shape(fits_images.open_image(best.image).shape)
-    return Grid(wcs=projection.field_wcs(ra, dec, shape=shape, scale_arcsec=options.scale_arcsec), shape=shape)
+    shape = field_grids.stack_shape(fits_images.open_image(best.image).shape)
+    return Grid(wcs=field_grids.field_wcs(ra, dec, shape=shape, scale_arcsec=options.scale_arcsec), shape=shape)
 
 
 def _check_sky(image: Path, found: photometry.Measured, job: Job) -> None:
@@ -201,7 +191,7 @@ def _saturated(job: Job) -> Floats:
     for member, header in zip(job.chosen.members, job.headers, strict=True):
         y, x = np.nonzero(fits_images.read_image(member.frame.mask)[0] & stacking.SATURATED)
         if len(x):
-            ra, dec = astrometry.wcs_of(header).all_pix2world(x, y, 0)
+            ra, dec = wcs_checks.wcs_of(header).all_pix2world(x, y, 0)
             stacking.mark(marked, *job.grid.wcs.wcs_world2pix(ra, dec, 0))
     return marked
 
@@ -246,10 +236,10 @@ def _astrometry(found: photometry.Measured, grid: Grid) -> Astrometry:
     good = (np.asarray(found.table["FLAGS"]) == 0) & (np.asarray(found.table["IMAFLAGS_ISO"]) == 0)
     good &= np.asarray(found.table["FLUX_AUTO"]) > MATCH_SNR * np.asarray(found.table["FLUXERR_AUTO"])
     pixels = np.column_stack([np.asarray(found.table[name])[good] - 1 for name in ("XWIN_IMAGE", "YWIN_IMAGE")])
-    residuals = astrometry.residuals(grid.wcs, pixels, found.positions, shape=grid.shape)
+    residuals = wcs_checks.residuals(grid.wcs, pixels, found.positions, shape=grid.shape)
     if not len(residuals.x):
         raise UnusableData("no star of the stack lies on the reference")
-    return astrometry.measure(residuals, grid.wcs, grid.shape)
+    return wcs_checks.measure(residuals, grid.wcs, grid.shape)
 
 
 def _write(image: Path, combined: Coadd, variance: Floats, mask: Floats, cards: Header) -> None:

@@ -14,7 +14,8 @@ from tasks import naming
 from tasks.errors import UnusableData
 from tasks.options import DeepOptions
 from tasks.records import Astrometry, Frame, FrameType, Photometry, Reduced, Rejected, Selection, Stage
-from tasks.science import astrometry, growth, headers
+from tasks.science import growth, headers
+from tasks.science.astrometry import wcs_checks
 
 APERTURES = ("AUTO", "0", "1", "2", "3", "4", "5")
 DEPTH = "1"
@@ -30,7 +31,7 @@ def frame_of(cards: Mapping[str, Any], image: Path, *, unit: str) -> Reduced:
         Where it has no WCS, zero point, seeing, depth, sky, filter or time.
     """
     try:
-        wcs = astrometry.wcs_of(cards)
+        wcs = wcs_checks.wcs_of(cards)
     except (KeyError, ValueError) as error:
         raise UnusableData(f"no WCS: {error}") from error
     if not wcs.has_celestial:

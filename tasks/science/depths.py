@@ -12,7 +12,7 @@ from numba import njit
 
 from tasks.science import medians
 from tasks.science.arrays import nmad
-from tasks.science.matching import Floats
+from tasks.science.astrometry.matching import Floats
 
 FEWEST_APERTURES = 500
 MOST_TRIES = 8000

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import sep
 
+from tasks.science.astrometry.matching import Floats
 from tasks.science.depths import Pixels
-from tasks.science.matching import Floats
 
 NOMINAL_SCALE_ARCSEC = 0.505
 # diameter of the best aperture for a Gaussian, in FWHM, halved

@@ -12,8 +12,9 @@ from astropy.wcs import WCS
 
 from tasks.options import ReduceOptions
 from tasks.records import MaskBit
-from tasks.science import apertures, astrometry, photometric_tables
+from tasks.science import apertures, photometric_tables
 from tasks.science.apertures import Extraction, Floats, Sources
+from tasks.science.astrometry import wcs_checks
 from tasks.science.photometry import Extract, Extracted
 
 # Source Extractor's bits: blended with a neighbour, saturated, cut by the border, aperture incomplete
@@ -52,7 +53,7 @@ def extractor(image: Image, options: ReduceOptions) -> Extract:
         sources = found.measured(diameters_px)
         table = table_of(
             sources,
-            astrometry.wcs_of(image.cards),
+            wcs_checks.wcs_of(image.cards),
             image.mask,
             scale_arcsec=image.scale_arcsec,
             saturation_adu=float(image.cards.get("SATURATE", UNSATURATED_ADU)),

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from astropy.table import Table
 
-from tasks.science import matching
+from tasks.science.astrometry import matching
+from tasks.science.astrometry.matching import Floats
 from tasks.science.growth import Apertures
-from tasks.science.matching import Floats
 from tasks.science.photometric_headers import aperture_name
 from tasks.science.zeropoints import Terms, ZeroPoint
 

@@ -19,17 +19,17 @@ from tasks.records import Photometry, ZeroPointStars
 from tasks.science import (
     depths,
     growth,
-    matching,
     photometric_headers,
     photometric_tables,
     psf_photometry,
     standards,
     verification,
 )
+from tasks.science.astrometry import matching
+from tasks.science.astrometry.matching import Floats
 from tasks.science.depths import Pixels
 from tasks.science.growth import Apertures
 from tasks.science.headers import Header
-from tasks.science.matching import Floats
 from tasks.science.standards import FEWEST_STARS, Calibration, Field
 from tasks.science.zeropoints import ZeroPoint
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import Outlines, Plan, SkyMap, SkyPicture, Telescope, Zoom
-from tasks.science import footprints, healpix, projection, skymaps, tiling
+from tasks.science import footprints, healpix, skymaps, tiling
+from tasks.science.astrometry import field_grids
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,7 +55,7 @@ def _values(sky_map: SkyMap, ra_deg: Floats, dec_deg: Floats) -> tuple[Floats, F
 def _zoom(sky_map: SkyMap) -> Zoom:
     ra_deg, dec_deg, half_deg = frame(sky_map)
     scale = 2 * half_deg / ZOOM_PIXELS
-    wcs = projection.field_wcs(ra_deg, dec_deg, shape=(ZOOM_PIXELS, ZOOM_PIXELS), scale_arcsec=3600 * scale)
+    wcs = field_grids.field_wcs(ra_deg, dec_deg, shape=(ZOOM_PIXELS, ZOOM_PIXELS), scale_arcsec=3600 * scale)
     x, y = np.meshgrid(np.arange(ZOOM_PIXELS), np.arange(ZOOM_PIXELS))
     density, level = _values(sky_map, *wcs.pixel_to_world_values(x, y))
     return Zoom(ra_deg=ra_deg, dec_deg=dec_deg, scale_deg=scale, density=density, level=level)

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 
 from tasks.errors import UnusableData
-from tasks.science.matching import Floats
+from tasks.science.astrometry.matching import Floats
 
 LARGEST_RUWE = 1.4
 LARGEST_MULTI_PEAK, LARGEST_ODD_WINDOW = 7.0, 7.0

@@ -11,9 +11,10 @@ from astropy.table import Table
 from tasks.options import ReduceOptions
 from tasks.records import ZeroPointStars
 from tasks.records.nights import SPOILS
-from tasks.science import matching, photometric_tables, verification, zeropoints
+from tasks.science import photometric_tables, verification, zeropoints
+from tasks.science.astrometry import matching
+from tasks.science.astrometry.matching import Floats
 from tasks.science.growth import NOMINAL_SCALE_ARCSEC, TOTAL, Apertures
-from tasks.science.matching import Floats
 from tasks.science.photometric_headers import aperture_name
 from tasks.science.photometric_tables import PSF
 from tasks.science.verification import Verdict

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tasks.science.arrays import nmad
-from tasks.science.matching import Floats
+from tasks.science.astrometry.matching import Floats
 
 FEWEST_STARS = 20
 # of the paired comparison: against 50 filters, one false word in 30,000 frames of normal errors

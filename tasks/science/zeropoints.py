@@ -11,7 +11,7 @@ from scipy import ndimage
 from tasks.errors import AlgorithmError
 from tasks.records import ZeroPointTerms
 from tasks.science.arrays import MAD_TO_SIGMA, nmad
-from tasks.science.matching import Floats
+from tasks.science.astrometry.matching import Floats
 
 CLIP_SIGMA = 2.0
 FEWEST_STARS = 5

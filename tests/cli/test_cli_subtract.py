@@ -13,7 +13,7 @@ from support import pairs
 
 from deployments import cli
 from tasks.io.fits import fits_images
-from tasks.science.projection import field_wcs
+from tasks.science.astrometry.field_grids import field_wcs
 
 
 def siren(capsys, *words):

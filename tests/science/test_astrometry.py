@@ -10,13 +10,13 @@ from astropy.wcs import WCS
 
 from tasks.errors import AlgorithmError
 from tasks.io.catalogues import ldac
-from tasks.science import astrometry, pointing
+from tasks.science.astrometry import pointing_search, wcs_checks
 
 SHAPE = (1597, 2394)
 FULL = (6388, 9576)
 CENTRE = (110.0, -30.0)
 SCALE = 0.505
-LIMITS = astrometry.Limits(rms_arcsec=0.3, matches=30, scale_arcsec=SCALE, centre=CENTRE)
+LIMITS = wcs_checks.Limits(rms_arcsec=0.3, matches=30, scale_arcsec=SCALE, centre=CENTRE)
 
 
 def sky(rng, *, number=4000, size_deg=1.6, centre=CENTRE):
@@ -38,13 +38,18 @@ def view(wcs, stars, shape, rng, *, noise_px=0.1, lost=0.2, false=0.2):
 
 
 def frame(*, angle=1.3, mirrored=True, centre=CENTRE, scale=SCALE, shape=SHAPE):
-    matrix = pointing.rows(pointing.matrix(scale, angle_deg=angle, mirrored=mirrored))
-    return pointing.Pointing(ra_deg=centre[0], dec_deg=centre[1], matrix=matrix).wcs(shape)
+    matrix = pointing_search.rows(pointing_search.matrix(scale, angle_deg=angle, mirrored=mirrored))
+    return pointing_search.Pointing(ra_deg=centre[0], dec_deg=centre[1], matrix=matrix).wcs(shape)
 
 
 def vote(pixels, stars, *, believed=CENTRE, radius=30.0, shape=SHAPE):
-    return pointing.find(
-        pixels, stars, shape=shape, centre=believed, radius_arcmin=radius, candidates=pointing.orientations(SCALE)
+    return pointing_search.find(
+        pixels,
+        stars,
+        shape=shape,
+        centre=believed,
+        radius_arcmin=radius,
+        candidates=pointing_search.orientations(SCALE),
     )
 
 
@@ -78,7 +83,7 @@ def test_the_vote_works_across_ra_zero_and_near_the_pole(rng):
 def test_full_frames_off_by_up_to_a_degree_are_found(shared_data, rng):
     header = ldac.read_header(shared_data / "sevendt" / "7dt01.ahead")
     wcs = WCS(header)
-    true = astrometry.frame_centre(wcs, FULL)
+    true = wcs_checks.frame_centre(wcs, FULL)
     stars = sky(rng, number=12000, size_deg=2.2, centre=true)
     pixels = view(wcs, stars, FULL, rng)
     for direction, distance in zip(rng.uniform(0, 2 * np.pi, 12), rng.uniform(0.4, 1.0, 12), strict=True):
@@ -93,9 +98,9 @@ def test_full_frames_off_by_up_to_a_degree_are_found(shared_data, rng):
 
 def test_a_known_orientation_is_only_a_hint(rng):
     stars = sky(rng)
-    known = pointing.matrix(SCALE, angle_deg=180.0, mirrored=False)
+    known = pointing_search.matrix(SCALE, angle_deg=180.0, mirrored=False)
     believed = (CENTRE[0], CENTRE[1] + 0.6)
-    found = pointing.search(
+    found = pointing_search.search(
         view(frame(), stars, SHAPE, rng), stars, shape=SHAPE, centre=believed, radii_arcmin=(20.0, 60.0),
         scale_arcsec=SCALE, known=known,
     )  # fmt: skip
@@ -120,18 +125,18 @@ def test_the_projection_is_astropys(rng):
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.crval, wcs.wcs.cdelt = CENTRE, [1 / 3600, 1 / 3600]
     expected = wcs.wcs_world2pix(np.column_stack(stars), 0) + 1
-    found = pointing.project(*stars, centre=CENTRE)
+    found = pointing_search.project(*stars, centre=CENTRE)
 
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert pointing.deproject(*map(float, found[0]), centre=CENTRE) == pytest.approx(
+    assert pointing_search.deproject(*map(float, found[0]), centre=CENTRE) == pytest.approx(
         (stars[0][0], stars[1][0]), abs=1e-10
     )
 
 
 def judge(wcs, pixels, stars, limits=LIMITS, shape=SHAPE):
-    residuals = astrometry.residuals(wcs, pixels, stars, shape=shape)
-    found = astrometry.measure(residuals, wcs, shape)
-    return found, astrometry.faults(found, residuals, limits, shape=shape)
+    residuals = wcs_checks.residuals(wcs, pixels, stars, shape=shape)
+    found = wcs_checks.measure(residuals, wcs, shape)
+    return found, wcs_checks.faults(found, residuals, limits, shape=shape)
 
 
 def test_a_right_solution_passes_and_its_rms_is_the_noise(rng):
@@ -186,13 +191,13 @@ def test_residuals_in_ra_carry_the_cosine_of_dec(rng):
     wcs = frame(centre=centre)
     pixels = view(wcs, stars, SHAPE, rng, noise_px=0.0, false=0.0)
     moved = (stars[0] + 0.5 / 3600 / np.cos(np.radians(stars[1])), stars[1])
-    residuals = astrometry.residuals(wcs, pixels, moved, shape=SHAPE)
+    residuals = wcs_checks.residuals(wcs, pixels, moved, shape=SHAPE)
 
     assert np.median(residuals.ra_arcsec) == pytest.approx(-0.5, abs=1e-3)
 
 
 def test_the_footprint_runs_around_the_frame():
-    corners = np.array(astrometry.footprint(frame(angle=0.0), SHAPE))
+    corners = np.array(wcs_checks.footprint(frame(angle=0.0), SHAPE))
     steps = np.diff([*corners, corners[0]], axis=0)
 
     # around, not across: each side moves in one coordinate only
@@ -204,7 +209,7 @@ def test_the_footprint_runs_around_the_frame():
 def test_quality_cards_are_finite_at_every_angle(angle):
     wcs = frame(angle=angle)
     found, _ = judge(wcs, np.zeros((0, 2)), (np.zeros(0), np.zeros(0)))
-    cards = astrometry.quality_cards(found, wcs, SHAPE)
+    cards = wcs_checks.quality_cards(found, wcs, SHAPE)
 
     assert {"RACENT", "DECCENT", "RAPOLY3", "DEPOLY0", "ROTANG1", "ROTANG2", "ASTNMAT", "ASTRMSX"} <= set(cards)
     assert np.isfinite([cards["ROTANG1"], cards["ROTANG2"]]).all()
@@ -215,15 +220,15 @@ def test_the_rotation_is_that_of_the_production(shared_data):
     header = ldac.read_header(shared_data / "sevendt" / "7dt01.ahead")
     wcs = WCS(header)
     found, _ = judge(wcs, np.zeros((0, 2)), (np.zeros(0), np.zeros(0)), shape=FULL)
-    cards = astrometry.quality_cards(found, wcs, FULL)
+    cards = wcs_checks.quality_cards(found, wcs, FULL)
 
     assert cards["ROTANG1"] == pytest.approx(np.degrees(np.arctan(header["CD1_2"] / header["CD1_1"])))
     assert cards["ROTANG2"] == pytest.approx(np.degrees(np.arctan(header["CD2_1"] / header["CD2_2"])))
 
 
 def test_a_head_is_ascii_cards_of_eighty_characters_that_read_back(shared_data, tmp_path):
-    cards = astrometry.solution_cards(ldac.read_header(shared_data / "sevendt" / "7dt01.ahead"))
-    text = astrometry.head_text(cards)
+    cards = wcs_checks.solution_cards(ldac.read_header(shared_data / "sevendt" / "7dt01.ahead"))
+    text = wcs_checks.head_text(cards)
     (tmp_path / "x.head").write_text(text, encoding="ascii")
     back = ldac.read_header(tmp_path / "x.head")
 
@@ -232,7 +237,7 @@ def test_a_head_is_ascii_cards_of_eighty_characters_that_read_back(shared_data, 
 
 
 def test_the_production_solution_survives_the_round_trip(shared_data):
-    wcs = astrometry.wcs_of(astrometry.solution_cards(ldac.read_header(shared_data / "sevendt" / "7dt01.ahead")))
+    wcs = wcs_checks.wcs_of(wcs_checks.solution_cards(ldac.read_header(shared_data / "sevendt" / "7dt01.ahead")))
     x, y = np.meshgrid(np.linspace(0, 9575, 12), np.linspace(0, 6387, 9))
     ra, dec = wcs.all_pix2world(x.ravel(), y.ravel(), 0)
     there = wcs.all_world2pix(ra, dec, 0)
@@ -241,7 +246,7 @@ def test_the_production_solution_survives_the_round_trip(shared_data):
 
 
 def test_a_header_without_rotation_is_an_a_priori_header():
-    cards = astrometry.cards_of(frame(angle=0.7))
+    cards = wcs_checks.cards_of(frame(angle=0.7))
     header = fits.Header()
     header.update(cards)
 

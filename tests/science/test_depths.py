@@ -8,7 +8,8 @@ from astropy.table import Table
 from scipy import ndimage
 from support import starfields
 
-from tasks.science import coadding, depths, projection
+from tasks.science import coadding, depths
+from tasks.science.astrometry import field_grids
 from tasks.science.depths import Pixels
 
 SHAPE = (1200, 1600)
@@ -68,8 +69,8 @@ def stacked(rng):
     """Six frames resampled and combined; the stack's noise of an area, per pixel, by the noise that the frames got."""
     shape = (900, 1200)
     shots, stars = starfields.dithered(6, shape, rng, stars=60)
-    on_grid = projection.stack_shape(shape)
-    grid = projection.field_wcs(*starfields.CENTRE_DEG, shape=on_grid, scale_arcsec=0.505)
+    on_grid = field_grids.stack_shape(shape)
+    grid = field_grids.field_wcs(*starfields.CENTRE_DEG, shape=on_grid, scale_arcsec=0.505)
     stack = coadding.coadd(starfields.exposures(shots), grid, shape=on_grid)
     bad = ~(stack.weight > 0.5 * np.median(stack.weight))
     places = np.column_stack(grid.all_world2pix(stars[0], stars[1], 0))

@@ -8,7 +8,7 @@ from support import pairs
 
 from tasks.errors import UnusableData
 from tasks.science import detection, filtering, stamps
-from tasks.science.projection import field_wcs
+from tasks.science.astrometry.field_grids import field_wcs
 
 SHAPE = (300, 340)
 SIGMA = 1.7

@@ -16,7 +16,8 @@ from astropy.time import Time
 
 from tasks.errors import AlgorithmError
 from tasks.options import ReduceOptions
-from tasks.science import depths, growth, matching, photometry, standards, zeropoints
+from tasks.science import depths, growth, photometry, standards, zeropoints
+from tasks.science.astrometry import matching
 
 FIELD = standards.Field(filter="r", shape=(1000, 1500), epoch=2026.04)
 

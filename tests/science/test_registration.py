@@ -9,7 +9,8 @@ from scipy import ndimage
 from support import pairs
 
 from tasks.errors import UnusableData
-from tasks.science import projection, registration, stars
+from tasks.science import registration, stars
+from tasks.science.astrometry import field_grids
 from tasks.science.stars import Stars
 
 SHAPE = (500, 600)
@@ -71,8 +72,8 @@ def test_fields_without_common_stars_are_refused(rng):
 
 
 def test_the_map_of_two_wcs_is_theirs_to_a_hundredth_of_a_pixel():
-    science = projection.field_wcs(110.0, -30.0, shape=SHAPE, scale_arcsec=0.505)
-    reference = projection.field_wcs(110.02, -29.99, shape=(520, 640), scale_arcsec=0.51)
+    science = field_grids.field_wcs(110.0, -30.0, shape=SHAPE, scale_arcsec=0.505)
+    reference = field_grids.field_wcs(110.02, -29.99, shape=(520, 640), scale_arcsec=0.51)
     mapping = registration.by_wcs(science, reference, SHAPE)
     x, y = np.array([0.0, 250.3, 599.0]), np.array([499.0, 100.7, 0.0])
     wanted = reference.all_world2pix(*science.all_pix2world(x, y, 0), 0)
@@ -80,20 +81,20 @@ def test_the_map_of_two_wcs_is_theirs_to_a_hundredth_of_a_pixel():
 
 
 def test_equal_wcs_leave_the_pixels_alone():
-    wcs = projection.field_wcs(110.0, -30.0, shape=SHAPE, scale_arcsec=0.505)
+    wcs = field_grids.field_wcs(110.0, -30.0, shape=SHAPE, scale_arcsec=0.505)
     assert registration.by_wcs(wcs, wcs, SHAPE).is_identity(SHAPE)
 
 
 def test_a_wcs_that_disagrees_with_the_stars_is_mended(rng):
     first, second, truth = moved_field(rng, shift=(1.2, -0.8))
-    wcs = projection.field_wcs(110.0, -30.0, shape=SHAPE, scale_arcsec=0.505)
+    wcs = field_grids.field_wcs(110.0, -30.0, shape=SHAPE, scale_arcsec=0.505)
     mapping = registration.choose("auto", wcs=(wcs, wcs), found=(first, second), shapes=(SHAPE, SHAPE))
     assert np.abs(np.array(mapping(300.0, 200.0)) - truth(300.0, 200.0)).max() < 0.1
 
 
 def test_a_wcs_that_agrees_with_the_stars_is_kept(rng):
     first, second, _ = moved_field(rng, shift=(0.0, 0.0))
-    wcs = projection.field_wcs(110.0, -30.0, shape=SHAPE, scale_arcsec=0.505)
+    wcs = field_grids.field_wcs(110.0, -30.0, shape=SHAPE, scale_arcsec=0.505)
     mapping = registration.choose("auto", wcs=(wcs, wcs), found=(first, second), shapes=(SHAPE, SHAPE))
     assert mapping.is_identity(SHAPE)
 

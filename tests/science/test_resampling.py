@@ -12,16 +12,17 @@ from support import starfields
 from tasks.errors import UnusableData
 from tasks.io.fits import fits_images
 from tasks.programs import swarp
-from tasks.science import arrays, coadding, projection, resampling
+from tasks.science import arrays, coadding, resampling
+from tasks.science.astrometry import field_grids
 
 SHAPE = (420, 560)
-GRID_SHAPE = projection.stack_shape(SHAPE)
+GRID_SHAPE = field_grids.stack_shape(SHAPE)
 RADIUS_PX = 9.0
 
 
 @pytest.fixture
 def grid():
-    return projection.field_wcs(*starfields.CENTRE_DEG, shape=GRID_SHAPE, scale_arcsec=0.505)
+    return field_grids.field_wcs(*starfields.CENTRE_DEG, shape=GRID_SHAPE, scale_arcsec=0.505)
 
 
 def measured(image, grid, stars):

@@ -18,7 +18,7 @@ from support import simulated
 from support.simulated import Night
 
 from tasks.errors import UnusableData
-from tasks.science import projection
+from tasks.science.astrometry import field_grids
 from tasks.science.simulation import bands, frames, optics, plan, sky
 
 READ_NOISE_E = 3.5
@@ -240,8 +240,8 @@ def test_the_mount_is_wrong_by_some_arcminutes_and_the_field_is_right(night):
 def test_references_lie_on_the_stack_grid_with_an_honest_variance(night):
     path = next((night.references / "r").glob("ref_*_3000.fits"))
     image, header = fits.getdata(path, header=True)
-    shape = projection.stack_shape(tuple(night.truth["frame_shape"]))
-    grid = projection.field_wcs(110.0, -30.0, shape=shape, scale_arcsec=0.505)
+    shape = field_grids.stack_shape(tuple(night.truth["frame_shape"]))
+    grid = field_grids.field_wcs(110.0, -30.0, shape=shape, scale_arcsec=0.505)
     corners = [0, shape[1] - 1], [0, shape[0] - 1]
     assert image.shape == shape
     np.testing.assert_allclose(WCS(header).all_pix2world(*corners, 0), grid.all_pix2world(*corners, 0), atol=1e-9)

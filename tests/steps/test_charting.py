@@ -19,10 +19,10 @@ from tasks.catalogues import astrometric
 from tasks.errors import Unavailable, UnusableData
 from tasks.io.catalogues import astrometric_cells
 from tasks.options import ReduceOptions
-from tasks.science import cells, matching
+from tasks.science.astrometry import catalogue_cells, matching
 
 CENTRE = (110.0, -30.0)
-AROUND = cells.around({CENTRE: 1.0})
+AROUND = catalogue_cells.around({CENTRE: 1.0})
 FAINTEST = 17.0
 
 
@@ -92,7 +92,7 @@ def test_whoever_wants_a_cell_at_the_same_time_waits_for_the_one_who_asks(servic
         fetched = list(pool.map(lambda _: fetch(service, tmp_path), range(8)))
 
     assert sum(fetched) == len(AROUND)
-    assert sorted(service.asked) == [cells.source_ids(cell) for cell in AROUND]
+    assert sorted(service.asked) == [catalogue_cells.source_ids(cell) for cell in AROUND]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_frames_are_solved_on_fetched_cells_and_refused_without_them(tmp_path, r
     empty, folder, options = tmp_path / "empty", tmp_path / "cells", ReduceOptions(program_timeout_s=60)
     empty.mkdir()
     with tap.serving(gaia) as service:
-        astrometric.fetch(cells.around(places), folder, url=service.address, faintest_mag=18.0)
+        astrometric.fetch(catalogue_cells.around(places), folder, url=service.address, faintest_mag=18.0)
     found, refused = plates.solve(made, folder, tmp_path, options)
     none, why = plates.solve(made, empty, tmp_path, options)
 

@@ -13,7 +13,7 @@ from support.plates import HOPELESS, SOLUBLE, Wanted
 from tasks.io.catalogues import ldac
 from tasks.options import ReduceOptions
 from tasks.reduction import astrometry
-from tasks.science import astrometry as science
+from tasks.science.astrometry import wcs_checks as science
 
 pytestmark = [
     pytest.mark.binaries,

@@ -16,7 +16,7 @@ from tasks.io.fits import fits_images
 from tasks.options import ReduceOptions
 from tasks.programs import source_extractor
 from tasks.reduction import photometry
-from tasks.science import astrometry
+from tasks.science.astrometry import wcs_checks
 
 pytestmark = pytest.mark.binaries
 # flag of Source Extractor: the data of an aperture are incomplete
@@ -44,9 +44,9 @@ def kept(light, tmp_path_factory):
     """The light with the table that astrometry leaves."""
     folder = tmp_path_factory.mktemp("astrometry")
     found = extract(light, folder, source_extractor.ASTROMETRY_COLUMNS)
-    wcs = astrometry.wcs_of(fits_images.read_header(light.image))
+    wcs = wcs_checks.wcs_of(fits_images.read_header(light.image))
     path = folder / "x.detections.fits"
-    placed = astrometry.placed(ldac.read(found.catalogue), wcs)
+    placed = wcs_checks.placed(ldac.read(found.catalogue), wcs)
     detection_tables.write(path, placed, found.sky_adu, found.sky_sigma_adu)
     return replace(light, detections=path)
 
@@ -94,7 +94,7 @@ def test_places_across_the_meridian_and_near_the_pole_are_whole():
     wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [0.0, -85.0], [50.0, 50.0]
     wcs.wcs.cd = np.diag([0.505, 0.505]) / 3600
     at = np.array([1.0, 50.0, 99.0])
-    table = astrometry.placed(Table({"X_IMAGE": at, "Y_IMAGE": at, "FWHM_IMAGE": np.full(3, 4.0)}), wcs)
+    table = wcs_checks.placed(Table({"X_IMAGE": at, "Y_IMAGE": at, "FWHM_IMAGE": np.full(3, 4.0)}), wcs)
 
     np.testing.assert_allclose(table["FWHM_WORLD"] * 3600, 4 * 0.505, rtol=1e-4)
     assert table["ALPHA_J2000"][0] > 359 or table["ALPHA_J2000"][2] > 359

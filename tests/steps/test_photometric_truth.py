@@ -15,7 +15,7 @@ from tasks.io.fits import fits_images
 from tasks.options import ReduceOptions
 from tasks.records import QaBit
 from tasks.reduction import photometry
-from tasks.science import matching
+from tasks.science.astrometry import matching
 
 pytestmark = pytest.mark.binaries
 

@@ -14,7 +14,7 @@ from support import records
 from tasks import naming
 from tasks.io.fits import fits_images
 from tasks.records import Frame, FrameType, Solved
-from tasks.science import astrometry
+from tasks.science.astrometry import wcs_checks
 from tasks.science.simulation import bands, camera, plan, sky
 from tasks.science.simulation import frames as simulated
 from tasks.science.simulation.frames import Conditions, Field, Unit
@@ -97,7 +97,7 @@ class Night:
 
 def _solution(wcs: WCS) -> dict:
     """The cards of a true WCS as SCAMP writes them: a CD matrix, not PC."""
-    cards = astrometry.solution_cards(wcs.to_header())
+    cards = wcs_checks.solution_cards(wcs.to_header())
     matrix = {f"CD{i}_{j}": float(wcs.wcs.cd[i - 1, j - 1]) for i in (1, 2) for j in (1, 2)}
     return {key: value for key, value in cards.items() if key[:2] != "PC" and key[:5] != "CDELT"} | matrix
 

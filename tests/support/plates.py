@@ -20,7 +20,7 @@ from tasks.io.catalogues import ldac
 from tasks.options import ReduceOptions
 from tasks.records import Calibrated, Frame, FrameType, MaskBit
 from tasks.reduction import solving
-from tasks.science import astrometry as science
+from tasks.science.astrometry import wcs_checks as science
 
 SHAPE = (6388, 9576)
 SCALE_ARCSEC = 0.505

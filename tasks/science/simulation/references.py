@@ -9,7 +9,7 @@ from astropy.io.fits import Header
 from numpy.typing import NDArray
 
 from tasks import naming
-from tasks.science import projection
+from tasks.science.astrometry import field_grids
 from tasks.science.simulation import bands, camera, frames, optics, plan
 from tasks.science.simulation.frames import Field
 from tasks.science.simulation.optics import Image
@@ -38,8 +38,8 @@ class Reference:
 def make_reference(request: Request, field: Field, filter_: str) -> Reference:
     """Make the mean of 30 frames of 100 s, sky subtracted, with the noise that belongs to it in every pixel."""
     rng = plan.stream(request.seed, "reference", filter_)
-    shape = projection.stack_shape(request.size.shape)
-    wcs = projection.field_wcs(request.ra_deg, request.dec_deg, shape=shape, scale_arcsec=plan.SCALE_ARCSEC)
+    shape = field_grids.stack_shape(request.size.shape)
+    wcs = field_grids.field_wcs(request.ra_deg, request.dec_deg, shape=shape, scale_arcsec=plan.SCALE_ARCSEC)
     band, gain = bands.band(filter_), camera.GAIN_E_PER_ADU
     seeing, zero_point = float(rng.uniform(*SEEING_ARCSEC)), band.zero_point(EXPOSURE_S)
     image = np.zeros(shape, dtype=np.float32)

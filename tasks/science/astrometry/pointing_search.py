@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from tasks.errors import AlgorithmError
 from tasks.records import Frame
-from tasks.science.matching import Floats
+from tasks.science.astrometry.matching import Floats
 
 NOMINAL_SCALE_ARCSEC = 0.505
 # a second vote, for pointing errors that nobody expects
