@@ -14,8 +14,8 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from benchmarks import frames, harness
 from benchmarks.harness import Gate, Report, Row, Setting
 from tasks.io.fits import fits_images as images
-from tasks.science import calibration, lights
-from tasks.science.calibration import Master
+from tasks.science.calibration import correction, lights
+from tasks.science.calibration.correction import Master
 
 NUMBER, QUICK_NUMBER = 20, 5
 LIMIT_ADU = 1e-3
@@ -66,7 +66,7 @@ def _files(
 ) -> list[Row]:
     folder = setting.folder
     complete = functools.partial(lights.process, setup=made, find_cosmic_rays=False)
-    alone = functools.partial(calibration.images, shared=made.correction)
+    alone = functools.partial(correction.images, shared=made.correction)
     ours, plain = (functools.partial(_ours_files, paths, folder, work) for work in (complete, alone))
     image, noisy = (
         functools.partial(_theirs_files, paths, folder, _peers(masters, noise=noise), noise=noise)
@@ -103,14 +103,14 @@ def _peers(masters: tuple[Master, Master, Master], *, noise: bool) -> list[CCDDa
     ]
 
 
-def _ours(raws: list[np.ndarray], made: lights.Setup) -> list[calibration.Planes]:
+def _ours(raws: list[np.ndarray], made: lights.Setup) -> list[correction.Planes]:
     """Calibrate all, each batch into the planes of the last but one, as the task does; return the last ones."""
-    work = functools.partial(calibration.calibrate, shared=made.correction, saturation_adu=made.raw_saturation_adu)
+    work = functools.partial(correction.calibrate, shared=made.correction, saturation_adu=made.raw_saturation_adu)
     return _in_batches(work, raws)
 
 
 def _our_images(raws: list[np.ndarray], made: lights.Setup) -> list[np.ndarray]:
-    return _in_batches(functools.partial(calibration.images, shared=made.correction), raws)
+    return _in_batches(functools.partial(correction.images, shared=made.correction), raws)
 
 
 def _in_batches(work, raws: list[np.ndarray]) -> list:
@@ -157,7 +157,7 @@ def _ours_files(paths: list[Path], folder: Path, work) -> None:
             each.result()
 
 
-def _write(out: Path, made: calibration.Planes | np.ndarray, header: images.Header):
+def _write(out: Path, made: correction.Planes | np.ndarray, header: images.Header):
     if isinstance(made, np.ndarray):
         images.write_image(out, made, header)
         return made

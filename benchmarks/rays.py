@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks import frames, harness
 from benchmarks.harness import Gate, Report, Row, Setting
-from tasks.science import cosmic_rays
+from tasks.science.calibration import cosmic_rays
 
 SEED = {
     "sigclip": 4.5,

@@ -26,19 +26,10 @@ from tasks.io.fits import fits_images as images
 from tasks.io.fits import master_files, overscan
 from tasks.options import CalibrateOptions
 from tasks.records import Calibrated, CalibratedBatch, Frame, Masters, QaBit, Rejected
-from tasks.science import (
-    artefacts,
-    batching,
-    calibration,
-    cosmic_rays,
-    fringes,
-    inspection,
-    lights,
-    provenance,
-    selection,
-)
-from tasks.science.calibration import Master, Planes
-from tasks.science.fringes import Fringes
+from tasks.science import batching, inspection, provenance, selection
+from tasks.science.calibration import artefacts, correction, cosmic_rays, fringes, lights
+from tasks.science.calibration.correction import Master, Planes
+from tasks.science.calibration.fringes import Fringes
 
 log = logging.getLogger(__name__)
 
@@ -266,7 +257,7 @@ class _Bench:
             read_noise_e=made.setup.read_noise_e,
             saturation_adu=made.setup.saturation_adu,
             dark_scale=job.scale,
-            bits=calibration.count_bits(planes.mask),
+            bits=correction.count_bits(planes.mask),
             unevenness=inspection.sky_unevenness(planes.image, planes.variance, planes.mask),
             qa=job.qa,
             doubts=job.doubts,

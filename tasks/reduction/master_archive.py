@@ -14,7 +14,7 @@ from tasks.io.fits.raw_frames import RawSet
 from tasks.options import CalibrateOptions
 from tasks.records import Inventory
 from tasks.science import borrowing, selection
-from tasks.science.calibration import Master
+from tasks.science.calibration.correction import Master
 from tasks.science.inspection import Quality
 
 # kinds of masters, and the folders of the archive they lie in

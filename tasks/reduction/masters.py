@@ -26,8 +26,9 @@ from tasks.io.fits.raw_frames import RawSet
 from tasks.options import CalibrateOptions
 from tasks.records import Frame, FrameType, Inventory, MasterQuality, Masters, Rejected
 from tasks.reduction.master_archive import UNKNOWN, Made, Shelf
-from tasks.science import arrays, calibration, combining, flats, inspection, provenance, selection
-from tasks.science.calibration import Master
+from tasks.science import arrays, combining, flats, inspection, provenance, selection
+from tasks.science.calibration import correction
+from tasks.science.calibration.correction import Master
 from tasks.science.inspection import Quality
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class _Workshop:
         flats = self._flats([frame for frame in usable if frame.type is FrameType.FLAT], bias, darks, filters)
         bad = self.folder / BAD_PIXELS_NAME
         longest = _read_master(darks[max(darks)])
-        _write_map(bad, calibration.bad_pixels(bias, longest, limit=self.options.bad_sigma), unit=inventory.unit)
+        _write_map(bad, correction.bad_pixels(bias, longest, limit=self.options.bad_sigma), unit=inventory.unit)
         return Masters(
             unit=inventory.unit,
             bias=bias_path,
@@ -103,7 +104,7 @@ class _Workshop:
         opened = self._enough(opened, self.options.minimum_bias, "bias")
         if not opened.frames:
             return self._borrowed_bias()
-        noises = [calibration.pair_noise(*pair) for pair in itertools.pairwise(opened.samples)]
+        noises = [correction.pair_noise(*pair) for pair in itertools.pairwise(opened.samples)]
         self.read_adu = float(np.median(noises)) if noises else 0.0
         self.bias_adu = float(np.median(opened.levels_adu))
         master = self._combine(opened, self._noise())
@@ -139,7 +140,7 @@ class _Workshop:
         return ready
 
     def _dark(self, exposure_s: float, opened: RawSet, bias: Master) -> Path:
-        master = calibration.subtract(self._combine(opened, self._noise()), bias)
+        master = correction.subtract(self._combine(opened, self._noise()), bias)
         made = Made(
             kind="dark",
             label=f"{exposure_s:g} s",
@@ -185,7 +186,7 @@ class _Workshop:
         ]
         prepare = flats.preparation(bias, dark[0], scales=scales, levels_adu=levels)
         noise = combining.Noise(read_adu=self.read_adu, gain=self.gain, scale_adu=float(np.median(levels)))
-        flat, factor = calibration.renormalise(self._combine(opened, noise, prepare))
+        flat, factor = correction.renormalise(self._combine(opened, noise, prepare))
         made = Made(
             kind="flat",
             label=filter_,
@@ -292,7 +293,7 @@ class _Workshop:
                 images.write_image(temporary, data, header)
         if made.kind == "flat":
             _write_map(
-                naming.mask_of(path), calibration.bad_flat(made.master, limits=self.options.bad_flat), unit=self.unit
+                naming.mask_of(path), correction.bad_flat(made.master, limits=self.options.bad_flat), unit=self.unit
             )
         return path
 

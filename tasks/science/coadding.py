@@ -16,9 +16,10 @@ import numpy as np
 from astropy.wcs import WCS
 
 from tasks.errors import UnusableData
-from tasks.science import calibration, combining, resampling, warping
+from tasks.science import combining, resampling, warping
 from tasks.science.arrays import Array, array_namespace, to_host
 from tasks.science.backgrounds import Background, Window
+from tasks.science.calibration import correction
 from tasks.science.resampling import GridMap
 
 Mode: TypeAlias = Literal["clipped", "mean", "seed"]
@@ -217,7 +218,7 @@ class _Upright:
         image, weight = self.exposure.window(*wider)
         bad = ~(weight > 0) | ~np.isfinite(image)
         if bad.any():
-            weight = np.where(calibration.grow(bad), np.float32(0), weight)
+            weight = np.where(correction.grow(bad), np.float32(0), weight)
             image = np.where(np.isfinite(image), image, np.float32(0))
         inner = tuple(
             slice(part.start - around.start, part.stop - around.start)

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from tasks.science import calibration
 from tasks.science.arrays import Array, array_namespace
-from tasks.science.calibration import Master
+from tasks.science.calibration import correction
+from tasks.science.calibration.correction import Master
 from tasks.science.combining import Prepare
 
 
 def level_adu(raw: Array, bias: Master, dark: Master, *, scale: float) -> float:
     """Return the median of a raw flat minus bias and minus ``scale`` times the dark."""
-    return float(np.median(calibration.flat_signal(raw, bias, dark, scale=scale)))
+    return float(np.median(correction.flat_signal(raw, bias, dark, scale=scale)))
 
 
 def preparation(bias: Master, dark: Master, *, scales: Sequence[float], levels_adu: Sequence[float]) -> Prepare:
@@ -24,7 +24,7 @@ def preparation(bias: Master, dark: Master, *, scales: Sequence[float], levels_a
     def prepare(plane: Array, number: int, rows: slice) -> Array:
         xp = array_namespace(plane)
         near, dim = (_rows_of(master, rows, xp) for master in (bias, dark))
-        return calibration.flat_signal(plane, near, dim, scale=scales[number]) / xp.float32(levels_adu[number])
+        return correction.flat_signal(plane, near, dim, scale=scales[number]) / xp.float32(levels_adu[number])
 
     return prepare
 

@@ -16,7 +16,7 @@ import numpy as np
 from tasks.options import CalibrateOptions
 from tasks.science import medians
 from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, nmad
-from tasks.science.calibration import Master, local_level
+from tasks.science.calibration.correction import Master, local_level
 
 FIGURE_PIXELS = 1 << 20
 DEVIANT_SIGMA = 5.0

@@ -11,7 +11,7 @@ from typing import Any
 from tasks import naming
 from tasks.errors import UnusableData
 from tasks.records import Frame, FrameType, Rejected, Stage
-from tasks.science import calibration
+from tasks.science.calibration import correction
 
 # dark current doubles every 6 C or so: within 2 C it is the same to a quarter
 TEMPERATURE_RANGE_C = 2.0
@@ -76,7 +76,7 @@ def comparable(frames: Sequence[Frame], *, temperature_range_c: float = TEMPERAT
 
 def level(frames: Sequence[Frame], levels_adu: Sequence[float], *, kind: str, signal_adu: float = 0.0) -> Selection:
     """Keep the frames whose level is that of their set; see ``calibration.outliers``."""
-    off = calibration.outliers(levels_adu, signal_adu=signal_adu)
+    off = correction.outliers(levels_adu, signal_adu=signal_adu)
     centre = median(levels_adu) if levels_adu else 0.0
     return _split(
         {

@@ -10,8 +10,8 @@ import pytest
 
 from tasks.options import Reflection
 from tasks.records import MaskBit
-from tasks.science import artefacts
-from tasks.science.calibration import Planes
+from tasks.science.calibration import artefacts, halos, shrunken_light
+from tasks.science.calibration.correction import Planes
 
 SHAPE = (640, 900)
 NOISE = 40.0
@@ -87,7 +87,7 @@ def test_two_trails_in_one_frame_are_both_masked(rng):
 def test_a_halo_reaches_as_far_as_the_star_stands_out_of_the_noise(rng):
     flux = 2e7
     planes = exposed(sky(rng, stars=60, bright=[(450.0, 320.0, flux)]), rng)
-    [star] = [each for each in artefacts.saturated_stars(artefacts.shrink(planes)) if abs(each.x - 450) < 3]
+    [star] = [each for each in halos.saturated_stars(shrunken_light.shrink(planes)) if abs(each.x - 450) < 3]
     radii = np.arange(1.0, 400.0)
     true = radii[moffat(radii**2, flux) > NOISE].max()
     assert star.y == pytest.approx(320, abs=2)
@@ -102,7 +102,7 @@ def test_a_halo_reaches_as_far_as_the_star_stands_out_of_the_noise(rng):
 def test_a_saturated_pixel_that_is_no_star_has_no_halo(rng):
     image = sky(rng, stars=0)
     image[300:303, 400:403] = 2 * FULL
-    assert artefacts.saturated_stars(artefacts.shrink(exposed(image, rng))) == ()
+    assert halos.saturated_stars(shrunken_light.shrink(exposed(image, rng))) == ()
 
 
 def test_reflections_of_a_star_are_masked_across_the_middle(rng):

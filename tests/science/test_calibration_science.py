@@ -11,9 +11,10 @@ import pytest
 from tasks.errors import UnusableData
 from tasks.io.fits import fits_images, raw_frames
 from tasks.records import Frame, FrameType, MaskBit
-from tasks.science import calibration, combining, lights, selection
+from tasks.science import combining, selection
 from tasks.science.arrays import to_host
-from tasks.science.calibration import Master, Planes
+from tasks.science.calibration import correction, lights
+from tasks.science.calibration.correction import Master, Planes
 
 GAIN = 0.25619
 READ_E = 3.5
@@ -37,8 +38,8 @@ def test_image_and_variance_are_the_equations(xp, rng, scale):
     bias, dark, flat = masters(xp, rng)
     counts = rng.integers(400, 4000, SHAPE).astype(np.uint16)
     bad = xp.zeros(SHAPE, xp.uint8)
-    shared = calibration.correction(bias, dark, flat, bad, scale=scale, gain=GAIN, read_noise_e=READ_E)
-    [planes] = calibration.calibrate([xp.asarray(counts)], shared, saturation_adu=60000)
+    shared = correction.correction(bias, dark, flat, bad, scale=scale, gain=GAIN, read_noise_e=READ_E)
+    [planes] = correction.calibrate([xp.asarray(counts)], shared, saturation_adu=60000)
     B, K, F = (to_host(each.image).astype(np.float64) for each in (bias, dark, flat))
     VB, VK, VF = (to_host(each.variance).astype(np.float64) for each in (bias, dark, flat))
     image = (counts - B - scale * K) / F
@@ -66,8 +67,8 @@ def test_the_variance_is_the_scatter_of_what_is_drawn(rng):
         electrons = rng.poisson(sky_e * transmission + scale * dark_adu * GAIN, shape)
         counts = (512 + (electrons + rng.normal(0, READ_E, shape)) / GAIN).astype(np.float32)
         bad = np.zeros(shape, np.uint8)
-        shared = calibration.correction(bias, dark, flat, bad, scale=scale, gain=GAIN, read_noise_e=READ_E)
-        [planes] = calibration.calibrate([counts], shared, saturation_adu=60000)
+        shared = correction.correction(bias, dark, flat, bad, scale=scale, gain=GAIN, read_noise_e=READ_E)
+        [planes] = correction.calibrate([counts], shared, saturation_adu=60000)
         images.append((planes.image, planes.variance))
     values = np.stack([image for image, _ in images])
     predicted = np.mean([variance for _, variance in images])
@@ -79,14 +80,14 @@ def test_every_bit_says_what_happened(xp):
     counts = np.full(SHAPE, 1500, np.uint16)
     counts[10, 10] = 60000
     bad = np.zeros(SHAPE, np.uint8)
-    bad[20, 30] = calibration.BAD_DARK
+    bad[20, 30] = correction.BAD_DARK
     flat = plain(1.0)
     flat.image[0, 0], flat.image[5, 5] = np.nan, 0.0
     on_device = [
         Master(image=xp.asarray(m.image), variance=xp.asarray(m.variance)) for m in (plain(500), plain(0), flat)
     ]
-    shared = calibration.correction(*on_device, xp.asarray(bad), scale=1.0, gain=GAIN, read_noise_e=READ_E)
-    [planes] = calibration.calibrate([xp.asarray(counts)], shared, saturation_adu=60000)
+    shared = correction.correction(*on_device, xp.asarray(bad), scale=1.0, gain=GAIN, read_noise_e=READ_E)
+    [planes] = correction.calibrate([xp.asarray(counts)], shared, saturation_adu=60000)
     mask = to_host(planes.mask)
     assert mask[20, 30] == MaskBit.BAD
     assert mask[0, 0] == mask[5, 5] == MaskBit.NO_DATA
@@ -99,13 +100,13 @@ def test_every_bit_says_what_happened(xp):
 @pytest.mark.parametrize("pixels", [1, 200, 1 << 20])
 def test_lights_calibrated_together_are_what_each_is_alone(rng, monkeypatch, pixels):
     bad = (rng.random(SHAPE) > 0.98).astype(np.uint8)
-    shared = calibration.correction(*masters(np, rng), bad, scale=1.0, gain=GAIN, read_noise_e=READ_E)
+    shared = correction.correction(*masters(np, rng), bad, scale=1.0, gain=GAIN, read_noise_e=READ_E)
     counts = rng.integers(400, 4000, (3, *SHAPE)).astype(np.uint16)
     counts[:, rng.random(SHAPE) > 0.99] = 65535
-    alone = [calibration.calibrate([each], shared, saturation_adu=60000)[0] for each in counts]
-    monkeypatch.setattr(calibration, "CACHE_PIXELS", pixels)
-    together = calibration.calibrate(list(counts), shared, saturation_adu=60000)
-    for one, other, image in zip(alone, together, calibration.images(list(counts), shared), strict=True):
+    alone = [correction.calibrate([each], shared, saturation_adu=60000)[0] for each in counts]
+    monkeypatch.setattr(correction, "CACHE_PIXELS", pixels)
+    together = correction.calibrate(list(counts), shared, saturation_adu=60000)
+    for one, other, image in zip(alone, together, correction.images(list(counts), shared), strict=True):
         np.testing.assert_array_equal(one.image, image)
         for plane in ("image", "variance", "mask"):
             np.testing.assert_array_equal(getattr(one, plane), getattr(other, plane))
@@ -116,7 +117,7 @@ def test_one_pass_gives_the_bits_of_the_equations(rng, kind):
     bias, dark, flat = masters(np, rng)
     dark.image[3, 4] = bias.variance[5, 6] = np.nan
     flat.variance[7, 8] = np.inf
-    shared = calibration.correction(
+    shared = correction.correction(
         bias, dark, flat, np.zeros(SHAPE, np.uint8), scale=0.7, gain=GAIN, read_noise_e=READ_E
     )
     # below the bias too, where there are no photons
@@ -126,8 +127,8 @@ def test_one_pass_gives_the_bits_of_the_equations(rng, kind):
     )
     rows = slice(2, 30)
     with np.errstate(invalid="ignore"):
-        calibration._light_rows(counts, shared, rows, one)
-    calibration._light_rows_in_one_pass(counts, shared, rows, other)
+        correction._light_rows(counts, shared, rows, one)
+    correction._light_rows_in_one_pass(counts, shared, rows, other)
     np.testing.assert_array_equal(one.image, other.image)
     np.testing.assert_array_equal(one.variance, other.variance)
     assert np.isnan(one.variance[3, 4])
@@ -137,12 +138,12 @@ def test_one_pass_gives_the_bits_of_the_equations(rng, kind):
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
 @pytest.mark.parametrize(("limit", "saturated"), [(59999.5, 1), (60000.0, 1), (60000.5, 0), (70000.0, 0)])
 def test_counts_at_the_limit_are_saturated(rng, kind, limit, saturated):
-    shared = calibration.correction(
+    shared = correction.correction(
         *masters(np, rng), np.zeros(SHAPE, np.uint8), scale=1.0, gain=GAIN, read_noise_e=READ_E
     )
     counts = np.full(SHAPE, 1000, kind)
     counts[0, 0] = 60000
-    [planes] = calibration.calibrate([counts], shared, saturation_adu=limit)
+    [planes] = correction.calibrate([counts], shared, saturation_adu=limit)
     assert (planes.mask == MaskBit.SATURATED).sum() == 4 * saturated
 
 
@@ -151,7 +152,7 @@ def test_growing_is_a_dilation_by_a_square(xp, rng):
 
     mask = rng.random((40, 50)) > 0.97
     np.testing.assert_array_equal(
-        to_host(calibration.grow(xp.asarray(mask))), ndimage.binary_dilation(mask, np.ones((3, 3)))
+        to_host(correction.grow(xp.asarray(mask))), ndimage.binary_dilation(mask, np.ones((3, 3)))
     )
 
 
@@ -164,7 +165,7 @@ def test_holes_are_filled_from_good_neighbours_only(xp):
     mask[10, 11] = MaskBit.SATURATED
     image[mask == MaskBit.BAD] = 9e4
     planes = Planes(image=xp.asarray(image), variance=xp.asarray(truth), mask=xp.asarray(mask))
-    filled = calibration.interpolate(planes)
+    filled = correction.interpolate(planes)
     result, bits = to_host(filled.image), to_host(filled.mask)
     np.testing.assert_allclose(result[20:23, 20:23], truth[20:23, 20:23], atol=6)
     assert result[10, 10] == pytest.approx(truth[10, 10], abs=1)
@@ -180,7 +181,7 @@ def test_a_hole_too_large_to_bridge_gets_the_level_of_the_frame():
     )
     planes.mask[:, :30] = MaskBit.BAD
     planes.image[:, :30] = np.nan
-    filled = calibration.interpolate(planes)
+    filled = correction.interpolate(planes)
     assert (filled.image == 7).all()
     assert (filled.mask[:, :30] == MaskBit.BAD | MaskBit.INTERPOLATED).all()
 
@@ -191,18 +192,18 @@ def test_a_frame_without_a_good_pixel_is_filled_with_nothing():
         variance=np.ones(SHAPE, np.float32),
         mask=np.full(SHAPE, MaskBit.NO_DATA, np.uint8),
     )
-    assert (calibration.interpolate(planes).image == 0).all()
+    assert (correction.interpolate(planes).image == 0).all()
 
 
 def test_a_flat_is_renormalised_to_its_centre(rng):
     flat = Master(image=np.full(SHAPE, 1.07, np.float32), variance=np.full(SHAPE, 1e-4, np.float32))
     flat.image[:3] = 0.2
-    new, factor = calibration.renormalise(flat)
+    new, factor = correction.renormalise(flat)
     assert factor == pytest.approx(1.07)
     assert np.median(new.image) == pytest.approx(1.0)
     assert np.median(new.variance) == pytest.approx(1e-4 / 1.07**2)
     with pytest.raises(UnusableData, match="allowed: above 0"):
-        calibration.renormalise(Master(image=-flat.image, variance=flat.variance))
+        correction.renormalise(Master(image=-flat.image, variance=flat.variance))
 
 
 def test_the_local_level_follows_a_gradient_and_not_a_hot_pixel(xp):
@@ -210,7 +211,7 @@ def test_the_local_level_follows_a_gradient_and_not_a_hot_pixel(xp):
     gradient = (100 + 0.5 * x + 0.2 * y).astype(np.float32)
     struck = gradient.copy()
     struck[150, 200] = 1e5
-    level = to_host(calibration.local_level(xp.asarray(struck)))
+    level = to_host(correction.local_level(xp.asarray(struck)))
     inner = (slice(32, 220), slice(32, 350))
     np.testing.assert_allclose(level[inner], gradient[inner], atol=0.6)
 
@@ -223,16 +224,16 @@ def test_bad_pixels_are_found_with_their_cause(xp, rng):
     dark.image[30, 40] = np.nan
     bias.variance[50, 60] = 2500
     device = [Master(image=xp.asarray(m.image), variance=xp.asarray(m.variance)) for m in (bias, dark)]
-    bits = to_host(calibration.bad_pixels(*device))
-    assert bits[10, 20] == bits[30, 40] == calibration.BAD_DARK
-    assert bits[50, 60] == calibration.BAD_NOISE
+    bits = to_host(correction.bad_pixels(*device))
+    assert bits[10, 20] == bits[30, 40] == correction.BAD_DARK
+    assert bits[50, 60] == correction.BAD_NOISE
     assert (bits != 0).sum() <= 8
 
 
 def test_dead_and_bright_pixels_of_a_flat_are_bad(xp, rng):
     image = rng.normal(1, 0.01, (200, 200)).astype(np.float32)
     image[3, 4], image[5, 6], image[7, 8] = 0.3, 1.8, np.inf
-    bits = to_host(calibration.bad_flat(Master(image=xp.asarray(image), variance=xp.asarray(image))))
+    bits = to_host(correction.bad_flat(Master(image=xp.asarray(image), variance=xp.asarray(image))))
     assert set(map(tuple, np.argwhere(bits))) == {(3, 4), (5, 6), (7, 8)}
 
 
@@ -240,7 +241,7 @@ def test_dead_and_bright_pixels_of_a_flat_are_bad(xp, rng):
 def test_read_noise_comes_out_of_a_pair_in_spite_of_hits(xp, rng, true_noise, step):
     pair = step * np.round(rng.normal(2048, true_noise, (2, 500, 500)) / step)
     pair[0, ::50, ::50] += 5000
-    measured = calibration.pair_noise(*xp.asarray(pair.astype(np.uint16)))
+    measured = correction.pair_noise(*xp.asarray(pair.astype(np.uint16)))
     assert measured == pytest.approx(np.hypot(true_noise, step / np.sqrt(12)), rel=0.01)
 
 
@@ -256,11 +257,11 @@ def test_read_noise_comes_out_of_a_pair_in_spite_of_hits(xp, rng, true_noise, st
     ],
 )
 def test_a_level_that_the_others_do_not_have_is_an_outlier(levels, signal, off):
-    assert calibration.outliers(levels, signal_adu=signal) == off
+    assert correction.outliers(levels, signal_adu=signal) == off
 
 
 def test_saturation_is_given_in_the_units_of_the_image():
-    value = calibration.image_saturation(65000, plain(505), plain(0), plain(1.075), scale=1.0)
+    value = correction.image_saturation(65000, plain(505), plain(0), plain(1.075), scale=1.0)
     assert value == pytest.approx(59995, abs=1)
 
 
@@ -326,7 +327,7 @@ def test_a_real_cameras_masters_have_the_figures_known_of_them(shared_data):
     # counts come in steps of 16: the median keeps them, the clipped mean does not
     assert np.median(combining.median(np.stack([each.rows() for each in opened.stored]))) == 2304
     assert np.median(bias.image) == pytest.approx(2304, abs=8)
-    pairs = [calibration.pair_noise(*opened.samples[n : n + 2]) for n in range(4)]
+    pairs = [correction.pair_noise(*opened.samples[n : n + 2]) for n in range(4)]
     assert np.median(pairs) == pytest.approx(27.5, abs=1.0)
 
     darks = {}
@@ -334,14 +335,14 @@ def test_a_real_cameras_masters_have_the_figures_known_of_them(shared_data):
         chosen = asi(folder, f"dark_{exposure_s}s_*", FrameType.DARK, float(exposure_s))
         raw, dropped, _ = combined(chosen, noise, f"{exposure_s} s dark")
         assert [each.name for each in dropped.rejected] == [f"dark_{exposure_s}s_02.fits.gz"]
-        darks[exposure_s] = calibration.subtract(raw, bias)
+        darks[exposure_s] = correction.subtract(raw, bias)
         assert darks[exposure_s].image.mean() == pytest.approx(mean, rel=0.03)
 
     scaled = darks[100].image - 10 * darks[10].image
     unscaled = darks[100].image - darks[10].image
     assert abs(np.median(scaled)) < 60
     assert np.median(unscaled) > 600
-    bad = calibration.bad_pixels(bias, darks[100]) & calibration.BAD_DARK
+    bad = correction.bad_pixels(bias, darks[100]) & correction.BAD_DARK
     # 5.0 % of the median of all three frames; here two are left and the level is local
     assert (bad != 0).mean() == pytest.approx(0.05, abs=0.025)
 
@@ -354,7 +355,7 @@ def test_flats_of_the_real_camera_are_flattened_by_their_master(shared_data):
     result = combining.combine(
         stack, mode="clipped", noise=combining.Noise(read_adu=27.5, gain=0.23, scale_adu=float(np.median(levels)))
     )
-    flat, _ = calibration.renormalise(Master(image=result.image, variance=result.variance))
+    flat, _ = correction.renormalise(Master(image=result.image, variance=result.variance))
     flattened = planes[0] / flat.image
     # the Bayer pattern, a factor of 1.6, is gone but for the flicker of rows
     quarters = [np.median(flattened[y::2, x::2]) for y in (0, 1) for x in (0, 1)]

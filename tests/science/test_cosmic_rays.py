@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 from scipy import ndimage
 
-from tasks.science import cosmic_rays
 from tasks.science.arrays import to_host
+from tasks.science.calibration import cosmic_rays
 
 # astroscrappy leaves the outermost pixels of its medians as they are
 BORDER = 8

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tasks.errors import UnusableData
-from tasks.science import fringes
-from tasks.science.calibration import Planes
+from tasks.science.calibration import fringes
+from tasks.science.calibration.correction import Planes
 
 SHAPE = (300, 420)
 NOISE = 30.0

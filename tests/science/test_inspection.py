@@ -8,7 +8,7 @@ import pytest
 from tasks.options import CalibrateOptions
 from tasks.science import inspection
 from tasks.science.arrays import to_host
-from tasks.science.calibration import Master
+from tasks.science.calibration.correction import Master
 
 SHAPE = (256, 320)
 OPTIONS = CalibrateOptions()

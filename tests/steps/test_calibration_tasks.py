@@ -18,7 +18,8 @@ from tasks.options import CalibrateOptions
 from tasks.records import CalibratedBatch, FrameType, Inventory, MaskBit, Masters
 from tasks.reduction import calibration, inventory
 from tasks.reduction import masters as mastering
-from tasks.science import arrays, batching, lights
+from tasks.science import arrays, batching
+from tasks.science.calibration import lights
 
 NIGHT = date(2026, 1, 15)
 OPTIONS = CalibrateOptions()

@@ -12,7 +12,7 @@ from tasks.options import CalibrateOptions
 from tasks.records import FrameType
 from tasks.reduction import inventory
 from tasks.reduction import masters as mastering
-from tasks.science import calibration
+from tasks.science.calibration import correction
 
 NIGHT = date(2024, 4, 15)
 OPTIONS = CalibrateOptions(minimum_darks=2, bias_level_adu=(2300.0, 2310.0), combine="seed")
@@ -57,4 +57,4 @@ def test_the_masters_have_the_figures_known_of_the_camera(masters):
     distance = np.abs(long - np.median(long)) / (1.4826 * np.median(np.abs(long - np.median(long))))
     assert (distance > 5).mean() == pytest.approx(0.05, abs=0.01)
     # the map's limit is about the level around a pixel, which scatters less than the whole frame
-    assert (fits_images.read_image(masters.bad_pixels)[0][distance > 5] & calibration.BAD_DARK).mean() > 0.98
+    assert (fits_images.read_image(masters.bad_pixels)[0][distance > 5] & correction.BAD_DARK).mean() > 0.98

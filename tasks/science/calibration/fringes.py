@@ -19,7 +19,7 @@ import numpy as np
 
 from tasks.errors import UnusableData
 from tasks.science.arrays import Array
-from tasks.science.calibration import Planes, local_level
+from tasks.science.calibration.correction import Planes, local_level
 
 # side of the boxes, of the specification
 BOX_PX = 10

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.records import MaskBit
-from tasks.science import calibration, cosmic_rays
 from tasks.science.arrays import Array, array_namespace, to_host
-from tasks.science.calibration import Correction, Master, Planes
+from tasks.science.calibration import correction, cosmic_rays
+from tasks.science.calibration.correction import Correction, Master, Planes
 
 # the wings of a saturated star look sharp: L.A.Cosmic keeps this far from saturated pixels
 SATURATED_MARGIN_PX = 4
@@ -53,11 +53,11 @@ def prepare(
         Raw value from which a pixel is saturated, in ADU.
     """
     return Setup(
-        correction=calibration.correction(bias, dark, flat, bad, scale=scale, gain=gain, read_noise_e=read_noise_e),
+        correction=correction.correction(bias, dark, flat, bad, scale=scale, gain=gain, read_noise_e=read_noise_e),
         read_noise_e=read_noise_e,
         gain=gain,
         raw_saturation_adu=full,
-        saturation_adu=calibration.image_saturation(full, bias, dark, flat, scale=scale),
+        saturation_adu=correction.image_saturation(full, bias, dark, flat, scale=scale),
     )
 
 
@@ -76,9 +76,9 @@ def process(
     xp = array_namespace(setup.correction.offset)
     raws = [xp.asarray(each) for each in counts]
     used = into if xp is np else ()
-    made = calibration.calibrate(raws, setup.correction, saturation_adu=setup.raw_saturation_adu, into=used)
+    made = correction.calibrate(raws, setup.correction, saturation_adu=setup.raw_saturation_adu, into=used)
     for planes in made:
-        calibration.fill(planes, MaskBit.BAD | MaskBit.NO_DATA)
+        correction.fill(planes, MaskBit.BAD | MaskBit.NO_DATA)
         if find_cosmic_rays:
             _mark_cosmic_rays(planes, limits)
     return [
@@ -96,11 +96,11 @@ def _mark_cosmic_rays(planes: Planes, limits: cosmic_rays.Limits) -> None:
     hits = cosmic_rays.detect(planes.image, planes.variance, ignore=_ignored(planes.mask), limits=limits)
     mask = planes.mask
     mask |= hits.view(mask.dtype) * mask.dtype.type(MaskBit.COSMIC_RAY)
-    calibration.fill(planes, MaskBit.COSMIC_RAY)
+    correction.fill(planes, MaskBit.COSMIC_RAY)
 
 
 def _ignored(mask: Array) -> Array:
     saturated = (mask & int(MaskBit.SATURATED)) != 0
     for _ in range(SATURATED_MARGIN_PX):
-        saturated = calibration.grow(saturated)
+        saturated = correction.grow(saturated)
     return saturated | (mask != 0)

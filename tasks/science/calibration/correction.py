@@ -15,8 +15,9 @@ import numpy as np
 
 from tasks.errors import UnusableData
 from tasks.records import MaskBit
-from tasks.science import arrays, one_pass
+from tasks.science import arrays
 from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, nmad
+from tasks.science.calibration import compiled_correction
 
 # pixels whose coefficients stay in a core's cache while the lights of a batch pass; with fewer the calls cost more
 CACHE_PIXELS = 1 << 17
@@ -299,7 +300,7 @@ def _light_rows(raw: Array, shared: Correction, rows: slice, planes: Planes) -> 
 
 def _light_rows_in_one_pass(raw: Array, shared: Correction, rows: slice, planes: Planes) -> None:
     """Do the same on the CPU."""
-    one_pass.image_and_variance(
+    compiled_correction.image_and_variance(
         raw[rows],
         shared.offset[rows],
         shared.inverse[rows],
@@ -314,7 +315,7 @@ def _light_rows_in_one_pass(raw: Array, shared: Correction, rows: slice, planes:
 
 def _image_rows_in_one_pass(raw: Array, shared: Correction, rows: slice, image: Array) -> None:
     """Do on the CPU what ``_image_rows`` does."""
-    one_pass.image_alone(raw[rows], shared.offset[rows], shared.inverse[rows], image)
+    compiled_correction.image_alone(raw[rows], shared.offset[rows], shared.inverse[rows], image)
 
 
 def _image_rows(raw: Array, shared: Correction, rows: slice, image: Array) -> None:

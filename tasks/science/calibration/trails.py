@@ -1,12 +1,7 @@
-"""What bright things do to a light beyond their own pixels: halos of stars, trails of satellites, reflections.
-
-All is found on a small copy of the image, on the host, so that every device comes to the same mask. The small copy has
-the means of square blocks; its noise is taken for 1 in what follows.
-"""
+"""Trails of satellites and aircraft, found by a vote over straight lines."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,20 +10,11 @@ import numpy as np
 from numba import njit
 from scipy import ndimage
 
-from tasks.options import Reflection
-from tasks.records import MaskBit
-from tasks.science import calibration
 from tasks.science.arrays import Array, nmad
-from tasks.science.calibration import Planes
+from tasks.science.calibration import halos
+from tasks.science.calibration.halos import TRAIL_BIT, Star
+from tasks.science.calibration.shrunken_light import Small
 
-# the small copy has about so many columns, and blocks of at most 8 px
-SMALL_WIDTH, LARGEST_BLOCK_PX = 600, 8
-# wider than most halos, narrower than the sky's gradients
-LEVEL_BOX_PX, LEAST_BOX = 192, 8
-# a halo ends where its median around the star falls below the noise of a single pixel, or here
-LARGEST_HALO_PX, RINGS = 400.0, 14
-# most halos end within so many small pixels of the star's saturated ones
-NEAR = 8.0
 CANDIDATE_SIGMA = 1.5
 # brighter pixels are stars: they count no more than this
 BRIGHTEST_SIGMA = 4.0
@@ -46,31 +32,6 @@ MEDIAN_ERROR = 1.2533
 MOST_TRAILS, MOST_TRIES = 5, 6
 # shorter ways across a corner of the frame are left alone, as parts of the shorter side
 SHORTEST_WAY = 0.4
-TRAIL_BIT, HALO_BIT, GHOST_BIT = (np.uint8(bit) for bit in (MaskBit.TRAIL, MaskBit.HALO, MaskBit.GHOST))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Small:
-    """A small copy: excess over the local level in units of its noise, ``block`` px to a pixel, and which are valid.
-
-    ``noise_adu`` is that of one pixel of the large image.
-    """
-
-    excess: Array
-    valid: Array
-    saturated: Array
-    block: int
-    noise_adu: float
-    scale_adu: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Star:
-    """A saturated star and its halo, 0-based pixels of the large image."""
-
-    x: float
-    y: float
-    halo_px: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,85 +47,13 @@ class Trail:
     ends_px: tuple[float, float]
 
 
-def marked(planes: Planes, *, halos: bool, trail_sigma: float | None, reflections: Sequence[Reflection] = ()) -> Planes:
-    """Return a light whose mask tells of halos (64), trails (32) and reflections (128); all arrays on the host.
-
-    Parameters
-    ----------
-    planes
-        A calibrated light.
-    halos
-        Whether to mark the surroundings of saturated stars.
-    trail_sigma
-        Significance of a trail; None: none is looked for.
-    reflections
-        Where light of saturated stars turns up again.
-    """
-    if not (halos or reflections or trail_sigma is not None):
-        return planes
-    small = shrink(planes)
-    mask = planes.mask.copy()
-    stars = saturated_stars(small)
-    for star in stars if halos else ():
-        _paint_disc(mask, star.x, star.y, star.halo_px, HALO_BIT)
-    for star in stars:
-        for each in reflections:
-            x, y = reflected(star, each, planes.image.shape)
-            _paint_disc(mask, x, y, each.radius_px, GHOST_BIT)
-    for trail in find_trails(small, stars, sigma=trail_sigma) if trail_sigma is not None else ():
-        _paint_band(mask, trail)
-    return Planes(image=planes.image, variance=planes.variance, mask=mask)
-
-
-def shrink(planes: Planes) -> Small:
-    """Make the small copy of a calibrated light."""
-    ny, nx = planes.image.shape
-    block = min(max(1, nx // SMALL_WIDTH), LARGEST_BLOCK_PX, ny)
-    means = _blocks(planes.image, block) / np.float32(block * block)
-    saturated = _blocks((planes.mask & np.uint8(MaskBit.SATURATED)) != 0, block) > 0
-    holes = _blocks((planes.mask & np.uint8(MaskBit.BAD | MaskBit.NO_DATA)) != 0, block) > block * block / 2
-    deviation = means - calibration.local_level(means, box_px=max(LEAST_BOX, LEVEL_BOX_PX // block))
-    scale = max(float(nmad(deviation)), 1e-6)
-    return Small(
-        excess=deviation / np.float32(scale),
-        valid=~(holes | saturated),
-        saturated=saturated,
-        block=block,
-        noise_adu=math.sqrt(float(np.median(planes.variance[::block, ::block]))),
-        scale_adu=scale,
-    )
-
-
-def saturated_stars(small: Small) -> tuple[Star, ...]:
-    """Find the saturated stars and how far their light stands out; what is sharp (a hot pixel, a ray) has no halo."""
-    labels, number = ndimage.label(small.saturated, np.ones((3, 3)))
-    stars = []
-    for box in ndimage.find_objects(labels, number):
-        y, x = ((part.start + part.stop - 1) / 2 for part in box)
-        inner = max(part.stop - part.start for part in box) / 2
-        reach = _halo(small, y, x, inner)
-        if reach > 0:
-            middle = (small.block - 1) / 2
-            stars.append(Star(x=x * small.block + middle, y=y * small.block + middle, halo_px=reach * small.block))
-    return tuple(stars)
-
-
-def reflected(star: Star, reflection: Reflection, shape: tuple[int, int]) -> tuple[float, float]:
-    """Return where a star's light turns up again: 0-based x, y."""
-    centre = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
-    x, y = (
-        middle + reflection.scale * (place - middle) for place, middle in zip((star.x, star.y), centre, strict=True)
-    )
-    return x + reflection.dx_px, y + reflection.dy_px
-
-
 def find_trails(small: Small, stars: Sequence[Star] = (), *, sigma: float) -> tuple[Trail, ...]:
     """Find straight trails that cross the frame.
 
     Pixels that stand out vote for the lines through them (Hough 1962); of the strips with more votes than stars
     explain, those are trails whose surplus over their flanks shows all along.
     """
-    usable = small.valid & ~_inside(small, stars)
+    usable = small.valid & ~halos.inside(small, stars)
     bright = usable & (small.excess > CANDIDATE_SIGMA)
     trails: list[Trail] = []
     area = STRIP * _ways(bright.shape)
@@ -179,46 +68,6 @@ def find_trails(small: Small, stars: Sequence[Star] = (), *, sigma: float) -> tu
             trails.append(trail)
         bright = bright & ~_strip(small.excess.shape, peak, half_width=STRIP if trail is None else 2 * STRIP)
     return tuple(trails)
-
-
-def _blocks(image: Array, block: int) -> Array:
-    """Return the sums of square blocks; rows and columns that fill none are left out."""
-    ny, nx = (size // block for size in image.shape)
-    whole = image[: ny * block, : nx * block]
-    rows = whole.reshape(ny, block, nx * block).sum(axis=1, dtype=np.float32)
-    return rows.reshape(ny, nx, block).sum(axis=2)
-
-
-def _halo(small: Small, y: float, x: float, inner: float) -> float:
-    """Return the radius, in small pixels, to which the median around a position stays above one pixel's noise."""
-    edges = inner + 0.5 + np.concatenate([[0.0], np.geomspace(1.0, LARGEST_HALO_PX / small.block, RINGS)])
-    near = edges[edges <= inner + NEAR]
-    reach = _reach_of(small, y, x, near)
-    return reach if reach < near[-1] else _reach_of(small, y, x, edges)
-
-
-def _reach_of(small: Small, y: float, x: float, edges: Array) -> float:
-    """Return the outer edge of the last ring whose median stands out."""
-    limit = small.noise_adu / small.scale_adu
-    top, left = max(0, int(y - edges[-1])), max(0, int(x - edges[-1]))
-    part = (slice(top, int(y + edges[-1]) + 2), slice(left, int(x + edges[-1]) + 2))
-    excess, valid = small.excess[part], ~small.saturated[part]
-    rows, columns = np.ogrid[: excess.shape[0], : excess.shape[1]]
-    distance = np.hypot(rows + top - y, columns + left - x)
-    reach = 0.0
-    for low, high in itertools.pairwise(edges):
-        ring = excess[(distance >= low) & (distance < high) & valid]
-        if ring.size < 4 or float(np.median(ring)) < limit:
-            break
-        reach = float(high)
-    return reach
-
-
-def _inside(small: Small, stars: Sequence[Star]) -> Array:
-    covered = np.zeros(small.excess.shape, np.uint8)
-    for star in stars:
-        _paint_disc(covered, star.x / small.block, star.y / small.block, star.halo_px / small.block + 1, np.uint8(1))
-    return covered.astype(bool)
 
 
 def _angles(shape: tuple[int, int]) -> Array:
@@ -365,14 +214,7 @@ def _enlarged(small: Small, angle: float, offset: float, width: float, ends: tup
     )
 
 
-def _paint_disc(mask: Array, x: float, y: float, radius: float, bit: np.uint8) -> None:
-    top, left = max(0, math.ceil(y - radius)), max(0, math.ceil(x - radius))
-    part = mask[top : max(top, int(y + radius) + 1), left : max(left, int(x + radius) + 1)]
-    rows, columns = np.ogrid[: part.shape[0], : part.shape[1]]
-    part[(rows + top - y) ** 2 + (columns + left - x) ** 2 <= radius * radius] |= bit
-
-
-def _paint_band(mask: Array, trail: Trail) -> None:
+def paint_band(mask: Array, trail: Trail) -> None:
     """Mark a trail, a band of rows at a time."""
     cos, sin = math.cos(trail.angle_rad), math.sin(trail.angle_rad)
     x = np.arange(mask.shape[1], dtype=np.float32)[None, :]

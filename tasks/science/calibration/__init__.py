@@ -1,0 +1,1 @@
+"""From raw counts to a calibrated light: correction, cosmic rays, fringes, artefacts."""
