@@ -13,8 +13,8 @@ from tasks.errors import UnusableData
 
 if TYPE_CHECKING:
     from tasks.io.fits.image_planes import Planes
-    from tasks.reduction.candidates import Findings
     from tasks.reduction.subtraction_engines import Result
+    from tasks.science.candidates.findings import Findings
 
 SHOWN = 20
 
@@ -53,13 +53,14 @@ def command(
     # slow start-up: astropy, scipy, matplotlib and Prefect
     from tasks.io.fits import image_planes
     from tasks.options import SearchOptions
-    from tasks.reduction import candidates, subtraction_engines
+    from tasks.reduction import subtraction_engines
+    from tasks.science.candidates import findings as candidates_findings
 
     started = time.monotonic()
     pair = [image_planes.read(path, saturation=saturation) for path in (science, reference)]
     options = SearchOptions(engine=_engine(engine), align=_align(align), detect_sigma=threshold)
     result = subtraction_engines.difference(pair[0], pair[1], options, only=engine is not None)
-    findings = candidates.find(subtraction_engines.searchable(result), pair[0].wcs, options)
+    findings = candidates_findings.find(subtraction_engines.searchable(result), pair[0].wcs, options)
     files = _write(out, pair[0], reference, result, findings)
     answer = _answer(result, findings, files, seconds=time.monotonic() - started)
     output.show(answer, _text(answer), as_json=as_json)
@@ -77,7 +78,8 @@ def _write(out: Path, science: Planes, reference: Path, result: Result, findings
     """Write the products under ``out``; return them by name."""
     from tasks import naming, products  # slow start-up
     from tasks.reduction import candidates, subtraction
-    from tasks.science import stamps
+    from tasks.science.candidates import findings as candidates_findings
+    from tasks.science.candidates import stamps
 
     if out.exists() and not out.is_dir():
         raise UnusableData(f"--out {out} is a file, not a folder")
@@ -89,8 +91,8 @@ def _write(out: Path, science: Planes, reference: Path, result: Result, findings
     convolved = difference.with_name(difference.name.replace(".subt.fits", ".conv.fits"))
     subtraction.write_planes(difference, convolved, result, science.header, science=science, reference=reference.name)
     table = naming.transients_of(difference)
-    candidates.write_table(table, candidates.table_of(findings))
-    products.write_text(table.with_suffix(".reg"), candidates.region_text(findings))
+    candidates.write_table(table, candidates_findings.table_of(findings))
+    products.write_text(table.with_suffix(".reg"), candidates_findings.region_text(findings))
     picture = difference.with_suffix(".png")
     products.write_bytes(picture, stamps.overview(findings.planes, findings.found, title=science.path.name))
     return {

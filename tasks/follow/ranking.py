@@ -15,7 +15,7 @@ from tasks.errors import UnusableData
 from tasks.io.nights import ranking_table, stage_results
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, Candidate, Places, Ranking, Stage
-from tasks.science import ranking
+from tasks.science.candidates import sky_map_ranking
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def rank(alert: Alert, night: date, places: Places) -> Ranking:
     best = alert.best_map
     if best is None or best.path is None:
         raise UnusableData(f"event {alert.notice.event_id} has no sky map to rank candidates against")
-    found = ranking.sources(_candidates(places.product_root, night), sky_map_files.read(best.path))
+    found = sky_map_ranking.sources(_candidates(places.product_root, night), sky_map_files.read(best.path))
     log.info("%s: %d sources of %s ranked", alert.notice.event_id, len(found), night)
     return Ranking(event_id=naming.event_slug(alert.notice), night=night, sources=found)
 

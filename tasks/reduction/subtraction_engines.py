@@ -16,7 +16,8 @@ from tasks.io.fits import fits_images
 from tasks.io.fits.image_planes import Planes
 from tasks.options import SearchOptions
 from tasks.programs import hotpants
-from tasks.science import arrays, exposures, filtering, registration, sfft_engine, stars, subtraction
+from tasks.science import arrays, exposures, registration, sfft_engine, stars, subtraction
+from tasks.science.candidates import matched_filter
 from tasks.science.exposures import Exposure
 from tasks.science.stars import Stars
 from tasks.science.subtraction import Subtraction
@@ -75,10 +76,10 @@ def difference(science: Planes, reference: Planes, options: SearchOptions, *, on
     raise _all_failed(errors)
 
 
-def searchable(result: Result) -> filtering.Planes:
+def searchable(result: Result) -> matched_filter.Planes:
     """Return what a search needs of a subtraction that is still in memory."""
     made = result.subtraction
-    return filtering.planes(
+    return matched_filter.planes(
         made.difference,
         made.convolved,
         made.variance,

@@ -7,8 +7,8 @@ import pytest
 from support import pairs
 
 from tasks.errors import UnusableData
-from tasks.science import detection, filtering, stamps
 from tasks.science.astrometry.field_grids import field_wcs
+from tasks.science.candidates import detection, matched_filter, stamps
 
 SHAPE = (300, 340)
 SIGMA = 1.7
@@ -19,7 +19,7 @@ def made(xp, image, variance, *, mask=None, noise_seed=3):
     empty = np.zeros(SHAPE, dtype=np.float32)
     bits = np.zeros(SHAPE, dtype=np.uint8) if mask is None else mask.astype(np.uint8)
     noise = np.random.default_rng(noise_seed).normal(0, np.sqrt(variance), SHAPE)
-    return filtering.planes(
+    return matched_filter.planes(
         xp.asarray((image + noise).astype(np.float32)),
         xp.asarray(empty),
         xp.asarray(np.broadcast_to(variance, SHAPE).astype(np.float32)),

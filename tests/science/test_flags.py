@@ -7,7 +7,8 @@ import pytest
 from support import pairs
 
 from tasks.records import MaskBit
-from tasks.science import detection, filtering, flags, stars
+from tasks.science import stars
+from tasks.science.candidates import detection, flags, matched_filter
 
 SHAPE = (240, 260)
 SIGMA = 1.8
@@ -28,7 +29,7 @@ def judged(difference, *, science=None, reference=None, bits=None, near=SPOT, mi
     """The flags of the detection nearest to a place on a difference with unit noise added."""
     rng = np.random.default_rng(5)
     field = pairs.draw(SHAPE, rng.uniform(20, 240, 40), rng.uniform(10, 40, 40), rng.uniform(4e3, 3e4, 40), SIGMA)
-    planes = filtering.planes(
+    planes = matched_filter.planes(
         (difference + rng.normal(0, noise, SHAPE)).astype(np.float32),
         (field + (0 if reference is None else reference)).astype(np.float32),
         np.full(SHAPE, 9, dtype=np.float32),

@@ -8,7 +8,7 @@ import pytest
 from support import records as make
 
 from tasks.records import SkyMap
-from tasks.science import ranking
+from tasks.science.candidates import sky_map_ranking
 
 ORDER, NSIDE = 8, 256
 
@@ -27,7 +27,7 @@ def sky_map() -> SkyMap:
 
 
 def test_detections_of_one_place_are_one_source(sky_map):
-    found = ranking.sources(
+    found = sky_map_ranking.sources(
         [
             make.candidate(id="a", filter="r", mag=19.0, snr=20.0),
             make.candidate(id="b", filter="i", mag=18.5, snr=30.0, ra_deg=110.01 + 0.5 / 3600),
@@ -47,7 +47,7 @@ def test_the_denser_part_of_the_map_comes_first_among_equals(sky_map):
     far = make.candidate(id="far", ra_deg=118.0, snr=90.0)
     near = make.candidate(id="near", ra_deg=110.2, snr=10.0)
 
-    found = ranking.sources([far, near], sky_map)
+    found = sky_map_ranking.sources([far, near], sky_map)
 
     assert [each.candidates[0] for each in found] == ["near", "far"]
     assert found[0].credible_level < found[1].credible_level
@@ -56,16 +56,16 @@ def test_the_denser_part_of_the_map_comes_first_among_equals(sky_map):
 def test_the_credible_level_of_a_gaussian_is_that_of_its_radius(sky_map):
     """A two-dimensional Gaussian holds 1 - exp(-r²/2) within r sigma."""
     radius_deg = 3.0
-    [source] = ranking.sources([make.candidate(ra_deg=110.0, dec_deg=-30.0 + radius_deg)], sky_map)
+    [source] = sky_map_ranking.sources([make.candidate(ra_deg=110.0, dec_deg=-30.0 + radius_deg)], sky_map)
 
     assert source.credible_level == pytest.approx(1 - np.exp(-0.5), abs=0.03)
 
 
 def test_the_density_is_per_square_degree(sky_map):
-    [source] = ranking.sources([make.candidate(ra_deg=110.0, dec_deg=-30.0)], sky_map)
+    [source] = sky_map_ranking.sources([make.candidate(ra_deg=110.0, dec_deg=-30.0)], sky_map)
 
     assert source.probability_per_deg2 == pytest.approx(1 / (2 * np.pi * 9), rel=0.05)
 
 
 def test_flagged_candidates_are_no_sources(sky_map):
-    assert ranking.sources([make.candidate(flags=("dipole",))], sky_map) == ()
+    assert sky_map_ranking.sources([make.candidate(flags=("dipole",))], sky_map) == ()

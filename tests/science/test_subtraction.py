@@ -9,7 +9,8 @@ from support import pairs
 
 from tasks.errors import UnusableData
 from tasks.records import MaskBit
-from tasks.science import detection, exposures, filtering, kernels, registration, stars, subtraction
+from tasks.science import exposures, kernels, registration, stars, subtraction
+from tasks.science.candidates import detection, matched_filter
 from tasks.science.exposures import Exposure
 from tasks.science.fitting import Settings
 
@@ -34,7 +35,7 @@ def host(array):
 
 
 def planes(result, science, reference):
-    return filtering.planes(
+    return matched_filter.planes(
         result.difference,
         result.convolved,
         result.variance,

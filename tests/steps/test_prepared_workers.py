@@ -22,7 +22,7 @@ from tasks import runtime
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_api")]
 
-MODULE = "tasks.science.stamps"
+MODULE = "tasks.science.candidates.stamps"
 FORKED = runtime.ClusterSpec(cpu_slots=2, gpu_slots=2, shared=True)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from tasks.science import arrays, filtering, measurement
-from tasks.science.filtering import Planes
-from tasks.science.measurement import Detections
+from tasks.science import arrays
+from tasks.science.candidates import matched_filter, measurement
+from tasks.science.candidates.matched_filter import Planes
+from tasks.science.candidates.measurement import Detections
 from tasks.science.stars import Floats, Stars
 
 NAMES = (
@@ -160,7 +161,7 @@ def judge(found: Detections, planes: Planes, stars: Stars, *, minor_planet_arcse
     width_px = stars.typical_fwhm
     round_ones = stars.where(stars.clean & (np.abs(stars.fwhm - width_px) < 0.3 * width_px))
     round_ones = round_ones.where(np.arange(len(round_ones)) < STARS)
-    flat = planes.science - filtering.mesh(planes.science, planes.mask)
+    flat = planes.science - matched_filter.mesh(planes.science, planes.mask)
     delta = measurement.concentration(flat, round_ones.x, round_ones.y, fwhm_px=planes.fwhm_px)
     # the difference has its own PSF: the stars give the scatter, the PSF the value
     delta = (

@@ -8,9 +8,10 @@ import numpy as np
 from scipy import ndimage
 
 from tasks.errors import UnusableData
-from tasks.science import arrays, filtering, measurement
-from tasks.science.filtering import Maps, Planes
-from tasks.science.measurement import Detections
+from tasks.science import arrays
+from tasks.science.candidates import matched_filter, measurement
+from tasks.science.candidates.matched_filter import Maps, Planes
+from tasks.science.candidates.measurement import Detections
 from tasks.science.stars import Floats
 
 # a neighbour of the highest pixel is taken to be at least this high: noise can make it anything
@@ -27,9 +28,9 @@ def detect(planes: Planes, *, threshold: float) -> tuple[Detections, Maps]:
     """
     if bool(planes.mask.all()):
         raise UnusableData("no pixel of the difference is good: science image and reference share none")
-    level = filtering.mesh(planes.difference, planes.mask)
+    level = matched_filter.mesh(planes.difference, planes.mask)
     flat = planes.difference - level
-    maps = filtering.matched_filter(flat, planes.variance, planes.mask, planes.psf)
+    maps = matched_filter.matched_filter(flat, planes.variance, planes.mask, planes.psf)
     x, y, column, row, gain = peaks(arrays.to_host(maps.snr), threshold=threshold, radius_px=planes.fwhm_px)
     found = measurement.measure(planes, arrays.to_host(flat), maps, x, y, column, row, gain)
     return found.where(np.argsort(-np.abs(found.snr), kind="stable")), maps

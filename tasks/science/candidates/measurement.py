@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from tasks.science import arrays, kernels
 from tasks.science.arrays import Array
-from tasks.science.filtering import Maps, Planes, mesh, windows
+from tasks.science.candidates.matched_filter import Maps, Planes, mesh, windows
 from tasks.science.stars import Floats
 
 Booleans = np.ndarray[Any, Any]

@@ -12,8 +12,8 @@ from astropy.wcs import WCS
 from matplotlib.figure import Figure
 
 from tasks.science import arrays
-from tasks.science.filtering import Planes
-from tasks.science.measurement import Detections
+from tasks.science.candidates.matched_filter import Planes
+from tasks.science.candidates.measurement import Detections
 from tasks.science.stars import Floats
 
 STAMP_PX = 63

@@ -1,0 +1,1 @@
+"""From a difference image to ranked candidates."""

@@ -1,0 +1,100 @@
+"""Find candidates in a difference image, and make their table."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from astropy.wcs import WCS
+
+from tasks.options import SearchOptions
+from tasks.records import Stack
+from tasks.science import stars
+from tasks.science.candidates import detection, flags
+from tasks.science.candidates.matched_filter import Planes
+from tasks.science.candidates.measurement import Detections
+
+log = logging.getLogger(__name__)
+
+MAG_PER_RELATIVE = 1.0857  # 2.5 / ln 10
+REGION_ARCSEC = 2.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Detections on one difference with their flags (name -> booleans) and the planes they were found on."""
+
+    found: Detections
+    flags: dict[str, Any]
+    planes: Planes
+    wcs: WCS | None
+
+    def reasons(self, index: int) -> tuple[str, ...]:
+        """Return the flags of one detection."""
+        return flags.names(self.flags, index)
+
+    def sky(self) -> tuple[Any, Any]:
+        """Return right ascensions and declinations in degrees, NaN without WCS."""
+        if self.wcs is None or not len(self.found):
+            empty = np.full(len(self.found), np.nan)
+            return empty, empty
+        ra, dec = self.wcs.all_pix2world(self.found.x, self.found.y, 0)
+        return np.asarray(ra), np.asarray(dec)
+
+
+def find(planes: Planes, wcs: WCS | None, options: SearchOptions) -> Findings:
+    """Detect, measure and flag."""
+    found, maps = detection.detect(planes, threshold=options.detect_sigma)
+    log.debug("S/N of empty sky scatters by %.2f before calibration", maps.scatter)
+    listed = stars.find(planes.science, planes.mask & ~planes.covered)
+    return Findings(found=found, flags=flags.judge(found, planes, listed), planes=planes, wcs=wcs)
+
+
+def survivors(findings: Findings) -> list[int]:
+    """Return the detections that no flag speaks against."""
+    return [index for index in range(len(findings.found)) if not findings.reasons(index)]
+
+
+def table_of(findings: Findings, *, zero_point_mag: float | None = None) -> Table:
+    """Return all detections as a table: measurements, ``flag_0`` .. ``flag_13``, their names, and ``why_not``."""
+    ra, dec = findings.sky()
+    table = Table({"number": np.arange(1, len(findings.found) + 1), "ra_deg": ra, "dec_deg": dec})
+    for name in Detections.__dataclass_fields__:
+        table[name] = np.asarray(getattr(findings.found, name))
+    table["mag"], table["mag_error"] = magnitudes(findings.found, zero_point_mag)
+    for number, (name, answers) in enumerate(findings.flags.items()):
+        table[f"flag_{number}"] = np.asarray(answers, dtype=bool)
+        table[f"flag_{number}"].description = name
+    table["flag"] = np.any([np.asarray(answers) for answers in findings.flags.values()], axis=0)
+    table["why_not"] = [";".join(findings.reasons(index)) for index in range(len(table))] or np.zeros(0, dtype="U1")
+    return table
+
+
+def total_zero_point(stack: Stack) -> float | None:
+    """Return the zero point of a star's whole light, which PSF fluxes need; that of AUTO where it was not measured."""
+    known = stack.photometry.zero_point_mag
+    return known.get("TOT", known.get("AUTO"))
+
+
+def magnitudes(found: Detections, zero_point_mag: float | None) -> tuple[Any, Any]:
+    """Return magnitudes of |flux| and their errors; NaN without a zero point."""
+    flux = np.abs(found.flux)
+    error = MAG_PER_RELATIVE * found.flux_error / np.where(flux > 0, flux, np.inf)
+    if zero_point_mag is None:
+        return np.full(len(flux), np.nan), error
+    return zero_point_mag - 2.5 * np.log10(np.where(flux > 0, flux, np.nan)), error
+
+
+def region_text(findings: Findings) -> str:
+    """Return DS9 regions of the survivors: circles on the sky, or on the image without WCS."""
+    ra, dec = findings.sky()
+    if findings.wcs is None:
+        circles = [
+            f"circle({findings.found.x[i] + 1:.2f},{findings.found.y[i] + 1:.2f},8)" for i in survivors(findings)
+        ]
+        return "\n".join(["image", *circles]) + "\n"
+    circles = [f'circle({ra[i]:.6f},{dec[i]:.6f},{REGION_ARCSEC}")' for i in survivors(findings)]
+    return "\n".join(["fk5", *circles]) + "\n"
