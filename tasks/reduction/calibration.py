@@ -26,10 +26,11 @@ from tasks.io.fits import fits_images as images
 from tasks.io.fits import master_files, overscan
 from tasks.options import CalibrateOptions
 from tasks.records import Calibrated, CalibratedBatch, Frame, Masters, QaBit, Rejected
-from tasks.science import batching, inspection, provenance, selection
+from tasks.science import batching, inspection, selection
 from tasks.science.calibration import artefacts, correction, cosmic_rays, fringes, lights
 from tasks.science.calibration.correction import Master, Planes
 from tasks.science.calibration.fringes import Fringes
+from tasks.science.headers import provenance
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from tasks.io.nights import deep_stack_tables
 from tasks.options import DeepOptions
 from tasks.records import Deepened, Reduced, Rejected, Selection, Stack, Stage, Survey
 from tasks.science import deepening
-from tasks.science.headers import Header
+from tasks.science.headers.raw_headers import Header
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from tasks.errors import UnusableData
 from tasks.io.fits import overscan
 from tasks.options import CalibrateOptions
 from tasks.records import Frame, FrameType, Inventory, Rejected, Stage, Telescope
-from tasks.science import headers, selection
+from tasks.science import selection
+from tasks.science.headers import raw_headers
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ def _frame(path: Path, unit: str, options: CalibrateOptions, telescope: Telescop
     if not path.is_file():
         raise UnusableData(f"{path.name} is not a file")
     stored = overscan.open_raw(path, overscan=options.overscan, trim=options.trim)
-    header, changes = headers.normalise(stored.header, name=path.name, unit=unit, table=options.header_table)
-    frame = headers.parse(header, path=path, unit=unit, shape=stored.shape, changes=changes)
-    headers.check_filter(frame, telescope.filter_names)
-    return headers.compared(frame, header, telescope.camera)
+    header, changes = raw_headers.normalise(stored.header, name=path.name, unit=unit, table=options.header_table)
+    frame = raw_headers.parse(header, path=path, unit=unit, shape=stored.shape, changes=changes)
+    raw_headers.check_filter(frame, telescope.filter_names)
+    return raw_headers.compared(frame, header, telescope.camera)

@@ -20,9 +20,10 @@ from tasks.io.pages import zero_point_plots
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
-from tasks.science import depths, growth, headers, in_process, photometric_headers, photometry, provenance, standards
+from tasks.science import depths, growth, in_process, photometric_headers, photometry, standards
 from tasks.science.astrometry import matching
-from tasks.science.headers import Header
+from tasks.science.headers import provenance, raw_headers
+from tasks.science.headers.raw_headers import Header
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def _write(
     light: Solved, found: photometry.Measured, data: matching.Floats, header: fits_images.Header, image: Path
 ) -> int:
     """Write image, variance, mask and catalogue; the planes get the same WCS. Return the bits of QAFLAG."""
-    julian = headers.julian_date(light.frame.date_obs)
+    julian = raw_headers.julian_date(light.frame.date_obs)
     cards: Header = {**header, **found.cards, "JD": julian, "MJD": julian - MJD_ZERO_JD}
     cards["SATLV"] = header.get("SATURATE", 0.0)
     cards |= photometric_headers.time_card(light.frame.date_obs, light.frame.exposure_s)

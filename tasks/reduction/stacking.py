@@ -23,12 +23,13 @@ from tasks.programs import outputs, source_extractor
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
 from tasks.reduction import stack_engines
 from tasks.reduction.stack_engines import Job
-from tasks.science import depths, in_process, photometry, provenance, stacking, standards, tiling
+from tasks.science import depths, in_process, photometry, stacking, standards, tiling
 from tasks.science.astrometry import field_grids, matching, wcs_checks
 from tasks.science.astrometry.field_grids import Grid
 from tasks.science.astrometry.matching import Floats
 from tasks.science.coadding import Coadd
-from tasks.science.headers import Header
+from tasks.science.headers import provenance
+from tasks.science.headers.raw_headers import Header
 from tasks.science.stacking import Combination
 
 log = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from tasks.science.astrometry import matching
 from tasks.science.astrometry.matching import Floats
 from tasks.science.depths import Pixels
 from tasks.science.growth import Apertures
-from tasks.science.headers import Header
+from tasks.science.headers.raw_headers import Header
 from tasks.science.standards import FEWEST_STARS, Calibration, Field
 from tasks.science.zeropoints import ZeroPoint
 

@@ -14,10 +14,10 @@ import numpy as np
 from tasks import naming
 from tasks.errors import UnusableData
 from tasks.records import MaskBit, Reduced, Rejected, Stage
-from tasks.science import headers, provenance
 from tasks.science.arrays import Array, array_namespace
-from tasks.science.headers import Header
-from tasks.science.provenance import CARD_TEXT
+from tasks.science.headers import provenance, raw_headers
+from tasks.science.headers.provenance import CARD_TEXT
+from tasks.science.headers.raw_headers import Header
 
 ZERO_POINT_TOLERANCE_MAG = 0.5
 SEEING_TOLERANCE = 1.5
@@ -236,7 +236,7 @@ def centre(
     """
     if tile is not None and _apart_deg(tile, frame) < LARGEST_OFFSET_DEG:
         return tile
-    hours, degrees = (headers.sexagesimal(str(cards.get(key, ""))) for key in ("OBJCTRA", "OBJCTDEC"))
+    hours, degrees = (raw_headers.sexagesimal(str(cards.get(key, ""))) for key in ("OBJCTRA", "OBJCTDEC"))
     return frame if hours is None or degrees is None else (15 * hours, degrees)
 
 
@@ -328,7 +328,7 @@ def _times(combination: Combination) -> Header:
     middles = [start + timedelta(seconds=each / 2) for start, each in zip(starts, exposures, strict=True)]
     ends = [start + timedelta(seconds=each) for start, each in zip(starts, exposures, strict=True)]
     average = mean_time(middles, exposures)
-    julian = headers.julian_date(combination.date_obs)
+    julian = raw_headers.julian_date(combination.date_obs)
     return {
         "DATE-OBS": _iso(combination.date_obs),
         "DATE-BEG": _iso(min(starts)),
@@ -336,7 +336,7 @@ def _times(combination: Combination) -> Header:
         "DATE-AVG": _iso(average),
         "JD": julian,
         "MJD": julian - MJD_ZERO_JD,
-        "MJD-AVG": headers.julian_date(average) - MJD_ZERO_JD,
+        "MJD-AVG": raw_headers.julian_date(average) - MJD_ZERO_JD,
     }
 
 
@@ -344,7 +344,7 @@ def _means(inputs: Sequence[Mapping[str, Any]], exposures: Sequence[float]) -> H
     """Return airmass, altitude and azimuth weighted by exposure, where every input has them."""
     means: Header = {}
     for key in ("AIRMASS", "CENTALT", "CENTAZ"):
-        values = [headers.number(each.get(key)) for each in inputs]
+        values = [raw_headers.number(each.get(key)) for each in inputs]
         known = [value for value in values if value is not None]
         if len(known) == len(values):
             mean = mean_angle_deg(known, exposures) if key == "CENTAZ" else float(np.average(known, weights=exposures))
@@ -353,7 +353,7 @@ def _means(inputs: Sequence[Mapping[str, Any]], exposures: Sequence[float]) -> H
 
 
 def _number(cards: Mapping[str, Any], key: str, default: float) -> float:
-    value = headers.number(cards.get(key))
+    value = raw_headers.number(cards.get(key))
     return default if value is None else value
 
 

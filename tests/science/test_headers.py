@@ -13,7 +13,7 @@ from astropy.time import Time
 from tasks import telescopes
 from tasks.errors import UnusableData
 from tasks.records import FrameType, QaBit
-from tasks.science import headers
+from tasks.science.headers import raw_headers
 
 LIGHT = {
     "IMAGETYP": "LIGHT",
@@ -31,13 +31,13 @@ LIGHT = {
 
 
 def normalised(name="a.fits", table=(), **cards):
-    return headers.normalise({**LIGHT, **cards}, name=name, unit="7DT01", table=table)
+    return raw_headers.normalise({**LIGHT, **cards}, name=name, unit="7DT01", table=table)
 
 
 def parsed(name="a.fits", without=(), **cards):
     raw = {key: value for key, value in {**LIGHT, **cards}.items() if key not in without}
-    header, changes = headers.normalise(raw, name=name, unit="7DT01")
-    return headers.parse(header, path=Path(name), unit="7DT01", shape=(4, 6), changes=changes)
+    header, changes = raw_headers.normalise(raw, name=name, unit="7DT01")
+    return raw_headers.parse(header, path=Path(name), unit="7DT01", shape=(4, 6), changes=changes)
 
 
 TYPE_ROWS = [
@@ -113,8 +113,8 @@ def test_julian_dates_are_those_of_astropy():
 
 def test_a_users_table_is_applied_last_and_to_exact_values_only():
     rows = [
-        headers.Rewrite(key="OBJECT", value="NGC0337", new="FIELD1"),
-        headers.Rewrite(key="FILTER", value="R", new="r"),
+        raw_headers.Rewrite(key="OBJECT", value="NGC0337", new="FIELD1"),
+        raw_headers.Rewrite(key="FILTER", value="R", new="r"),
     ]
     header, changes = normalised(OBJECT="ngc337", FILTER="r ", table=rows)
     assert header["OBJECT"] == "FIELD1"
@@ -125,7 +125,7 @@ def test_a_users_table_is_applied_last_and_to_exact_values_only():
 def test_changes_are_told_and_the_raw_cards_stay():
     raw = {**LIGHT, "EXPTIME": "6,4E-05"}
     before = dict(raw)
-    _, changes = headers.normalise(raw, name="a.fits", unit="7DT01")
+    _, changes = raw_headers.normalise(raw, name="a.fits", unit="7DT01")
     assert raw == before
     assert "EXPTIME: 6,4E-05 -> 6.4e-05" in changes
     assert "IMAGETYP: LIGHT -> object" in changes
@@ -133,7 +133,7 @@ def test_changes_are_told_and_the_raw_cards_stay():
 
 def test_normalising_twice_changes_nothing_more():
     header, _ = normalised(OBJECT="ngc337", FILTER="sloan_r", EXPTIME="1,5")
-    again, changes = headers.normalise(header, name="a.fits", unit="7DT01")
+    again, changes = raw_headers.normalise(header, name="a.fits", unit="7DT01")
     assert again == header
     assert changes == ()
 
@@ -227,7 +227,7 @@ def test_all_production_headers_are_understood(shared_data):
         assert frame.filter == row["filter"]
         assert frame.object == row["object"].upper()
         if row["jd"]:
-            assert headers.julian_date(frame.date_obs) == pytest.approx(float(row["jd"]), abs=2e-6)
+            assert raw_headers.julian_date(frame.date_obs) == pytest.approx(float(row["jd"]), abs=2e-6)
 
 
 CAMERA = telescopes.load("7DT").camera
@@ -249,21 +249,23 @@ OPTICS = {"XPIXSZ": 3.76, "FOCALLEN": 1537.0}
     ],
 )
 def test_a_header_that_disagrees_with_the_camera_by_more_than_2_percent_is_doubted(cards, doubts):
-    frame = headers.compared(parsed(**cards), {**OPTICS, **cards}, CAMERA)
+    frame = raw_headers.compared(parsed(**cards), {**OPTICS, **cards}, CAMERA)
     assert QaBit(frame.qa) == doubts
     assert len(frame.doubts) == doubts.bit_count()
 
 
 def test_a_gain_that_the_header_lacks_is_the_cameras_at_its_setting():
-    assert headers.compared(parsed(without=("EGAIN",)), {}, CAMERA).egain == pytest.approx(0.25619, abs=1e-5)
-    assert headers.compared(parsed(without=("EGAIN",), GAIN=0), {}, CAMERA).egain == pytest.approx(0.77981, abs=1e-5)
-    assert headers.compared(parsed(without=("EGAIN", "GAIN")), {}, CAMERA).egain is None
+    assert raw_headers.compared(parsed(without=("EGAIN",)), {}, CAMERA).egain == pytest.approx(0.25619, abs=1e-5)
+    assert raw_headers.compared(parsed(without=("EGAIN",), GAIN=0), {}, CAMERA).egain == pytest.approx(
+        0.77981, abs=1e-5
+    )
+    assert raw_headers.compared(parsed(without=("EGAIN", "GAIN")), {}, CAMERA).egain is None
 
 
 def test_a_filter_that_the_telescope_does_not_have_is_refused_by_name():
     known = telescopes.load("7DT").filter_names
-    headers.check_filter(parsed(FILTER="m425w"), known)
+    raw_headers.check_filter(parsed(FILTER="m425w"), known)
     with pytest.raises(UnusableData, match=r"FILTER is 'm426' \(allowed: g, i, m375w"):
-        headers.check_filter(parsed(FILTER="m426"), known)
-    headers.check_filter(parsed(FILTER="m426"), ())
-    headers.check_filter(parsed(IMAGETYP="BIAS", FILTER="m426"), known)
+        raw_headers.check_filter(parsed(FILTER="m426"), known)
+    raw_headers.check_filter(parsed(FILTER="m426"), ())
+    raw_headers.check_filter(parsed(IMAGETYP="BIAS", FILTER="m426"), known)

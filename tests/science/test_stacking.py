@@ -13,7 +13,8 @@ from support import records
 
 from tasks.errors import UnusableData
 from tasks.records import Frame, FrameType, Photometry, QaBit, Reduced
-from tasks.science import arrays, provenance, stacking, weighting
+from tasks.science import arrays, stacking, weighting
+from tasks.science.headers import provenance
 
 START = datetime(2026, 1, 16, 4, 0, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from tasks.options import HeaderRewrite
 from tasks.records import Frame, MaskBit, MasterQuality, QaBit
-from tasks.science import headers
-from tasks.science.headers import Header
+from tasks.science.headers import raw_headers
+from tasks.science.headers.raw_headers import Header
 
 DAY_S = 86400.0
 MOST_INPUTS = 999
@@ -43,10 +43,10 @@ class Facts:
 
 
 def master_cards(
-    frames: Sequence[Frame], raw: Sequence[Mapping[str, headers.Value]], table: Sequence[HeaderRewrite] = ()
+    frames: Sequence[Frame], raw: Sequence[Mapping[str, raw_headers.Value]], table: Sequence[HeaderRewrite] = ()
 ) -> Header:
     """Return the cards of the first input, with the mean time and the names of all inputs."""
-    first, _ = headers.normalise(raw[0], name=frames[0].path.name, unit=frames[0].unit, table=table)
+    first, _ = raw_headers.normalise(raw[0], name=frames[0].path.name, unit=frames[0].unit, table=table)
     mean = datetime.fromtimestamp(sum(frame.date_obs.timestamp() for frame in frames) / len(frames), UTC)
     names = {f"IMCMB{number:03d}": frame.path.name for number, frame in enumerate(frames[:MOST_INPUTS], start=1)}
     return {**_without_raw(first), **_times(mean), "NCOMBINE": len(frames), **names}
@@ -54,7 +54,7 @@ def master_cards(
 
 def light_cards(
     frame: Frame,
-    raw: Mapping[str, headers.Value],
+    raw: Mapping[str, raw_headers.Value],
     facts: Facts,
     masters: Mapping[str, tuple[str, datetime | None]],
     table: Sequence[HeaderRewrite] = (),
@@ -74,7 +74,7 @@ def light_cards(
     table
         A user's rewrites of the raw cards.
     """
-    header, _ = headers.normalise(raw, name=frame.path.name, unit=frame.unit, table=table)
+    header, _ = raw_headers.normalise(raw, name=frame.path.name, unit=frame.unit, table=table)
     position = {"RA": frame.ra_deg, "DEC": frame.dec_deg}
     ages = {
         f"{key}AGE": round(abs((frame.date_obs - moment).total_seconds()) / DAY_S, 4)
@@ -120,16 +120,16 @@ def qa_cards(bits: int, words: Sequence[str]) -> Header:
     return {"QAFLAG": bits, "QATEXT": text if len(text) <= CARD_TEXT else f"{text[: CARD_TEXT - 3]}..."}
 
 
-def joined_doubts(inputs: Sequence[Mapping[str, headers.Value]]) -> Header:
+def joined_doubts(inputs: Sequence[Mapping[str, raw_headers.Value]]) -> Header:
     """Return the quality cards of what was made of several images: every bit that one of them has, and each word once."""
-    flags = [int(headers.number(each.get("QAFLAG")) or 0) for each in inputs]
+    flags = [int(raw_headers.number(each.get("QAFLAG")) or 0) for each in inputs]
     words = [word for each in inputs for word in str(each.get("QATEXT", "")).split("; ") if word]
     return qa_cards(functools.reduce(operator.or_, flags, 0), list(dict.fromkeys(words)))
 
 
-def with_doubt(header: Mapping[str, headers.Value], bit: QaBit, words: str) -> Header:
+def with_doubt(header: Mapping[str, raw_headers.Value], bit: QaBit, words: str) -> Header:
     """Return the quality cards of a header with one more doubt; they are made anew, so that none stays from before."""
-    flag, text = int(headers.number(header.get("QAFLAG")) or 0), str(header.get("QATEXT", ""))
+    flag, text = int(raw_headers.number(header.get("QAFLAG")) or 0), str(header.get("QATEXT", ""))
     earlier = [each for each in text.split("; ") if each and each != words]
     return qa_cards(flag | bit if words else flag & ~bit, [words, *earlier] if words else earlier)
 
@@ -165,7 +165,7 @@ def quality(
     return int(bits), words
 
 
-def mean_time(cards: Mapping[str, headers.Value]) -> datetime | None:
+def mean_time(cards: Mapping[str, raw_headers.Value]) -> datetime | None:
     """Return a master's mean time, or None where its cards do not tell."""
     try:
         return datetime.fromisoformat(str(cards.get("DATE-OBS", ""))).replace(tzinfo=UTC)
@@ -174,10 +174,10 @@ def mean_time(cards: Mapping[str, headers.Value]) -> datetime | None:
 
 
 def _times(moment: datetime) -> Header:
-    date = headers.julian_date(moment)
+    date = raw_headers.julian_date(moment)
     text = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
-    return {"DATE-OBS": text, "JD": date, "MJD": date - headers.MJD_ZERO_JD}
+    return {"DATE-OBS": text, "JD": date, "MJD": date - raw_headers.MJD_ZERO_JD}
 
 
-def _without_raw(header: Mapping[str, headers.Value]) -> Header:
+def _without_raw(header: Mapping[str, raw_headers.Value]) -> Header:
     return {key: value for key, value in header.items() if key not in RAW_ONLY and not WCS_CARD.fullmatch(key)}

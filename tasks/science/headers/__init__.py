@@ -1,0 +1,1 @@
+"""Cards of raw frames, and provenance cards of products."""
