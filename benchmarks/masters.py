@@ -16,7 +16,7 @@ from benchmarks.harness import Gate, Report, Row, Setting
 from tasks.io.fits import fits_images as images
 from tasks.io.fits import raw_frames
 from tasks.records import FrameType
-from tasks.science import combining
+from tasks.science.images import combining
 
 NUMBER, QUICK_NUMBER = 20, 12
 ROUNDS = 5

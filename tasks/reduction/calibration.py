@@ -26,11 +26,12 @@ from tasks.io.fits import fits_images as images
 from tasks.io.fits import master_files, overscan
 from tasks.options import CalibrateOptions
 from tasks.records import Calibrated, CalibratedBatch, Frame, Masters, QaBit, Rejected
-from tasks.science import batching, inspection, selection
+from tasks.science import inspection, selection
 from tasks.science.calibration import artefacts, correction, cosmic_rays, fringes, lights
 from tasks.science.calibration.correction import Master, Planes
 from tasks.science.calibration.fringes import Fringes
 from tasks.science.headers import provenance
+from tasks.science.images import device_batches
 
 log = logging.getLogger(__name__)
 
@@ -122,8 +123,8 @@ class _Bench:
             rounds=options.cosmic_rounds,
         )
         self.bias = images.open_image(masters.bias)
-        together = batching.size(TOGETHER, bytes_each=lights.bytes_needed(self.bias.shape))
-        self.batches = batching.Batches(together)
+        together = device_batches.size(TOGETHER, bytes_each=lights.bytes_needed(self.bias.shape))
+        self.batches = device_batches.Batches(together)
         self.setups: dict[tuple[Any, ...], lights.Setup] = {}
         self.fringes: dict[Path, Fringes] = {}
         self.spare: list[Planes] = []

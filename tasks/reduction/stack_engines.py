@@ -18,8 +18,8 @@ from tasks.science import arrays, coadding, stacking
 from tasks.science.astrometry import wcs_checks
 from tasks.science.astrometry.field_grids import Grid
 from tasks.science.astrometry.matching import Floats
-from tasks.science.backgrounds import Background, Window
 from tasks.science.coadding import Coadd
+from tasks.science.images.backgrounds import Background, Window
 from tasks.science.stacking import Combination, Member
 from tasks.science.weighting import SkyNoise
 

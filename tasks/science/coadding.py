@@ -16,11 +16,11 @@ import numpy as np
 from astropy.wcs import WCS
 
 from tasks.errors import UnusableData
-from tasks.science import combining, resampling, warping
 from tasks.science.arrays import Array, array_namespace, to_host
-from tasks.science.backgrounds import Background, Window
 from tasks.science.calibration import correction
-from tasks.science.resampling import GridMap
+from tasks.science.images import combining, compiled_loops, resampling
+from tasks.science.images.backgrounds import Background, Window
+from tasks.science.images.resampling import GridMap
 
 Mode: TypeAlias = Literal["clipped", "mean", "seed"]
 Floats = np.ndarray[Any, Any]
@@ -137,7 +137,7 @@ def combine(values: Array, weights: Array, *, recipe: Recipe) -> tuple[Array, Ar
     clipped, median = _plan(len(values), recipe)
     limits = np.array([recipe.sigma if clipped else np.inf, recipe.fraction], np.float32)
     efficiency = np.array(MEDIAN_EFFICIENCY if median else (), np.float32)
-    warping.combine(values, weights, _steps(len(values)), limits, efficiency, image, total, count)
+    compiled_loops.combine(values, weights, _steps(len(values)), limits, efficiency, image, total, count)
     return image, total, count
 
 

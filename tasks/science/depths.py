@@ -10,9 +10,9 @@ import numpy as np
 from astropy.table import Table
 from numba import njit
 
-from tasks.science import medians
 from tasks.science.arrays import nmad
 from tasks.science.astrometry.matching import Floats
+from tasks.science.images import fast_medians
 
 FEWEST_APERTURES = 500
 MOST_TRIES = 8000
@@ -164,7 +164,7 @@ def _level(box: Floats, free: Floats, values: Floats) -> float:
             if free[row, column]:
                 values[number] = box[row, column]
                 number += 1
-    return medians.median(values[:number])
+    return fast_medians.median(values[:number])
 
 
 @njit(nogil=True, cache=True)

@@ -14,10 +14,11 @@ import numpy as np
 from scipy import linalg
 
 from tasks.errors import AlgorithmError
-from tasks.science import arrays, kernels
+from tasks.science import arrays
 from tasks.science.arrays import Array
 from tasks.science.exposures import Exposure
-from tasks.science.kernels import VaryingKernel
+from tasks.science.images import convolution
+from tasks.science.images.convolution import VaryingKernel
 from tasks.science.stars import Floats, Stars
 
 SMALLEST_SIGMA_PX = 0.7  # narrowest difference of two PSFs that pixels can show
@@ -97,12 +98,12 @@ def solve(sharp: Exposure, blurred: Exposure, picked: Stars, settings: Settings,
 def _basis(settings: Settings, widths: tuple[float, float], stamps: int) -> Floats:
     half = kernel_half_width(widths)
     if settings.basis == "delta":
-        return np.asarray(kernels.delta_basis(min(half, 8)))
-    blur = np.sqrt(abs(widths[0] ** 2 - widths[1] ** 2)) / kernels.SIGMA_TO_FWHM
+        return np.asarray(convolution.delta_basis(min(half, 8)))
+    blur = np.sqrt(abs(widths[0] ** 2 - widths[1] ** 2)) / convolution.SIGMA_TO_FWHM
     sigma = max(blur, SMALLEST_SIGMA_PX)
     # the widest one moves light between core and wings, which no two nights share
     degrees = (4, 3, 2, 0) if stamps >= 15 else (2, 2, 0, 0)
-    return np.asarray(kernels.gaussian_basis((0.5 * sigma, sigma, 2 * sigma, 4 * sigma), degrees, half))
+    return np.asarray(convolution.gaussian_basis((0.5 * sigma, sigma, 2 * sigma, 4 * sigma), degrees, half))
 
 
 def kernel_half_width(widths: tuple[float, float]) -> int:
@@ -168,8 +169,8 @@ def _least_squares(
     Each unknown is one row of the stamps' design times one polynomial at the stamp's position. The first function is
     the kernel's sum and does not vary over the field: the flux ratio of two exposures is one number.
     """
-    field = kernels.polynomials(stamps.x, stamps.y, shape, degree)
-    sky = kernels.polynomials(stamps.x, stamps.y, shape, settings.background_degree)
+    field = convolution.polynomials(stamps.x, stamps.y, shape, degree)
+    sky = convolution.polynomials(stamps.x, stamps.y, shape, settings.background_degree)
     functions, terms = stamps.design.shape[1] - 1, len(field)
     rows = np.concatenate([[0], np.repeat(np.arange(1, functions), terms), np.full(len(sky), functions)])
     factors = np.concatenate([np.ones((1, len(stamps.x))), np.tile(field, (functions - 1, 1)), sky])

@@ -10,7 +10,7 @@ import numpy as np
 from tasks.science.arrays import Array, array_namespace
 from tasks.science.calibration import correction
 from tasks.science.calibration.correction import Master
-from tasks.science.combining import Prepare
+from tasks.science.images.combining import Prepare
 
 
 def level_adu(raw: Array, bias: Master, dark: Master, *, scale: float) -> float:

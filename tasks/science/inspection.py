@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tasks.options import CalibrateOptions
-from tasks.science import medians
 from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, nmad
 from tasks.science.calibration.correction import Master, local_level
+from tasks.science.images import fast_medians
 
 FIGURE_PIXELS = 1 << 20
 DEVIANT_SIGMA = 5.0
@@ -182,5 +182,7 @@ def _noise_ratio(image: Array, variance: Array, mask: Array, box: tuple[tuple[in
     if pairs.sum() < FEWEST_PAIRS:
         return math.nan
     difference = np.diff(image[part], axis=1)[pairs]
-    scatter = MAD_TO_SIGMA * medians.median(np.abs(difference - difference.dtype.type(medians.median(difference))))
-    return float(scatter / math.sqrt(2 * medians.median(variance[part][good])))
+    scatter = MAD_TO_SIGMA * fast_medians.median(
+        np.abs(difference - difference.dtype.type(fast_medians.median(difference)))
+    )
+    return float(scatter / math.sqrt(2 * fast_medians.median(variance[part][good])))

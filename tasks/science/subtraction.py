@@ -19,11 +19,12 @@ from scipy import ndimage, spatial
 
 from tasks.errors import AlgorithmError, UnusableData
 from tasks.records import MaskBit
-from tasks.science import arrays, exposures, fitting, kernels, stars
+from tasks.science import arrays, exposures, fitting, stars
 from tasks.science.arrays import Array
 from tasks.science.exposures import Exposure
 from tasks.science.fitting import Fit, Settings
-from tasks.science.kernels import VaryingKernel
+from tasks.science.images import convolution
+from tasks.science.images.convolution import VaryingKernel
 from tasks.science.stars import Floats, Stars
 
 log = logging.getLogger(__name__)
@@ -151,11 +152,11 @@ def _assemble(
         raise AlgorithmError(f"the kernel's sum is {total:.3g}, it must be positive: {used.sum()} stamps used")
     forward = direction == "reference"
     sharp, other = (reference, science) if forward else (science, reference)
-    convolved = kernels.convolve_varying(_filled(sharp), fit.kernel) + _background(fit, sharp.shape, xp)
+    convolved = convolution.convolve_varying(_filled(sharp), fit.kernel) + _background(fit, sharp.shape, xp)
     # the science image's scale: the kernel has brought the reference there, or took the science image away from it
     factor = 1.0 if forward else 1.0 / total
     difference = (other.image - convolved) if forward else (convolved - other.image) * factor
-    variance = (other.variance + kernels.convolve_squared(_filled_variance(sharp), fit.kernel)) * factor**2
+    variance = (other.variance + convolution.convolve_squared(_filled_variance(sharp), fit.kernel)) * factor**2
     mask = other.mask | exposures.grow(other.saturated, SATURATION_GROWTH_PX) | _spread(sharp, fit.kernel)
     psf = _psf(science, reference, forward=forward, found=found, widths=widths)
     return Subtraction(
@@ -193,7 +194,7 @@ def _psf(
 def _background(fit: Fit, shape: tuple[int, int], xp: Any) -> Array:
     degree = {1: 0, 3: 1, 6: 2, 10: 3}[len(fit.background)]
     y, x = xp.mgrid[0 : shape[0], 0 : shape[1]].astype(xp.float32)
-    terms = kernels.polynomials(x, y, shape, degree)
+    terms = convolution.polynomials(x, y, shape, degree)
     return sum(float(c) * term for c, term in zip(fit.background, terms, strict=True))
 
 
@@ -217,7 +218,7 @@ def _spread(exposure: Exposure, kernel: VaryingKernel) -> Array:
     bad = exposure.mask.astype(xp.float32)
     # convolution extends the border: a bad rim makes all that lies beyond it bad
     bad[0], bad[-1], bad[:, 0], bad[:, -1] = 1, 1, 1, 1
-    touched = kernels.convolve_absolute(bad, kernel) > LEAK * weight
+    touched = convolution.convolve_absolute(bad, kernel) > LEAK * weight
     half = kernel.terms.shape[-1] // 2
     return exposure.mask | touched | exposures.grow(exposure.saturated, min(half, SATURATION_GROWTH_PX + half // 2))
 

@@ -11,7 +11,7 @@ from numba import njit
 
 from tasks.errors import UnusableData
 from tasks.records import MaskBit
-from tasks.science import backgrounds, medians
+from tasks.science.images import backgrounds, fast_medians
 
 Floats = np.ndarray[Any, Any]
 Planes = Callable[[slice, slice], tuple[Floats, Floats]]
@@ -44,8 +44,8 @@ class SkyNoise:
             variance, mask = planes(slice(row * height, (row + 1) * height), slice(0, nx * width))
             if (good := usable(variance, mask)).any():
                 # blocks without a good pixel get the median of their row of blocks
-                values = np.where(good, variance, variance.dtype.type(medians.median(variance[good])))
-                levels[row] = [medians.median(block.ravel()) for block in np.split(values, nx, axis=1)]
+                values = np.where(good, variance, variance.dtype.type(fast_medians.median(variance[good])))
+                levels[row] = [fast_medians.median(block.ravel()) for block in np.split(values, nx, axis=1)]
         if np.isnan(levels).all():
             raise UnusableData("no pixel of the frame is usable")
         return cls(medians=backgrounds.filled(levels), height=height, width=width)

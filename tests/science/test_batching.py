@@ -7,7 +7,8 @@ import weakref
 import numpy as np
 import pytest
 
-from tasks.science import arrays, batching
+from tasks.science import arrays
+from tasks.science.images import device_batches
 
 
 class Device:
@@ -42,14 +43,14 @@ def on(monkeypatch, device):
 def test_a_full_device_gets_half_as_many_and_in_the_end_none(monkeypatch, room, asked):
     device = Device(room)
     on(monkeypatch, device)
-    assert batching.Batches(8).do(device.work, range(8)) == [each**2 for each in range(8)]
+    assert device_batches.Batches(8).do(device.work, range(8)) == [each**2 for each in range(8)]
     assert device.asked == asked
 
 
 def test_what_was_learnt_holds_for_the_next_batch(monkeypatch):
     device = Device(2)
     on(monkeypatch, device)
-    batches = batching.Batches(4)
+    batches = device_batches.Batches(4)
     batches.do(device.work, range(4))
     batches.do(device.work, range(5))
     assert device.asked == [4, 2, 2, 2, 2, 1]
@@ -65,7 +66,7 @@ def test_an_item_that_the_cpu_has_no_memory_for_either_is_an_error(monkeypatch):
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        batching.Batches(4).do(work, range(4))
+        device_batches.Batches(4).do(work, range(4))
 
 
 def test_the_memory_of_an_attempt_is_free_before_the_next(monkeypatch):
@@ -80,11 +81,11 @@ def test_the_memory_of_an_attempt_is_free_before_the_next(monkeypatch):
         return list(some)
 
     monkeypatch.setattr(arrays, "release", lambda: alive.extend(ref() is not None for ref in held))
-    batching.Batches(2).do(work, range(2))
+    device_batches.Batches(2).do(work, range(2))
     assert alive == [False, False, False]
 
 
 @pytest.mark.parametrize(("free", "expected"), [(None, 4), (1000, 4), (500, 3), (100, 1), (10, 1)])
 def test_a_batch_takes_a_part_of_the_free_memory(monkeypatch, free, expected):
     monkeypatch.setattr(arrays, "free_memory_bytes", lambda: free)
-    assert batching.size(4, bytes_each=100) == expected
+    assert device_batches.size(4, bytes_each=100) == expected

@@ -10,8 +10,8 @@ import pytest
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
 
-from tasks.science import combining
 from tasks.science.arrays import to_host
+from tasks.science.images import combining
 
 QUIET = combining.Noise(read_adu=13.7, gain=0.256, pedestal_adu=512.0)
 MODES = ("clipped", "seed", "median", "mean")

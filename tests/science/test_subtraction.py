@@ -9,10 +9,11 @@ from support import pairs
 
 from tasks.errors import UnusableData
 from tasks.records import MaskBit
-from tasks.science import exposures, kernels, registration, stars, subtraction
+from tasks.science import exposures, registration, stars, subtraction
 from tasks.science.candidates import detection, matched_filter
 from tasks.science.exposures import Exposure
 from tasks.science.fitting import Settings
+from tasks.science.images import convolution
 
 
 def exposure(xp, image, variance, mask=None):
@@ -126,9 +127,9 @@ def test_a_kernel_may_vary_over_the_field():
     shape = (300, 400)
     terms = np.zeros((3, 5, 5))
     terms[0, 2, 2], terms[1, 2, 2] = 2.0, 0.5
-    kernel = kernels.VaryingKernel(terms=terms, degree=1, shape=shape)
+    kernel = convolution.VaryingKernel(terms=terms, degree=1, shape=shape)
     image = np.full(shape, 10.0, dtype=np.float32)
-    result = kernels.convolve_varying(image, kernel)
+    result = convolution.convolve_varying(image, kernel)
     wanted = np.broadcast_to(20 + 5 * np.linspace(-1, 1, 400), shape)
     assert np.allclose(result, wanted, atol=1e-3)
 
@@ -138,12 +139,12 @@ def test_convolution_agrees_with_scipy(xp, rng):
 
     image = rng.normal(size=(700, 600)).astype(np.float32)
     kernel = rng.normal(size=(9, 9))
-    result = kernels.convolve(xp.asarray(image), kernel)
+    result = convolution.convolve(xp.asarray(image), kernel)
     wanted = signal.fftconvolve(np.pad(image, 4, mode="edge"), kernel, mode="valid")
     assert np.abs(host(result) - wanted).max() < 1e-3
 
 
-@pytest.mark.parametrize("basis", [kernels.gaussian_basis((0.7, 1.5), (4, 2), 8), kernels.delta_basis(4)])
+@pytest.mark.parametrize("basis", [convolution.gaussian_basis((0.7, 1.5), (4, 2), 8), convolution.delta_basis(4)])
 def test_only_the_first_function_of_a_basis_has_a_sum(basis):
     sums = basis.sum(axis=(1, 2))
     assert sums[0] == pytest.approx(1.0)

@@ -18,8 +18,9 @@ from tasks.options import CalibrateOptions
 from tasks.records import CalibratedBatch, FrameType, Inventory, MaskBit, Masters
 from tasks.reduction import calibration, inventory
 from tasks.reduction import masters as mastering
-from tasks.science import arrays, batching
+from tasks.science import arrays
 from tasks.science.calibration import lights
+from tasks.science.images import device_batches
 
 NIGHT = date(2026, 1, 15)
 OPTIONS = CalibrateOptions()
@@ -231,8 +232,10 @@ def test_a_device_without_room_for_a_batch_gives_the_same_bytes(
     benches = []
     monkeypatch.setattr(arrays, "device", lambda: device)
     monkeypatch.setattr(arrays, "out_of_memory", lambda: MemoryError)
-    begin = batching.Batches.__init__
-    monkeypatch.setattr(batching.Batches, "__init__", lambda self, most: (benches.append(self), begin(self, most))[1])
+    begin = device_batches.Batches.__init__
+    monkeypatch.setattr(
+        device_batches.Batches, "__init__", lambda self, most: (benches.append(self), begin(self, most))[1]
+    )
 
     def process(counts, setup, **options):
         if benches[-1].xp is device:

@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from tasks.science import coadding
-from tasks.science.backgrounds import Background
+from tasks.science.images.backgrounds import Background
 
 SCALE_DEG = 0.5057 / 3600
 CENTRE_DEG = (110.0, -30.0)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.science import combining
 from tasks.science.arrays import Array, array_namespace
+from tasks.science.images import combining
 
 # steps from a pixel to the furthest one that has a say in its fate: growth 2, median of S 3, median of variance 3
 REACH = 8

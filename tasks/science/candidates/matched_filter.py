@@ -18,8 +18,9 @@ import numpy as np
 from scipy import ndimage
 
 from tasks.records import MaskBit
-from tasks.science import arrays, kernels
+from tasks.science import arrays
 from tasks.science.arrays import Array
+from tasks.science.images import convolution
 from tasks.science.stars import Floats
 
 MESH_PX = 128
@@ -104,7 +105,7 @@ def matched_filter(image: Array, variance: Array, mask: Array, psf: Floats) -> M
     turned = psf[::-1, ::-1]
     # there is nothing beyond the border: what is not there has no weight
     numerator, denominator, share = (
-        kernels.convolve(plane, kernel, beyond="constant")
+        convolution.convolve(plane, kernel, beyond="constant")
         for plane, kernel in (
             (xp.where(good, image, 0) * weight, turned),
             (weight, turned**2),

@@ -12,7 +12,7 @@ import sep
 from scipy import ndimage
 from scipy.interpolate import CubicSpline
 
-from tasks.science import warping
+from tasks.science.images import compiled_loops
 
 Floats = np.ndarray[Any, Any]
 Window = Callable[[slice, slice], tuple[Floats, Floats]]
@@ -64,7 +64,7 @@ class Background:
         down, across = self._tables
         heights = (down[rows] @ self.mesh).astype(np.float32)
         out = np.empty(image.shape, np.float32)
-        warping.subtract(np.ascontiguousarray(image, np.float32), heights, across, columns.start, out)
+        compiled_loops.subtract(np.ascontiguousarray(image, np.float32), heights, across, columns.start, out)
         return out
 
     @functools.cached_property

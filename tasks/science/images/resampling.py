@@ -20,8 +20,8 @@ import numpy as np
 from astropy.wcs import WCS
 
 from tasks.errors import UnusableData
-from tasks.science import warping
 from tasks.science.arrays import Array, array_namespace
+from tasks.science.images import compiled_loops
 
 LANCZOS = 3
 TAPS = 2 * LANCZOS
@@ -172,7 +172,7 @@ def resample(
     out, weights = (np.empty((rows.stop - rows.start, columns.stop - columns.start), np.float32) for _ in range(2))
     parts = (mapping.surfaces, _polynomials())
     place = (rows.start, columns.start)
-    warping.resample(image, weight, first, mapping.shape, *parts, np.float32(scale), *place, out, weights)
+    compiled_loops.resample(image, weight, first, mapping.shape, *parts, np.float32(scale), *place, out, weights)
     return out, weights
 
 

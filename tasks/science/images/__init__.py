@@ -1,0 +1,1 @@
+"""Arithmetic of images that several stages share: combining, convolution, resampling, backgrounds."""
