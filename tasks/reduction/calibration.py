@@ -26,12 +26,12 @@ from tasks.io.fits import fits_images as images
 from tasks.io.fits import master_files, overscan
 from tasks.options import CalibrateOptions
 from tasks.records import Calibrated, CalibratedBatch, Frame, Masters, QaBit, Rejected
-from tasks.science import inspection, selection
 from tasks.science.calibration import artefacts, correction, cosmic_rays, fringes, lights
 from tasks.science.calibration.correction import Master, Planes
 from tasks.science.calibration.fringes import Fringes
 from tasks.science.headers import provenance
 from tasks.science.images import device_batches
+from tasks.science.masters import quality, selection
 
 log = logging.getLogger(__name__)
 
@@ -260,7 +260,7 @@ class _Bench:
             saturation_adu=made.setup.saturation_adu,
             dark_scale=job.scale,
             bits=correction.count_bits(planes.mask),
-            unevenness=inspection.sky_unevenness(planes.image, planes.variance, planes.mask),
+            unevenness=quality.sky_unevenness(planes.image, planes.variance, planes.mask),
             qa=job.qa,
             doubts=job.doubts,
         )

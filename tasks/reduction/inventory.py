@@ -17,8 +17,8 @@ from tasks.errors import UnusableData
 from tasks.io.fits import overscan
 from tasks.options import CalibrateOptions
 from tasks.records import Frame, FrameType, Inventory, Rejected, Stage, Telescope
-from tasks.science import selection
 from tasks.science.headers import raw_headers
+from tasks.science.masters import selection
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from tasks.io.fits.master_files import Archived
 from tasks.io.fits.raw_frames import RawSet
 from tasks.options import CalibrateOptions
 from tasks.records import Inventory
-from tasks.science import borrowing, selection
 from tasks.science.calibration.correction import Master
-from tasks.science.inspection import Quality
+from tasks.science.masters import borrowing, selection
+from tasks.science.masters.quality import Quality
 
 # kinds of masters, and the folders of the archive they lie in
 ARCHIVE_WORDS: Mapping[str, str] = {"bias": "zero", "dark": "dark", "flat": "flat"}

@@ -26,12 +26,14 @@ from tasks.io.fits.raw_frames import RawSet
 from tasks.options import CalibrateOptions
 from tasks.records import Frame, FrameType, Inventory, MasterQuality, Masters, Rejected
 from tasks.reduction.master_archive import UNKNOWN, Made, Shelf
-from tasks.science import arrays, flats, inspection, selection
+from tasks.science import arrays
 from tasks.science.calibration import correction
 from tasks.science.calibration.correction import Master
 from tasks.science.headers import provenance
 from tasks.science.images import combining
-from tasks.science.inspection import Quality
+from tasks.science.masters import flats, selection
+from tasks.science.masters import quality as inspection
+from tasks.science.masters.quality import Quality
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.io.fits.master_files import Archived
-from tasks.science import borrowing
+from tasks.science.masters import borrowing
 
 NIGHT = date(2026, 1, 15)
 

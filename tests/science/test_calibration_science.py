@@ -11,11 +11,11 @@ import pytest
 from tasks.errors import UnusableData
 from tasks.io.fits import fits_images, raw_frames
 from tasks.records import Frame, FrameType, MaskBit
-from tasks.science import selection
 from tasks.science.arrays import to_host
 from tasks.science.calibration import correction, lights
 from tasks.science.calibration.correction import Master, Planes
 from tasks.science.images import combining
+from tasks.science.masters import selection
 
 GAIN = 0.25619
 READ_E = 3.5

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tasks.options import CalibrateOptions
-from tasks.science import inspection
 from tasks.science.arrays import to_host
 from tasks.science.calibration.correction import Master
+from tasks.science.masters import quality as inspection
 
 SHAPE = (256, 320)
 OPTIONS = CalibrateOptions()

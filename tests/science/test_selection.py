@@ -10,8 +10,8 @@ import pytest
 
 from tasks.errors import UnusableData
 from tasks.records import Frame, FrameType
-from tasks.science import selection
 from tasks.science.headers import provenance
+from tasks.science.masters import selection
 
 
 def frame(name="a.fits", type_=FrameType.BIAS, **fields):

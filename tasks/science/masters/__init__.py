@@ -1,0 +1,1 @@
+"""Masters: which frames make them, their quality, and borrowing from other nights."""
