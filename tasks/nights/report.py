@@ -35,7 +35,7 @@ from tasks.records import (
     Stage,
     StageResult,
 )
-from tasks.science import accounting
+from tasks.science.nights import frame_accounting
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def forget(
     for unit in {folder.unit for folder in folders}:
         for stage in stages:
             ledger = tree.stage(unit, night, stage)
-            made = _files(accounting.only(stage_results.read_stage(ledger), objects)) if ledger.exists() else []
+            made = _files(frame_accounting.only(stage_results.read_stage(ledger), objects)) if ledger.exists() else []
             notes = {*map(naming.sidecar, made), *tree.notes(unit, night, stage)}
             for note in notes:
                 note.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ def report(
     results: tuple[StageResult, ...],
 ) -> NightReport:
     """Write the night's page and tables, remember its recipe, show its artifacts."""
-    made = accounting.summarise(night, results, seconds=runtime.seconds())
+    made = frame_accounting.summarise(night, results, seconds=runtime.seconds())
     file = _report_file(places, night, folders, options)
     page = file.with_name("index.html")
     complete = replace(made, page=page)

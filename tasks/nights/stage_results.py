@@ -28,7 +28,7 @@ from tasks.records import (
     Stage,
     StageResult,
 )
-from tasks.science import accounting
+from tasks.science.nights import frame_accounting
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def conclude_calibration(
         made = tuple(each for batch in batches for each in batch.calibrated if each.frame.unit == inventory.unit)
         left_out = [*(each.rejected for each in masters), *(each.rejected for each in batches)]
         own = (*inventory.rejected, *_of_unit(inventory.unit, left_out))
-        lost = accounting.unaccounted(
+        lost = frame_accounting.unaccounted(
             [frame.path.name for batch in inventory.batches(1) for frame in batch],
             [each.frame.path.name for each in made],
             own,
@@ -96,7 +96,7 @@ def conclude_reduction(
         made = tuple(each for batch in batches for each in batch.reduced if each.frame.unit == before.unit)
         left_out = [*(each.rejected for each in solutions), *(each.rejected for each in batches)]
         own = _of_unit(before.unit, left_out)
-        lost = accounting.unaccounted(
+        lost = frame_accounting.unaccounted(
             [each.frame.path.name for each in before.calibrated],
             [each.frame.path.name for each in made],
             own,
@@ -173,7 +173,7 @@ def read_stage(
     paths = [tree.stage(unit, night, stage) for unit in units] or sorted(tree.report(night).glob(f"*/{stage}.json"))
     if not paths:
         raise UnusableData(f"no unit has finished stage {stage} of {night} in {root}: run it first")
-    return tuple(accounting.only(stage_results.read_stage(path), objects) for path in paths)
+    return tuple(frame_accounting.only(stage_results.read_stage(path), objects) for path in paths)
 
 
 def _of_unit(unit: str, groups: Iterable[Sequence[Rejected]]) -> Failures:
@@ -197,7 +197,7 @@ def _write(
     for result in results:
         place = tree.stage(result.unit, result.night, result.stage)
         whole = (
-            accounting.merged(stage_results.read_stage(place), result, objects)
+            frame_accounting.merged(stage_results.read_stage(place), result, objects)
             if objects and place.exists()
             else result
         )

@@ -19,7 +19,7 @@ from tasks.errors import UnusableData
 from tasks.io.fits import fits_images
 from tasks.io.nights import night_journal
 from tasks.records import NightFolder, Places
-from tasks.science import manifests
+from tasks.science.nights import folder_manifests
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def settled(places: Places, folders: Sequence[NightFolder], quiet_s: float) -> t
 @task(cache_policy=NO_CACHE, task_run_name="announce-{folder.unit}-{folder.night}")
 def announce(places: Places, folder: NightFolder) -> NightFolder:
     """Emit ``night.settled`` for a folder, after noting its manifest: the note is what makes it happen once."""
-    manifest = manifests.digest(_entries(folder.folder))
+    manifest = folder_manifests.digest(_entries(folder.folder))
     before = _read(places, folder)
     attempts = before.attempts + 1 if before.manifest == manifest else 1
     now = datetime.now(UTC).isoformat()
@@ -86,8 +86,8 @@ def announce(places: Places, folder: NightFolder) -> NightFolder:
 def _due(places: Places, folder: NightFolder, quiet_s: float, now: datetime) -> bool:
     """Tell whether a folder is to be announced; remember what was seen of it."""
     entries, note = _entries(folder.folder), _read(places, folder)
-    manifest = manifests.digest(entries)
-    rests = manifests.settled(
+    manifest = folder_manifests.digest(entries)
+    rests = folder_manifests.settled(
         entries,
         seen=note.seen or None,
         complete=_complete(folder.folder, entries),
@@ -109,7 +109,7 @@ def _again(places: Places, folder: NightFolder, note: Note, now: datetime) -> bo
     tree = naming.NightTree(root=places.product_root)
     state = night_journal.read_state(tree.journal(folder.unit, folder.night))
     announced = datetime.fromisoformat(note.announced) if note.announced else now
-    return manifests.retry_due(
+    return folder_manifests.retry_due(
         state=state.state if state else None,
         started=state.start if state else None,
         announced=announced,
@@ -118,9 +118,9 @@ def _again(places: Places, folder: NightFolder, note: Note, now: datetime) -> bo
     )
 
 
-def _complete(folder: Path, entries: Sequence[manifests.Entry]) -> bool:
+def _complete(folder: Path, entries: Sequence[folder_manifests.Entry]) -> bool:
     """Tell whether the file that came last can be read to its last block."""
-    newest = manifests.last(entries)
+    newest = folder_manifests.last(entries)
     if newest is None or not newest.name.lower().endswith(FITS):
         return True
     try:
@@ -131,13 +131,13 @@ def _complete(folder: Path, entries: Sequence[manifests.Entry]) -> bool:
     return newest.name.endswith(".gz") or newest.size % fits_images.BLOCK == 0
 
 
-def _entries(folder: Path) -> list[manifests.Entry]:
+def _entries(folder: Path) -> list[folder_manifests.Entry]:
     found = []
     for path in sorted(folder.iterdir()):
         if (status := _status(path)) is None:
             continue
         changed = datetime.fromtimestamp(status.st_mtime, UTC)
-        found.append(manifests.Entry(name=path.name, size=status.st_size, changed=changed))
+        found.append(folder_manifests.Entry(name=path.name, size=status.st_size, changed=changed))
     return found
 
 

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products
 from tasks.records import Calibrated, StageResult
-from tasks.science import accounting
+from tasks.science.nights import frame_accounting
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def batches(calibrated: StageResult, root: Path) -> tuple[tuple[Calibrated, ...]
     """
     place = naming.NightTree(root=root).batches(calibrated.unit, calibrated.night)
     known = _read(place)
-    made = accounting.batches(calibrated.calibrated, known)
+    made = frame_accounting.batches(calibrated.calibrated, known)
     names = [[light.frame.path.name for light in batch] for batch in made]
     others = [batch for batch in known if not set(batch) & {name for batch in names for name in batch}]
     if (noted := [*others, *names]) != known:

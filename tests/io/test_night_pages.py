@@ -20,7 +20,7 @@ from tasks.io.nights import night_logs, report_rows
 from tasks.io.pages import night_page, night_plots
 from tasks.nights import night_logs as archiving
 from tasks.records import MasterQuality, QaBit, Rejected, Stage, StageResult, ZeroPointTerms
-from tasks.science import accounting, processes
+from tasks.science.nights import frame_accounting, stage_timings
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -72,7 +72,7 @@ def results(tmp_path):
 
 @pytest.fixture
 def report(results, tmp_path):
-    return replace(accounting.summarise(make.NIGHT, results, seconds=60.0), page=tmp_path / "page" / "index.html")
+    return replace(frame_accounting.summarise(make.NIGHT, results, seconds=60.0), page=tmp_path / "page" / "index.html")
 
 
 def test_timings_have_quantiles_per_item(report):
@@ -127,7 +127,7 @@ def test_every_light_has_a_row_that_tells_how_far_it_came(results):
 def test_the_log_has_every_process_that_ran_and_times_each_once(report):
     rows = list(csv.DictReader(night_logs.summary_log(report, filed_s=0.5, filed=8).splitlines()))
     names = [row["process"] for row in rows]
-    assert names == [*processes.NAMES[:13], "data_transfer", "total"]
+    assert names == [*stage_timings.NAMES[:13], "data_transfer", "total"]
     row = dict(zip(names, rows, strict=True))
     assert [row["data_reduction"][key] for key in ("status", "done", "failed")] == ["False", "3", "1"]
     assert [row["master_frame_flat"][key] for key in ("status", "done", "failed")] == ["False", "0", "1"]
@@ -215,7 +215,7 @@ def test_a_light_through_another_filter_is_doubtful(results):
     light = results[1].reduced[1]
     false = replace(light, qa=QaBit.FILTER_DOUBTFUL.value)
     changed = (results[0], replace(results[1], reduced=(results[1].reduced[0], false)))
-    told = accounting.summarise(make.NIGHT, changed, seconds=1.0)
+    told = frame_accounting.summarise(make.NIGHT, changed, seconds=1.0)
 
     assert told.qa == {"0.fits": QaBit.FLAT_BORROWED, "1.fits": QaBit.FILTER_DOUBTFUL}
     assert "filter doubtful" in report_rows.words_of(told.qa["1.fits"])

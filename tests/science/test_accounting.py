@@ -5,7 +5,7 @@ from __future__ import annotations
 from support import records as make
 
 from tasks.records import Rejected, Stage, StageResult
-from tasks.science import accounting
+from tasks.science.nights import frame_accounting
 
 CLOUDS = Rejected(name="b.fits", stage="reduce", reason="clouds", unit="7DT01")
 DEAD = Rejected(name="solve-7DT01-r", stage="reduce", reason="KilledWorker: 3 deaths")
@@ -13,7 +13,7 @@ OTHER = Rejected(name="solve-7DT02-r", stage="reduce", reason="out of memory")
 
 
 def lost(failures=()):
-    return accounting.unaccounted(
+    return frame_accounting.unaccounted(
         ["a.fits", "b.fits", "c.fits"], ["a.fits"], [CLOUDS], failures, stage="reduce", unit="7DT01"
     )
 
@@ -23,11 +23,11 @@ def test_a_frame_that_vanished_is_named_with_the_reason_of_its_unit():
 
 
 def test_a_frame_that_vanished_without_a_word_says_so():
-    assert lost()[0].reason == accounting.UNKNOWN
+    assert lost()[0].reason == frame_accounting.UNKNOWN
 
 
 def test_nothing_is_lost_where_all_is_accounted_for():
-    assert not accounting.unaccounted(["a"], ["a"], [], [DEAD], stage="reduce", unit="7DT01")
+    assert not frame_accounting.unaccounted(["a"], ["a"], [], [DEAD], stage="reduce", unit="7DT01")
 
 
 def result(stage, unit, seconds, **fields):
@@ -44,7 +44,7 @@ def test_a_night_is_the_sum_of_its_stages_and_units():
         result(Stage.STACK, "7DT01", 1.0, stacks=(make.stack(),)),
     ]
 
-    report = accounting.summarise(make.NIGHT, results, seconds=12.0)
+    report = frame_accounting.summarise(make.NIGHT, results, seconds=12.0)
 
     assert report.units == ("7DT01", "7DT02")
     assert report.frames_ok == 2
@@ -57,4 +57,4 @@ def test_a_night_is_the_sum_of_its_stages_and_units():
 def test_a_night_that_ends_at_calibration_counts_calibrated_frames():
     results = [result(Stage.CALIBRATE, "7DT01", 3.0, calibrated=(make.calibrated(make.frame()),))]
 
-    assert accounting.summarise(make.NIGHT, results, seconds=1.0).frames_ok == 1
+    assert frame_accounting.summarise(make.NIGHT, results, seconds=1.0).frames_ok == 1

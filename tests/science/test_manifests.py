@@ -6,38 +6,38 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.science import manifests
+from tasks.science.nights import folder_manifests
 
 NOW = datetime(2026, 1, 16, 12, tzinfo=UTC)
 
 
 def entry(name="a.fits", size=10, age_s=300.0):
-    return manifests.Entry(name=name, size=size, changed=NOW - timedelta(seconds=age_s))
+    return folder_manifests.Entry(name=name, size=size, changed=NOW - timedelta(seconds=age_s))
 
 
 def test_an_old_folder_is_at_rest():
-    assert manifests.at_rest([entry(age_s=120)], now=NOW, quiet_s=120)
+    assert folder_manifests.at_rest([entry(age_s=120)], now=NOW, quiet_s=120)
 
 
 def test_one_young_file_keeps_a_folder_awake():
-    assert not manifests.at_rest([entry(), entry("b.fits", age_s=119)], now=NOW, quiet_s=120)
+    assert not folder_manifests.at_rest([entry(), entry("b.fits", age_s=119)], now=NOW, quiet_s=120)
 
 
 def test_an_empty_folder_is_no_night():
-    assert not manifests.at_rest([], now=NOW, quiet_s=0)
+    assert not folder_manifests.at_rest([], now=NOW, quiet_s=0)
 
 
 def test_a_late_or_longer_file_changes_the_manifest_and_a_touched_one_does_not():
-    before = manifests.digest([entry(), entry("b.fits")])
+    before = folder_manifests.digest([entry(), entry("b.fits")])
 
-    assert manifests.digest([entry("b.fits", age_s=1), entry(age_s=1)]) == before
-    assert manifests.digest([entry(), entry("b.fits", size=11)]) != before
-    assert manifests.digest([entry(), entry("b.fits"), entry("c.fits")]) != before
+    assert folder_manifests.digest([entry("b.fits", age_s=1), entry(age_s=1)]) == before
+    assert folder_manifests.digest([entry(), entry("b.fits", size=11)]) != before
+    assert folder_manifests.digest([entry(), entry("b.fits"), entry("c.fits")]) != before
 
 
 def look(entries, **changes):
-    known = {"seen": manifests.digest(entries), "complete": True, "now": NOW, "quiet_s": 120}
-    return manifests.settled(entries, **{**known, **changes})
+    known = {"seen": folder_manifests.digest(entries), "complete": True, "now": NOW, "quiet_s": 120}
+    return folder_manifests.settled(entries, **{**known, **changes})
 
 
 def test_a_night_settles_at_the_second_look_that_finds_it_unchanged():
@@ -45,7 +45,7 @@ def test_a_night_settles_at_the_second_look_that_finds_it_unchanged():
 
     assert look(night)
     assert not look(night, seen=None)
-    assert not look(night, seen=manifests.digest(night[:1]))
+    assert not look(night, seen=folder_manifests.digest(night[:1]))
     assert not look([entry(age_s=30)])
 
 
@@ -59,14 +59,14 @@ def test_a_marker_settles_a_night_at_once_and_does_not_change_its_manifest(name)
     night = [entry(age_s=0), entry(name, size=0, age_s=0)]
 
     assert look(night, seen=None)
-    assert manifests.digest(night) == manifests.digest(night[:1])
-    assert manifests.last(night) == night[0]
+    assert folder_manifests.digest(night) == folder_manifests.digest(night[:1])
+    assert folder_manifests.last(night) == night[0]
     assert not look([entry(name)])
 
 
 def due(state, hours, attempts=1, started=None):
     announced = NOW - timedelta(hours=hours)
-    return manifests.retry_due(state=state, started=started, announced=announced, attempts=attempts, now=NOW)
+    return folder_manifests.retry_due(state=state, started=started, announced=announced, attempts=attempts, now=NOW)
 
 
 def test_a_failed_night_is_tried_again_ever_later_and_then_left_alone():

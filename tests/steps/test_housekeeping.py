@@ -16,7 +16,7 @@ from tasks.errors import AlgorithmError, ProgramError, Unavailable, UnusableData
 from tasks.nights import housekeeping
 from tasks.programs import outputs, run
 from tasks.records import Frame, FrameType, Inventory, NightFolder
-from tasks.science import accounting
+from tasks.science.nights import frame_accounting
 
 NIGHT = date(2026, 1, 15)
 FOLDERS = (NightFolder(unit="7DT01", night=NIGHT, folder=Path("x")),)
@@ -146,5 +146,5 @@ def test_only_what_is_wrong_with_the_data_is_lost_for_good(monkeypatch, error, p
     _, failures = futures.gather([Ended(error)], stage="reduce")
 
     assert failures[0].passing is passing
-    [lost] = accounting.unaccounted(["a.fits"], [], [], failures, stage="reduce", unit="7DT01")
+    [lost] = frame_accounting.unaccounted(["a.fits"], [], [], failures, stage="reduce", unit="7DT01")
     assert lost.passing is passing

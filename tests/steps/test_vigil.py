@@ -18,7 +18,7 @@ from tasks.io.messages import night_text
 from tasks.io.nights import night_journal
 from tasks.nights import journal, stalled_runs
 from tasks.records import NightFolder, NightTrouble
-from tasks.science import manifests
+from tasks.science.nights import folder_manifests
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -72,7 +72,7 @@ def test_a_crash_and_a_stall_are_told_once_and_a_good_night_is_not(root):
     assert state is not None
     assert (state.state, state.note) == ("failed", "crashed: no sign of life from its process")
     due = {"state": state.state, "started": state.start, "announced": state.start, "attempts": 1}
-    assert manifests.retry_due(**due, now=state.start + timedelta(minutes=11))
+    assert folder_manifests.retry_due(**due, now=state.start + timedelta(minutes=11))
 
 
 def test_a_run_that_began_since_is_not_called_crashed(tmp_path):

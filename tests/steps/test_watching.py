@@ -15,7 +15,7 @@ from tasks import naming
 from tasks.io.fits import fits_images
 from tasks.nights import folders, journal, watching
 from tasks.records import NightFolder, Places, Rejected
-from tasks.science import accounting
+from tasks.science.nights import frame_accounting
 
 NIGHT = date(2026, 1, 15)
 HOUR_AGO = 3600.0
@@ -155,7 +155,7 @@ def test_a_night_with_losses_that_may_pass_is_done_in_part_and_one_without_light
     folder = NightFolder(unit="7DT01", night=NIGHT, folder=places.raw_root / "7DT01" / "2026-01-15_gain2750")
     lost = Rejected(name="a.fits", stage="reduce", reason="a worker died", unit="7DT01", passing=True)
     for rejected, words in (((lost,), "1 losses that may not happen again,partial"), ((), "No Light Frame,done")):
-        made = replace(accounting.summarise(NIGHT, (), seconds=1.0), rejected=rejected)
+        made = replace(frame_accounting.summarise(NIGHT, (), seconds=1.0), rejected=rejected)
         journal.begin.fn(NIGHT, places.product_root, [folder])
         journal.end.fn(NIGHT, places.product_root, [folder], made)
         assert (places.product_root / "log" / "7DT01.log").read_text().rstrip().endswith(words)

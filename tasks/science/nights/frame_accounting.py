@@ -7,18 +7,8 @@ from dataclasses import replace
 from datetime import date
 
 from tasks import naming
-from tasks.records import (
-    Calibrated,
-    Difference,
-    NightReport,
-    Reduced,
-    Rejected,
-    Stack,
-    Stage,
-    StageResult,
-    StageTiming,
-)
-from tasks.science import processes
+from tasks.records import Calibrated, Difference, NightReport, Reduced, Rejected, Stack, Stage, StageResult, StageTiming
+from tasks.science.nights import stage_timings
 
 UNKNOWN = "lost without a word: its task ended before it could say why"
 
@@ -130,7 +120,7 @@ def summarise(night: date, results: Sequence[StageResult], *, seconds: float) ->
         masters=tuple(master for each in results for master in each.masters),
         qa=_doubts(results),
         timings=tuple(_timing(stage, results) for stage in Stage if any(each.stage is stage for each in results)),
-        processes=processes.of_night(results),
+        processes=stage_timings.of_night(results),
         seconds=seconds,
     )
 
@@ -154,8 +144,8 @@ def _timing(stage: Stage, results: Sequence[StageResult]) -> StageTiming:
         seconds=max(each.seconds for each in own),
         done=sum(each.done for each in own),
         failed=sum(len(each.rejected) for each in own),
-        p50_s=processes.quantile(times, 0.5),
-        p95_s=processes.quantile(times, 0.95),
+        p50_s=stage_timings.quantile(times, 0.5),
+        p95_s=stage_timings.quantile(times, 0.95),
     )
 
 

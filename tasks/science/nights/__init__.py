@@ -1,0 +1,1 @@
+"""A night's accounting: frames, folders, timings."""
