@@ -17,8 +17,8 @@ from tasks.errors import UnusableData
 from tasks.io.catalogues import photometric_cells
 from tasks.programs import gaiaxpy, outputs
 from tasks.records import CatalogueMade
-from tasks.science import reference_stars
-from tasks.science.reference_stars import Templates
+from tasks.science.photometry import reference_stars
+from tasks.science.photometry.reference_stars import Templates
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,17 @@ from tasks.io.pages import zero_point_plots
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
-from tasks.science import depths, growth, in_process, photometric_headers, photometry, standards
 from tasks.science.astrometry import matching
 from tasks.science.headers import provenance, raw_headers
 from tasks.science.headers.raw_headers import Header
+from tasks.science.photometry import (
+    depths,
+    growth_curves,
+    image_photometry,
+    own_extractor,
+    photometric_calibration,
+    photometry_cards,
+)
 
 log = logging.getLogger(__name__)
 
@@ -90,11 +97,11 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
     text = naming.photometry_of(image)
     data, header = fits_images.read_image(light.image)
     mask = fits_images.read_image(light.mask)[0]
-    field = standards.Field(
+    field = photometric_calibration.Field(
         filter=frame.filter,
         shape=data.shape,
         epoch=matching.julian_year(frame.date_obs),
-        scale_arcsec=growth.NOMINAL_SCALE_ARCSEC * max(1, frame.binning),
+        scale_arcsec=growth_curves.NOMINAL_SCALE_ARCSEC * max(1, frame.binning),
         egain=float(header.get("EGAIN", 1.0)),
     )
     variance = fits_images.read_image(light.variance)[0] if options.psf_photometry else None
@@ -102,10 +109,10 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
     with outputs.scratch(light.image.parent, "measure") as folder:
         extract = _extractor(light, folder, options)
         if options.photometry_engine == "sep":
-            extract = in_process.extractor(
-                in_process.Image(data=data, mask=mask, cards=header, scale_arcsec=field.scale_arcsec), options
+            extract = own_extractor.extractor(
+                own_extractor.Image(data=data, mask=mask, cards=header, scale_arcsec=field.scale_arcsec), options
             )
-        found = photometry.measure(extract, reference, field, catalogue=text, options=options, pixels=pixels)
+        found = image_photometry.measure(extract, reference, field, catalogue=text, options=options, pixels=pixels)
     qa = _write(light, found, data, header, image)
     plots = zero_point_plots.pictures(found.standards, image) if options.zero_point_plots == "all" else {}
     products.write_all(plots)
@@ -125,7 +132,7 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
     return replace(reduced, seconds=seconds)
 
 
-def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> photometry.Extract:
+def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> image_photometry.Extract:
     """Return the measuring of one image by Source Extractor, each pass in a folder of its own.
 
     Shapes alone were measured for its WCS already, with the same thresholds on the same pixels.
@@ -134,26 +141,26 @@ def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> photometr
         detect_threshold=options.detect_threshold, flags=light.mask, timeout_s=options.program_timeout_s
     )
 
-    def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> photometry.Extracted:
+    def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> image_photometry.Extracted:
         if not diameters_px and light.detections is not None:
             known, sky_adu, sky_sigma_adu = detection_tables.read(light.detections)
-            return photometry.Extracted(table=known, sky_adu=sky_adu, sky_sigma_adu=sky_sigma_adu)
+            return image_photometry.Extracted(table=known, sky_adu=sky_adu, sky_sigma_adu=sky_sigma_adu)
         wanted = source_extractor.of_pass(common, seeing_arcsec=seeing_arcsec, diameters_px=diameters_px)
         result = source_extractor.extract(light.image, folder / f"pass-{len(diameters_px)}", wanted)
         table = ldac.read(result.catalogue)
-        return photometry.Extracted(table=table, sky_adu=result.sky_adu, sky_sigma_adu=result.sky_sigma_adu)
+        return image_photometry.Extracted(table=table, sky_adu=result.sky_adu, sky_sigma_adu=result.sky_sigma_adu)
 
     return extract
 
 
 def _write(
-    light: Solved, found: photometry.Measured, data: matching.Floats, header: fits_images.Header, image: Path
+    light: Solved, found: image_photometry.Measured, data: matching.Floats, header: fits_images.Header, image: Path
 ) -> int:
     """Write image, variance, mask and catalogue; the planes get the same WCS. Return the bits of QAFLAG."""
     julian = raw_headers.julian_date(light.frame.date_obs)
     cards: Header = {**header, **found.cards, "JD": julian, "MJD": julian - MJD_ZERO_JD}
     cards["SATLV"] = header.get("SATURATE", 0.0)
-    cards |= photometric_headers.time_card(light.frame.date_obs, light.frame.exposure_s)
+    cards |= photometry_cards.time_card(light.frame.date_obs, light.frame.exposure_s)
     cards |= provenance.with_doubt(header, QaBit.FILTER_DOUBTFUL, found.doubt)
     with products.staged(image) as temporary:
         fits_images.write_image(temporary, data, cards)

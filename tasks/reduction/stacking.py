@@ -23,13 +23,14 @@ from tasks.programs import outputs, source_extractor
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
 from tasks.reduction import stack_engines
 from tasks.reduction.stack_engines import Job
-from tasks.science import depths, in_process, photometry, stacking, standards, tiling
+from tasks.science import stacking, tiling
 from tasks.science.astrometry import field_grids, matching, wcs_checks
 from tasks.science.astrometry.field_grids import Grid
 from tasks.science.astrometry.matching import Floats
 from tasks.science.coadding import Coadd
 from tasks.science.headers import provenance
 from tasks.science.headers.raw_headers import Header
+from tasks.science.photometry import depths, image_photometry, own_extractor, photometric_calibration
 from tasks.science.stacking import Combination
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def _make(job: Job, reference: Table, image: Path, cards: Header) -> Stack:
     raw, weight = job.folder / "measured.fits", job.folder / "measured.weight.fits"
     for place, plane in ((raw, combined.image), (weight, combined.weight), (job.folder / "measured.mask.fits", mask)):
         fits_images.write_image(place, plane, cards)
-    taken = in_process.Image(
+    taken = own_extractor.Image(
         data=combined.image,
         mask=mask,
         cards=cards,
@@ -179,7 +180,7 @@ def _grid(
     return Grid(wcs=field_grids.field_wcs(ra, dec, shape=shape, scale_arcsec=options.scale_arcsec), shape=shape)
 
 
-def _check_sky(image: Path, found: photometry.Measured, job: Job) -> None:
+def _check_sky(image: Path, found: image_photometry.Measured, job: Job) -> None:
     """Warn where a background is left that should have been subtracted."""
     level, sigma = found.photometry.sky_adu, found.photometry.sky_sigma_adu
     if job.background != "none" and abs(level) > LARGEST_SKY * sigma:
@@ -198,8 +199,8 @@ def _saturated(job: Job) -> Floats:
 
 
 def _measure(
-    image: Path, weight: Path, taken: in_process.Image, reference: Table, job: Job, place: Path
-) -> photometry.Measured:
+    image: Path, weight: Path, taken: own_extractor.Image, reference: Table, job: Job, place: Path
+) -> image_photometry.Measured:
     options = job.options
     common = source_extractor.Options(
         detect_threshold=options.photometry.detect_threshold,
@@ -208,13 +209,13 @@ def _measure(
         timeout_s=options.program_timeout_s,
     )
 
-    def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> photometry.Extracted:
+    def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> image_photometry.Extracted:
         wanted = source_extractor.of_pass(common, seeing_arcsec=seeing_arcsec, diameters_px=diameters_px)
         result = source_extractor.extract(image, job.folder / f"pass-{len(diameters_px)}", wanted)
         table = ldac.read(result.catalogue)
-        return photometry.Extracted(table=table, sky_adu=result.sky_adu, sky_sigma_adu=result.sky_sigma_adu)
+        return image_photometry.Extracted(table=table, sky_adu=result.sky_adu, sky_sigma_adu=result.sky_sigma_adu)
 
-    field = standards.Field(
+    field = photometric_calibration.Field(
         filter=job.chosen.reference.frame.filter,
         shape=job.grid.shape,
         epoch=matching.julian_year(job.chosen.date_obs),
@@ -222,8 +223,8 @@ def _measure(
         egain=float(taken.cards["EGAIN"]),
     )
     how = options.photometry
-    return photometry.measure(
-        in_process.extractor(taken, how) if how.photometry_engine == "sep" else extract,
+    return image_photometry.measure(
+        own_extractor.extractor(taken, how) if how.photometry_engine == "sep" else extract,
         reference,
         field,
         catalogue=naming.photometry_of(place),
@@ -232,7 +233,7 @@ def _measure(
     )
 
 
-def _astrometry(found: photometry.Measured, grid: Grid) -> Astrometry:
+def _astrometry(found: image_photometry.Measured, grid: Grid) -> Astrometry:
     """Measure how well the stack's stars lie on the reference."""
     good = (np.asarray(found.table["FLAGS"]) == 0) & (np.asarray(found.table["IMAFLAGS_ISO"]) == 0)
     good &= np.asarray(found.table["FLUX_AUTO"]) > MATCH_SNR * np.asarray(found.table["FLUXERR_AUTO"])

@@ -14,9 +14,9 @@ from tasks import naming
 from tasks.errors import UnusableData
 from tasks.options import DeepOptions
 from tasks.records import Astrometry, Frame, FrameType, Photometry, Reduced, Rejected, Selection, Stage
-from tasks.science import growth
 from tasks.science.astrometry import wcs_checks
 from tasks.science.headers import raw_headers
+from tasks.science.photometry import growth_curves
 
 APERTURES = ("AUTO", "0", "1", "2", "3", "4", "5")
 DEPTH = "1"
@@ -157,7 +157,7 @@ def _astrometry(cards: Mapping[str, Any], ra_deg: float, dec_deg: float) -> Astr
         rms_ra_arcsec=known("ASTRMSX"),
         rms_dec_arcsec=known("ASTRMSY"),
         offset_arcsec=0.0,
-        scale_arcsec=growth.NOMINAL_SCALE_ARCSEC,
+        scale_arcsec=growth_curves.NOMINAL_SCALE_ARCSEC,
         ra_deg=ra_deg,
         dec_deg=dec_deg,
     )

@@ -14,7 +14,7 @@ from matplotlib import colors, image
 
 from tasks.io.pages import zero_point_plots
 from tasks.records import ZeroPointStars
-from tasks.science import zeropoints
+from tasks.science.photometry import zeropoints
 
 
 @pytest.fixture

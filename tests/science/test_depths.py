@@ -8,9 +8,10 @@ from astropy.table import Table
 from scipy import ndimage
 from support import starfields
 
-from tasks.science import coadding, depths
+from tasks.science import coadding
 from tasks.science.astrometry import field_grids
-from tasks.science.depths import Pixels
+from tasks.science.photometry import depths
+from tasks.science.photometry.depths import Pixels
 
 SHAPE = (1200, 1600)
 DIAMETERS = (5.9, 9.9, 19.8)

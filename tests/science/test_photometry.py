@@ -16,10 +16,10 @@ from astropy.time import Time
 
 from tasks.errors import AlgorithmError
 from tasks.options import ReduceOptions
-from tasks.science import depths, growth, photometry, standards, zeropoints
 from tasks.science.astrometry import matching
+from tasks.science.photometry import depths, growth_curves, image_photometry, photometric_calibration, zeropoints
 
-FIELD = standards.Field(filter="r", shape=(1000, 1500), epoch=2026.04)
+FIELD = photometric_calibration.Field(filter="r", shape=(1000, 1500), epoch=2026.04)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_the_apertures_of_every_production_header_follow_its_seeing(production):
     for row in production:
         # SEEING is rounded to 0.01", PEEING to 0.001 px: the larger aperture is three of the latter
         expected = [float(row[key]) for key in ("aper", "aper_1", "aper_2", "aper_3", "aper_4", "aper_5")]
-        found = growth.apertures(float(row["peeing"]) * 0.505, 0.505).in_order[:6]
+        found = growth_curves.apertures(float(row["peeing"]) * 0.505, 0.505).in_order[:6]
         assert found == pytest.approx(expected, abs=0.003)
 
 
@@ -136,7 +136,7 @@ def test_matching_is_mutual_and_crosses_ra_zero():
 def test_the_ellipse_touches_the_sides_and_leaves_out_the_corners():
     x, y = np.array([750.0, 10.0, 5.0]), np.array([500.0, 500.0, 5.0])
 
-    assert standards.in_ellipse(x, y, (1000, 1500), 0.99).tolist() == [True, True, False]
+    assert photometric_calibration.in_ellipse(x, y, (1000, 1500), 0.99).tolist() == [True, True, False]
 
 
 def detections(reference, *, zero_point=28.0, seeing=2.5, rng):
@@ -183,13 +183,13 @@ def reference(rng):
 def measure(reference, table, options=None, field=FIELD):
     def extract(*, seeing_arcsec, diameters_px=()):
         seen.append((seeing_arcsec, diameters_px))
-        return photometry.Extracted(table=table, sky_adu=300.0, sky_sigma_adu=40.0)
+        return image_photometry.Extracted(table=table, sky_adu=300.0, sky_sigma_adu=40.0)
 
     seen = []
     image = np.random.default_rng(5).normal(300, 40, field.shape).astype(np.float32)
     pixels = depths.Pixels(image=image, bad=np.zeros(field.shape, bool))
     how = options or ReduceOptions()
-    found = photometry.measure(extract, reference, field, catalogue=Path("x.cat"), options=how, pixels=pixels)
+    found = image_photometry.measure(extract, reference, field, catalogue=Path("x.cat"), options=how, pixels=pixels)
     return found, seen
 
 
@@ -198,10 +198,10 @@ def test_two_passes_of_which_the_second_follows_the_seeing(reference, rng):
 
     assert [round(seeing, 6) for seeing, _ in seen] == [2.0, 2.5]
     assert seen[0][1] == ()
-    assert seen[1][1] == growth.apertures(seen[1][0], 0.505).in_order
+    assert seen[1][1] == growth_curves.apertures(seen[1][0], 0.505).in_order
     assert found.photometry.seeing_arcsec == pytest.approx(2.5)
     assert found.photometry.zero_point_mag["AUTO"] == pytest.approx(28.0, abs=0.003)
-    assert set(found.photometry.zero_point_mag) == {"AUTO", *growth.STANDARD, "TOT"}
+    assert set(found.photometry.zero_point_mag) == {"AUTO", *growth_curves.STANDARD, "TOT"}
     assert found.photometry.depth5_mag["AUTO"] == 0.0
 
 

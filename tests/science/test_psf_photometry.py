@@ -9,9 +9,10 @@ import pytest
 from astropy.table import Table
 from scipy.spatial import cKDTree
 
-from tasks.science import apertures, psf_photometry
+from tasks.science import apertures
 from tasks.science.arrays import nmad
-from tasks.science.depths import Pixels
+from tasks.science.photometry import psf_photometry
+from tasks.science.photometry.depths import Pixels
 from tasks.science.simulation import optics
 
 SHAPE = (900, 1200)

@@ -8,8 +8,8 @@ from astropy.io import ascii as text_tables
 from astropy.table import Table
 
 from tasks.errors import UnusableData
-from tasks.science import reference_stars
-from tasks.science.reference_stars import Templates
+from tasks.science.photometry import reference_stars
+from tasks.science.photometry.reference_stars import Templates
 from tasks.science.simulation import bands
 
 

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tasks.science import verification
+from tasks.science.photometry import filter_check
 from tasks.science.simulation import bands
 
 BANDS = ("u", "g", "r", "i", "z", *(f"m{number}" for number in range(400, 900, 25)))
@@ -38,7 +38,7 @@ def locus(rng, stars=300):
 
 
 def judged(sample, header):
-    return verification.seen_filter(*sample, header=header, margin_mag=0.02)
+    return filter_check.seen_filter(*sample, header=header, margin_mag=0.02)
 
 
 def test_no_right_filter_of_a_hundred_frames_is_doubted(rng):
@@ -46,7 +46,7 @@ def test_no_right_filter_of_a_hundred_frames_is_doubted(rng):
         true = BANDS[number % len(BANDS)]
         found = judged(frame(rng, locus(rng), true, noise=rng.choice([0.01, 0.03, 0.08])), true)
         assert found.filter == true
-        assert verification.words(found, true) == ""
+        assert filter_check.words(found, true) == ""
 
 
 @pytest.mark.parametrize(("true", "header"), [("i", "r"), ("g", "r"), ("z", "i"), ("m400", "m450"), ("m700", "m650")])
@@ -55,7 +55,7 @@ def test_a_wrong_filter_is_named(rng, true, header):
         found = judged(frame(rng, locus(rng), true), header)
         assert found.filter != header
         assert found.scatter_mag[true] < found.scatter_mag[header]
-    assert f"filter {header} looks like" in verification.words(found, header)
+    assert f"filter {header} looks like" in filter_check.words(found, header)
 
 
 def test_real_stars_tell_neighbouring_medium_bands_apart(rng, templates):
@@ -81,7 +81,7 @@ def test_few_stars_tell_nothing(rng):
     found = judged(frame(rng, locus(rng, 15), "i", stars=15), "r")
 
     assert found.filter == ""
-    assert verification.words(found, "r") == ""
+    assert filter_check.words(found, "r") == ""
 
 
 def test_a_reference_of_one_filter_has_nothing_to_compare(rng):

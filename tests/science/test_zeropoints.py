@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.science import zeropoints
+from tasks.science.photometry import zeropoints
 
 SHAPE = (6388, 9576)
 

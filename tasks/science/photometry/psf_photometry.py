@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from tasks.science.astrometry.matching import Floats
-from tasks.science.depths import Pixels
+from tasks.science.photometry.depths import Pixels
 
 # samples of the PSF per pixel: with stars of 2 px or wider a finer grid has fluxes equal to 0.1 %
 OVERSAMPLING = 2

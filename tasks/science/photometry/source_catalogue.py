@@ -9,9 +9,9 @@ from astropy.table import Table
 
 from tasks.science.astrometry import matching
 from tasks.science.astrometry.matching import Floats
-from tasks.science.growth import Apertures
-from tasks.science.photometric_headers import aperture_name
-from tasks.science.zeropoints import Terms, ZeroPoint
+from tasks.science.photometry.growth_curves import Apertures
+from tasks.science.photometry.photometry_cards import aperture_name
+from tasks.science.photometry.zeropoints import Terms, ZeroPoint
 
 AB_MICROJANSKY_MAG = 23.9
 # Source Extractor's word for a flux that is not positive

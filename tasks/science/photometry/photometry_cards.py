@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from tasks.options import ReduceOptions
 from tasks.records import Photometry
 from tasks.science.arrays import MAD_TO_SIGMA
-from tasks.science.growth import TOTAL, Apertures
 from tasks.science.headers.raw_headers import Header
+from tasks.science.photometry.growth_curves import TOTAL, Apertures
 
 
 def cards(photometry: Photometry, apertures: Apertures, options: ReduceOptions, *, scale_arcsec: float) -> Header:

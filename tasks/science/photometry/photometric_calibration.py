@@ -11,14 +11,14 @@ from astropy.table import Table
 from tasks.options import ReduceOptions
 from tasks.records import ZeroPointStars
 from tasks.records.nights import SPOILS
-from tasks.science import photometric_tables, verification, zeropoints
 from tasks.science.astrometry import matching
 from tasks.science.astrometry.matching import Floats
-from tasks.science.growth import NOMINAL_SCALE_ARCSEC, TOTAL, Apertures
-from tasks.science.photometric_headers import aperture_name
-from tasks.science.photometric_tables import PSF
-from tasks.science.verification import Verdict
-from tasks.science.zeropoints import Terms, ZeroPoint
+from tasks.science.photometry import filter_check, source_catalogue, zeropoints
+from tasks.science.photometry.filter_check import Verdict
+from tasks.science.photometry.growth_curves import NOMINAL_SCALE_ARCSEC, TOTAL, Apertures
+from tasks.science.photometry.photometry_cards import aperture_name
+from tasks.science.photometry.source_catalogue import PSF
+from tasks.science.photometry.zeropoints import Terms, ZeroPoint
 
 MATCH_ARCSEC = 1.0
 # only bright stars have their whole light measured well
@@ -51,11 +51,11 @@ class Stars:
 
     def instrumental(self, key: str) -> Floats:
         """Return instrumental magnitudes in an aperture, NaN where there is none."""
-        return photometric_tables.magnitude(self.rows, self.apertures, key)
+        return source_catalogue.magnitude(self.rows, self.apertures, key)
 
     def error(self, key: str) -> Floats:
         """Return the errors of instrumental magnitudes."""
-        return photometric_tables.column(self.rows, self.apertures, "MAGERR", key)
+        return source_catalogue.column(self.rows, self.apertures, "MAGERR", key)
 
     def column(self, name: str) -> Floats:
         """Return a column of the reference, NaN where it has none."""
@@ -88,7 +88,7 @@ def calibrate(table: Table, stars: Table, apertures: Apertures, field: Field, op
     pairs = pairs_of(table, stars)
     matched = _matched(table, stars, pairs, apertures, field, options)
     terms = _terms(matched, field, options)
-    keys = (*photometric_tables.keys(table, apertures), TOTAL)
+    keys = (*source_catalogue.keys(table, apertures), TOTAL)
     difference = {key: _difference(matched, key, terms, field, options) for key in keys}
     points = _zero_points(matched, difference, field, options)
     return Calibration(
@@ -162,7 +162,7 @@ def _terms(stars: Stars, field: Field, options: ReduceOptions) -> dict[str, Term
             pivot_mag=options.colour_pivot_mag,
             cells=options.spatial_zero_point == "grid",
         )
-        for key in ((*photometric_tables.keys(stars.rows, stars.apertures), TOTAL) if applied else (TOLD_OF,))
+        for key in ((*source_catalogue.keys(stars.rows, stars.apertures), TOTAL) if applied else (TOLD_OF,))
     }
     return {key: fit for key, fit in fits.items() if fit is not None}
 
@@ -191,7 +191,7 @@ def _zero_points(
         for key, values in difference.items()
         if key != TOTAL and (key != PSF or np.isfinite(values[use]).sum() >= FEWEST_STARS)
     }
-    flux, error = (photometric_tables.column(stars.rows, stars.apertures, name, TOTAL) for name in ("FLUX", "FLUXERR"))
+    flux, error = (source_catalogue.column(stars.rows, stars.apertures, name, TOTAL) for name in ("FLUX", "FLUXERR"))
     bright = use & (flux > TOTAL_SNR * error)
     if bright.sum() >= FEWEST_STARS:
         points[TOTAL] = zeropoints.zero_point(difference[TOTAL][bright])
@@ -226,7 +226,7 @@ def _seen_filter(stars: Stars, field: Field, options: ReduceOptions) -> Verdict:
     """Compare the frame with every filter of the reference, by the stars that are good and not too bright."""
     use = _in_range(stars, field, options)
     names = [name.removeprefix("mag_") for name in stars.reference.colnames if name.startswith("mag_")]
-    return verification.seen_filter(
+    return filter_check.seen_filter(
         stars.instrumental("AUTO")[use],
         {name: stars.column(f"mag_{name}")[use] for name in names},
         header=field.filter,

@@ -9,7 +9,7 @@ import numpy as np
 import sep
 
 from tasks.science.astrometry.matching import Floats
-from tasks.science.depths import Pixels
+from tasks.science.photometry.depths import Pixels
 
 NOMINAL_SCALE_ARCSEC = 0.505
 # diameter of the best aperture for a Gaussian, in FWHM, halved

@@ -16,22 +16,22 @@ from astropy.table import Table
 from tasks.errors import AlgorithmError
 from tasks.options import ReduceOptions
 from tasks.records import Photometry, ZeroPointStars
-from tasks.science import (
-    depths,
-    growth,
-    photometric_headers,
-    photometric_tables,
-    psf_photometry,
-    standards,
-    verification,
-)
 from tasks.science.astrometry import matching
 from tasks.science.astrometry.matching import Floats
-from tasks.science.depths import Pixels
-from tasks.science.growth import Apertures
 from tasks.science.headers.raw_headers import Header
-from tasks.science.standards import FEWEST_STARS, Calibration, Field
-from tasks.science.zeropoints import ZeroPoint
+from tasks.science.photometry import (
+    depths,
+    filter_check,
+    growth_curves,
+    photometric_calibration,
+    photometry_cards,
+    psf_photometry,
+    source_catalogue,
+)
+from tasks.science.photometry.depths import Pixels
+from tasks.science.photometry.growth_curves import Apertures
+from tasks.science.photometry.photometric_calibration import FEWEST_STARS, Calibration, Field
+from tasks.science.photometry.zeropoints import ZeroPoint
 
 FIRST_SEEING_ARCSEC = 2.0
 SEEING_BRIGHT_MARGIN_MAG = 0.25
@@ -96,11 +96,11 @@ def measure(
     lone = _lone_stars(first.table, stars, field, options)
     seeing, ellipticity, elongation = _shape(lone)
     best = _best_diameter_px(lone, first, pixels, field) if options.best_aperture == "growth" else None
-    apertures = growth.apertures(seeing, field.scale_arcsec, extra=options.extra_apertures, best_px=best)
+    apertures = growth_curves.apertures(seeing, field.scale_arcsec, extra=options.extra_apertures, best_px=best)
     second = extract(seeing_arcsec=seeing, diameters_px=apertures.in_order)
     if options.psf_photometry:
         second = _with_psf(second, stars, field, options, pixels, seeing_px=seeing / field.scale_arcsec)
-    calibration = standards.calibrate(second.table, stars, apertures, field, options)
+    calibration = photometric_calibration.calibrate(second.table, stars, apertures, field, options)
     noise = depths.empty_noise_adu(pixels, second.table, _depth_diameters(apertures)) if options.empty_apertures else {}
     photometry = Photometry(
         catalogue=catalogue,
@@ -126,7 +126,9 @@ def _figures(found: Calibration, sky_sigma_adu: float, noise_adu: Mapping[float,
         "depth5_mag": _depths(points, apertures, sky_sigma_adu, sigma=5),
         "empty3_mag": _empty_depths(points, apertures, noise_adu, sigma=3),
         "empty5_mag": _empty_depths(points, apertures, noise_adu, sigma=5),
-        "terms": found.terms[standards.TOLD_OF].summary if standards.TOLD_OF in found.terms else None,
+        "terms": found.terms[photometric_calibration.TOLD_OF].summary
+        if photometric_calibration.TOLD_OF in found.terms
+        else None,
         "seen_filter": found.verdict.filter,
     }
 
@@ -134,22 +136,22 @@ def _figures(found: Calibration, sky_sigma_adu: float, noise_adu: Mapping[float,
 def _measured(
     photometry: Photometry, found: Calibration, table: Table, stars: Table, field: Field, options: ReduceOptions
 ) -> Measured:
-    cards = photometric_headers.cards(photometry, found.apertures, options, scale_arcsec=field.scale_arcsec)
+    cards = photometry_cards.cards(photometry, found.apertures, options, scale_arcsec=field.scale_arcsec)
     return Measured(
         photometry=photometry,
         cards={**cards, "REFCAT": str(stars.meta.get("REFCAT", "GaiaXP"))},
-        table=photometric_tables.catalogue(
+        table=source_catalogue.catalogue(
             table,
             stars,
             found.pairs,
             found.apertures,
             found.points,
-            standards.applied(found.terms, options),
+            photometric_calibration.applied(found.terms, options),
             filter_=field.filter,
         ),
         positions=(np.asarray(stars["ra_now"]), np.asarray(stars["dec_now"])),
         standards=found.standards,
-        doubt=verification.words(found.verdict, field.filter),
+        doubt=filter_check.words(found.verdict, field.filter),
     )
 
 
@@ -169,7 +171,7 @@ def _with_psf(
         return found
     table = found.table.copy()
     table["FLUX_PSF"], table["FLUXERR_PSF"] = fluxes
-    table["MAG_PSF"], table["MAGERR_PSF"] = photometric_tables.magnitudes(*fluxes)
+    table["MAG_PSF"], table["MAGERR_PSF"] = source_catalogue.magnitudes(*fluxes)
     return replace(found, table=table)
 
 
@@ -187,9 +189,9 @@ def _reference_now(reference: Table, field: Field) -> Table:
 
 def _lone_stars(table: Table, stars: Table, field: Field, options: ReduceOptions) -> Table:
     """Return the good detections that are stars of the reference, the brightest first."""
-    pairs = standards.pairs_of(table, stars)
+    pairs = photometric_calibration.pairs_of(table, stars)
     magnitude = np.asarray(stars[f"mag_{field.filter}"])[pairs.second]
-    use = standards.good_of(table, field, options)[pairs.first]
+    use = photometric_calibration.good_of(table, field, options)[pairs.first]
     use &= (magnitude > options.bright_mag - SEEING_BRIGHT_MARGIN_MAG) & (magnitude < options.faint_mag)
     if use.sum() < FEWEST_STARS:
         raise AlgorithmError(f"{use.sum()} of {len(pairs)} matched stars tell the seeing (needed: {FEWEST_STARS})")
@@ -204,7 +206,7 @@ def _shape(rows: Table) -> tuple[float, float, float]:
 
 
 def _best_diameter_px(rows: Table, first: Extracted, pixels: Pixels, field: Field) -> float | None:
-    return growth.best_diameter_px(
+    return growth_curves.best_diameter_px(
         pixels,
         (np.asarray(rows["X_IMAGE"]), np.asarray(rows["Y_IMAGE"])),
         sky_sigma_adu=first.sky_sigma_adu,

@@ -12,10 +12,11 @@ from astropy.wcs import WCS
 
 from tasks.options import ReduceOptions
 from tasks.records import MaskBit
-from tasks.science import apertures, photometric_tables
+from tasks.science import apertures
 from tasks.science.apertures import Extraction, Floats, Sources
 from tasks.science.astrometry import wcs_checks
-from tasks.science.photometry import Extract, Extracted
+from tasks.science.photometry import source_catalogue
+from tasks.science.photometry.image_photometry import Extract, Extracted
 
 # Source Extractor's bits: blended with a neighbour, saturated, cut by the border, aperture incomplete
 BLENDED, SATURATED, TRUNCATED, INCOMPLETE = 2, 4, 8, 16
@@ -104,7 +105,7 @@ def table_of(sources: Sources, wcs: WCS, mask: Floats, *, scale_arcsec: float, s
         ("APER", sources.flux, sources.error),
     ):
         table[f"FLUX_{name}"], table[f"FLUXERR_{name}"] = flux, error
-        table[f"MAG_{name}"], table[f"MAGERR_{name}"] = photometric_tables.magnitudes(flux, error)
+        table[f"MAG_{name}"], table[f"MAGERR_{name}"] = source_catalogue.magnitudes(flux, error)
     return table
 
 

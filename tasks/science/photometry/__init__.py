@@ -1,0 +1,1 @@
+"""From detections to calibrated magnitudes: zero points, depths, reference stars."""
