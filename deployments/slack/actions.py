@@ -26,8 +26,8 @@ from tasks.records.events import EventHistory, EventState
 from tasks.records.outbox import Claimed, Sent
 from tasks.registry import Registry, Session, actions, delivery, history, outbox
 from tasks.registry.store import now
-from tasks.science import outlooks
 from tasks.science.alerts import best_position
+from tasks.science.planning import observability
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ class Desk:
 
     def _knowledge(self, known: EventHistory) -> Knowledge:
         told = best_position.burst([entry.alert for entry in known.notices])
-        burst = outlooks.added(told, telescopes.known(known.telescopes))
+        burst = observability.added(told, telescopes.known(known.telescopes))
         return event_announcements.knowledge(known, burst=burst, links=self.links(known.newest.alert))
 
     def _refuse(self, session: Session, pressed: Pressed, press: Press, words: str) -> str:

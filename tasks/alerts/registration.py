@@ -17,8 +17,8 @@ from tasks.records import Alert, EventInHand
 from tasks.records.events import Registered, StoredNotice
 from tasks.registry import notices, outbox
 from tasks.registry.store import now
-from tasks.science import observed
 from tasks.science.alerts import best_position
+from tasks.science.planning import already_observed
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def newest(slug: str, *, root: Path, registry: str = "") -> EventInHand:
             registered=kept.record_alert(entry.alert),
             decision=entry.decision,
             located=best_position.located(event_facts.alerts(known)) or entry.alert,
-            observed=observed.of_history(known),
+            observed=already_observed.of_history(known),
         )
 
 

@@ -13,8 +13,9 @@ from tasks.records import Alert
 from tasks.records.bursts import Burst
 from tasks.records.events import EventHistory, Standing
 from tasks.records.skymaps import Overlap
-from tasks.science import outlooks, overlaps
+from tasks.science import overlaps
 from tasks.science.alerts import best_position
+from tasks.science.planning import observability
 
 
 def overlaps_of(known: EventHistory) -> dict[str, Overlap]:
@@ -36,7 +37,7 @@ def overlap(before: Alert | None, after: Alert) -> Overlap | None:
 
 def burst(known: EventHistory) -> Burst:
     """Put together what all notices of a burst say, with the outlook of its position."""
-    return outlooks.added(best_position.burst(alerts(known)), telescopes.known(known.telescopes))
+    return observability.added(best_position.burst(alerts(known)), telescopes.known(known.telescopes))
 
 
 def alerts(known: EventHistory) -> tuple[Alert, ...]:

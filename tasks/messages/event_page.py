@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import naming, products, resources
 from tasks.io.pages import event_page
 from tasks.messages import event_facts, outgoing
-from tasks.science import plan_changes
+from tasks.science.planning import plan_diff
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="page-{slug}")
@@ -26,7 +26,7 @@ def publish_page(slug: str, *, root: Path, registry: str = "", store: str = "") 
             burst=event_facts.burst(known),
             pictures=pictures,
             links=resources.links_of(store, alert),
-            changed=plan_changes.of_history(known),
+            changed=plan_diff.of_history(known),
             overlaps=event_facts.overlaps_of(known),
         )
         products.write_text(page, html)

@@ -16,7 +16,7 @@ from tasks.records import Alert, Audience, EventInHand, Plan
 from tasks.records.events import PlanChange, Registered
 from tasks.registry import history, plans
 from tasks.registry.store import now
-from tasks.science import plan_changes
+from tasks.science.planning import plan_diff
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
@@ -39,7 +39,7 @@ def announce_plans(
             return False
         key = f"{alert.sha256}:{plans.joined([plan.telescope for plan in made])}:{parameters_sha256}"
         told = history.of_event(session, registered.slug)
-        changed = plan_changes.of_history(told)
+        changed = plan_diff.of_history(told)
         known = event_facts.knowledge(told, known_links)
         picture = next((path for path in files if path.suffix == ".png"), None) if any(e.tiles for e in made) else None
         said = event_announcements.of_plans(

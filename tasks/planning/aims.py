@@ -11,8 +11,9 @@ from tasks.errors import UnusableData
 from tasks.io.notices import parsing
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
-from tasks.science import error_circles, pictures
+from tasks.science import pictures
 from tasks.science.alerts import best_position
+from tasks.science.planning import error_circles
 
 FITS_MARKS = (b"SIMPLE  ", b"\x1f\x8b")
 # the more a map says, the better: a coincidence before the event alone, before what a burst monitor drew

@@ -28,7 +28,15 @@ from tasks.planning.aims import Aim
 from tasks.programs import gwemopt
 from tasks.records import Plan, Telescope
 from tasks.records.plans import NOTHING, Already
-from tasks.science import error_circles, footprints, galaxies, healpix, observed, prospects, scheduling, tiling
+from tasks.science import footprints, healpix
+from tasks.science.planning import (
+    already_observed,
+    error_circles,
+    galaxy_targets,
+    greedy_scheduler,
+    observable_tiles,
+    tiling,
+)
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +87,8 @@ def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Alrea
     """Write plan.json, ALL.txt, each telescope's table and CSV, and the pictures; return the files."""
     sky_map = aims.read_aim(source).sky_map
     known = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
-    along = observed.without(footprints.curve(sky_map), _spent(done).spent)
-    probability, area = scheduling.joint(plans, known, along)
+    along = already_observed.without(footprints.curve(sky_map), _spent(done).spent)
+    probability, area = greedy_scheduler.joint(plans, known, along)
     texts = {"plan.json": plan_tables.json_text(plans, probability=probability, area_deg2=area)}
     texts |= {"ALL.txt": plan_tables.all_tables(plans)}
     texts |= {f"tiles_{naming.slug(plan.telescope)}.txt": plan_tables.text_table(plan) for plan in plans}
@@ -103,25 +111,25 @@ def fingerprint(names: tuple[str, ...], options: PlanOptions, done: Already = NO
 def joint(plans: Sequence[Plan], source: Path) -> tuple[float, float]:
     """Return probability and area in deg² of all plans' footprints together."""
     known = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
-    return scheduling.joint(plans, known, footprints.curve(aims.read_aim(source).sky_map))
+    return greedy_scheduler.joint(plans, known, footprints.curve(aims.read_aim(source).sky_map))
 
 
-def window_from(start: datetime, options: PlanOptions) -> prospects.Window:
+def window_from(start: datetime, options: PlanOptions) -> observable_tiles.Window:
     """Return the window that begins at ``start`` (UTC where it does not say)."""
     aware = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
-    return prospects.Window(start=aware, end=aware + timedelta(hours=options.hours))
+    return observable_tiles.Window(start=aware, end=aware + timedelta(hours=options.hours))
 
 
 def plan_aim(
     aim: Aim,
     known: Sequence[Telescope],
-    window: prospects.Window,
+    window: observable_tiles.Window,
     options: PlanOptions,
     *,
     event_id: str,
     galaxy_file: Path | None = None,
     cancel_folder: Path | None = None,
-    done: observed.Done = observed.NOTHING,
+    done: already_observed.Done = already_observed.NOTHING,
 ) -> tuple[Plan, ...]:
     """Plan likely host galaxies, or one field where it holds a position with its error, or else tiles of the map."""
     if galaxy_file is not None:
@@ -138,16 +146,16 @@ def plan_aim(
 def _plan_tiles(
     aim: Aim,
     known: Sequence[Telescope],
-    window: prospects.Window,
+    window: observable_tiles.Window,
     options: PlanOptions,
     *,
     event_id: str,
     cancel_folder: Path | None,
-    done: observed.Done,
+    done: already_observed.Done,
 ) -> tuple[Plan, ...]:
     """Plan tiles of each telescope's grid, by the engine that is asked for; by ours where that one fails."""
-    survey = prospects.survey(aim.sky_map, known, window, options, done)
-    wishes: Mapping[str, Sequence[scheduling.Wish]] = {}
+    survey = observable_tiles.survey(aim.sky_map, known, window, options, done)
+    wishes: Mapping[str, Sequence[greedy_scheduler.Wish]] = {}
     engine: str = options.engine
     remarks: tuple[str, ...] = ()
     if engine == "gwemopt":
@@ -156,20 +164,20 @@ def _plan_tiles(
         except (ProgramError, MissingPart) as error:
             log.warning("%s: %s; planned without it", event_id, error)
             engine, remarks = "siren", (f"planned by siren: {error}",)
-    slots = scheduling.schedule(survey.prospects, survey.targets, options, wishes)
-    made = scheduling.plans(survey.prospects, slots, survey.along, window, event_id=event_id, engine=engine)
+    slots = greedy_scheduler.schedule(survey.prospects, survey.targets, options, wishes)
+    made = greedy_scheduler.plans(survey.prospects, slots, survey.along, window, event_id=event_id, engine=engine)
     return tuple(replace(plan, remarks=remarks) for plan in made)
 
 
 def _plan_fields(
     aim: Aim,
     known: Sequence[Telescope],
-    window: prospects.Window,
+    window: observable_tiles.Window,
     options: PlanOptions,
     *,
     event_id: str,
     galaxy_file: Path | None,
-    done: observed.Done,
+    done: already_observed.Done,
 ) -> tuple[Plan, ...]:
     """Plan given fields with the native engine: there are few, and no grid to choose from.
 
@@ -179,18 +187,18 @@ def _plan_fields(
         (fields, targets), called = error_circles.centred(*aim.centre_deg), "position"
     else:
         catalogue = galaxy_tables.read(galaxy_file or Path())
-        fields, targets = galaxies.fields(catalogue, galaxies.weights(catalogue, aim.sky_map))
-        targets = replace(targets, weight=observed.left(targets.points, targets.weight, done))
+        fields, targets = galaxy_targets.fields(catalogue, galaxy_targets.weights(catalogue, aim.sky_map))
+        targets = replace(targets, weight=already_observed.left(targets.points, targets.weight, done))
         called = "likely host galaxies"
-    seen = prospects.around(fields, targets, known, window, called=called, done=done)
-    slots = scheduling.schedule(seen, targets, options)
+    seen = observable_tiles.around(fields, targets, known, window, called=called, done=done)
+    slots = greedy_scheduler.schedule(seen, targets, options)
     along = footprints.curve(aim.sky_map)
-    return scheduling.plans(seen, slots, along, window, event_id=event_id, engine="siren")
+    return greedy_scheduler.plans(seen, slots, along, window, event_id=event_id, engine="siren")
 
 
 def _ask_gwemopt(
-    survey: prospects.Survey, window: prospects.Window, options: PlanOptions, cancel_folder: Path | None
-) -> dict[str, tuple[scheduling.Wish, ...]]:
+    survey: observable_tiles.Survey, window: observable_tiles.Window, options: PlanOptions, cancel_folder: Path | None
+) -> dict[str, tuple[greedy_scheduler.Wish, ...]]:
     """Let gwemopt choose and order tiles for the telescopes that can observe any, larger fields first."""
     able = [each for each in survey.prospects if len(each.tiles)]
     able.sort(key=lambda each: (each.nights[0][0], -each.telescope.field_of_view.area_deg2, each.telescope.name))
@@ -209,28 +217,30 @@ def _ask_gwemopt(
         )
     return {
         name: tuple(
-            scheduling.Wish(row=int(rows[name][choice.row]), not_before_s=choice.start.timestamp())
+            greedy_scheduler.Wish(row=int(rows[name][choice.row]), not_before_s=choice.start.timestamp())
             for choice in choices
         )
         for name, choices in chosen.items()
     }
 
 
-def _promising(prospect: prospects.Prospect, targets: prospects.Targets, options: PlanOptions) -> list[int]:
+def _promising(
+    prospect: observable_tiles.Prospect, targets: observable_tiles.Targets, options: PlanOptions
+) -> list[int]:
     """Return the rows of the tiles with most probability, as many as are worth giving to gwemopt."""
     held = np.asarray(prospect.sharing @ targets.weight).ravel()
     most = TILES_PER_WISH * options.tiles + TILES_AT_LEAST
     return sorted(np.argsort(-held, kind="stable")[:most].tolist())
 
 
-def _job(prospect: prospects.Prospect, rows: list[int]) -> gwemopt.Job:
+def _job(prospect: observable_tiles.Prospect, rows: list[int]) -> gwemopt.Job:
     tiles = prospect.tiles.take(np.array(rows))
     return gwemopt.Job(telescope=prospect.telescope, centres_deg=np.stack([tiles.ra_deg, tiles.dec_deg], axis=1))
 
 
-def _small_map(survey: prospects.Survey, field_deg: float) -> gwemopt.Map:
+def _small_map(survey: observable_tiles.Survey, field_deg: float) -> gwemopt.Map:
     """Return the region for gwemopt, whose time goes with pixels times tiles: a third of a field where that is few."""
-    cells = observed.revalued(tiling.evened(survey.cells, field_deg / 3, MOST_PIXELS), survey.along)
+    cells = already_observed.revalued(tiling.evened(survey.cells, field_deg / 3, MOST_PIXELS), survey.along)
     ra_deg, dec_deg = cells.centres()
     return gwemopt.Map(
         uniq=cells.pixel + (np.int64(4) << (2 * cells.order)),
@@ -240,15 +250,15 @@ def _small_map(survey: prospects.Survey, field_deg: float) -> gwemopt.Map:
     )
 
 
-def _spent(done: Already) -> observed.Done:
+def _spent(done: Already) -> already_observed.Done:
     named = {one.telescope: telescopes.load(one.telescope) for one in done.observed if one.telescope}
-    return observed.Done(observed=done.observed, spent=observed.ranges(done.observed, named))
+    return already_observed.Done(observed=done.observed, spent=already_observed.ranges(done.observed, named))
 
 
 def _remarks(done: Already, aim: Aim) -> tuple[str, ...]:
     if not done.observed:
         return done.remarks
-    return (observed.words(_spent(done), footprints.curve(aim.sky_map)), *done.remarks)
+    return (already_observed.words(_spent(done), footprints.curve(aim.sky_map)), *done.remarks)
 
 
 def _counts(made: Sequence[Plan]) -> str:

@@ -23,7 +23,7 @@ from tasks.programs import outputs, source_extractor
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
 from tasks.reduction import stack_engines
 from tasks.reduction.stack_engines import Job
-from tasks.science import stacking, tiling
+from tasks.science import stacking
 from tasks.science.astrometry import field_grids, matching, wcs_checks
 from tasks.science.astrometry.field_grids import Grid
 from tasks.science.astrometry.matching import Floats
@@ -31,6 +31,7 @@ from tasks.science.coadding import Coadd
 from tasks.science.headers import provenance
 from tasks.science.headers.raw_headers import Header
 from tasks.science.photometry import depths, image_photometry, own_extractor, photometric_calibration
+from tasks.science.planning import tiling
 from tasks.science.stacking import Combination
 
 log = logging.getLogger(__name__)

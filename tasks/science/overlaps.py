@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from tasks.records import SkyMap
 from tasks.records.skymaps import Overlap
-from tasks.science import footprints, healpix, tiling
+from tasks.science import footprints, healpix
+from tasks.science.planning import tiling
 
 LEVEL = 0.9
 

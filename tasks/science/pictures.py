@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import Outlines, Plan, SkyMap, SkyPicture, Telescope, Zoom
-from tasks.science import footprints, healpix, skymaps, tiling
+from tasks.science import footprints, healpix, skymaps
 from tasks.science.astrometry import field_grids
+from tasks.science.planning import tiling
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from tasks.errors import UnusableData
 from tasks.io.catalogues import galaxy_tables
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Galaxies, SkyMap
-from tasks.science import galaxies
+from tasks.science.planning import galaxy_targets
 
 
 def catalogue(**changes) -> Galaxies:
@@ -34,7 +34,7 @@ def with_distance() -> SkyMap:
 
 
 def test_only_galaxies_in_the_region_and_at_its_distance_are_hosts() -> None:
-    weight = galaxies.weights(catalogue(), with_distance())
+    weight = galaxy_targets.weights(catalogue(), with_distance())
     assert weight.sum() == pytest.approx(1)
     assert weight[2] == weight[3] == 0
     assert weight[0] > 0
@@ -42,24 +42,24 @@ def test_only_galaxies_in_the_region_and_at_its_distance_are_hosts() -> None:
 
 def test_weight_goes_with_luminosity() -> None:
     same_place = catalogue(ra_deg=np.full(4, 105.0), dec_deg=np.full(4, -30.0))
-    weight = galaxies.weights(same_place, with_distance())
+    weight = galaxy_targets.weights(same_place, with_distance())
     assert weight[1] / weight[0] == pytest.approx(10 ** (0.4 * 2))
 
 
 def test_a_galaxy_without_magnitude_counts_as_the_median_one() -> None:
     unknown = catalogue(magnitude=np.array([np.nan, 14.0, np.nan, np.nan]))
-    weight = galaxies.weights(unknown, with_distance())
+    weight = galaxy_targets.weights(unknown, with_distance())
     assert 0 < weight[0] < 1
 
 
 def test_a_map_without_distances_says_why_galaxies_cannot_be_weighted() -> None:
     with pytest.raises(UnusableData, match="no distances"):
-        galaxies.weights(catalogue(), plans.sky_map())
+        galaxy_targets.weights(catalogue(), plans.sky_map())
 
 
 def test_fields_are_centred_on_the_likely_hosts_strongest_first() -> None:
-    weight = galaxies.weights(catalogue(), with_distance())
-    fields, targets = galaxies.fields(catalogue(), weight)
+    weight = galaxy_targets.weights(catalogue(), with_distance())
+    fields, targets = galaxy_targets.fields(catalogue(), weight)
     assert [str(name) for name in fields.id] == ["bright", "near"]
     assert targets.weight.tolist() == sorted(weight[:2].tolist(), reverse=True)
 
@@ -70,7 +70,7 @@ def test_weights_of_a_real_catalogue_follow_the_published_ones(shared_data) -> N
     map_ = sky_map_files.read(shared_data / "skymaps" / "S190814bv_5_LALInference.v1.fits.gz")
     read = galaxy_tables.read(path)
     flat = replace(read, magnitude=5 * np.log10(read.distance_mpc))
-    ours = galaxies.weights(flat, map_)
+    ours = galaxy_targets.weights(flat, map_)
     with path.open(newline="") as file:
         theirs = np.array([float(row["Sloc"]) for row in csv.DictReader(file)])
     both = (ours > 0) & (theirs > 0)

@@ -9,7 +9,8 @@ import pytest
 from tasks.records import FieldOfView, Plan, SkyMap, Tile
 from tasks.records.events import EventHistory, EventState, PlanEntry, PlanState
 from tasks.records.plans import Observed
-from tasks.science import footprints, healpix, observed
+from tasks.science import footprints, healpix
+from tasks.science.planning import already_observed
 
 ORDER = 6
 
@@ -28,8 +29,10 @@ def square(half_deg: float) -> tuple[tuple[float, float], ...]:
 
 def test_what_was_observed_has_no_probability_and_the_rest_keeps_its_own(flat):
     along = footprints.curve(flat)
-    spent = observed.ranges([Observed(by="x", centres_deg=((40.0, 10.0), (41.0, 10.0)), footprint=(square(1),))], {})
-    left = observed.without(along, spent)
+    spent = already_observed.ranges(
+        [Observed(by="x", centres_deg=((40.0, 10.0), (41.0, 10.0)), footprint=(square(1),))], {}
+    )
+    left = already_observed.without(along, spent)
 
     area = 2 * 2 + 2 * 1 * np.cos(np.radians(10))  # the second overlaps the first but for a degree of right ascension
     gone = footprints.probability(spent, along)
@@ -43,24 +46,24 @@ def test_what_was_observed_has_no_probability_and_the_rest_keeps_its_own(flat):
 
 def test_nothing_observed_changes_nothing(flat):
     along = footprints.curve(flat)
-    assert observed.without(along, observed.ranges([], {})) is along
+    assert already_observed.without(along, already_observed.ranges([], {})) is along
 
 
 def test_a_pixel_half_observed_counts_half(flat):
     along = footprints.curve(flat)
     [first, last] = healpix.ranges_of(np.array([100]), ORDER)[0]
     half = np.array([[first, (first + last) // 2]], dtype=np.int64)
-    left = observed.without(along, half)
+    left = already_observed.without(along, half)
     [rest] = left.probability(np.array([[first, last]], dtype=np.int64))
     assert rest == pytest.approx(0.5 / (12 * 4**ORDER), rel=1e-6)
 
 
 def test_a_weight_is_lost_inside_and_kept_outside():
-    done = observed.Done(
-        spent=observed.ranges([Observed(by="x", centres_deg=((120.0, -20.0),), footprint=(square(1),))], {})
+    done = already_observed.Done(
+        spent=already_observed.ranges([Observed(by="x", centres_deg=((120.0, -20.0),), footprint=(square(1),))], {})
     )
     points = np.stack(healpy.ang2vec([120.0, 122.5], [-20.0, -20.0], lonlat=True))
-    assert observed.left(points, np.array([0.3, 0.7]), done).tolist() == [0.0, 0.7]
+    assert already_observed.left(points, np.array([0.3, 0.7]), done).tolist() == [0.0, 0.7]
 
 
 def test_tiles_are_taken_from_the_plans_that_were_observed():
@@ -78,6 +81,6 @@ def test_tiles_are_taken_from_the_plans_that_were_observed():
         slug="S1", kind=None, mission="LVK", name="S1", state=EventState.OPEN, test=False, time=None,
         notices=(), plans=(entry,),
     )  # fmt: skip
-    assert observed.of_history(history) == (
+    assert already_observed.of_history(history) == (
         Observed(by="7DT", telescope="7DT", tiles=("T2",), centres_deg=((11.0, -30.0),)),
     )

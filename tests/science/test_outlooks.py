@@ -11,20 +11,20 @@ from astropy.time import Time
 from astropy.utils import iers
 
 from tasks import telescopes
-from tasks.science import outlooks
+from tasks.science.planning import observability
 
 ECLAIRS = (337.5347, -0.3918, datetime(2025, 12, 8, 16, 50, 21, tzinfo=UTC))
 
 
 def test_sun_and_moon_are_where_the_notice_says():
-    found = outlooks.of_position(*ECLAIRS, ())
+    found = observability.of_position(*ECLAIRS, ())
     assert found.sun_deg == pytest.approx(82.67, abs=0.1)
     assert found.moon_deg == pytest.approx(146.93, abs=0.5), "the notice's Moon is that of some minutes later"
 
 
 def test_a_window_begins_and_ends_where_the_place_is_high_in_the_dark():
     telescope = telescopes.load("7DT")
-    [view] = outlooks.of_position(*ECLAIRS, [telescope]).views
+    [view] = observability.of_position(*ECLAIRS, [telescope]).views
     site = EarthLocation(
         lat=telescope.site.latitude_deg * u.deg,
         lon=telescope.site.longitude_deg * u.deg,
@@ -44,6 +44,6 @@ def test_a_window_begins_and_ends_where_the_place_is_high_in_the_dark():
 
 
 def test_a_place_that_never_rises_says_so():
-    [view] = outlooks.of_position(10.0, 80.0, ECLAIRS[2], [telescopes.load("7DT")]).views
+    [view] = observability.of_position(10.0, 80.0, ECLAIRS[2], [telescopes.load("7DT")]).views
     assert view.start is None
     assert view.reason.startswith("too low")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.records import Kind, Plan, Tile
 from tasks.records.events import EventHistory, EventState, PlanEntry, PlanState
-from tasks.science import plan_changes
+from tasks.science.planning import plan_diff
 
 
 def plan(*numbers: int, telescope: str = "7DT") -> Plan:
@@ -23,7 +23,7 @@ def ids(tiles: tuple[Tile, ...]) -> list[int]:
 
 
 def test_tiles_stay_go_come_or_were_observed() -> None:
-    [change] = plan_changes.between(
+    [change] = plan_diff.between(
         [plan(1, 2, 3, 4)], [plan(5, 3, 2, 6)], observed={"7DT": frozenset({"T00002", "T00004"})}
     )
     assert (ids(change.keep), ids(change.drop), ids(change.add), ids(change.observed)) == ([3], [1], [5, 6], [2, 4])
@@ -31,8 +31,7 @@ def test_tiles_stay_go_come_or_were_observed() -> None:
 
 def test_a_telescope_that_was_not_planned_before_has_no_change() -> None:
     assert (
-        plan_changes.between([plan(1), plan(telescope="TRE")], [plan(1, telescope="TCH"), plan(2, telescope="TRE")])
-        == ()
+        plan_diff.between([plan(1), plan(telescope="TRE")], [plan(1, telescope="TCH"), plan(2, telescope="TRE")]) == ()
     )
 
 
@@ -40,8 +39,8 @@ def test_a_centred_field_that_moved_is_another_field() -> None:
     before, after = plan(7), plan(7)
     near = replace(after.tiles[0], ra_deg=after.tiles[0].ra_deg + 0.01)
     far = replace(after.tiles[0], ra_deg=after.tiles[0].ra_deg + 1.0)
-    [stays] = plan_changes.between([before], [replace(after, tiles=(near,))])
-    [moves] = plan_changes.between([before], [replace(after, tiles=(far,))])
+    [stays] = plan_diff.between([before], [replace(after, tiles=(near,))])
+    [moves] = plan_diff.between([before], [replace(after, tiles=(far,))])
     assert (len(stays.keep), len(moves.keep), len(moves.drop), len(moves.add)) == (1, 0, 1, 1)
 
 
@@ -51,7 +50,7 @@ numbers = st.lists(st.integers(1, 12), max_size=12)
 @given(before=numbers.filter(bool), after=numbers, seen=st.sets(st.integers(1, 14)))
 def test_the_four_lists_part_the_union_of_both_plans(before: list[int], after: list[int], seen: set[int]) -> None:
     observed = {"7DT": frozenset(f"T{k:05d}" for k in seen)}
-    [change] = plan_changes.between([plan(*before)], [plan(*after)], observed=observed)
+    [change] = plan_diff.between([plan(*before)], [plan(*after)], observed=observed)
     lists = [ids(tiles) for tiles in (change.keep, change.drop, change.add, change.observed)]
     old, new = set(before), set(after)
     assert [set(each) for each in lists] == [(old & new) - seen, old - new - seen, new - old - seen, (old | new) & seen]
@@ -82,7 +81,7 @@ def test_the_newest_run_is_compared_with_the_last_of_another_notice() -> None:
         notices=(),
         plans=(first, entry("b", plan(2, 3)), entry("b", plan(2, 4))),
     )
-    [change] = plan_changes.of_history(history)
+    [change] = plan_diff.of_history(history)
     assert (ids(change.keep), ids(change.drop), ids(change.add), ids(change.observed)) == ([2], [], [4], [1])
-    assert plan_changes.of_history(replace(history, plans=())) == ()
-    assert plan_changes.of_history(replace(history, plans=(first,))) == ()
+    assert plan_diff.of_history(replace(history, plans=())) == ()
+    assert plan_diff.of_history(replace(history, plans=(first,))) == ()

@@ -14,7 +14,8 @@ from support import plans
 
 from tasks.options import PlanOptions
 from tasks.records import Exposure, FieldOfView, Limits, Mount, Plan, Site, SkyMap, Telescope
-from tasks.science import footprints, healpix, prospects, scheduling, visibility
+from tasks.science import footprints, healpix
+from tasks.science.planning import greedy_scheduler, observable_tiles, visibility
 
 
 def made(
@@ -22,9 +23,9 @@ def made(
 ) -> tuple[Plan, ...]:
     window = plans.window(hours, more.pop("start", plans.START))
     options = PlanOptions(tiles=tiles, engine="siren", **more)
-    survey = prospects.survey(sky_map or plans.sky_map(), telescopes, window, options)
-    slots = scheduling.schedule(survey.prospects, survey.targets, options)
-    return scheduling.plans(survey.prospects, slots, survey.along, window, event_id="S1", engine="siren")
+    survey = observable_tiles.survey(sky_map or plans.sky_map(), telescopes, window, options)
+    slots = greedy_scheduler.schedule(survey.prospects, survey.targets, options)
+    return greedy_scheduler.plans(survey.prospects, slots, survey.along, window, event_id="S1", engine="siren")
 
 
 def test_as_many_distinct_tiles_as_were_asked() -> None:
@@ -125,11 +126,13 @@ def test_a_grid_that_does_not_reach_the_region_says_so() -> None:
 
 def test_wishes_are_kept_in_their_order_and_the_rest_is_filled_up() -> None:
     telescope, window, options = plans.telescope(), plans.window(), PlanOptions(tiles=6)
-    survey = prospects.survey(plans.sky_map(), [telescope], window, options)
+    survey = observable_tiles.survey(plans.sky_map(), [telescope], window, options)
     (prospect,) = survey.prospects
     night = prospect.nights[0][0]
-    wishes = [scheduling.Wish(row=row, not_before_s=night + 14400 + 600 * place) for place, row in enumerate((7, 3, 7))]
-    (slots,) = scheduling.schedule(survey.prospects, survey.targets, options, {telescope.name: wishes})
+    wishes = [
+        greedy_scheduler.Wish(row=row, not_before_s=night + 14400 + 600 * place) for place, row in enumerate((7, 3, 7))
+    ]
+    (slots,) = greedy_scheduler.schedule(survey.prospects, survey.targets, options, {telescope.name: wishes})
     assert [slot.row for slot in slots[:2]] == [7, 3]
     assert slots[0].start_s == night + 14400
     assert len({slot.row for slot in slots}) == 6

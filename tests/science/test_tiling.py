@@ -9,7 +9,8 @@ from support import plans
 
 from tasks import telescopes
 from tasks.records import FieldOfView, Tiling
-from tasks.science import footprints, tiling
+from tasks.science import footprints
+from tasks.science.planning import tiling
 
 
 def test_the_generated_7dt_grid_is_the_one_in_use(shared_data) -> None:

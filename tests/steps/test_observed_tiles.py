@@ -17,8 +17,9 @@ from tasks.planning import aims, tile_plans
 from tasks.records import EventInHand, MapRole
 from tasks.records.events import EventState, Registered, Standing
 from tasks.records.plans import NOTHING, Already, Observed
-from tasks.science import footprints, plan_changes
+from tasks.science import footprints
 from tasks.science import skymaps as maps
+from tasks.science.planning import plan_diff
 
 EVENING = datetime(2024, 11, 2, 17, tzinfo=UTC)
 
@@ -62,7 +63,7 @@ def test_observed_tiles_are_neither_planned_again_nor_counted(update, engine):
         for centre in done.observed[0].centres_deg
     )
     assert 0 < second.probability <= 1 - spent + 0.05
-    [change] = plan_changes.between([first], [second], observed={"TCA": frozenset(before)})
+    [change] = plan_diff.between([first], [second], observed={"TCA": frozenset(before)})
     assert {tile.id for tile in change.observed} == before
     assert not before & {tile.id for kind in (change.keep, change.add, change.drop) for tile in kind}
 

@@ -7,21 +7,9 @@ from datetime import UTC, datetime, timedelta
 import healpy
 import numpy as np
 
-from tasks.records import (
-    Camera,
-    Exposure,
-    FieldOfView,
-    Limits,
-    Mount,
-    Plan,
-    Site,
-    SkyMap,
-    Telescope,
-    Tile,
-    Tiling,
-)
-from tasks.science import error_circles
-from tasks.science.prospects import Window
+from tasks.records import Camera, Exposure, FieldOfView, Limits, Mount, Plan, Site, SkyMap, Telescope, Tile, Tiling
+from tasks.science.planning import error_circles
+from tasks.science.planning.observable_tiles import Window
 
 START = datetime(2026, 1, 16, 0, 0, tzinfo=UTC)
 # overhead at El Sauce around midnight of that night

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from tasks.errors import UnusableData
 from tasks.records import Galaxies, SkyMap
-from tasks.science import footprints, prospects, skymaps, tiling
+from tasks.science import footprints, skymaps
+from tasks.science.planning import observable_tiles, tiling
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,7 +52,7 @@ def _columns(sky_map: SkyMap) -> tuple[Floats, Floats, Floats]:
     return mean, sigma, norm
 
 
-def fields(galaxies: Galaxies, weight: Floats) -> tuple[tiling.Tiles, prospects.Targets]:
+def fields(galaxies: Galaxies, weight: Floats) -> tuple[tiling.Tiles, observable_tiles.Targets]:
     """Return a field centred on each likely host, strongest first, and the hosts as targets."""
     strongest = np.argsort(-weight, kind="stable")[:MOST_GALAXIES]
     strongest = strongest[weight[strongest] > 0]
@@ -62,4 +63,4 @@ def fields(galaxies: Galaxies, weight: Floats) -> tuple[tiling.Tiles, prospects.
         id=galaxies.name[strongest],
     )
     points = footprints.directions(tiles.ra_deg, tiles.dec_deg)
-    return tiles, prospects.Targets(points=points, weight=weight[strongest])
+    return tiles, observable_tiles.Targets(points=points, weight=weight[strongest])

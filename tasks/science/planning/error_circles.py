@@ -6,7 +6,8 @@ import healpy
 import numpy as np
 
 from tasks.records import SkyMap
-from tasks.science import footprints, healpix, prospects, tiling
+from tasks.science import footprints, healpix
+from tasks.science.planning import observable_tiles, tiling
 
 LEAST_SIGMA_DEG = 1 / 3600
 PIXELS_PER_SIGMA = 3
@@ -35,9 +36,9 @@ def gaussian_map(ra_deg: float, dec_deg: float, *, error_deg: float, containment
     )
 
 
-def centred(ra_deg: float, dec_deg: float) -> tuple[tiling.Tiles, prospects.Targets]:
+def centred(ra_deg: float, dec_deg: float) -> tuple[tiling.Tiles, observable_tiles.Targets]:
     """Return the one field centred on a position, and the position as the only target."""
     tiles = tiling.Tiles(
         number=np.array([0]), ra_deg=np.array([ra_deg % 360]), dec_deg=np.array([dec_deg]), id=np.array(["CENTRE"])
     )
-    return tiles, prospects.Targets(points=footprints.directions(ra_deg, dec_deg), weight=np.ones(1))
+    return tiles, observable_tiles.Targets(points=footprints.directions(ra_deg, dec_deg), weight=np.ones(1))

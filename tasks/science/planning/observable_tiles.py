@@ -12,7 +12,8 @@ from scipy import sparse
 
 from tasks.options import PlanOptions
 from tasks.records import FieldOfView, Limits, SkyMap, Telescope
-from tasks.science import footprints, observed, tiling, visibility
+from tasks.science import footprints
+from tasks.science.planning import already_observed, tiling, visibility
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,19 +78,19 @@ def survey(
     telescopes: Sequence[Telescope],
     window: Window,
     options: PlanOptions,
-    done: observed.Done = observed.NOTHING,
+    done: already_observed.Done = already_observed.NOTHING,
 ) -> Survey:
     """Find, for each telescope, the tiles of its grid that meet the region and can be observed in the window.
 
     What is ``done`` has no probability any more, and a telescope's own tiles of it are left out.
     """
-    along = observed.without(footprints.curve(sky_map), done.spent)
+    along = already_observed.without(footprints.curve(sky_map), done.spent)
     cells = fine = tiling.region(sky_map, options.region)
     seen = [_to_do(_visible(telescope, _meeting(telescope, cells), window), done) for telescope in telescopes]
     found = [_strongest(each, along) for each in seen]
     for each in found:
         fine = tiling.fitted(fine, each.tiles, _view(each))
-    left = observed.revalued(fine, along) if len(done.spent) else fine
+    left = already_observed.revalued(fine, along) if len(done.spent) else fine
     targets = Targets(points=fine.points(), weight=left.probability)
     called = f"{100 * options.region:g} % region" + (" outside what is observed already" if len(done.spent) else "")
     shared = tuple(_shared(each, targets, called) for each in found)
@@ -103,16 +104,16 @@ def around(
     window: Window,
     *,
     called: str,
-    done: observed.Done = observed.NOTHING,
+    done: already_observed.Done = already_observed.NOTHING,
 ) -> tuple[Prospect, ...]:
     """Find, for each telescope, which of given fields it can observe; ``called`` names the targets in reasons."""
     seen = [_to_do(_visible(telescope, fields, window), done) for telescope in telescopes]
     return tuple(_shared(each, targets, called) for each in seen)
 
 
-def _to_do(prospect: Prospect, done: observed.Done) -> Prospect:
+def _to_do(prospect: Prospect, done: already_observed.Done) -> Prospect:
     """Leave out the tiles that the telescope has observed."""
-    rows = ~observed.is_done(prospect.tiles, prospect.telescope, done)
+    rows = ~already_observed.is_done(prospect.tiles, prospect.telescope, done)
     return _keep(prospect, rows, "already observed by this telescope")
 
 

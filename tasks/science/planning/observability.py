@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from tasks.records import Kind, Telescope
 from tasks.records.bursts import Burst, Outlook, View
-from tasks.science import footprints, visibility
+from tasks.science import footprints
+from tasks.science.planning import visibility
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from tasks.records import Telescope
 from tasks.records.events import EventHistory
 from tasks.records.plans import Observed
-from tasks.science import coverage, footprints, healpix, tiling
+from tasks.science import coverage, footprints, healpix
+from tasks.science.planning import tiling
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

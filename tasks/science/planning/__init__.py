@@ -1,0 +1,1 @@
+"""From a sky map to scheduled tiles: visibility, tiling, galaxies, schedulers."""
