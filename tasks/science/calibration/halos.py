@@ -80,6 +80,7 @@ def _reach_of(small: Small, y: float, x: float, edges: Array) -> float:
 
 
 def inside(small: Small, stars: Sequence[Star]) -> Array:
+    """Return the cells of the binned light that the halos of ``stars`` cover, one cell beyond their edges included."""
     covered = np.zeros(small.excess.shape, np.uint8)
     for star in stars:
         paint_disc(covered, star.x / small.block, star.y / small.block, star.halo_px / small.block + 1, np.uint8(1))
@@ -87,6 +88,7 @@ def inside(small: Small, stars: Sequence[Star]) -> Array:
 
 
 def paint_disc(mask: Array, x: float, y: float, radius: float, bit: np.uint8) -> None:
+    """Set ``bit`` in the pixels of ``mask`` within ``radius`` of x, y, all in its pixels."""
     top, left = max(0, math.ceil(y - radius)), max(0, math.ceil(x - radius))
     part = mask[top : max(top, int(y + radius) + 1), left : max(left, int(x + radius) + 1)]
     rows, columns = np.ogrid[: part.shape[0], : part.shape[1]]
