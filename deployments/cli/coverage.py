@@ -33,7 +33,7 @@ def command(
     size = _size(fov) if fov else None
     from tasks.io.planning import pointing_lists
     from tasks.io.skymaps import sky_map_files  # slow start-up: sky maps bring astropy and healpy
-    from tasks.science import coverage
+    from tasks.science.skymaps import coverage
 
     polygons: tuple[npt.NDArray[np.float64], ...]
     if footprint is not None:

@@ -11,7 +11,7 @@ from deployments.cli import output
 from tasks.errors import UnusableData
 
 if TYPE_CHECKING:
-    from tasks.science.skymaps import LineOfSight
+    from tasks.science.skymaps.credible_regions import LineOfSight
 
 
 @click.command(name="skymap", help="Areas and distance of a sky map, and what it says of a position.")
@@ -25,18 +25,18 @@ def command(file: Path, contours: str, at: str | None, as_json: bool) -> None:
     position = _position(at) if at else None
     from tasks.io.skymaps import sky_map_files as files  # slow start-up: sky maps bring astropy and scipy
     from tasks.records import MapRole
-    from tasks.science import skymaps
+    from tasks.science.skymaps import credible_regions
 
     skymap = files.read(file)
-    ranked = skymaps.rank(skymap)
-    summary = skymaps.summary(skymap, MapRole.GW)
+    ranked = credible_regions.rank(skymap)
+    summary = credible_regions.summary(skymap, MapRole.GW)
     result = {
-        "areas_deg2": {text: skymaps.area_deg2(ranked, level) for text, level in levels.items()},
+        "areas_deg2": {text: credible_regions.area_deg2(ranked, level) for text, level in levels.items()},
         "distance_mpc": summary.distance_mpc,
         "distance_std_mpc": summary.distance_std_mpc,
         "distance_median_mpc": summary.distance_median_mpc,
         "peak": {"ra_deg": summary.peak_ra_deg, "dec_deg": summary.peak_dec_deg},
-        "at": _at(skymaps.line_of_sight(skymap, *position)) if position else None,
+        "at": _at(credible_regions.line_of_sight(skymap, *position)) if position else None,
         "rows": summary.rows,
         "creator": summary.creator,
     }

@@ -16,8 +16,8 @@ from tasks.records import Alert, Notice
 from tasks.records.events import EventHistory, Registered
 from tasks.registry import Session, events, history, outbox
 from tasks.registry.store import now
-from tasks.science import skymaps as maps
 from tasks.science.alerts import best_position, coincidences
+from tasks.science.skymaps import credible_regions as maps
 
 log = logging.getLogger(__name__)
 

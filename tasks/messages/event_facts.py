@@ -13,9 +13,9 @@ from tasks.records import Alert
 from tasks.records.bursts import Burst
 from tasks.records.events import EventHistory, Standing
 from tasks.records.skymaps import Overlap
-from tasks.science import overlaps
 from tasks.science.alerts import best_position
 from tasks.science.planning import observability
+from tasks.science.skymaps import map_overlap
 
 
 def overlaps_of(known: EventHistory) -> dict[str, Overlap]:
@@ -32,7 +32,7 @@ def overlap(before: Alert | None, after: Alert) -> Overlap | None:
     files = [best.path for best in maps if best is not None and best.path is not None and best.path.is_file()]
     if len(files) < 2 or products.sha256_of(files[0]) == products.sha256_of(files[1]):
         return None
-    return overlaps.between(*(sky_map_files.read(file) for file in files))
+    return map_overlap.between(*(sky_map_files.read(file) for file in files))
 
 
 def burst(known: EventHistory) -> Burst:

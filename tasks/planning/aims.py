@@ -11,9 +11,9 @@ from tasks.errors import UnusableData
 from tasks.io.notices import parsing
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
-from tasks.science import pictures
 from tasks.science.alerts import best_position
 from tasks.science.planning import error_circles
+from tasks.science.skymaps import sky_pictures
 
 FITS_MARKS = (b"SIMPLE  ", b"\x1f\x8b")
 # the more a map says, the better: a coincidence before the event alone, before what a burst monitor drew
@@ -92,4 +92,4 @@ def picture(
     begins = [plan.tiles[0].start for plan in plans if plan.tiles and plan.tiles[0].start]
     first = f", first exposure {min(begins):%Y-%m-%d %H:%M} UTC" if begins else ""
     words = f"{100 * probability:.1f} % of the probability in {area:.1f} deg²{first}"
-    return pictures.picture(sky_map, title=event, subtitle=words, plans=plans, telescopes=known)
+    return sky_pictures.picture(sky_map, title=event, subtitle=words, plans=plans, telescopes=known)

@@ -11,13 +11,13 @@ from tasks import naming, products
 from tasks.io.pages import sky_map_plots
 from tasks.planning import aims
 from tasks.records import Alert
-from tasks.science import pictures
+from tasks.science.skymaps import sky_pictures
 
 
 @task(cache_policy=NO_CACHE, task_run_name="picture-{target.name}")
 def draw_sky_map(source: Path, target: Path, title: str, subtitle: str = "") -> Path:
     """Draw a notice's sky map, small, for messages; return the PNG."""
-    picture = pictures.picture(aims.read_aim(source).sky_map, title=title, subtitle=subtitle)
+    picture = sky_pictures.picture(aims.read_aim(source).sky_map, title=title, subtitle=subtitle)
     products.write_bytes(target, sky_map_plots.sky_map(picture))
     return target
 

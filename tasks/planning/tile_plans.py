@@ -28,15 +28,8 @@ from tasks.planning.aims import Aim
 from tasks.programs import gwemopt
 from tasks.records import Plan, Telescope
 from tasks.records.plans import NOTHING, Already
-from tasks.science import footprints, healpix
-from tasks.science.planning import (
-    already_observed,
-    error_circles,
-    galaxy_targets,
-    greedy_scheduler,
-    observable_tiles,
-    tiling,
-)
+from tasks.science.planning import already_observed, error_circles, galaxy_targets, greedy_scheduler, observable_tiles
+from tasks.science.skymaps import footprints, healpix, regions
 
 log = logging.getLogger(__name__)
 
@@ -240,7 +233,7 @@ def _job(prospect: observable_tiles.Prospect, rows: list[int]) -> gwemopt.Job:
 
 def _small_map(survey: observable_tiles.Survey, field_deg: float) -> gwemopt.Map:
     """Return the region for gwemopt, whose time goes with pixels times tiles: a third of a field where that is few."""
-    cells = already_observed.revalued(tiling.evened(survey.cells, field_deg / 3, MOST_PIXELS), survey.along)
+    cells = already_observed.revalued(regions.evened(survey.cells, field_deg / 3, MOST_PIXELS), survey.along)
     ra_deg, dec_deg = cells.centres()
     return gwemopt.Map(
         uniq=cells.pixel + (np.int64(4) << (2 * cells.order)),

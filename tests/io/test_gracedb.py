@@ -15,7 +15,7 @@ from tasks.io.services.gracedb import GraceDb, versions
 from tasks.io.skymaps import sky_map_files
 from tasks.records import MapRole
 from tasks.records.backfills import Span
-from tasks.science import skymaps as maps
+from tasks.science.skymaps import credible_regions as maps
 
 JANUARY = Span(since=datetime(2026, 1, 1, tzinfo=UTC), until=datetime(2026, 1, 31, tzinfo=UTC))
 

@@ -11,7 +11,7 @@ from support import plans
 
 from tasks.io.pages import sky_map_plots
 from tasks.records import SkyPicture
-from tasks.science import pictures
+from tasks.science.skymaps import sky_pictures
 
 
 def picture(*, ra_deg: float = 105.0, covered: bool = True, **changes) -> SkyPicture:
@@ -19,7 +19,9 @@ def picture(*, ra_deg: float = 105.0, covered: bool = True, **changes) -> SkyPic
     tile = plans.plan().tiles[0]
     moved = [type(tile)(id=f"{n}", ra_deg=(ra_deg + 1.5 * n) % 360, dec_deg=-30.0, probability=0.1) for n in range(3)]
     made = [plans.plan(telescope="Small", tiles=tuple(moved))] if covered else []
-    return pictures.picture(sky_map, title="S1", subtitle="words", plans=made, telescopes={"Small": plans.telescope()})
+    return sky_pictures.picture(
+        sky_map, title="S1", subtitle="words", plans=made, telescopes={"Small": plans.telescope()}
+    )
 
 
 def pixels(png: bytes) -> np.ndarray:

@@ -15,7 +15,7 @@ from tasks.errors import ProgramError
 from tasks.options import PlanOptions
 from tasks.programs import gwemopt
 from tasks.records import FieldOfView
-from tasks.science import healpix
+from tasks.science.skymaps import healpix
 
 START = datetime(2026, 1, 16, 0, 0, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ from support import skymap_files
 from tasks.errors import UnusableData
 from tasks.io.planning import pointing_lists
 from tasks.io.skymaps import sky_map_files
-from tasks.science import coverage, footprints, healpix
-from tasks.science.coverage import covered, rectangle
+from tasks.science.skymaps import coverage, footprints, healpix
+from tasks.science.skymaps.coverage import covered, rectangle
 
 WHOLE_SKY_DEG2 = 4 * np.pi * healpix.SR_TO_DEG2
 
@@ -122,7 +122,7 @@ def test_the_probability_of_fields_is_that_of_the_positions_in_them(rng):
 
 
 def healpix_rows(skymap, ra_deg, dec_deg):
-    from tasks.science import skymaps as science
+    from tasks.science.skymaps import credible_regions as science
 
     return science.rows_at(skymap, ra_deg, dec_deg)
 

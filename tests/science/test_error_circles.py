@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tasks.records import FieldOfView
-from tasks.science import footprints, healpix
 from tasks.science.planning import error_circles
+from tasks.science.skymaps import footprints, healpix
 
 
 @pytest.mark.parametrize("error_deg", [5 / 3600, 0.2, 8.0])

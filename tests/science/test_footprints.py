@@ -12,7 +12,7 @@ from support import plans
 
 from tasks.io.skymaps import sky_map_files
 from tasks.records import FieldOfView
-from tasks.science import footprints, healpix
+from tasks.science.skymaps import footprints, healpix
 
 VIEW = FieldOfView(width_deg=1.34, height_deg=0.90)
 

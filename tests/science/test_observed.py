@@ -9,8 +9,8 @@ import pytest
 from tasks.records import FieldOfView, Plan, SkyMap, Tile
 from tasks.records.events import EventHistory, EventState, PlanEntry, PlanState
 from tasks.records.plans import Observed
-from tasks.science import footprints, healpix
 from tasks.science.planning import already_observed
+from tasks.science.skymaps import footprints, healpix
 
 ORDER = 6
 

@@ -14,8 +14,8 @@ from support import plans
 
 from tasks.options import PlanOptions
 from tasks.records import Exposure, FieldOfView, Limits, Mount, Plan, Site, SkyMap, Telescope
-from tasks.science import footprints, healpix
 from tasks.science.planning import greedy_scheduler, observable_tiles, visibility
+from tasks.science.skymaps import footprints, healpix
 
 
 def made(

@@ -20,7 +20,7 @@ from support import skymap_files
 from tasks.io.notices import parsing
 from tasks.io.skymaps import sky_map_files as files
 from tasks.records import MapRole
-from tasks.science import distances, healpix, skymaps
+from tasks.science.skymaps import credible_regions, distances, healpix
 
 GW = [
     "S241102br-preliminary",
@@ -73,7 +73,7 @@ def lumps():
 @pytest.mark.parametrize("name", GW)
 def test_a_real_map_is_summarised_as_expected(maps, expected, name):
     ours, seed = expected["gw"][f"{name}.json"]["ours"], expected["gw"][f"{name}.json"]["seed"]
-    found = skymaps.summary(maps[name], MapRole.GW)
+    found = credible_regions.summary(maps[name], MapRole.GW)
     tolerance = expected["tolerances"]
     assert found.area50_deg2 == pytest.approx(ours["area50_deg2"], rel=tolerance["area_rel"])
     assert found.area90_deg2 == pytest.approx(ours["area90_deg2"], rel=tolerance["area_rel"])
@@ -106,14 +106,14 @@ def test_the_marginal_distance_of_a_real_map_is_as_expected(maps, expected, name
 def test_the_region_with_its_crossing_pixel_has_the_expected_area(maps, expected, name):
     ours = expected["gw"][f"{name}.json"]["ours"]
     for level, key in ((0.5, "area50_with_crossing_pixel_deg2"), (0.9, "area90_with_crossing_pixel_deg2")):
-        assert healpix.area_deg2(skymaps.region(maps[name], level)) == pytest.approx(ours[key], rel=1e-9)
+        assert healpix.area_deg2(credible_regions.region(maps[name], level)) == pytest.approx(ours[key], rel=1e-9)
 
 
 @pytest.mark.parametrize("name", FLAT)
 def test_a_flat_map_has_its_published_areas_and_distance(shared_data, bright, name):
     skymap = bright if name.startswith("GW170817") else files.read(shared_data / "skymaps" / name)
     area50, area90, distance, std, nside = FLAT[name]
-    found = skymaps.summary(skymap, MapRole.GW)
+    found = credible_regions.summary(skymap, MapRole.GW)
     assert found.area50_deg2 == pytest.approx(area50, rel=2e-4)
     assert found.area90_deg2 == pytest.approx(area90, rel=2e-4)
     assert (found.distance_mpc, found.distance_std_mpc) == pytest.approx((distance, std), abs=0.005)
@@ -122,7 +122,7 @@ def test_a_flat_map_has_its_published_areas_and_distance(shared_data, bright, na
 
 def test_the_region_of_a_map_of_one_pixel():
     whole = files.read(skymap_files.multiorder([4], [3 / np.pi]))
-    found = skymaps.summary(whole, MapRole.GW)
+    found = credible_regions.summary(whole, MapRole.GW)
     one = 4 * np.pi * healpix.SR_TO_DEG2 / 12
     assert (found.area50_deg2, found.area90_deg2) == pytest.approx((0.5 * one, 0.9 * one))
     assert (found.seed_area90_deg2, found.seed_distance_mpc) == (0, np.inf)
@@ -131,7 +131,7 @@ def test_the_region_of_a_map_of_one_pixel():
 
 def test_a_seed_region_without_rows_has_no_distance():
     one = files.read(skymap_files.multiorder([4], [3 / np.pi], distance=([100.0], [10.0], [1e-4])))
-    assert np.isnan(skymaps.seed_distance_mpc(skymaps.rank(one))[0])
+    assert np.isnan(credible_regions.seed_distance_mpc(credible_regions.rank(one))[0])
 
 
 # ------------------------------------------------------------------------------------------------------- distances
@@ -186,7 +186,7 @@ def test_a_map_without_any_distance_has_none():
 
 
 def test_the_host_of_gw170817_lies_where_it_was_found(bright):
-    sight = skymaps.line_of_sight(bright, 197.450354, -23.381484)
+    sight = credible_regions.line_of_sight(bright, 197.450354, -23.381484)
     assert sight.credible_level == pytest.approx(0.383, abs=0.01)
     assert (sight.distmu_mpc, sight.distsigma_mpc) == (pytest.approx(36.2, abs=0.1), pytest.approx(7.4, abs=0.1))
 
@@ -197,24 +197,26 @@ def test_levels_and_areas_agree_with_ligo_skymap(maps, rng):
     # without the distance columns, for which ligo.skymap takes twenty seconds
     table = Table({"UNIQ": skymap.uniq, "PROBDENSITY": skymap.density})
     theirs = crossmatch(table, SkyCoord(ra_deg * u.deg, dec_deg * u.deg), contours=(0.1, 0.5, 0.9, 0.99))
-    np.testing.assert_allclose(skymaps.credible_level(skymap, ra_deg, dec_deg), theirs.searched_prob, rtol=1e-9)
-    ranked = skymaps.rank(skymap)
-    ours = [skymaps.area_deg2(ranked, level) for level in (0.1, 0.5, 0.9, 0.99)]
+    np.testing.assert_allclose(
+        credible_regions.credible_level(skymap, ra_deg, dec_deg), theirs.searched_prob, rtol=1e-9
+    )
+    ranked = credible_regions.rank(skymap)
+    ours = [credible_regions.area_deg2(ranked, level) for level in (0.1, 0.5, 0.9, 0.99)]
     np.testing.assert_allclose(ours, theirs.contour_areas, rtol=1e-9)
 
 
 def test_levels_go_from_the_peak_to_one(lumps):
-    summary = skymaps.summary(lumps, MapRole.GW)
-    level = skymaps.credible_level(lumps, summary.peak_ra_deg, summary.peak_dec_deg)[0]
+    summary = credible_regions.summary(lumps, MapRole.GW)
+    level = credible_regions.credible_level(lumps, summary.peak_ra_deg, summary.peak_dec_deg)[0]
     probability = lumps.density * healpix.PIXEL_SR[lumps.order]
     assert level == pytest.approx(probability[np.argmax(lumps.density)])
-    assert skymaps.rank(lumps).level.max() == pytest.approx(1)
+    assert credible_regions.rank(lumps).level.max() == pytest.approx(1)
 
 
 def test_a_position_outside_a_partial_map_has_level_one_and_no_distance():
     part = files.read(skymap_files.multiorder([4], [3 / np.pi], distance=([100.0], [10.0], [1e-4])))
-    assert skymaps.rows_at(part, [45.0, 225.0], [45.0, -45.0]).tolist() == [0, -1]
-    sight = skymaps.line_of_sight(part, 225.0, -45.0)
+    assert credible_regions.rows_at(part, [45.0, 225.0], [45.0, -45.0]).tolist() == [0, -1]
+    sight = credible_regions.line_of_sight(part, 225.0, -45.0)
     assert (sight.credible_level, sight.density_deg2, sight.distance_mpc) == (1.0, 0.0, None)
 
 
@@ -222,7 +224,7 @@ def test_a_position_outside_a_partial_map_has_level_one_and_no_distance():
     ("ra_deg", "dec_deg"), [(0, 90), (123, -90), (360, 0), (-180, 5), (720, 5), (359.999999, -41.8)]
 )
 def test_any_position_on_the_sky_has_a_pixel(lumps, ra_deg, dec_deg):
-    row = skymaps.rows_at(lumps, ra_deg, dec_deg)[0]
+    row = credible_regions.rows_at(lumps, ra_deg, dec_deg)[0]
     order = int(lumps.order[row])
     assert lumps.uniq[row] - 4 * 4**order == healpy.ang2pix(2**order, ra_deg % 360, dec_deg, nest=True, lonlat=True)
 
@@ -246,27 +248,27 @@ def test_a_union_counts_each_place_once(rng):
 
 def test_a_region_holds_its_probability_and_the_positions_within_its_level(maps, rng):
     skymap = maps["S250910b-earlywarning"]
-    region = skymaps.region(skymap, 0.9)
-    assert skymaps.probability_in(skymap, region) == pytest.approx(0.9, abs=1e-3)
+    region = credible_regions.region(skymap, 0.9)
+    assert credible_regions.probability_in(skymap, region) == pytest.approx(0.9, abs=1e-3)
     ra_deg, dec_deg = rng.uniform(0, 360, 2000), np.degrees(np.arcsin(rng.uniform(-1, 1, 2000)))
     inside = healpix.contains(region, healpix.place_of(ra_deg, dec_deg))
-    level = skymaps.credible_level(skymap, ra_deg, dec_deg)
+    level = credible_regions.credible_level(skymap, ra_deg, dec_deg)
     assert inside[level < 0.9].all()
     assert not inside[level > 0.9005].any()
 
 
 def test_the_probability_of_ranges_finer_than_the_map_is_their_share(lumps):
     pixels = np.arange(0, 12 * 4**3, 7)
-    found = skymaps.probability_in(lumps, healpix.union(healpix.ranges_of(pixels, 3)))
+    found = credible_regions.probability_in(lumps, healpix.union(healpix.ranges_of(pixels, 3)))
     ra_deg, dec_deg = healpix.centre_of(pixels, 3)
-    brute = (lumps.density[skymaps.rows_at(lumps, ra_deg, dec_deg)] * healpix.PIXEL_SR[3]).sum()
+    brute = (lumps.density[credible_regions.rows_at(lumps, ra_deg, dec_deg)] * healpix.PIXEL_SR[3]).sum()
     assert found == pytest.approx(brute, rel=1e-9)
 
 
 @pytest.mark.parametrize(("old", "new"), [("preliminary", "update"), ("preliminary", "initial"), ("initial", "update")])
 def test_an_update_drops_and_keeps_the_expected_shares(maps, expected, old, new):
     wanted = expected["gw_pairs"][f"S241102br {old} -> {new}"]
-    found = skymaps.compare(maps[f"S241102br-{old}"], maps[f"S241102br-{new}"])
+    found = credible_regions.compare(maps[f"S241102br-{old}"], maps[f"S241102br-{new}"])
     assert found.dropped == pytest.approx(wanted[f"share_of_{old}_90_area_outside_{new}_90"], abs=1e-3)
     assert found.kept == pytest.approx(wanted[f"{new}_probability_inside_{old}_90"], abs=1e-3)
     added = wanted.get(f"{new}_90_area_outside_{old}_90_deg2")
@@ -274,7 +276,7 @@ def test_an_update_drops_and_keeps_the_expected_shares(maps, expected, old, new)
 
 
 def test_a_map_compared_with_itself_drops_and_adds_nothing(lumps):
-    same = skymaps.compare(lumps, lumps)
+    same = credible_regions.compare(lumps, lumps)
     assert (same.dropped, same.added_deg2) == (pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-9))
 
 
@@ -288,7 +290,7 @@ def test_absurd_distances_are_none_and_stop_nothing(columns, stated) -> None:
     header = {key: value for key, value in zip(("DISTMEAN", "DISTSTD"), stated, strict=True) if math.isfinite(value)}
     density = np.full(12, 1 / (4 * np.pi))
     content = skymap_files.multiorder(np.arange(4, 16), density, distance=columns, header=header)
-    found = skymaps.summary(files.read(content), MapRole.GW)
+    found = credible_regions.summary(files.read(content), MapRole.GW)
     numbers = (found.distance_mpc, found.distance_std_mpc, found.distance_p05_mpc, found.distance_p95_mpc)
     assert all(number is None for number in numbers) or all(0 <= number < 1e10 for number in numbers), numbers
     assert found.area90_deg2 > 0

@@ -9,8 +9,8 @@ from support import plans
 
 from tasks import telescopes
 from tasks.records import FieldOfView, Tiling
-from tasks.science import footprints
 from tasks.science.planning import tiling
+from tasks.science.skymaps import footprints, regions
 
 
 def test_the_generated_7dt_grid_is_the_one_in_use(shared_data) -> None:
@@ -35,16 +35,16 @@ def test_a_generated_grid_leaves_no_gap(side: float, rng: np.random.Generator) -
 
 def test_the_region_is_the_smallest_set_of_pixels_with_its_probability(rng: np.random.Generator) -> None:
     density = rng.random(12 * 16**2) ** 4
-    cells = tiling.region(plans.flat(16, density), 0.9)
+    cells = regions.region(plans.flat(16, density), 0.9)
     falling = np.sort(density / density.sum())[::-1]
     assert len(cells.order) == np.searchsorted(np.cumsum(falling), 0.9) + 1
     assert cells.probability.sum() >= 0.9
 
 
 def test_splitting_pixels_keeps_probability_and_place(rng: np.random.Generator) -> None:
-    cells = tiling.region(plans.flat(8, rng.random(12 * 8**2)), 0.5)
+    cells = regions.region(plans.flat(8, rng.random(12 * 8**2)), 0.5)
     where = rng.random(len(cells.order)) < 0.4
-    finer = tiling.refine(cells, 6, where)
+    finer = regions.refine(cells, 6, where)
     assert len(finer.order) == (~where).sum() + where.sum() * 4**3
     assert finer.probability.sum() == pytest.approx(cells.probability.sum())
     parents = finer.pixel >> (2 * (finer.order - 3))
@@ -53,7 +53,7 @@ def test_splitting_pixels_keeps_probability_and_place(rng: np.random.Generator) 
 
 def test_every_tile_that_meets_the_region_is_found() -> None:
     telescope = plans.telescope()
-    cells = tiling.region(plans.sky_map(), 0.99)
+    cells = regions.region(plans.sky_map(), 0.99)
     grid = tiling.rings(telescope)
     kept = tiling.near(grid, cells, telescope.field_of_view)
     everywhere = tiling.membership(grid, cells.points(), telescope.field_of_view)
@@ -75,7 +75,7 @@ def test_the_strongest_tiles_are_those_with_most_probability() -> None:
     telescope = plans.telescope()
     map_ = plans.sky_map()
     along = footprints.curve(map_)
-    tiles = tiling.near(tiling.rings(telescope), tiling.region(map_, 0.99), telescope.field_of_view)
+    tiles = tiling.near(tiling.rings(telescope), regions.region(map_, 0.99), telescope.field_of_view)
     kept = tiling.strongest(tiles, along, telescope.field_of_view, 20)
     exact = tiling.probabilities(tiles, along, telescope.field_of_view)
     assert kept.sum() == 20
@@ -84,9 +84,9 @@ def test_the_strongest_tiles_are_those_with_most_probability() -> None:
 
 def test_even_pixels_stay_within_their_number() -> None:
     nside = 4
-    cells = tiling.region(plans.flat(nside, np.ones(12 * nside**2)), 0.999)
-    assert len(tiling.evened(cells, 0.01, 5000).order) <= 5000
-    assert len(tiling.evened(cells, 8.0, 5000).order) == 4 * len(cells.order)
+    cells = regions.region(plans.flat(nside, np.ones(12 * nside**2)), 0.999)
+    assert len(regions.evened(cells, 0.01, 5000).order) <= 5000
+    assert len(regions.evened(cells, 8.0, 5000).order) == 4 * len(cells.order)
 
 
 def test_a_tile_has_the_centre_that_the_real_grid_gives_it(shared_data) -> None:

@@ -13,8 +13,8 @@ from astropy.utils import iers
 
 from tasks import telescopes
 from tasks.records import Limits
-from tasks.science import footprints
 from tasks.science.planning import visibility
+from tasks.science.skymaps import footprints
 
 SITE = telescopes.load("7DT").site
 START = datetime(2024, 11, 2, tzinfo=UTC)

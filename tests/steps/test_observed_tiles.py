@@ -17,9 +17,9 @@ from tasks.planning import aims, tile_plans
 from tasks.records import EventInHand, MapRole
 from tasks.records.events import EventState, Registered, Standing
 from tasks.records.plans import NOTHING, Already, Observed
-from tasks.science import footprints
-from tasks.science import skymaps as maps
 from tasks.science.planning import plan_diff
+from tasks.science.skymaps import credible_regions as maps
+from tasks.science.skymaps import footprints
 
 EVENING = datetime(2024, 11, 2, 17, tzinfo=UTC)
 

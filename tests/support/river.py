@@ -56,7 +56,7 @@ from tasks.planning import aims, leases
 from tasks.records import Places
 from tasks.records.events import StoredNotice
 from tasks.registry import Registry, models, outbox, plans
-from tasks.science import pictures
+from tasks.science.skymaps import sky_pictures
 
 log = logging.getLogger(__name__)
 
@@ -272,7 +272,7 @@ def without_prefect(river: River) -> None:
         astrometric_catalogue=folder,
         photometric_catalogue=folder,
     )
-    pictures.picture = aims.picture = lambda *_, **__: None  # type: ignore[assignment]
+    sky_pictures.picture = aims.picture = lambda *_, **__: None  # type: ignore[assignment]
     sky_map_plots.sky_map = sky_map_plots.coverage = lambda _: PICTURE  # type: ignore[assignment]
     slack_sender.SlackSender.pace_s = 0.0
     outbox.LEASE = plans.LEASE = timedelta(seconds=river.lease_s)

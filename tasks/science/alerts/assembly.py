@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tasks.errors import UnusableData
 from tasks.records import Alert, MapRole, ParsedNotice, SkyMap, SkyMapSummary
-from tasks.science import skymaps
+from tasks.science.skymaps import credible_regions
 
 
 def assemble(parsed: ParsedNotice, *, sha256: str, read: Callable[[bytes], SkyMap]) -> Alert:
@@ -26,7 +26,7 @@ def assemble(parsed: ParsedNotice, *, sha256: str, read: Callable[[bytes], SkyMa
     remarks = list(parsed.notice.remarks)
     for role, content in parsed.maps.items():
         try:
-            summaries[role] = skymaps.summary(read(content), role)
+            summaries[role] = credible_regions.summary(read(content), role)
         except UnusableData as error:
             remarks.append(f"sky map ({role}): {error}")
     return Alert(

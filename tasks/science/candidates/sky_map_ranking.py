@@ -9,7 +9,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from scipy.spatial import cKDTree
 
 from tasks.records import Candidate, SkyMap, Source
-from tasks.science import skymaps
+from tasks.science.skymaps import credible_regions
 
 SAME_PLACE_ARCSEC = 1.5
 DEG2_PER_SR = (180 / np.pi) ** 2
@@ -40,7 +40,7 @@ def _groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
 
 def _source(group: Sequence[Candidate], sky_map: SkyMap) -> Source:
     best = max(group, key=lambda each: abs(each.snr))
-    row = skymaps.rows_at(sky_map, best.ra_deg, best.dec_deg).item()
+    row = credible_regions.rows_at(sky_map, best.ra_deg, best.dec_deg).item()
     weakest_first = sorted(group, key=lambda each: abs(each.snr))
     return Source(
         ra_deg=best.ra_deg,
@@ -49,7 +49,7 @@ def _source(group: Sequence[Candidate], sky_map: SkyMap) -> Source:
         filters=tuple(sorted({each.filter for each in group})),
         best_snr=best.snr,
         mags={each.filter: each.mag for each in weakest_first if each.mag is not None},
-        credible_level=skymaps.credible_level(sky_map, best.ra_deg, best.dec_deg).item(),
+        credible_level=credible_regions.credible_level(sky_map, best.ra_deg, best.dec_deg).item(),
         probability_per_deg2=sky_map.density[row].item() / DEG2_PER_SR,
         candidates=tuple(each.id for each in group),
     )

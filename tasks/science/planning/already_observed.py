@@ -11,8 +11,8 @@ import numpy.typing as npt
 from tasks.records import Telescope
 from tasks.records.events import EventHistory
 from tasks.records.plans import Observed
-from tasks.science import coverage, footprints, healpix
 from tasks.science.planning import tiling
+from tasks.science.skymaps import coverage, footprints, healpix, regions
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -74,10 +74,10 @@ def without(along: footprints.Curve, spent: Integers) -> footprints.Curve:
     return footprints.Curve(edges=edges, cumulative=np.concatenate([[0.0], np.cumsum(np.where(gone, 0.0, gains))]))
 
 
-def revalued(cells: tiling.Cells, along: footprints.Curve) -> tiling.Cells:
+def revalued(cells: regions.Cells, along: footprints.Curve) -> regions.Cells:
     """Return cells with the probability that is left in them."""
     left = along.probability(healpix.ranges_of(cells.pixel, cells.order))
-    return tiling.Cells(order=cells.order, pixel=cells.pixel, probability=np.maximum(left, 0.0))
+    return regions.Cells(order=cells.order, pixel=cells.pixel, probability=np.maximum(left, 0.0))
 
 
 def left(points: Floats, weight: Floats, done: Done) -> Floats:

@@ -6,8 +6,8 @@ import healpy
 import numpy as np
 
 from tasks.records import SkyMap
-from tasks.science import footprints, healpix
 from tasks.science.planning import observable_tiles, tiling
+from tasks.science.skymaps import footprints, healpix
 
 LEAST_SIGMA_DEG = 1 / 3600
 PIXELS_PER_SIGMA = 3

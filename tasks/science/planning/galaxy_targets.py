@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from tasks.errors import UnusableData
 from tasks.records import Galaxies, SkyMap
-from tasks.science import footprints, skymaps
 from tasks.science.planning import observable_tiles, tiling
+from tasks.science.skymaps import credible_regions, footprints
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,7 +31,7 @@ def weights(galaxies: Galaxies, sky_map: SkyMap) -> Floats:
     """
     if sky_map.distmu is None or sky_map.distsigma is None or sky_map.distnorm is None:
         raise UnusableData("the sky map has no distances: galaxies cannot be weighted; plan tiles instead")
-    row = skymaps.rows_at(sky_map, galaxies.ra_deg, galaxies.dec_deg)
+    row = credible_regions.rows_at(sky_map, galaxies.ra_deg, galaxies.dec_deg)
     found = row >= 0
     mean, sigma, norm = (np.where(found, column[row], np.nan) for column in _columns(sky_map))
     pull = (galaxies.distance_mpc - mean) / sigma

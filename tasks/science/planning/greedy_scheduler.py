@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from tasks.options import PlanOptions
 from tasks.records import Plan, Telescope, Tile
-from tasks.science import footprints, healpix
 from tasks.science.planning import tiling, visibility
 from tasks.science.planning.observable_tiles import STEP_S, Prospect, Targets, Window
+from tasks.science.skymaps import footprints, healpix
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from tasks.records import Kind, Telescope
 from tasks.records.bursts import Burst, Outlook, View
-from tasks.science import footprints
 from tasks.science.planning import visibility
+from tasks.science.skymaps import footprints
 
 Floats = npt.NDArray[np.float64]
 

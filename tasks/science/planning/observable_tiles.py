@@ -12,8 +12,8 @@ from scipy import sparse
 
 from tasks.options import PlanOptions
 from tasks.records import FieldOfView, Limits, SkyMap, Telescope
-from tasks.science import footprints
 from tasks.science.planning import already_observed, tiling, visibility
+from tasks.science.skymaps import footprints, regions
 
 Floats = npt.NDArray[np.float64]
 
@@ -69,7 +69,7 @@ class Survey:
 
     prospects: tuple[Prospect, ...]
     targets: Targets
-    cells: tiling.Cells
+    cells: regions.Cells
     along: footprints.Curve
 
 
@@ -85,7 +85,7 @@ def survey(
     What is ``done`` has no probability any more, and a telescope's own tiles of it are left out.
     """
     along = already_observed.without(footprints.curve(sky_map), done.spent)
-    cells = fine = tiling.region(sky_map, options.region)
+    cells = fine = regions.region(sky_map, options.region)
     seen = [_to_do(_visible(telescope, _meeting(telescope, cells), window), done) for telescope in telescopes]
     found = [_strongest(each, along) for each in seen]
     for each in found:
@@ -121,7 +121,7 @@ def _view(prospect: Prospect) -> FieldOfView:
     return prospect.telescope.field_of_view
 
 
-def _meeting(telescope: Telescope, cells: tiling.Cells) -> tiling.Tiles:
+def _meeting(telescope: Telescope, cells: regions.Cells) -> tiling.Tiles:
     return tiling.near(tiling.rings(telescope), cells, telescope.field_of_view)
 
 

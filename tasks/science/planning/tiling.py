@@ -10,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, spatial
 
-from tasks.records import FieldOfView, SkyMap, Telescope
-from tasks.science import footprints, healpix
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from tasks.records import FieldOfView, Telescope
+from tasks.science.skymaps import footprints, healpix, regions
+from tasks.science.skymaps.regions import Cells, Floats, Integers
 
 # pixels across the shorter side of a field where tiles are compared with one another
 CELLS_ACROSS = 12
@@ -42,28 +40,6 @@ class Tiles:
     def name(self, row: int, telescope: Telescope) -> str:
         """Return a tile's id: its own, or its number in the grid in the telescope's format."""
         return telescope.tiling.id_format.format(self.number[row]) if self.id is None else str(self.id[row])
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Cells:
-    """Disjoint HEALPix pixels (NESTED) of mixed orders with the probability inside each, each of shape (n,)."""
-
-    order: Integers
-    pixel: Integers
-    probability: Floats
-
-    def points(self) -> Floats:
-        """Return the unit vectors (n, 3) of the centres."""
-        result = np.empty((len(self.order), 3))
-        for order in np.unique(self.order):
-            rows = self.order == order
-            result[rows] = np.stack(healpy.pix2vec(2**order, self.pixel[rows], nest=True), axis=1)
-        return result
-
-    def centres(self) -> tuple[Floats, Floats]:
-        """Return the centres' right ascension and declination in degrees."""
-        x, y, z = self.points().T
-        return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arcsin(z))
 
 
 def rings(telescope: Telescope) -> Tiles:
@@ -95,48 +71,6 @@ def centre_of(name: str, telescope: Telescope) -> tuple[float, float] | None:
     grid = rings(telescope)
     number = int(digits)
     return (float(grid.ra_deg[number]), float(grid.dec_deg[number])) if number < len(grid) else None
-
-
-def region(sky_map: SkyMap, level: float) -> Cells:
-    """Return the smallest region that contains ``level`` of the probability, with the pixel that crosses it."""
-    density = np.asarray(sky_map.density, dtype=float)
-    probability = density * healpix.PIXEL_SR[sky_map.order]
-    falling = np.argsort(-density, kind="stable")
-    below = np.cumsum(probability[falling]) < level * probability.sum()
-    kept = falling[: int(np.count_nonzero(below)) + 1]
-    kept = kept[probability[kept] > 0]
-    order = sky_map.order[kept].astype(np.int64)
-    pixel = healpix.pixel_of(sky_map.uniq[kept], order)
-    return Cells(order=order, pixel=pixel, probability=probability[kept])
-
-
-def refine(cells: Cells, order: int, where: npt.NDArray[np.bool_]) -> Cells:
-    """Split the cells that are chosen and larger than those of ``order`` into equal children of that order."""
-    split = where & (cells.order < order)
-    depth = order - cells.order[split]
-    children = 4**depth
-    parent = np.repeat(np.flatnonzero(split), children)
-    within = np.arange(len(parent)) - np.repeat(np.cumsum(children) - children, children)
-    kept = ~split
-    return Cells(
-        order=np.concatenate([cells.order[kept], np.full(len(parent), order)]),
-        pixel=np.concatenate(
-            [cells.pixel[kept], (cells.pixel[parent] << (2 * (order - cells.order[parent]))) + within]
-        ),
-        probability=np.concatenate(
-            [cells.probability[kept], cells.probability[parent] / 4.0 ** (order - cells.order[parent])]
-        ),
-    )
-
-
-def evened(cells: Cells, size_deg: float, most: int) -> Cells:
-    """Split cells larger than ``size_deg``, the largest first, as long as there are no more than ``most``."""
-    for order in range(int(cells.order.min()) + 1, footprints.order_for(size_deg) + 1):
-        finer = refine(cells, order, np.ones(len(cells.order), dtype=bool))
-        if len(finer.order) > most:
-            break
-        cells = finer
-    return cells
 
 
 def near(tiles: Tiles, cells: Cells, view: FieldOfView) -> Tiles:
@@ -207,7 +141,7 @@ def fitted(cells: Cells, tiles: Tiles, view: FieldOfView) -> Cells:
     for step in range(int(cells.order.min(initial=order)) + 1, order + 1):
         reach = np.radians(view.radius_deg + footprints.ROOT_PIXEL_DEG / 2.0**cells.order)
         distance, _ = tree.query(cells.points(), distance_upper_bound=float(reach.max(initial=0.0)))
-        cells = refine(cells, step, distance <= reach)
+        cells = regions.refine(cells, step, distance <= reach)
     return cells
 
 

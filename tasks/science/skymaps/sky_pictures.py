@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import Outlines, Plan, SkyMap, SkyPicture, Telescope, Zoom
-from tasks.science import footprints, healpix, skymaps
 from tasks.science.astrometry import field_grids
-from tasks.science.planning import tiling
+from tasks.science.skymaps import credible_regions, footprints, healpix, regions
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,9 +46,9 @@ def picture(
 
 def _values(sky_map: SkyMap, ra_deg: Floats, dec_deg: Floats) -> tuple[Floats, Floats]:
     """Return probability per deg² and credible level on a grid; 0 and 1 outside a partial map."""
-    rows = skymaps.rows_at(sky_map, ra_deg.ravel(), dec_deg.ravel())
+    rows = credible_regions.rows_at(sky_map, ra_deg.ravel(), dec_deg.ravel())
     density = np.where(rows >= 0, sky_map.density[rows], 0.0) / healpix.SR_TO_DEG2
-    level = np.where(rows >= 0, skymaps.rank(sky_map).level[rows], 1.0)
+    level = np.where(rows >= 0, credible_regions.rank(sky_map).level[rows], 1.0)
     return density.reshape(ra_deg.shape), level.reshape(ra_deg.shape)
 
 
@@ -64,7 +63,7 @@ def _zoom(sky_map: SkyMap) -> Zoom:
 
 def frame(sky_map: SkyMap) -> tuple[float, float, float]:
     """Return centre and half width in degrees of a square that holds the 90 % region, or its strongest part."""
-    cells = tiling.region(sky_map, 0.9)
+    cells = regions.region(sky_map, 0.9)
     points = cells.points()
     centre = cells.probability @ points
     centre /= np.linalg.norm(centre)

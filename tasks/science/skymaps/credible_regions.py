@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import MapRole, SkyMap, SkyMapSummary
-from tasks.science import distances, healpix
+from tasks.science.skymaps import distances, healpix
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

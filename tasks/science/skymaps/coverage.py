@@ -2,7 +2,7 @@
 
 A footprint is one polygon or several (a mosaic's chips) in the tangent plane of its centre: ``x`` to the east, ``y`` to
 the north, as angles in degrees from the centre along each axis. It becomes HEALPix pixels, large ones within and ever
-smaller ones along its sides; the union of many is a union of ranges (:mod:`tasks.science.healpix`).
+smaller ones along its sides; the union of many is a union of ranges (:mod:`tasks.science.skymaps.credible_regions.healpix`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tasks.errors import UnusableData
 from tasks.records import SkyMap
-from tasks.science import footprints, healpix, skymaps
+from tasks.science.skymaps import credible_regions, footprints, healpix
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -74,7 +74,7 @@ def covered(skymap: SkyMap, ra_deg: Floats, dec_deg: Floats, *, footprint: tuple
     ranges = union(centres, footprint)
     return Coverage(
         area_deg2=healpix.area_deg2(ranges),
-        probability=min(skymaps.probability_in(skymap, ranges), 1.0),
+        probability=min(credible_regions.probability_in(skymap, ranges), 1.0),
         fields=len(centres),
     )
 

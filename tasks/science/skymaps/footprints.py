@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import FieldOfView, SkyMap
-from tasks.science import healpix
+from tasks.science.skymaps import healpix
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -7,8 +7,7 @@ import numpy.typing as npt
 
 from tasks.records import SkyMap
 from tasks.records.skymaps import Overlap
-from tasks.science import footprints, healpix
-from tasks.science.planning import tiling
+from tasks.science.skymaps import footprints, healpix, regions
 
 LEVEL = 0.9
 
@@ -33,5 +32,5 @@ def between(before: SkyMap, after: SkyMap, *, level: float = LEVEL) -> Overlap:
 
 
 def _region(sky_map: SkyMap, level: float) -> npt.NDArray[np.int64]:
-    cells = tiling.region(sky_map, level)
+    cells = regions.region(sky_map, level)
     return healpix.union(healpix.ranges_of(cells.pixel, cells.order))

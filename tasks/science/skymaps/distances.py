@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import special
 
 from tasks.records import SkyMap
-from tasks.science import healpix
+from tasks.science.skymaps import healpix
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

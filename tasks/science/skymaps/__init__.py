@@ -1,0 +1,1 @@
+"""Sky maps: credible regions, distances, footprints, coverage."""
