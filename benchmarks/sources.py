@@ -18,7 +18,7 @@ from tasks.io.catalogues import ldac
 from tasks.io.fits import fits_images as images
 from tasks.programs import source_extractor
 from tasks.programs.run import run as run_program
-from tasks.science import apertures
+from tasks.science.sources import apertures
 
 STARS_PER_MPIX, GAIN = 800, 0.2562
 DIAMETERS = (5.65, 8.4, 12.6, 5.941, 9.901, 19.802)

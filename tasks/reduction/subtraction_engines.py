@@ -16,10 +16,11 @@ from tasks.io.fits import fits_images
 from tasks.io.fits.image_planes import Planes
 from tasks.options import SearchOptions
 from tasks.programs import hotpants
-from tasks.science import arrays, exposures, registration, sfft_engine, stars, subtraction
+from tasks.science import arrays, exposures, registration, sfft_engine, subtraction
 from tasks.science.candidates import matched_filter
 from tasks.science.exposures import Exposure
-from tasks.science.stars import Stars
+from tasks.science.sources import stars
+from tasks.science.sources.stars import Stars
 from tasks.science.subtraction import Subtraction
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from scipy import ndimage, spatial
 from tasks.errors import UnusableData
 from tasks.science import arrays
 from tasks.science.arrays import Array
-from tasks.science.stars import Floats, Stars
+from tasks.science.sources.stars import Floats, Stars
 
 VOTERS = 120  # brightest stars of each image that vote for the shift
 VOTE_BIN_PX = 3.0

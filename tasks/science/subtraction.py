@@ -19,13 +19,14 @@ from scipy import ndimage, spatial
 
 from tasks.errors import AlgorithmError, UnusableData
 from tasks.records import MaskBit
-from tasks.science import arrays, exposures, fitting, stars
+from tasks.science import arrays, exposures, fitting
 from tasks.science.arrays import Array
 from tasks.science.exposures import Exposure
 from tasks.science.fitting import Fit, Settings
 from tasks.science.images import convolution
 from tasks.science.images.convolution import VaryingKernel
-from tasks.science.stars import Floats, Stars
+from tasks.science.sources import stars
+from tasks.science.sources.stars import Floats, Stars
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from tasks.io.catalogues import ldac
 from tasks.io.fits import fits_images
 from tasks.programs import source_extractor
 from tasks.programs.run import run
-from tasks.science import apertures
+from tasks.science.sources import apertures
 
 SHAPE = (600, 800)
 DIAMETERS = (5.0, 8.4, 12.0, 16.0, 24.0)

@@ -7,8 +7,8 @@ import pytest
 from support import pairs
 
 from tasks.records import MaskBit
-from tasks.science import stars
 from tasks.science.candidates import detection, flags, matched_filter
+from tasks.science.sources import stars
 
 SHAPE = (240, 260)
 SIGMA = 1.8

@@ -9,11 +9,11 @@ import pytest
 from astropy.table import Table
 from scipy.spatial import cKDTree
 
-from tasks.science import apertures
 from tasks.science.arrays import nmad
 from tasks.science.photometry import psf_photometry
 from tasks.science.photometry.depths import Pixels
 from tasks.science.simulation import optics
+from tasks.science.sources import apertures
 
 SHAPE = (900, 1200)
 SEEING_PX, SKY_E, READ_NOISE_E = 4.0, 300.0, 3.0

@@ -9,11 +9,12 @@ from support import pairs
 
 from tasks.errors import UnusableData
 from tasks.records import MaskBit
-from tasks.science import exposures, registration, stars, subtraction
+from tasks.science import exposures, registration, subtraction
 from tasks.science.candidates import detection, matched_filter
 from tasks.science.exposures import Exposure
 from tasks.science.fitting import Settings
 from tasks.science.images import convolution
+from tasks.science.sources import stars
 
 
 def exposure(xp, image, variance, mask=None):

@@ -7,8 +7,8 @@ import pytest
 import sep
 from support import starfields
 
-from tasks.science import deblending, windowed
-from tasks.science.apertures import PYRAMID
+from tasks.science.sources import deblending, windowed_shapes
+from tasks.science.sources.apertures import PYRAMID
 
 SHAPE = (500, 600)
 SETTINGS = {"minarea": 5, "filter_kernel": PYRAMID, "filter_type": "conv", "deblend_cont": 1e-4}
@@ -32,7 +32,7 @@ def gaussians(where, sigma, *, shape=(120, 160)):
 def test_a_centroid_is_where_the_light_is():
     where = np.array([(40.3, 50.8), (100.0, 60.25)])
     image = gaussians(where, 2.0)
-    x, y = windowed.centroids(image, where[:, 0] + 0.4, where[:, 1] - 0.3, np.full(2, 2.0))
+    x, y = windowed_shapes.centroids(image, where[:, 0] + 0.4, where[:, 1] - 0.3, np.full(2, 2.0))
     assert np.column_stack([x, y]) == pytest.approx(where, abs=2e-4)
 
 
@@ -43,7 +43,7 @@ def test_the_half_light_radius_of_a_gaussian_is_half_its_fwhm(fwhm):
     wide = np.sqrt(sigma**2 + 1 / 12) * 2.3548
     image = gaussians([(60.2, 55.7)], sigma)
     place = np.array([60.2]), np.array([55.7])
-    radius = windowed.half_light_px(image, *place, np.array([6 * sigma]), np.array([float(image.sum())]))
+    radius = windowed_shapes.half_light_px(image, *place, np.array([6 * sigma]), np.array([float(image.sum())]))
     assert radius[0] == pytest.approx(wide / 2, rel=0.01)
 
 
@@ -51,9 +51,9 @@ def test_what_has_no_light_stays_where_it_is():
     image = np.zeros((50, 50), np.float32)
     image[20, 20] = -5
     place = np.array([20.0, 1.0, 48.5]), np.array([20.0, 25.0, 25.0])
-    x, y = windowed.centroids(image, *place, np.full(3, 2.0))
+    x, y = windowed_shapes.centroids(image, *place, np.full(3, 2.0))
     np.testing.assert_array_equal((x, y), place)
-    radii = windowed.half_light_px(image, *place, np.full(3, 9.0), np.full(3, 10.0))
+    radii = windowed_shapes.half_light_px(image, *place, np.full(3, 9.0), np.full(3, 10.0))
     np.testing.assert_array_equal(radii, 9.0)
 
 
@@ -68,12 +68,12 @@ def test_radii_and_centroids_are_those_of_sep(flat):
     x, y, reach = (np.asarray(values, float) for values in (rows["x"], rows["y"], 6 * rows["a"]))
     flux, _, _ = sep.sum_circle(flat, x, y, 8.0, err=noise)
     expected, _ = sep.flux_radius(flat, x, y, reach, 0.5, normflux=flux, subpix=5)
-    radii = windowed.half_light_px(flat, x, y, reach, flux)
+    radii = windowed_shapes.half_light_px(flat, x, y, reach, flux)
     assert len(rows) > 300
     np.testing.assert_allclose(radii, expected, rtol=1e-9)
     sigma = np.clip(radii, 1, 10) * 0.85
     theirs = np.array(sep.winpos(flat, x, y, sigma, subpix=5)[:2])
-    distance = np.hypot(*(np.array(windowed.centroids(flat, x, y, sigma)) - theirs))
+    distance = np.hypot(*(np.array(windowed_shapes.centroids(flat, x, y, sigma)) - theirs))
     # some wander to a neighbour, one way or the other
     assert np.median(distance) < 1e-4
     assert np.quantile(distance, 0.9) < 2e-3

@@ -12,7 +12,7 @@ from tasks.science import arrays
 from tasks.science.candidates import matched_filter, measurement
 from tasks.science.candidates.matched_filter import Maps, Planes
 from tasks.science.candidates.measurement import Detections
-from tasks.science.stars import Floats
+from tasks.science.sources.stars import Floats
 
 # a neighbour of the highest pixel is taken to be at least this high: noise can make it anything
 LOWEST_NEIGHBOUR = 0.2

@@ -12,10 +12,10 @@ from astropy.wcs import WCS
 
 from tasks.options import SearchOptions
 from tasks.records import Stack
-from tasks.science import stars
 from tasks.science.candidates import detection, flags
 from tasks.science.candidates.matched_filter import Planes
 from tasks.science.candidates.measurement import Detections
+from tasks.science.sources import stars
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from tasks.science import arrays
 from tasks.science.candidates import matched_filter, measurement
 from tasks.science.candidates.matched_filter import Planes
 from tasks.science.candidates.measurement import Detections
-from tasks.science.stars import Floats, Stars
+from tasks.science.sources.stars import Floats, Stars
 
 NAMES = (
     "minor-planet",

@@ -21,7 +21,7 @@ from tasks.records import MaskBit
 from tasks.science import arrays
 from tasks.science.arrays import Array
 from tasks.science.images import convolution
-from tasks.science.stars import Floats
+from tasks.science.sources.stars import Floats
 
 MESH_PX = 128
 SMALLEST_MESH_PX = 16

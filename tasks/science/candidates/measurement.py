@@ -12,7 +12,7 @@ from tasks.science import arrays
 from tasks.science.arrays import Array
 from tasks.science.candidates.matched_filter import Maps, Planes, mesh, windows
 from tasks.science.images import convolution
-from tasks.science.stars import Floats
+from tasks.science.sources.stars import Floats
 
 Booleans = np.ndarray[Any, Any]
 

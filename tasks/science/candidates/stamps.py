@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from tasks.science import arrays
 from tasks.science.candidates.matched_filter import Planes
 from tasks.science.candidates.measurement import Detections
-from tasks.science.stars import Floats
+from tasks.science.sources.stars import Floats
 
 STAMP_PX = 63
 OVERVIEW_PX = 600

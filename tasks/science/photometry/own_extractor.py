@@ -12,11 +12,11 @@ from astropy.wcs import WCS
 
 from tasks.options import ReduceOptions
 from tasks.records import MaskBit
-from tasks.science import apertures
-from tasks.science.apertures import Extraction, Floats, Sources
 from tasks.science.astrometry import wcs_checks
 from tasks.science.photometry import source_catalogue
 from tasks.science.photometry.image_photometry import Extract, Extracted
+from tasks.science.sources import apertures
+from tasks.science.sources.apertures import Extraction, Floats, Sources
 
 # Source Extractor's bits: blended with a neighbour, saturated, cut by the border, aperture incomplete
 BLENDED, SATURATED, TRUNCATED, INCOMPLETE = 2, 4, 8, 16

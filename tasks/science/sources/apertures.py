@@ -15,7 +15,7 @@ import numpy as np
 import sep
 
 from tasks.errors import AlgorithmError
-from tasks.science import deblending, windowed
+from tasks.science.sources import deblending, windowed_shapes
 
 Floats = np.ndarray[Any, Any]
 
@@ -168,8 +168,8 @@ class Detections:
         auto, error_auto, kron_flags = self._kron(rows)
         bare = self.flat if self.mask is None else np.where(self.mask, np.float32(0), self.flat)
         x, y, reach = (np.asarray(values, float) for values in (rows["x"], rows["y"], KRON_REACH * rows["a"]))
-        half_light = windowed.half_light_px(bare, x, y, reach, np.asarray(auto, float))
-        x_win, y_win = windowed.centroids(bare, x, y, np.clip(half_light, 1.0, 10.0) * HALF_LIGHT_TO_SIGMA)
+        half_light = windowed_shapes.half_light_px(bare, x, y, reach, np.asarray(auto, float))
+        x_win, y_win = windowed_shapes.centroids(bare, x, y, np.clip(half_light, 1.0, 10.0) * HALF_LIGHT_TO_SIGMA)
         return Sources(
             **{name: rows[name] for name in ("x", "y", "a", "b", "theta", "peak")},
             x_win=x_win,

@@ -11,8 +11,9 @@ import sep
 from scipy import ndimage
 
 from tasks.errors import UnusableData
-from tasks.science import arrays, deblending
+from tasks.science import arrays
 from tasks.science.arrays import Array
+from tasks.science.sources import deblending
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 

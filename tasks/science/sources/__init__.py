@@ -1,0 +1,1 @@
+"""Detecting and measuring sources: apertures, deblending, shapes, stars."""
