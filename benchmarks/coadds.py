@@ -18,9 +18,9 @@ from benchmarks import harness
 from benchmarks.harness import Gate, Report, Setting
 from tasks.io.fits import fits_images as images
 from tasks.programs import swarp
-from tasks.science import coadding
 from tasks.science.astrometry import field_grids
 from tasks.science.images.backgrounds import Background
+from tasks.science.stacking import coadding
 
 NUMBER, STARS_PER_MPIX = 9, 150
 SCALE_ARCSEC, MESH_PX, RADIUS_PX, BRIGHT_ADU = 0.505, 512, 9.0, 1e5

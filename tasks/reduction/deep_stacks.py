@@ -18,8 +18,8 @@ from tasks.io.fits import fits_images
 from tasks.io.nights import deep_stack_tables
 from tasks.options import DeepOptions
 from tasks.records import Deepened, Reduced, Rejected, Selection, Stack, Stage, Survey
-from tasks.science import deepening
 from tasks.science.headers.raw_headers import Header
+from tasks.science.stacking import deep_selection
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def survey(root: Path, wanted: Wanted) -> Survey:
     rejected: list[Rejected] = []
     for image, unit, cards in found:
         try:
-            usable.append(_checked(deepening.frame_of(cards, image, unit=unit)))
+            usable.append(_checked(deep_selection.frame_of(cards, image, unit=unit)))
         except UnusableData as error:
             rejected.append(Rejected(name=image.name, stage=Stage.STACK, reason=str(error), unit=unit))
     tables = _write_tables(root, found, usable)
@@ -77,10 +77,10 @@ def select(found: Survey, root: Path, options: DeepOptions) -> tuple[Selection, 
     if missing := sorted(set(options.names) - known):
         raise UnusableData(f"no calibrated frame is called {', '.join(missing)}")
     made = []
-    for group in deepening.fields(found.frames):
+    for group in deep_selection.fields(found.frames):
         bad = [each for each in found.rejected if _is_of(each.name, group[0])]
-        selection = deepening.select(group, bad, options)
-        _write_lists(selection, group, root, deepening.label(options))
+        selection = deep_selection.select(group, bad, options)
+        _write_lists(selection, group, root, deep_selection.label(options))
         log.info("%s %s: %d of %d frames chosen", selection.object, selection.filter, len(selection.frames), len(group))
         made.append(selection)
     return tuple(made)
@@ -100,7 +100,7 @@ def conclude(
         Rejected(
             name=f"{each.object} {each.filter}",
             stage=Stage.STACK,
-            reason=f"none of {each.figures['n_all']:g} frames is chosen by {deepening.label(options)}",
+            reason=f"none of {each.figures['n_all']:g} frames is chosen by {deep_selection.label(options)}",
         )
         for each in selections
         if not each.frames
@@ -117,7 +117,7 @@ def conclude(
         for each in stacks
     ]
     create_table_artifact(rows, key="deep-stacks", description="Deep stacks")
-    lists = (path for each in selections for path in _lists(each, root, deepening.label(options)))
+    lists = (path for each in selections for path in _lists(each, root, deep_selection.label(options)))
     return Deepened(
         stacks=tuple(stacks),
         rejected=tuple(dict.fromkeys((*found.rejected, *left_out, *empty, *failures))),
@@ -151,7 +151,7 @@ def _write_tables(root: Path, found: Sequence[tuple[Path, str, Header]], usable:
     for image, unit, cards in found:
         rows.setdefault(f"{unit}_{naming.parse_image(image.name).filter}", []).append((image.name, cards))
     texts = {folder / f"{name}.csv": deep_stack_tables.header_table(each) for name, each in sorted(rows.items())}
-    texts[folder / "fields.csv"] = deep_stack_tables.tile_table(deepening.fields(usable))
+    texts[folder / "fields.csv"] = deep_stack_tables.tile_table(deep_selection.fields(usable))
     for path, text in texts.items():
         products.write_text(path, text)
     return tuple(texts)

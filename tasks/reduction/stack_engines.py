@@ -14,14 +14,15 @@ from tasks.io.fits import fits_images
 from tasks.options import StackOptions
 from tasks.programs import swarp
 from tasks.records import Reduced
-from tasks.science import arrays, coadding, stacking
+from tasks.science import arrays
 from tasks.science.astrometry import wcs_checks
 from tasks.science.astrometry.field_grids import Grid
 from tasks.science.astrometry.matching import Floats
-from tasks.science.coadding import Coadd
 from tasks.science.images.backgrounds import Background, Window
-from tasks.science.stacking import Combination, Member
-from tasks.science.weighting import SkyNoise
+from tasks.science.stacking import coadding, stack_members
+from tasks.science.stacking.coadding import Coadd
+from tasks.science.stacking.stack_members import Combination, Member
+from tasks.science.stacking.weight_maps import SkyNoise
 
 GRID_TOLERANCE_PX = 0.01
 SWARP_MODES: dict[str, swarp.Mode] = {"clipped": "CLIPPED", "mean": "WEIGHTED", "seed": "MEDIAN"}
@@ -40,7 +41,7 @@ class Job:
     @property
     def clip_fraction(self) -> float:
         """How far a value may be from the median, in parts of it, beside its noise."""
-        return stacking.clip_fraction(self.chosen.members)
+        return stack_members.clip_fraction(self.chosen.members)
 
     @property
     def background(self) -> str:

@@ -23,16 +23,16 @@ from tasks.programs import outputs, source_extractor
 from tasks.records import Astrometry, Photometry, QaBit, Reduced, Rejected, Stack, StageResult
 from tasks.reduction import stack_engines
 from tasks.reduction.stack_engines import Job
-from tasks.science import stacking
 from tasks.science.astrometry import field_grids, matching, wcs_checks
 from tasks.science.astrometry.field_grids import Grid
 from tasks.science.astrometry.matching import Floats
-from tasks.science.coadding import Coadd
 from tasks.science.headers import provenance
 from tasks.science.headers.raw_headers import Header
 from tasks.science.photometry import depths, image_photometry, own_extractor, photometric_calibration
 from tasks.science.planning import tiling
-from tasks.science.stacking import Combination
+from tasks.science.stacking import stack_members
+from tasks.science.stacking.coadding import Coadd
+from tasks.science.stacking.stack_members import Combination
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +43,13 @@ LARGEST_SKY = 0.3
 
 def group(results: Iterable[StageResult], options: StackOptions) -> tuple[tuple[Reduced, ...], ...]:
     """Group the reduced frames of a night: one object and filter, without a long pause; without those to be skipped."""
-    kept, _ = stacking.set_aside([each for result in results for each in result.reduced], options.skip)
-    return stacking.group_by_gap(kept, options.gap_s, together=options.units == "together")
+    kept, _ = stack_members.set_aside([each for result in results for each in result.reduced], options.skip)
+    return stack_members.group_by_gap(kept, options.gap_s, together=options.units == "together")
 
 
 def skipped(results: Iterable[StageResult], options: StackOptions) -> tuple[Rejected, ...]:
     """Name the objects that are not stacked because the options say so, once for each unit and filter."""
-    return stacking.set_aside([each for result in results for each in result.reduced], options.skip)[1]
+    return stack_members.set_aside([each for result in results for each in result.reduced], options.skip)[1]
 
 
 @task(name="combine", cache_policy=NO_CACHE, persist_result=False)
@@ -68,7 +68,7 @@ def combine(
     A ``deep`` one has the name of all units, and its frames were judged before; ``centre_deg`` moves its grid.
     """
     started = time.monotonic()
-    chosen = stacking.choose(group, equal=options.combine == "seed", judge=not deep)
+    chosen = stack_members.choose(group, equal=options.combine == "seed", judge=not deep)
     image = _place(chosen, root, options, deep=deep, centre_deg=centre_deg)
     files = photometric_cells.files(catalogue, [(each.astrometry.ra_deg, each.astrometry.dec_deg) for each in group])
     inputs = [path for item in group for path in (item.image, item.variance, item.mask)]
@@ -80,7 +80,7 @@ def combine(
     place = naming.NightTree(root=root).scratch(frame.unit, naming.night_of(frame.date_obs))
     with outputs.scratch(place, "stack") as folder:
         headers = tuple(fits_images.read_header(member.frame.image) for member in chosen.members)
-        cards = stacking.header(chosen, headers, median=options.combine == "seed")
+        cards = stack_members.header(chosen, headers, median=options.combine == "seed")
         grid = _grid(chosen, cards, options, telescope, moved=centre_deg)
         job = Job(chosen=chosen, headers=headers, grid=grid, folder=folder, options=options)
         stack = _make(job, photometric_cells.read(files), image, cards)
@@ -113,7 +113,7 @@ def _make(job: Job, reference: Table, image: Path, cards: Header) -> Stack:
     chosen, grid = job.chosen, job.grid
     combined = stack_engines.by_swarp(job) if job.options.engine == "swarp" else stack_engines.by_siren(job)
     egain = float(cards["EGAIN"])
-    variance, mask = stacking.planes(
+    variance, mask = stack_members.planes(
         combined.image, combined.weight, _saturated(job), frames=len(chosen.members), egain=egain
     )
     cards |= {**wcs_checks.cards_of(grid.wcs), "STACKENG": job.options.engine}
@@ -176,7 +176,7 @@ def _grid(
     """Return the grid that all epochs of the field share, or the one that was ``moved``."""
     best = chosen.reference
     tile = tiling.centre_of(best.frame.object, telescopes.load(telescope))
-    ra, dec = moved or stacking.centre(cards, (best.astrometry.ra_deg, best.astrometry.dec_deg), tile)
+    ra, dec = moved or stack_members.centre(cards, (best.astrometry.ra_deg, best.astrometry.dec_deg), tile)
     shape = field_grids.stack_shape(fits_images.open_image(best.image).shape)
     return Grid(wcs=field_grids.field_wcs(ra, dec, shape=shape, scale_arcsec=options.scale_arcsec), shape=shape)
 
@@ -192,10 +192,10 @@ def _saturated(job: Job) -> Floats:
     """Tell which pixels of the grid lie on or beside a saturated pixel of a frame."""
     marked = np.zeros(job.grid.shape, dtype=bool)
     for member, header in zip(job.chosen.members, job.headers, strict=True):
-        y, x = np.nonzero(fits_images.read_image(member.frame.mask)[0] & stacking.SATURATED)
+        y, x = np.nonzero(fits_images.read_image(member.frame.mask)[0] & stack_members.SATURATED)
         if len(x):
             ra, dec = wcs_checks.wcs_of(header).all_pix2world(x, y, 0)
-            stacking.mark(marked, *job.grid.wcs.wcs_world2pix(ra, dec, 0))
+            stack_members.mark(marked, *job.grid.wcs.wcs_world2pix(ra, dec, 0))
     return marked
 
 

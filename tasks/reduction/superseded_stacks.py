@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import naming, products
 from tasks.io.fits import fits_images
 from tasks.records import Stack
-from tasks.science import stacking
+from tasks.science.stacking import stack_members
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,9 @@ def _is_superseded(earlier: Path, stack: Stack) -> bool:
     if products.stage_of(earlier) not in {"", products.stage_of(stack.image)}:
         return False
     before, now = fits_images.read_header(earlier), fits_images.read_header(stack.image)
-    return stacking.holds(before, now, [*(path.name for path in stack.inputs), *(each.name for each in stack.rejected)])
+    return stack_members.holds(
+        before, now, [*(path.name for path in stack.inputs), *(each.name for each in stack.rejected)]
+    )
 
 
 def _remove(stack: Path, report: Path) -> None:

@@ -14,7 +14,7 @@ from tasks.errors import UnusableData
 from tasks.io.nights import deep_stack_tables
 from tasks.options import DeepOptions
 from tasks.records import Rejected
-from tasks.science import deepening
+from tasks.science.stacking import deep_selection
 
 
 def typed(text):
@@ -36,7 +36,7 @@ def read(headers):
     usable, bad = [], []
     for name, cards in headers.items():
         try:
-            usable.append(deepening.frame_of(cards, Path(name), unit=naming.parse_image(name).unit))
+            usable.append(deep_selection.frame_of(cards, Path(name), unit=naming.parse_image(name).unit))
         except UnusableData as error:
             bad.append(Rejected(name=name, stage="stack", reason=str(error)))
     return usable, bad
@@ -53,7 +53,7 @@ def test_frames_without_zero_point_are_left_out_by_name(production):
 def test_the_cuts_are_those_of_seeing_and_depth(production, select, sigmas):
     usable, bad = read(production)
     group = [item for item in usable if item.frame.filter == "r"]
-    chosen = deepening.select(group, bad, DeepOptions(select=select, sigmas=sigmas))
+    chosen = deep_selection.select(group, bad, DeepOptions(select=select, sigmas=sigmas))
     cards = [production[item.image.name] for item in group]
     seeing, depth = (np.array([each[key] for each in cards]) for key in ("SEEING", "UL5_1"))
     factor = {"median": 0.0, "nsigma": sigmas, "all": np.inf}[select]
@@ -69,9 +69,9 @@ def test_the_cuts_are_those_of_seeing_and_depth(production, select, sigmas):
 
 def test_a_list_of_names_is_obeyed(production):
     usable, _ = read(production)
-    group = deepening.fields(usable)[0]
+    group = deep_selection.fields(usable)[0]
     wanted = group[-1].image.name
-    chosen = deepening.select(group, (), DeepOptions(names=(wanted,)))
+    chosen = deep_selection.select(group, (), DeepOptions(names=(wanted,)))
     assert [item.image.name for item in chosen.frames] == [wanted]
     assert {each.reason for each in chosen.rejected} <= {"not on the list"}
 
@@ -79,8 +79,8 @@ def test_a_list_of_names_is_obeyed(production):
 def test_alike_frames_are_neither_sharper_nor_deeper_than_their_median(production):
     usable, _ = read(production)
     twins = [replace(usable[0], image=Path(f"{i}.fits")) for i in range(4)]
-    assert deepening.select(twins, (), DeepOptions()).frames == ()
-    assert len(deepening.select(twins, (), DeepOptions(select="all")).frames) == 4
+    assert deep_selection.select(twins, (), DeepOptions()).frames == ()
+    assert len(deep_selection.select(twins, (), DeepOptions(select="all")).frames) == 4
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_alike_frames_are_neither_sharper_nor_deeper_than_their_median(productio
 def test_a_header_that_lacks_something_says_what(production, change, words):
     [(name, cards)] = list(production.items())[:1]
     with pytest.raises(UnusableData, match=words):
-        deepening.frame_of({**cards, **change}, Path(name), unit="7DT01")
+        deep_selection.frame_of({**cards, **change}, Path(name), unit="7DT01")
 
 
 def test_lists_and_tables_tell_all(production):
     usable, bad = read(production)
-    group = max(deepening.fields(usable), key=len)
-    chosen = deepening.select(group, bad[:1], DeepOptions())
+    group = max(deep_selection.fields(usable), key=len)
+    chosen = deep_selection.select(group, bad[:1], DeepOptions())
     lines = deep_stack_tables.selection_list(chosen).splitlines()
     assert [line for line in lines if not line.startswith("#")] == [item.image.name for item in chosen.frames]
     assert f"# SEEING < {chosen.seeing_limit_arcsec:.4f}" in lines
@@ -111,5 +111,5 @@ def test_lists_and_tables_tell_all(production):
     rows = list(csv.DictReader(deep_stack_tables.header_table(production.items()).splitlines()))
     assert len(rows) == 500
     assert rows[0]["ul5_1"] == str(production[rows[0]["file"]]["UL5_1"])
-    fields = list(csv.DictReader(deep_stack_tables.tile_table(deepening.fields(usable)).splitlines()))
+    fields = list(csv.DictReader(deep_stack_tables.tile_table(deep_selection.fields(usable)).splitlines()))
     assert sum(int(row["frames"]) for row in fields) == 480

@@ -8,10 +8,10 @@ from astropy.table import Table
 from scipy import ndimage
 from support import starfields
 
-from tasks.science import coadding
 from tasks.science.astrometry import field_grids
 from tasks.science.photometry import depths
 from tasks.science.photometry.depths import Pixels
+from tasks.science.stacking import coadding
 
 SHAPE = (1200, 1600)
 DIAMETERS = (5.9, 9.9, 19.8)

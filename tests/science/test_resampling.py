@@ -12,9 +12,10 @@ from support import starfields
 from tasks.errors import UnusableData
 from tasks.io.fits import fits_images
 from tasks.programs import swarp
-from tasks.science import arrays, coadding
+from tasks.science import arrays
 from tasks.science.astrometry import field_grids
 from tasks.science.images import resampling
+from tasks.science.stacking import coadding
 
 SHAPE = (420, 560)
 GRID_SHAPE = field_grids.stack_shape(SHAPE)

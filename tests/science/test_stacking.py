@@ -13,8 +13,9 @@ from support import records
 
 from tasks.errors import UnusableData
 from tasks.records import Frame, FrameType, Photometry, QaBit, Reduced
-from tasks.science import arrays, stacking, weighting
+from tasks.science import arrays
 from tasks.science.headers import provenance
+from tasks.science.stacking import stack_members, weight_maps
 
 START = datetime(2026, 1, 16, 4, 0, tzinfo=UTC)
 
@@ -58,7 +59,7 @@ def test_the_production_sample_gives_354_groups(shared_data):
             )
             for row in csv.DictReader(file)
         ]
-    groups = stacking.group_by_gap(rows, 300.0)
+    groups = stack_members.group_by_gap(rows, 300.0)
 
     assert len(rows) == 500
     assert len(groups) == 354
@@ -69,18 +70,18 @@ def test_groups_do_not_depend_on_the_order_of_the_frames(rng):
     rows = [reduced(str(i), start=START + timedelta(seconds=float(s))) for i, s in enumerate(rng.uniform(0, 9000, 40))]
     mixed = [rows[i] for i in rng.permutation(40)]
 
-    assert stacking.group_by_gap(mixed, 300.0) == stacking.group_by_gap(rows, 300.0)
+    assert stack_members.group_by_gap(mixed, 300.0) == stack_members.group_by_gap(rows, 300.0)
 
 
 def test_a_gap_of_just_the_limit_does_not_part_a_group():
     rows = [reduced(str(s), start=START + timedelta(seconds=s)) for s in (0, 300, 601)]
 
-    assert [len(group) for group in stacking.group_by_gap(rows, 300.0)] == [2, 1]
+    assert [len(group) for group in stack_members.group_by_gap(rows, 300.0)] == [2, 1]
 
 
 def test_fluxes_are_put_on_the_scale_of_the_deepest_frame():
     group = [reduced("a", zp=28.0, depth=19.5), reduced("b", zp=27.8, depth=19.3), reduced("c", zp=28.1, depth=19.4)]
-    chosen = stacking.choose(group)
+    chosen = stack_members.choose(group)
 
     assert chosen.reference is group[0]
     assert [member.scale for member in chosen.members] == pytest.approx([1.0, 10**0.08, 10**-0.04])
@@ -89,7 +90,7 @@ def test_fluxes_are_put_on_the_scale_of_the_deepest_frame():
 
 def test_clouds_and_bad_seeing_are_left_out_with_the_reason():
     group = [reduced("a"), reduced("b"), reduced("c", zp=27.4), reduced("d", seeing=3.2)]
-    chosen = stacking.choose(group)
+    chosen = stack_members.choose(group)
 
     assert [member.frame.image.name for member in chosen.members] == ["calib_a.fits", "calib_b.fits"]
     assert ["clouds" in item.reason or "seeing 3.20" in item.reason for item in chosen.rejected] == [True, True]
@@ -97,28 +98,28 @@ def test_clouds_and_bad_seeing_are_left_out_with_the_reason():
 
 def test_frames_of_two_filters_are_no_group():
     with pytest.raises(UnusableData, match="one object and filter"):
-        stacking.choose([reduced("a"), reduced("b", filter_="i")])
+        stack_members.choose([reduced("a"), reduced("b", filter_="i")])
 
 
 @pytest.mark.parametrize("scales", [(1.0, 1.0, 1.0), (1.0, 1.3, 0.8)])
 def test_the_effective_gain_gives_the_photon_noise_of_the_stack(scales, rng):
     gain, electrons = 0.25, 4000.0
     members = [
-        stacking.Member(frame=reduced(str(i)), scale=scale, weight=weight)
+        stack_members.Member(frame=reduced(str(i)), scale=scale, weight=weight)
         for i, (scale, weight) in enumerate(zip(scales, (0.5, 0.3, 0.2), strict=True))
     ]
     # a star of the same true flux: a frame of scale f collected 1/f of the electrons
     frames = [m.scale * rng.poisson(electrons / m.scale, 200000) / gain for m in members]
     stack = sum(m.weight * frame for m, frame in zip(members, frames, strict=True))
-    effective = stacking.effective_gain([gain] * 3, members)
+    effective = stack_members.effective_gain([gain] * 3, members)
 
     assert stack.var() == pytest.approx(stack.mean() / effective, rel=0.02)
 
 
 def test_alike_frames_have_n_times_the_gain():
-    members = [stacking.Member(frame=reduced(str(i)), scale=1.0, weight=0.25) for i in range(4)]
+    members = [stack_members.Member(frame=reduced(str(i)), scale=1.0, weight=0.25) for i in range(4)]
 
-    assert stacking.effective_gain([0.25] * 4, members) == pytest.approx(1.0)
+    assert stack_members.effective_gain([0.25] * 4, members) == pytest.approx(1.0)
 
 
 def test_a_stack_has_the_doubts_of_all_its_frames_each_word_once():
@@ -126,13 +127,13 @@ def test_a_stack_has_the_doubts_of_all_its_frames_each_word_once():
     old, lie = "flat 2 d old", "filter r looks like i"
     told = ((32, old), (0, ""), (8192 + 32, f"{lie}; {old}"), (512, "dark scaled by 2"))
     inputs = [{"EGAIN": 0.25, "QAFLAG": flag, "QATEXT": text} for flag, text in told]
-    cards = stacking.header(stacking.choose(group), inputs)
+    cards = stack_members.header(stack_members.choose(group), inputs)
 
     assert cards["QAFLAG"] == 32 + 8192 + 512
     assert cards["QATEXT"] == f"{old}; {lie}; dark scaled by 2"
     again = provenance.with_doubt(cards, QaBit.FILTER_DOUBTFUL, lie)
     assert again == {"QAFLAG": cards["QAFLAG"], "QATEXT": f"{lie}; {old}; dark scaled by 2"}
-    plain = stacking.header(stacking.choose(group), [{"EGAIN": 0.25}] * 4)
+    plain = stack_members.header(stack_members.choose(group), [{"EGAIN": 0.25}] * 4)
     assert (plain["QAFLAG"], plain["QATEXT"]) == (0, "")
 
 
@@ -147,8 +148,8 @@ def test_a_stack_has_the_doubts_of_all_its_frames_each_word_once():
 def test_a_stack_is_superseded_by_one_with_all_its_frames(before, names, kept):
     earlier = {"NCOMBINE": len(before), **{f"IMCMB{i:03d}": name for i, name in enumerate(before, start=1)}}
 
-    assert stacking.holds(earlier, {}, names) is not kept
-    assert not stacking.holds(earlier, {"BACKTYPE": "none"}, names)
+    assert stack_members.holds(earlier, {}, names) is not kept
+    assert not stack_members.holds(earlier, {"BACKTYPE": "none"}, names)
 
 
 def test_the_header_speaks_of_all_frames():
@@ -163,7 +164,7 @@ def test_the_header_speaks_of_all_frames():
         }
         for i in range(3)
     ]
-    cards = stacking.header(stacking.choose(group), inputs)
+    cards = stack_members.header(stack_members.choose(group), inputs)
 
     assert cards["DATE-OBS"] == "2026-01-16T04:02:00.000"
     assert (cards["DATE-BEG"], cards["DATE-END"]) == ("2026-01-16T04:00:00.000", "2026-01-16T04:06:20.000")
@@ -177,7 +178,7 @@ def test_the_header_speaks_of_all_frames():
 
 def test_the_exposure_weighted_middle_is_the_average_date():
     group = [reduced("0", exposure=100.0), reduced("1", start=START + timedelta(seconds=200), exposure=300.0)]
-    cards = stacking.header(stacking.choose(group), [{}, {}])
+    cards = stack_members.header(stack_members.choose(group), [{}, {}])
 
     # middles at 50 s and 350 s, weights 1 and 3
     assert cards["DATE-AVG"] == "2026-01-16T04:04:35.000"
@@ -193,13 +194,13 @@ def test_the_exposure_weighted_middle_is_the_average_date():
     ],
 )
 def test_the_centre_is_that_of_the_field(cards, expected):
-    assert stacking.centre(cards, (1.0, 2.0)) == pytest.approx(expected)
+    assert stack_members.centre(cards, (1.0, 2.0)) == pytest.approx(expected)
 
 
 def test_the_centre_is_that_of_the_tile_where_the_frame_lies_there():
     cards = {"OBJCTRA": "07 20 00.00", "OBJCTDEC": "-00 30 00.0"}
-    assert stacking.centre(cards, (359.9, -30.2), (0.3, -30.0)) == (0.3, -30.0)
-    assert stacking.centre(cards, (110.0, -30.2), (0.3, -30.0)) == pytest.approx((110.0, -0.5))
+    assert stack_members.centre(cards, (359.9, -30.2), (0.3, -30.0)) == (0.3, -30.0)
+    assert stack_members.centre(cards, (110.0, -30.2), (0.3, -30.0)) == pytest.approx((110.0, -0.5))
 
 
 def test_weights_forget_the_stars_and_keep_the_vignetting():
@@ -225,7 +226,7 @@ def test_a_part_has_the_weights_of_the_whole(rng):
 
 def weight_of(variance, mask, *part):
     rows, columns = part or (slice(0, variance.shape[0]), slice(0, variance.shape[1]))
-    noise = weighting.SkyNoise.of(lambda r, c: (variance[r, c], mask[r, c]), variance.shape)
+    noise = weight_maps.SkyNoise.of(lambda r, c: (variance[r, c], mask[r, c]), variance.shape)
     return noise.weight(variance[rows, columns], mask[rows, columns], rows, columns)
 
 
@@ -244,41 +245,43 @@ def test_a_frame_without_a_usable_pixel_has_no_weights():
 
 def test_frames_of_all_units_may_be_grouped_together():
     rows = [reduced(str(i), unit=f"7DT0{i}", start=START + timedelta(seconds=100 * i)) for i in range(1, 4)]
-    assert [len(group) for group in stacking.group_by_gap(rows, 300.0)] == [1, 1, 1]
-    [group] = stacking.group_by_gap(rows, 300.0, together=True)
-    cards = stacking.header(stacking.choose(group), [{}, {}, {}])
+    assert [len(group) for group in stack_members.group_by_gap(rows, 300.0)] == [1, 1, 1]
+    [group] = stack_members.group_by_gap(rows, 300.0, together=True)
+    cards = stack_members.header(stack_members.choose(group), [{}, {}, {}])
     assert (cards["NUNITS"], cards["UNITS"]) == (3, "7DT01,02,03")
 
 
 def test_a_median_has_equal_weights_and_two_thirds_of_the_gain():
     group = [reduced("a", sky=40.0), reduced("b", sky=80.0), reduced("c", sky=20.0)]
-    chosen = stacking.choose(group, equal=True)
-    cards = stacking.header(chosen, [{"EGAIN": 0.25}] * 3, median=True)
+    chosen = stack_members.choose(group, equal=True)
+    cards = stack_members.header(chosen, [{"EGAIN": 0.25}] * 3, median=True)
     assert [member.weight for member in chosen.members] == pytest.approx([1 / 3] * 3)
     assert cards["EGAIN"] == pytest.approx(2 / 3 * 3 * 0.25)
 
 
 def test_frames_of_another_seeing_keep_the_cores_of_their_stars():
-    members = stacking.choose([reduced("a", seeing=3.0), reduced("b", seeing=3.0), reduced("c", seeing=2.0)]).members
-    fraction = stacking.clip_fraction(members)
+    members = stack_members.choose(
+        [reduced("a", seeing=3.0), reduced("b", seeing=3.0), reduced("c", seeing=2.0)]
+    ).members
+    fraction = stack_members.clip_fraction(members)
     core = np.array([1 / member.frame.photometry.seeing_arcsec**2 for member in members])
     assert (np.abs(core - np.median(core)) < fraction * np.median(core)).all()
-    assert stacking.clip_fraction(members[:2]) == pytest.approx(0.3)
+    assert stack_members.clip_fraction(members[:2]) == pytest.approx(0.3)
 
 
 def test_frames_that_were_chosen_before_are_not_judged_again():
     group = [reduced("a"), reduced("b"), reduced("c", zp=27.4, seeing=4.0)]
-    assert len(stacking.choose(group, judge=False).members) == 3
+    assert len(stack_members.choose(group, judge=False).members) == 3
 
 
 def test_the_flux_scale_of_the_camera_software_does_not_count():
-    [one, other] = stacking.choose([reduced("a"), reduced("b", exposure=60.0)]).members
+    [one, other] = stack_members.choose([reduced("a"), reduced("b", exposure=60.0)]).members
     assert one.scale == other.scale == 1.0
 
 
 def test_a_stack_of_a_thousand_frames_lists_five_hundred_in_its_header():
     group = [reduced(f"{i:04d}", start=START + timedelta(seconds=i)) for i in range(600)]
-    cards = stacking.header(stacking.choose(group), [{}] * 600)
+    cards = stack_members.header(stack_members.choose(group), [{}] * 600)
     assert cards["NCOMBINE"] == 600
     assert "IMCMB500" in cards
     assert all(len(key) <= 8 for key in cards)
@@ -291,19 +294,19 @@ def test_planes_tell_empty_thin_and_saturated_pixels(xp):
     image[5, 5] = 1000.0
     saturated = xp.zeros((20, 20), dtype=bool)
     saturated[5, 5] = True
-    variance, mask = map(arrays.to_host, stacking.planes(image, weight, saturated, frames=3, egain=0.5))
+    variance, mask = map(arrays.to_host, stack_members.planes(image, weight, saturated, frames=3, egain=0.5))
 
     assert (mask[0] == 16).all()
     assert (mask[1] == 16).all()
     assert mask[5, 5] == 2
     assert np.isfinite(variance).all()
     assert variance[5, 5] == pytest.approx(100 + 2000)
-    assert arrays.to_host(stacking.planes(image, weight, saturated, frames=2, egain=0.5)[1])[1].max() == 0
+    assert arrays.to_host(stack_members.planes(image, weight, saturated, frames=2, egain=0.5)[1])[1].max() == 0
 
 
 def test_marks_beyond_the_border_are_left_out():
     image = np.zeros((5, 6), dtype=bool)
-    stacking.mark(image, np.array([0.2, 5.4, 99.0]), np.array([0.1, 3.6, -7.0]))
+    stack_members.mark(image, np.array([0.2, 5.4, 99.0]), np.array([0.1, 3.6, -7.0]))
 
     assert sorted(zip(*np.nonzero(image), strict=True)) == [
         (0, 0),

@@ -20,9 +20,9 @@ from tasks.io.catalogues import ldac, photometric_catalogues
 from tasks.io.fits import fits_images
 from tasks.options import DeepOptions, ReduceOptions, StackOptions
 from tasks.reduction import astrometry, deep_stacks, photometry, stacking
-from tasks.science import stacking as grouping
 from tasks.science.astrometry import matching
 from tasks.science.astrometry import wcs_checks as wcs_science
+from tasks.science.stacking import stack_members as grouping
 
 PROGRAMS = ("source-extractor", "scamp", "missfits", "SWarp")
 pytestmark = [

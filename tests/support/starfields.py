@@ -8,8 +8,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from tasks.science import coadding
 from tasks.science.images.backgrounds import Background
+from tasks.science.stacking import coadding
 
 SCALE_DEG = 0.5057 / 3600
 CENTRE_DEG = (110.0, -30.0)

@@ -1,0 +1,1 @@
+"""From reduced frames to a stack: members, weights, coadding."""
