@@ -20,7 +20,7 @@ from tasks.records import Difference, Stack
 from tasks.reduction import subtraction_engines
 from tasks.reduction.subtraction_engines import Result
 from tasks.science import arrays
-from tasks.science.subtraction import Subtraction
+from tasks.science.subtraction.alard_lupton import Subtraction
 
 log = logging.getLogger(__name__)
 

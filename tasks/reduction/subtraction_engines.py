@@ -16,12 +16,13 @@ from tasks.io.fits import fits_images
 from tasks.io.fits.image_planes import Planes
 from tasks.options import SearchOptions
 from tasks.programs import hotpants
-from tasks.science import arrays, exposures, registration, sfft_engine, subtraction
+from tasks.science import arrays
 from tasks.science.candidates import matched_filter
-from tasks.science.exposures import Exposure
 from tasks.science.sources import stars
 from tasks.science.sources.stars import Stars
-from tasks.science.subtraction import Subtraction
+from tasks.science.subtraction import alard_lupton, aligned_images, registration, sfft
+from tasks.science.subtraction.alard_lupton import Subtraction
+from tasks.science.subtraction.aligned_images import Exposure
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def difference(science: Planes, reference: Planes, options: SearchOptions, *, on
             errors.append(error)
             log.warning("%s: engine %s failed: %s", science.path.name, name, error)
             continue
-        bits = subtraction.bits(result, pair.science, pair.reference)
+        bits = alard_lupton.bits(result, pair.science, pair.reference)
         return Result(subtraction=result, bits=bits, science=pair.science.image, failures=tuple(map(str, errors)))
     raise _all_failed(errors)
 
@@ -103,7 +104,7 @@ def align(science: Planes, reference: Planes, options: SearchOptions) -> Pair:
         "%s: reference moved by %.2f, %.2f px, %d stars within %.2f px",
         science.path.name, *mapping.shift_px, mapping.matched, mapping.rms_px,
     )  # fmt: skip
-    moved = exposures.aligned(original, mapping, science.shape)
+    moved = aligned_images.aligned(original, mapping, science.shape)
     if moved is not original:
         found = found[0], stars.find(moved.image, moved.mask)
     return Pair(science=there, reference=moved, found=found)
@@ -113,7 +114,7 @@ def exposure(planes: Planes) -> Exposure:
     """Put an image and its planes on the device."""
     xp = arrays.device()
     variance = None if planes.variance is None else xp.asarray(planes.variance)
-    return exposures.from_planes(
+    return aligned_images.from_planes(
         xp.asarray(planes.image),
         xp.asarray(planes.bits),
         variance,
@@ -124,12 +125,12 @@ def exposure(planes: Planes) -> Exposure:
 
 def _siren(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
     del science, reference, options
-    return subtraction.subtract(pair.science, pair.reference, found=pair.found)
+    return alard_lupton.subtract(pair.science, pair.reference, found=pair.found)
 
 
 def _sfft(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
     del pair, science, reference, options
-    return sfft_engine.subtract()
+    return sfft.subtract()
 
 
 def _hotpants(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
@@ -193,7 +194,7 @@ def _read_hotpants(made: hotpants.Result, pair: Pair, widths: tuple[float, float
     planes = [fits_images.read_image(path)[0] for path in (made.difference, made.convolved, made.noise, made.mask)]
     xp = arrays.array_namespace(pair.science.image)
     bad = (planes[3] != 0) | (np.abs(planes[0] - hotpants.FILL) < hotpants.FILL) | ~np.isfinite(planes[0])
-    return subtraction.from_engine(
+    return alard_lupton.from_engine(
         pair.science,
         pair.reference,
         difference=xp.asarray(np.where(bad, 0, planes[0]).astype(np.float32)),

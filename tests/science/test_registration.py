@@ -9,10 +9,10 @@ from scipy import ndimage
 from support import pairs
 
 from tasks.errors import UnusableData
-from tasks.science import registration
 from tasks.science.astrometry import field_grids
 from tasks.science.sources import stars
 from tasks.science.sources.stars import Stars
+from tasks.science.subtraction import registration
 
 SHAPE = (500, 600)
 

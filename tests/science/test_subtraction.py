@@ -9,12 +9,12 @@ from support import pairs
 
 from tasks.errors import UnusableData
 from tasks.records import MaskBit
-from tasks.science import exposures, registration, subtraction
 from tasks.science.candidates import detection, matched_filter
-from tasks.science.exposures import Exposure
-from tasks.science.fitting import Settings
 from tasks.science.images import convolution
 from tasks.science.sources import stars
+from tasks.science.subtraction import alard_lupton, aligned_images, registration
+from tasks.science.subtraction.aligned_images import Exposure
+from tasks.science.subtraction.kernel_fit import Settings
 
 
 def exposure(xp, image, variance, mask=None):
@@ -41,7 +41,7 @@ def planes(result, science, reference):
         result.difference,
         result.convolved,
         result.variance,
-        subtraction.bits(result, science, reference),
+        alard_lupton.bits(result, science, reference),
         science.image,
         direction=result.direction,
         kernel_sum=result.kernel_sum,
@@ -52,7 +52,7 @@ def planes(result, science, reference):
 
 def test_the_kernel_has_the_flux_ratio_and_leaves_only_noise(xp, rng):
     pair = pairs.make(rng, new=0)
-    result = subtraction.subtract(*both(xp, pair))
+    result = alard_lupton.subtract(*both(xp, pair))
     assert result.direction == "reference"
     assert result.kernel_sum == pytest.approx(pair.kernel_sum, rel=0.01)
     assert result.chi2 == pytest.approx(1.0, abs=0.1)
@@ -65,7 +65,7 @@ def test_the_kernel_has_the_flux_ratio_and_leaves_only_noise(xp, rng):
 def test_the_sharper_image_is_convolved_and_the_science_scale_kept(xp, rng):
     pair = pairs.make(rng)
     reference, science = both(xp, pair)
-    result = subtraction.subtract(science, reference)
+    result = alard_lupton.subtract(science, reference)
     assert result.direction == "science"
     assert result.kernel_sum == pytest.approx(1 / pair.kernel_sum, rel=0.01)
     found, _ = detection.detect(planes(result, science, reference), threshold=10)
@@ -77,7 +77,7 @@ def test_the_sharper_image_is_convolved_and_the_science_scale_kept(xp, rng):
 def test_new_stars_are_recovered_with_their_flux(rng):
     pair = pairs.make(rng, shape=(700, 900), stars=300, new=20, new_flux=(2000.0, 30000.0))
     science, reference = both(np, pair)
-    result = subtraction.subtract(science, reference)
+    result = alard_lupton.subtract(science, reference)
     found, _ = detection.detect(planes(result, science, reference), threshold=5)
     distance = np.hypot(found.x[:, None] - pair.new_x, found.y[:, None] - pair.new_y)
     assert (distance.min(axis=0) < 1).all()
@@ -89,7 +89,7 @@ def test_new_stars_are_recovered_with_their_flux(rng):
 
 def test_a_kernel_of_deltas_does_as_well(rng):
     pair = pairs.make(rng, shape=(300, 400), stars=120, new=0)
-    result = subtraction.subtract(*both(np, pair), settings=Settings(basis="delta", degree=0))
+    result = alard_lupton.subtract(*both(np, pair), settings=Settings(basis="delta", degree=0))
     assert result.kernel_sum == pytest.approx(pair.kernel_sum, rel=0.02)
     assert result.chi2 == pytest.approx(1.0, abs=0.15)
 
@@ -101,7 +101,7 @@ def test_a_variable_star_is_left_out_of_the_fit(rng):
         pair.science.shape, pair.x[[brightest]], pair.y[[brightest]], np.array([1e5]), np.hypot(1.4, 1.2)
     )
     science = exposure(np, (pair.science + extra).astype(np.float32), pair.science_variance + extra / pairs.GAIN)
-    result = subtraction.subtract(science, both(np, pair)[1])
+    result = alard_lupton.subtract(science, both(np, pair)[1])
     assert result.kernel_sum == pytest.approx(pair.kernel_sum, rel=0.01)
     assert np.hypot(result.x - pair.x[brightest], result.y - pair.y[brightest]).min() > 2
 
@@ -113,13 +113,13 @@ def test_bad_pixels_spread_with_the_kernel_and_saturated_ones_further(rng):
     bad[250, 300], bright[100, 100] = True, True
     spoilt = np.where(bad, 1e6, reference.image).astype(np.float32)
     reference = Exposure(image=spoilt, variance=reference.variance, mask=bad, saturated=bright)
-    result = subtraction.subtract(science, reference)
+    result = alard_lupton.subtract(science, reference)
     assert result.mask[249:252, 299:302].all()
     assert not result.mask[250, 330]
     assert result.mask[100, 104]
     around = result.difference[235:266, 285:316][~result.mask[235:266, 285:316]]
     assert np.abs(around).max() < 8 * np.sqrt(np.median(result.variance))
-    bits = subtraction.bits(result, science, reference)
+    bits = alard_lupton.bits(result, science, reference)
     assert bits[250, 300] == MaskBit.BAD
     assert bits[100, 100] == MaskBit.SATURATED
 
@@ -156,7 +156,7 @@ def test_noise_is_measured_beneath_a_crowded_field(rng):
     x, y = rng.uniform(0, 300, 500), rng.uniform(0, 300, 500)
     scene = pairs.draw((300, 300), x, y, 10 ** rng.uniform(3, 5, 500), 2.0)
     image = (scene + 1000 + rng.normal(0, 7, scene.shape)).astype(np.float32)
-    variance = exposures.noise_variance(image, np.zeros(image.shape, dtype=bool), gain=np.inf)
+    variance = aligned_images.noise_variance(image, np.zeros(image.shape, dtype=bool), gain=np.inf)
     assert np.sqrt(variance[0, 0]) == pytest.approx(7, rel=0.1)
 
 
@@ -165,19 +165,19 @@ def test_images_of_different_shapes_are_refused(rng):
     science, _ = both(np, pair)
     half = exposure(np, pair.reference[:100], pair.reference_variance[:100])
     with pytest.raises(UnusableData, match="shape"):
-        subtraction.subtract(science, half)
+        alard_lupton.subtract(science, half)
 
 
 def test_an_empty_sky_has_no_star_to_match(rng):
     noise = rng.normal(0, 5, (200, 200)).astype(np.float32)
     empty = exposure(np, noise, np.full(noise.shape, 25, dtype=np.float32))
     with pytest.raises(UnusableData):
-        subtraction.subtract(empty, empty)
+        alard_lupton.subtract(empty, empty)
 
 
 def saao(shared_data, name):
     image = fits.getdata(shared_data / "images" / "saao" / f"AKB13475I{name}.fits").astype(np.float32)
-    return exposures.from_planes(image, np.zeros(image.shape, np.uint8), None, gain=1.9, saturation=60000.0)
+    return aligned_images.from_planes(image, np.zeros(image.shape, np.uint8), None, gain=1.9, saturation=60000.0)
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_the_variable_of_the_bulge_field_is_the_strongest_detection(shared_data,
     first, second = saao(shared_data, science), saao(shared_data, reference)
     found = stars.find(first.image, first.mask), stars.find(second.image, second.mask)
     mapping = registration.by_stars(*found, first.shape)
-    second = exposures.aligned(second, mapping, first.shape)
-    result = subtraction.subtract(first, second)
+    second = aligned_images.aligned(second, mapping, first.shape)
+    result = alard_lupton.subtract(first, second)
     detections, _ = detection.detect(planes(result, first, second), threshold=5)
     assert np.hypot(detections.x[0] - x, detections.y[0] - y) < 1
     assert abs(detections.snr[0]) >= 100
@@ -204,12 +204,12 @@ def decam(shared_data, epoch):
     folder = shared_data / "images" / "decam"
     frames = [fits.getdata(folder / f"DEC-OBS{epoch}{letter}.mini.fits").astype(np.float32) for letter in "abcde"]
     image = np.mean(frames, axis=0)
-    return exposures.from_planes(image, np.zeros(image.shape, np.uint8), None, gain=20.0, saturation=np.inf)
+    return aligned_images.from_planes(image, np.zeros(image.shape, np.uint8), None, gain=20.0, saturation=np.inf)
 
 
 def test_the_new_source_beside_a_galaxy_is_found(shared_data):
     science, reference = decam(shared_data, "04"), decam(shared_data, "18")
-    result = subtraction.subtract(science, reference)
+    result = alard_lupton.subtract(science, reference)
     noise = 1.4826 * np.median(np.abs(result.difference - np.median(result.difference)))
     assert result.difference[122:134, 123:135].max() / noise >= 13
     found, _ = detection.detect(planes(result, science, reference), threshold=5)

@@ -16,10 +16,10 @@ from scipy import linalg
 from tasks.errors import AlgorithmError
 from tasks.science import arrays
 from tasks.science.arrays import Array
-from tasks.science.exposures import Exposure
 from tasks.science.images import convolution
 from tasks.science.images.convolution import VaryingKernel
 from tasks.science.sources.stars import Floats, Stars
+from tasks.science.subtraction.aligned_images import Exposure
 
 SMALLEST_SIGMA_PX = 0.7  # narrowest difference of two PSFs that pixels can show
 MINIMUM_STAMPS = 4

@@ -10,9 +10,10 @@ from scipy import ndimage
 
 from tasks.errors import UnusableData
 from tasks.records import MaskBit
-from tasks.science import arrays, registration
+from tasks.science import arrays
 from tasks.science.arrays import Array
-from tasks.science.registration import PixelMap
+from tasks.science.subtraction import registration
+from tasks.science.subtraction.registration import PixelMap
 
 SMALLEST_OVERLAP = 0.02
 

@@ -19,14 +19,15 @@ from scipy import ndimage, spatial
 
 from tasks.errors import AlgorithmError, UnusableData
 from tasks.records import MaskBit
-from tasks.science import arrays, exposures, fitting
+from tasks.science import arrays
 from tasks.science.arrays import Array
-from tasks.science.exposures import Exposure
-from tasks.science.fitting import Fit, Settings
 from tasks.science.images import convolution
 from tasks.science.images.convolution import VaryingKernel
 from tasks.science.sources import stars
 from tasks.science.sources.stars import Floats, Stars
+from tasks.science.subtraction import aligned_images, kernel_fit
+from tasks.science.subtraction.aligned_images import Exposure
+from tasks.science.subtraction.kernel_fit import Fit, Settings
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def subtract(
     direction = _direction(settings, *widths)
     sharp, blurred = (reference, science) if direction == "reference" else (science, reference)
     picked = _pick(sci_stars if direction == "reference" else ref_stars, science, reference, max(widths))
-    fit = fitting.solve(sharp, blurred, picked, settings, widths)
+    fit = kernel_fit.solve(sharp, blurred, picked, settings, widths)
     return _assemble(science, reference, fit, direction=direction, widths=widths, found=(sci_stars, ref_stars))
 
 
@@ -118,7 +119,7 @@ def _direction(settings: Settings, fwhm_science: float, fwhm_reference: float) -
 
 def _pick(found: Stars, science: Exposure, reference: Exposure, width: float) -> Stars:
     """Choose bright stars without bad pixels near them, a few in each cell of a grid."""
-    half = fitting.stamp_half_width(width)
+    half = kernel_fit.stamp_half_width(width)
     bad = arrays.to_host(science.mask | science.saturated | reference.mask | reference.saturated)
     share = ndimage.uniform_filter(bad.astype(np.float32), size=2 * half + 1, mode="constant", cval=1.0)
     core = ndimage.maximum_filter(bad, size=5)
@@ -131,8 +132,8 @@ def _pick(found: Stars, science: Exposure, reference: Exposure, width: float) ->
     keep = np.concatenate(
         [np.flatnonzero(cell == one)[:STAMPS_PER_CELL] for one in np.unique(cell)] or [np.zeros(0, int)]
     )
-    if len(keep) < fitting.MINIMUM_STAMPS:
-        raise UnusableData(f"{len(keep)} stars to match the PSFs with, at least {fitting.MINIMUM_STAMPS} are needed")
+    if len(keep) < kernel_fit.MINIMUM_STAMPS:
+        raise UnusableData(f"{len(keep)} stars to match the PSFs with, at least {kernel_fit.MINIMUM_STAMPS} are needed")
     return candidates.where(np.sort(keep).astype(int))
 
 
@@ -158,7 +159,7 @@ def _assemble(
     factor = 1.0 if forward else 1.0 / total
     difference = (other.image - convolved) if forward else (convolved - other.image) * factor
     variance = (other.variance + convolution.convolve_squared(_filled_variance(sharp), fit.kernel)) * factor**2
-    mask = other.mask | exposures.grow(other.saturated, SATURATION_GROWTH_PX) | _spread(sharp, fit.kernel)
+    mask = other.mask | aligned_images.grow(other.saturated, SATURATION_GROWTH_PX) | _spread(sharp, fit.kernel)
     psf = _psf(science, reference, forward=forward, found=found, widths=widths)
     return Subtraction(
         difference=xp.where(mask, xp.float32(0), difference).astype(xp.float32),
@@ -221,7 +222,9 @@ def _spread(exposure: Exposure, kernel: VaryingKernel) -> Array:
     bad[0], bad[-1], bad[:, 0], bad[:, -1] = 1, 1, 1, 1
     touched = convolution.convolve_absolute(bad, kernel) > LEAK * weight
     half = kernel.terms.shape[-1] // 2
-    return exposure.mask | touched | exposures.grow(exposure.saturated, min(half, SATURATION_GROWTH_PX + half // 2))
+    return (
+        exposure.mask | touched | aligned_images.grow(exposure.saturated, min(half, SATURATION_GROWTH_PX + half // 2))
+    )
 
 
 def from_engine(
