@@ -39,15 +39,15 @@ def search(difference: Difference, root: Path, options: SearchOptions) -> Candid
     recipe = products.Recipe(stage="search", inputs=inputs, options=options, tools=TOOLS)
     if (known := products.recall(recipe, table, CandidateBatch)) is not None:
         return known
-    findings = findings.find(_planes(difference), image_planes.read(difference.stack.image).wcs, options)
-    drawn = _draw(findings, difference)
-    batch = CandidateBatch(difference=difference, candidates=_candidates(findings, difference, drawn), table=table)
-    outputs = [*_write_tables(findings, batch), *drawn.values()]
+    judged = findings.find(_planes(difference), image_planes.read(difference.stack.image).wcs, options)
+    drawn = _draw(judged, difference)
+    batch = CandidateBatch(difference=difference, candidates=_candidates(judged, difference, drawn), table=table)
+    outputs = [*_write_tables(judged, batch), *drawn.values()]
     batch = replace(batch, seconds=round(time.monotonic() - started, 3))
     products.remember(recipe, outputs, batch)
     log.info(
         "%s: %d detections, %d without a flag, %.1f s",
-        difference.image.name, len(findings.found), len(findings.survivors(findings)), batch.seconds,
+        difference.image.name, len(judged.found), len(findings.survivors(judged)), batch.seconds,
     )  # fmt: skip
     return batch
 
@@ -73,9 +73,9 @@ def _planes(difference: Difference) -> Planes:
     )
 
 
-def _candidates(findings: Findings, difference: Difference, drawn: dict[int, Path]) -> tuple[Candidate, ...]:
-    stack, found = difference.stack, findings.found
-    ra, dec = findings.sky()
+def _candidates(judged: Findings, difference: Difference, drawn: dict[int, Path]) -> tuple[Candidate, ...]:
+    stack, found = difference.stack, judged.found
+    ra, dec = judged.sky()
     mag, mag_error = findings.magnitudes(found, findings.total_zero_point(stack))
     stem = difference.image.name.removesuffix(".fits")
     return tuple(
@@ -94,23 +94,23 @@ def _candidates(findings: Findings, difference: Difference, drawn: dict[int, Pat
             mag=float(mag[index]) if np.isfinite(mag[index]) else None,
             mag_error=float(mag_error[index]) if np.isfinite(mag[index]) else None,
             sign=int(found.sign[index]),
-            flags=findings.reasons(index),
+            flags=judged.reasons(index),
             stamp=drawn.get(index),
         )
         for index in range(len(found))
     )
 
 
-def _write_tables(findings: Findings, batch: CandidateBatch) -> list[Path]:
+def _write_tables(judged: Findings, batch: CandidateBatch) -> list[Path]:
     """Write catalogue, regions of the survivors and the count of each flag."""
     zero_point = findings.total_zero_point(batch.difference.stack)
-    table = findings.table_of(findings, zero_point_mag=zero_point)
+    table = findings.table_of(judged, zero_point_mag=zero_point)
     write_table(batch.table, table)
     regions = batch.table.with_suffix(".reg")
-    products.write_text(regions, findings.region_text(findings))
+    products.write_text(regions, findings.region_text(judged))
     summary = batch.table.with_name(batch.table.name.replace(".transient.cat", ".flag.summary.csv"))
     total = max(len(table), 1)
-    rows = [f"{name},{int(np.sum(a))},{np.sum(a) / total:.4f}" for name, a in findings.flags.items()]
+    rows = [f"{name},{int(np.sum(a))},{np.sum(a) / total:.4f}" for name, a in judged.flags.items()]
     products.write_text(summary, "\n".join(["flag,n,ratio", *rows]) + "\n")
     return [batch.table, regions, summary]
 
@@ -121,14 +121,14 @@ def write_table(path: Path, table: Table) -> None:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
 
 
-def _draw(findings: Findings, difference: Difference) -> dict[int, Path]:
+def _draw(judged: Findings, difference: Difference) -> dict[int, Path]:
     """Write a picture and a FITS cube of each survivor; return the pictures by detection."""
     folder, stem = difference.image.parent, difference.image.name.removesuffix(".fits")
     drawn: dict[int, Path] = {}
-    for index in findings.survivors(findings)[:PICTURES]:
-        x, y = float(findings.found.x[index]), float(findings.found.y[index])
-        triplet = stamps.cut(findings.planes, x, y, wcs=findings.wcs)
-        title = f"{stem}.{index + 1}   S/N {findings.found.snr[index]:.1f}"
+    for index in findings.survivors(judged)[:PICTURES]:
+        x, y = float(judged.found.x[index]), float(judged.found.y[index])
+        triplet = stamps.cut(judged.planes, x, y, wcs=judged.wcs)
+        title = f"{stem}.{index + 1}   S/N {judged.found.snr[index]:.1f}"
         drawn[index] = folder / "png_image" / f"{stem}.{index + 1}.png"
         products.write_bytes(drawn[index], stamps.picture(triplet, title=title))
         with products.staged(folder / "fits_image" / f"{stem}.{index + 1}.fits") as temporary:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasks.options import Reflection
+from tasks.science.calibration import halos as star_halos
 from tasks.science.calibration import shrunken_light, trails
 from tasks.science.calibration.correction import Planes
 from tasks.science.calibration.halos import GHOST_BIT, HALO_BIT
@@ -32,13 +33,13 @@ def marked(planes: Planes, *, halos: bool, trail_sigma: float | None, reflection
         return planes
     small = shrunken_light.shrink(planes)
     mask = planes.mask.copy()
-    stars = halos.saturated_stars(small)
+    stars = star_halos.saturated_stars(small)
     for star in stars if halos else ():
-        halos.paint_disc(mask, star.x, star.y, star.halo_px, HALO_BIT)
+        star_halos.paint_disc(mask, star.x, star.y, star.halo_px, HALO_BIT)
     for star in stars:
         for each in reflections:
-            x, y = halos.reflected(star, each, planes.image.shape)
-            halos.paint_disc(mask, x, y, each.radius_px, GHOST_BIT)
+            x, y = star_halos.reflected(star, each, planes.image.shape)
+            star_halos.paint_disc(mask, x, y, each.radius_px, GHOST_BIT)
     for trail in trails.find_trails(small, stars, sigma=trail_sigma) if trail_sigma is not None else ():
         trails.paint_band(mask, trail)
     return Planes(image=planes.image, variance=planes.variance, mask=mask)
