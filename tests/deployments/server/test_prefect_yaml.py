@@ -22,7 +22,7 @@ from prefect.utilities.callables import parameter_schema
 from deployments.listening import dispatch
 from deployments.server import automations, bootstrap
 
-FILE = yaml.safe_load((Path(__file__).resolve().parents[2] / "prefect.yaml").read_text())
+FILE = yaml.safe_load((Path(__file__).resolve().parents[3] / "prefect.yaml").read_text())
 DEPLOYMENTS = {each["entrypoint"].rsplit(".", 1)[-1]: each for each in FILE["deployments"] if each["name"] == "prod"}
 TRIGGERS = [
     pytest.param(each["entrypoint"], trigger, id=trigger["name"])

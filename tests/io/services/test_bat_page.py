@@ -14,7 +14,7 @@ from tasks.errors import UnusableData
 from tasks.io.services import bat_page
 from tasks.records.bursts import BatPage, Fluence, Measured
 
-PAGES = Path(__file__).parent / "pages"
+PAGES = Path(__file__).parent / "bat_pages"
 COMPLETE = (PAGES / "bat_complete.html").read_bytes()
 EARLY = (PAGES / "bat_early.html").read_bytes()
 

@@ -21,7 +21,7 @@ from tasks.options import RevisitOptions
 from tasks.records import Audience
 from tasks.registry import delivery
 
-PAGES = Path(__file__).parents[1] / "io" / "pages"
+PAGES = Path(__file__).parents[2] / "io" / "services" / "bat_pages"
 COMPLETE, EARLY = (PAGES / "bat_complete.html").read_bytes(), (PAGES / "bat_early.html").read_bytes()
 STRANGE = b"<html><p>All new!</p></html>"
 CHANNELS = {Audience.GRB: "C-GRB", Audience.OPERATORS: "C-OPS"}
