@@ -7,6 +7,10 @@ from support import architecture
 
 PLANTED = {
     "tasks.science.planted": ("import prefect", "may not import the library prefect"),
+    "tasks.science.images.planted": (
+        "from tasks.science.stacking import coadding",
+        "floor 1 of science may not import",
+    ),
     "tasks.io.planted": ("from tasks.science import arrays", "io may not import tasks.science.arrays"),
     "tasks.programs.planted": ("import subprocess", "may not import the library subprocess"),
     "tasks.planted": ("from flows.nights import night", "tasks may not import flows.nights.night"),
@@ -54,6 +58,26 @@ def test_a_planted_violation_is_found(sources, module):
     known = frozenset(sources) | {module}
     found = [violation.what for violation in architecture.check(module, source, known)]
     assert any(expected in what for what in found), found
+
+
+@pytest.mark.parametrize("house", architecture.HOUSES)
+def test_no_room_imports_one_that_imports_it(sources, house):
+    assert architecture.room_cycles(sources, house) == []
+
+
+def test_every_room_of_science_has_its_floor(sources):
+    rooms = {architecture.room_of(module, "tasks.science") for module in sources} - {None}
+    assert rooms == frozenset().union(*architecture.FLOORS)
+
+
+def test_no_folder_is_too_full_to_be_read(repository):
+    sizes = architecture.folder_sizes(repository)
+    assert {name: size for name, size in sizes.items() if size > architecture.MOST_FILES} == {}
+
+
+def test_a_planted_cycle_of_rooms_is_found():
+    sources = {"tasks.a.x": "from tasks.b import y", "tasks.b.y": "from tasks.a import z", "tasks.a.z": ""}
+    assert architecture.room_cycles(sources, "tasks") == [("a", "b")]
 
 
 def test_a_planted_cycle_is_found():

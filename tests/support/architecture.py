@@ -57,6 +57,19 @@ LAW: Mapping[str, frozenset[str]] = {
     "deployments": frozenset({"deployments", "flows", "tasks", "engines"}) | BELOW_TASKS | SHARED_LAYERS,
 }
 
+# rooms of science by floor: a room imports rooms of lower floors only
+FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"arrays"}),
+    frozenset({"headers", "images", "nights", "sources"}),
+    frozenset({"astrometry", "calibration"}),
+    frozenset({"masters", "photometry", "simulation", "skymaps", "subtraction"}),
+    frozenset({"alerts", "candidates", "planning", "stacking"}),
+)
+# packages whose rooms are held apart: none imports another that imports it back
+HOUSES = ("flows", "tasks", "tasks.science", "tasks.io", "deployments")
+# most rooms hold 2 to 13; the command line has a file for each verb
+MOST_FILES = 20
+
 # library → the layers, or single modules, that may import it
 LIBRARIES: Mapping[str, frozenset[str]] = {
     "prefect": frozenset({"flows", "tasks", "resources", "runtime", "futures", "observatory", "blocks", "deployments"}),
@@ -142,7 +155,15 @@ def check(module: str, source: str, known: frozenset[str]) -> list[Violation]:
     """Return everything in one module that breaks the law."""
     tree = ast.parse(source)
     lines = source.splitlines()
-    rules = (_own_imports, _library_imports, _late_imports, _sizes, _dangerous_calls, _prefect_pitfalls)
+    rules = (
+        _own_imports,
+        _upward_imports,
+        _library_imports,
+        _late_imports,
+        _sizes,
+        _dangerous_calls,
+        _prefect_pitfalls,
+    )
     return [violation for rule in rules for violation in rule(module, tree, lines, known)]
 
 
@@ -154,6 +175,52 @@ def _own_imports(module, tree, lines, known):
             continue
         if layer_of(target) not in allowed:
             yield Violation(module=module, line=node.lineno, what=f"{layer_of(module)} may not import {target}")
+
+
+def _upward_imports(module, tree, lines, known):
+    own = floor_of(module)
+    for node, name in imports(tree):
+        target = ours(name, known)
+        if own is None or target is None or room_of(target, "tasks.science") == room_of(module, "tasks.science"):
+            continue
+        if (other := floor_of(target)) is not None and other >= own:
+            yield Violation(module=module, line=node.lineno, what=f"floor {own} of science may not import {target}")
+
+
+def floor_of(module: str) -> int | None:
+    """Return the floor of a module of science, or None for any other module."""
+    room = room_of(module, "tasks.science")
+    return next((number for number, rooms in enumerate(FLOORS) if room in rooms), None)
+
+
+def room_of(module: str, house: str) -> str | None:
+    """Return the folder, or the module that stands alone, of ``house`` that a module lies in."""
+    if not module.startswith(f"{house}."):
+        return None
+    return module.removeprefix(f"{house}.").split(".")[0]
+
+
+def room_cycles(sources: Mapping[str, str], house: str) -> list[tuple[str, ...]]:
+    """Return the import cycles among the rooms of a package, each once."""
+    known = frozenset(sources)
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        if (room := room_of(module, house)) is not None:
+            found = {ours(name, known) for _, name in imports(ast.parse(source))}
+            rooms = {room_of(target, house) for target in found if target is not None}
+            graph.setdefault(room, set()).update(other for other in rooms if other not in {None, room})
+    return _loops({room: others & graph.keys() for room, others in graph.items()})
+
+
+def folder_sizes(root: Path) -> dict[str, int]:
+    """Return the number of modules in each folder of ours."""
+    folders: dict[str, int] = {}
+    for package in ("flows", "tasks", "blocks", "deployments"):
+        for path in (root / package).rglob("*.py"):
+            if path.name != "__init__.py":
+                name = str(path.parent.relative_to(root))
+                folders[name] = folders.get(name, 0) + 1
+    return folders
 
 
 def _library_imports(module, tree, lines, known):
@@ -277,6 +344,10 @@ def cycles(sources: Mapping[str, str]) -> list[tuple[str, ...]]:
         }
         for module, source in sources.items()
     }
+    return _loops(graph)
+
+
+def _loops(graph: Mapping[str, set[str]]) -> list[tuple[str, ...]]:
     found: set[tuple[str, ...]] = set()
 
     def walk(module: str, path: tuple[str, ...]) -> None:
