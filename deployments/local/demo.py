@@ -21,7 +21,7 @@ from tasks import naming, products, simulation
 from tasks.errors import UnusableData
 from tasks.io.notices import parsing
 from tasks.options import PlanOptions
-from tasks.records import Places, Rehearsal
+from tasks.records import LOCAL, Places, Rehearsal
 from tasks.science.simulation import alerts
 from tasks.science.simulation.plan import Request
 
@@ -85,9 +85,7 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say) -> Demon
             TELESCOPES,
             options=PlanOptions(hours=12.0),
             clock=clock,
-            registry="",
-            slack="",
-            store="",
+            blocks=LOCAL,
         )
     return Demonstration(
         rehearsal=made,
@@ -102,7 +100,7 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say) -> Demon
 def facts(made: Demonstration) -> dict[str, Any]:
     """Return a demonstration's facts for a program."""
     response, report = made.rehearsal.response, made.rehearsal.report
-    plans = {plan.telescope: len(plan.tiles) for plan in response.plans}
+    plans = {plan.telescope: len(plan.tiles) for plan in made.rehearsal.plans}
     return {
         "pages": [str(page) for page in (response.page, report.page) if page],
         "seconds": round(made.seconds, 1),
@@ -148,10 +146,10 @@ def _alert_words(made: Demonstration) -> list[str]:
     if response.alert is None or response.decision is None:
         return [f"The notice was not understood: {response.rejected}", f"  kept: {response.dead_letter}"]
     lines = [(f"Event {response.event_id}: {response.alert.notice.alert_type}, {response.decision.summary}")]
-    for plan in response.plans:
+    for plan in made.rehearsal.plans:
         outcome = f"{len(plan.tiles)} tiles, {plan.probability:.0%} of the probability, {plan.area_deg2:.0f} deg²"
         lines.append(f"  {plan.telescope}: {outcome if plan.tiles else plan.reason}")
-    return lines if response.plans else [*lines, "  no plan: the decision asks for none"]
+    return lines if made.rehearsal.plans else [*lines, "  no plan: the decision asks for none"]
 
 
 def _claim(out: Path) -> Path:

@@ -53,7 +53,7 @@ from tasks import registry as registries
 from tasks import resources
 from tasks.errors import MissingPart, SirenError, Unavailable
 from tasks.io.messages import slack_sender
-from tasks.records import Alert, Audience
+from tasks.records import Alert, Audience, Home
 
 log = logging.getLogger(__name__)
 
@@ -166,10 +166,10 @@ def desk(block: SlackWorkspace, registry: registries.Registry) -> Desk:
 def public_links(alert: Alert) -> Mapping[str, str]:
     """Return an event's links by the saved blocks; those that need none where the server is away."""
     try:
-        return resources.links_of("store", alert)
+        return resources.links_of(Home(root=default_paths.alert_root(), store="store"), alert)
     except (SirenError, RuntimeError, OSError, httpx.HTTPError) as error:
         log.warning("no block of links now: %s", type(error).__name__)
-        return resources.links_of("", alert)
+        return resources.links_of(Home(root=default_paths.alert_root()), alert)
 
 
 def run(block: SlackWorkspace, *, host: str, port: int, stop: threading.Event) -> None:

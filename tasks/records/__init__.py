@@ -17,6 +17,7 @@ from tasks.records.alerts import (
     Reason,
     SkyMapSummary,
 )
+from tasks.records.blocks import LOCAL, Blocks, Home
 from tasks.records.deep_stacks import Deepened, Selection, Survey
 from tasks.records.galaxies import Galaxies
 from tasks.records.nights import (
@@ -43,7 +44,7 @@ from tasks.records.nights import (
 )
 from tasks.records.outcomes import EventInHand, Ranking, Reconciled, Rehearsal, Response, Source
 from tasks.records.photometry import Photometry, ZeroPointStars, ZeroPointTerms
-from tasks.records.plans import Plan, PlanMode, Tile
+from tasks.records.plans import Plan, PlanMode, PlanRequest, Tile
 from tasks.records.policies import Comparison, Condition, Policy, Rule
 from tasks.records.reports import (
     CatalogueMade,
@@ -70,9 +71,11 @@ from tasks.records.telescopes import (
 )
 
 __all__ = [
+    "LOCAL",
     "Alert",
     "Astrometry",
     "Audience",
+    "Blocks",
     "Calibrated",
     "CalibratedBatch",
     "Camera",
@@ -91,6 +94,7 @@ __all__ = [
     "Frame",
     "FrameType",
     "Galaxies",
+    "Home",
     "Inventory",
     "Kind",
     "Limits",
@@ -109,6 +113,7 @@ __all__ = [
     "Places",
     "Plan",
     "PlanMode",
+    "PlanRequest",
     "Policy",
     "ProcessTiming",
     "QaBit",

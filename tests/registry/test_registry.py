@@ -111,9 +111,8 @@ def test_a_plan_that_was_wanted_and_never_taken_up_leaves_its_notice_unanswered(
         with store.begin() as session:
             notices.mark_answered(session, alert.sha256, now=datetime.now(UTC))
     assert [stored.sha256 for stored in store.unanswered(before=soon)] == [second.sha256]
-    claim = {"telescopes": ("7DT",), "parameters_sha256": "p"}
     with store.begin() as session:
-        assert plans.claim(session, second.sha256, **claim, now=datetime.now(UTC))
+        assert plans.claim(session, alerts.request(second), now=datetime.now(UTC))
     assert store.unanswered(before=soon) == ()
     assert [stored.sha256 for stored in store.unanswered(before=soon + plans.LEASE)] == [second.sha256]
     store.record_alert(alerts.retraction())
@@ -223,7 +222,7 @@ def test_of_two_clicks_one_makes_the_plan(store: registry.Registry) -> None:
 
     def click(_: int) -> bool:
         with store.begin() as session:
-            return plans.claim(session, alert.sha256, telescopes=("TCH", "7DT"), parameters_sha256="p", now=NOW)
+            return plans.claim(session, alerts.request(alert, "TCH", "7DT"), now=NOW)
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(click, range(8))) == 1
@@ -232,12 +231,12 @@ def test_of_two_clicks_one_makes_the_plan(store: registry.Registry) -> None:
 def test_a_failed_plan_can_be_asked_for_again(store: registry.Registry) -> None:
     alert = alerts.gw()
     store.record_alert(alert)
-    key = {"telescopes": ("7DT",), "parameters_sha256": "p", "now": NOW}
+    wanted = alerts.request(alert)
     with store.begin() as session:
-        assert plans.claim(session, alert.sha256, **key)
-        assert plans.fail(session, alert.sha256, reason="no night", **key)
-        assert plans.claim(session, alert.sha256, **key)
-        assert not plans.claim(session, alert.sha256, **key)
+        assert plans.claim(session, wanted, now=NOW)
+        assert plans.fail(session, wanted, reason="no night", now=NOW)
+        assert plans.claim(session, wanted, now=NOW)
+        assert not plans.claim(session, wanted, now=NOW)
 
 
 def test_a_new_plan_supersedes_the_old_and_withdraws_its_tiles(store: registry.Registry) -> None:
@@ -245,8 +244,8 @@ def test_a_new_plan_supersedes_the_old_and_withdraws_its_tiles(store: registry.R
     for alert in (first, update):
         store.record_alert(alert)
         with store.begin() as session:
-            assert plans.record(session, alert.sha256, [alerts.plan()], parameters_sha256="p", now=NOW)
-            assert not plans.record(session, alert.sha256, [alerts.plan()], parameters_sha256="p", now=NOW)
+            assert plans.record(session, alerts.request(alert), [alerts.plan()], now=NOW)
+            assert not plans.record(session, alerts.request(alert), [alerts.plan()], now=NOW)
     history = store.history("S241102br")
     assert [entry.state for entry in history.plans] == [PlanState.SUPERSEDED, PlanState.DONE]
     assert history.plans[1].plans == (alerts.plan(),)
@@ -258,11 +257,11 @@ def test_a_retraction_cancels_plans_and_a_run_that_ends_afterwards_changes_nothi
     alert = alerts.gw()
     store.record_alert(alert)
     with store.begin() as session:
-        plans.record(session, alert.sha256, [alerts.plan("TCH")], parameters_sha256="p", now=NOW)
-        plans.claim(session, alert.sha256, telescopes=("7DT",), parameters_sha256="p", now=NOW)
+        plans.record(session, alerts.request(alert, "TCH"), [alerts.plan("TCH")], now=NOW)
+        plans.claim(session, alerts.request(alert), now=NOW)
     store.record_alert(alerts.retraction())
     with store.begin() as session:
-        assert not plans.record(session, alert.sha256, [alerts.plan("7DT")], parameters_sha256="p", now=NOW)
+        assert not plans.record(session, alerts.request(alert), [alerts.plan("7DT")], now=NOW)
     assert {entry.state for entry in store.history("S241102br").plans} == {PlanState.CANCELLED}
     with store.read() as session:
         assert set(session.scalars(sa.select(models.Tile.state))) == {"withdrawn"}
@@ -273,7 +272,7 @@ def test_a_plan_without_tiles_keeps_its_reason(store: registry.Registry) -> None
     store.record_alert(alert)
     with store.begin() as session:
         empty = alerts.plan(tiles=0, reason="the Sun is up")
-        plans.record(session, alert.sha256, [empty], parameters_sha256="p", now=NOW)
+        plans.record(session, alerts.request(alert), [empty], now=NOW)
     (entry,) = store.history("S241102br").plans
     assert (entry.state, entry.reason) == (PlanState.EMPTY, "the Sun is up")
 

@@ -25,7 +25,7 @@ from tasks.alerts import registration
 from tasks.errors import Unavailable
 from tasks.io.messages import slack_sender
 from tasks.messages import announcements
-from tasks.records import Audience
+from tasks.records import Audience, Home
 from tasks.registry import delivery, models
 
 CHANNELS = {Audience.GW: "C-GW", Audience.GRB: "C-GRB", Audience.TEST: "C-TEST", Audience.OPERATORS: "C-OPS"}
@@ -73,7 +73,7 @@ def workspace() -> Iterator[stand_in.Workspace]:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty registry, migrated once for all tests."""
     folder = tmp_path_factory.mktemp("empty")
-    with resources.registry("", folder):
+    with resources.registry(Home(root=folder)):
         return folder / "registry.sqlite"
 
 
@@ -87,7 +87,7 @@ def root(tmp_path: Path, empty: Path) -> Path:
 
 @pytest.fixture
 def store(root: Path) -> Iterator[registry.Registry]:
-    with resources.registry("", root) as opened:
+    with resources.registry(Home(root=root)) as opened:
         yield opened
 
 
@@ -128,8 +128,8 @@ def top(root, store, desk, workspace) -> dict[str, Any]:
 
 
 def tell(root: Path, desk: Desk, alert, decision=None):
-    registered = registration.register.fn(alert, root=root)
-    announcements.announce.fn(alert, decision or alerts.decision("NO", score=1), registered, root=root)
+    registered = registration.register.fn(alert, home=Home(root=root))
+    announcements.announce.fn(alert, decision or alerts.decision("NO", score=1), registered, home=Home(root=root))
     delivery.drain_messages(desk.registry, desk.send)
     return registered
 

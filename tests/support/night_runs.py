@@ -26,7 +26,7 @@ from deployments.server import serve, temporary_server
 from flows.nights.night import night as night_flow
 from support.simulated import Night
 from tasks import products
-from tasks.records import NightReport, Places, Stage
+from tasks.records import LOCAL, NightReport, Places, Stage
 
 NIGHT = date(2026, 1, 15)
 # what tells of time and place in the records of two runs of one night
@@ -78,7 +78,7 @@ def reduce(places: Places, *, until: Stage = Stage.SEARCH, address: str = "", cp
         from blocks import Cluster
 
         Cluster(address=address).save("cluster", overwrite=True)
-    return night_flow(NIGHT, until=until, registry="", slack="")
+    return night_flow(NIGHT, until=until, blocks=LOCAL)
 
 
 @dataclass(kw_only=True)

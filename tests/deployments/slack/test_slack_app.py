@@ -20,7 +20,7 @@ from tasks.alerts import registration
 from tasks.errors import MissingPart, Unavailable
 from tasks.io.messages import slack_sender
 from tasks.messages import announcements
-from tasks.records import Audience
+from tasks.records import Audience, Home
 from tasks.registry import delivery
 
 # ------------------------------------------------------------------------------------------------ the ways in
@@ -125,7 +125,9 @@ def test_messages_have_buttons_only_where_somebody_hears_them(workspace, root, s
     assert not SlackWorkspace(token="x").hears()
     assert SlackWorkspace(token="x", app_token="y").hears()
     client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, retry_handlers=[])
-    announcements.announce.fn(alerts.gw(), None, registration.register.fn(alerts.gw(), root=root), root=root)
+    announcements.announce.fn(
+        alerts.gw(), None, registration.register.fn(alerts.gw(), home=Home(root=root)), home=Home(root=root)
+    )
     sender = slack_sender.SlackSender(client, {Audience.OPERATORS: "C-OPS"}, interactive=False)
     delivery.drain_messages(store, sender.send)
     assert workspace.messages

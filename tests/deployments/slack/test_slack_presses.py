@@ -11,7 +11,7 @@ from deployments.slack import actions, payloads
 from tasks.alerts import registration
 from tasks.messages import event_page, plan_announcements
 from tasks.planning import claims
-from tasks.records import Audience
+from tasks.records import Home
 from tasks.records.buttons import Button
 from tasks.records.events import PlanState
 from tasks.registry import delivery, plans
@@ -55,7 +55,7 @@ def test_a_planned_event_is_not_planned_again_until_it_was_cancelled(
 ) -> None:
     alert = alerts.gw()
     with store.begin() as session:
-        plans.record(session, alert.sha256, [alerts.plan(), alerts.plan("TCH")], parameters_sha256="p", now=now())
+        plans.record(session, alerts.request(alert, "7DT", "TCH"), [alerts.plan(), alerts.plan("TCH")], now=now())
     pressed(desk, "run-plan", top)
     assert "is planned already" in direct(workspace, "U1")[0]
     pressed(desk, "cancel-plan", top, user="U2")
@@ -70,17 +70,15 @@ def test_a_planned_event_is_not_planned_again_until_it_was_cancelled(
 
 def test_a_failed_plan_can_be_run_again(desk, root, store, planner, workspace, top) -> None:
     alert = alerts.gw()
-    how = {"parameters_sha256": "p", "root": root}
-    registered = registration.register.fn(alert, root=root)
+    home, wanted = Home(root=root), alerts.request(alert, "7DT", "TCH")
+    event = alerts.in_hand(alert, registration.register.fn(alert, home))
     for attempt in (1, 2, 3):
         pressed(desk, "run-plan", top)
         assert len(planner.runs) == attempt
-        assert claims.claim_plan.fn(alert, ("7DT", "TCH"), asked_by="name-of-U1", **how)
+        assert claims.claim_plan.fn(alert, wanted, home, asked_by="name-of-U1")
         pressed(desk, "run-plan", top)
         assert len(planner.runs) == attempt
-        plan_announcements.announce_failed_plan.fn(
-            alert, ("7DT", "TCH"), "the planner died", registered, audience=Audience.GW, **how
-        )
+        plan_announcements.announce_failed_plan.fn(event, wanted, "the planner died", home)
         delivery.drain_messages(store, desk.send)
         assert "the planner died" in workspace.messages[-1]["text"]
         assert buttons(top)[0] == "run-plan"
@@ -118,7 +116,7 @@ def test_an_event_is_marked_as_under_review_once_by_each(desk, root, store, top)
     text = str(top["blocks"])
     assert text.count("under review by <@U3>") == text.count("under review by <@U1>") == 1
     assert "under-review" not in buttons(top)
-    page = event_page.publish_page.fn("S241102br", root=root).read_text()
+    page = event_page.publish_page.fn("S241102br", home=Home(root=root)).read_text()
     assert "Under review by name-of-U3, name-of-U1" in page
 
 
@@ -129,7 +127,7 @@ def test_a_muted_event_is_kept_up_to_date_in_silence_until_it_is_retracted(desk,
     tell(root, desk, alerts.gw(alert_type="EARLYWARNING", minutes=-1))
     assert len(workspace.messages) == said
     assert "UPDATE" in top["text"]
-    assert "Muted" in event_page.publish_page.fn("S241102br", root=root).read_text()
+    assert "Muted" in event_page.publish_page.fn("S241102br", home=Home(root=root)).read_text()
     assert "unmute" in buttons(top)
     pressed(desk, "unmute", top)
     tell(root, desk, alerts.gw(alert_type="UPDATE", minutes=19, far_hz=1e-7))

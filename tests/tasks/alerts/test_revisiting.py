@@ -18,7 +18,7 @@ from tasks.alerts import registration, swift_revisits
 from tasks.io.messages import slack_sender
 from tasks.messages import announcements
 from tasks.options import RevisitOptions
-from tasks.records import Audience
+from tasks.records import Audience, Home
 from tasks.registry import delivery
 
 PAGES = Path(__file__).parents[2] / "io" / "services" / "bat_pages"
@@ -65,7 +65,7 @@ def workspace() -> Iterator[stand_in.Workspace]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[registry.Registry]:
-    with resources.registry("", tmp_path) as opened:
+    with resources.registry(Home(root=tmp_path)) as opened:
         yield opened
 
 
@@ -78,11 +78,13 @@ def house(tmp_path, store, workspace, monkeypatch):
 
     def hear(alert) -> None:
         verdict = alerts.decision("NO", audience=Audience.GRB, reasons=())
-        announcements.announce.fn(alert, verdict, registration.register.fn(alert, root=tmp_path), root=tmp_path)
+        announcements.announce.fn(
+            alert, verdict, registration.register.fn(alert, home=Home(root=tmp_path)), home=Home(root=tmp_path)
+        )
 
     def look(minutes: float, options: RevisitOptions) -> float | None:
         monkeypatch.setattr(swift_revisits, "now", lambda: first.notice.time + timedelta(minutes=minutes))
-        moment: datetime | None = swift_revisits.look.fn("Swift_1423875", options, root=tmp_path)
+        moment: datetime | None = swift_revisits.look.fn("Swift_1423875", options, home=Home(root=tmp_path))
         monkeypatch.undo()
         delivery.drain_messages(store, sender.send)
         return moment and round((moment - first.notice.time) / timedelta(minutes=1), 3)
@@ -148,5 +150,5 @@ def test_only_a_new_burst_of_swift_is_looked_at_again(tmp_path, store, monkeypat
     sent = []
     monkeypatch.setattr(swift_revisits, "emit_event", lambda **event: sent.append(event["payload"]))
     for alert in (alerts.grb("BAT"), alerts.grb("XRT", seconds=90), alerts.grb("GBM", mission="Fermi"), alerts.gw()):
-        swift_revisits.expect.fn(alert, registration.register.fn(alert, root=tmp_path))
+        swift_revisits.schedule_first_look.fn(alert, registration.register.fn(alert, home=Home(root=tmp_path)))
     assert sent == [{"event_id": "Swift_1423875"}]

@@ -37,12 +37,12 @@ def half(folder: Path, *, age_s: float = 0) -> Path:
 
 def test_a_night_is_reduced_by_one_run_at_a_time(tmp_path):
     with (
-        housekeeping.alone(NIGHT, tmp_path, FOLDERS),
+        housekeeping.night_lock(NIGHT, tmp_path, FOLDERS),
         pytest.raises(Unavailable, match="7DT01 2026-01-15 is being reduced"),
-        housekeeping.alone(NIGHT, tmp_path, FOLDERS),
+        housekeeping.night_lock(NIGHT, tmp_path, FOLDERS),
     ):
         pass
-    with housekeeping.alone(NIGHT, tmp_path, FOLDERS):
+    with housekeeping.night_lock(NIGHT, tmp_path, FOLDERS):
         pass
 
 
@@ -57,7 +57,7 @@ def test_what_a_killed_run_left_is_gone_at_the_next_start(tree):
     written = half(science / "transient")
     products.write_text(science / "product.fits", "whole")
 
-    with housekeeping.alone(NIGHT, tree.root, FOLDERS):
+    with housekeeping.night_lock(NIGHT, tree.root, FOLDERS):
         assert not any(path.exists() for path in (*stale, scratch, work / run.CANCEL_FILE))
         assert written.exists(), "another night of the unit may be writing it"
         assert (science / "product.fits").exists()
