@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import platformdirs
 from prefect.blocks.core import Block
 from prefect.blocks.notifications import SlackWebhook
 from pydantic import SecretStr, ValidationError
 
 import blocks
+from blocks import default_places
 from tasks.errors import MissingPart, UnusableData
 
 OPERATORS_WEBHOOK = "SIREN_OPERATORS_WEBHOOK"
@@ -100,7 +100,7 @@ def local_defaults(home: Path) -> dict[str, str]:
 
     A worker runs flows in a folder of its own, so a place must be an absolute path.
     """
-    usual = platformdirs.user_data_path("brightsiren")
+    usual = default_places.home()
     places = {
         variable(blocks.Observatory, name): str(home / path.relative_to(usual))
         for name, path in blocks.Observatory().paths().items()

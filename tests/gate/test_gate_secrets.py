@@ -131,7 +131,7 @@ def live(house: House) -> None:
     answered(house, bulletins.mission("refusing"), store="refusing")
     answered(house, bulletins.mission("nowhere"), store="no-such-block", slack="no-such-block")
     answered(house, bulletins.mission("no-database"), registry="away")
-    with failing(announcements.announcements, "of_notice"):
+    with failing(announcements.event_announcements, "of_notice"):
         answered(house, bulletins.mission("unforeseen"))
     with suppress(SirenError):
         reconcile(blocks=HERE)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks import errors, futures, naming, products, runtime
+from tasks import errors, futures, naming, products
 from tasks.errors import AlgorithmError, ProgramError, Unavailable, UnusableData
 from tasks.nights import housekeeping
 from tasks.programs import outputs, run
@@ -142,7 +142,7 @@ def test_a_stage_stops_where_no_other_input_would_help():
     [(UnusableData("x"), False), (AlgorithmError("x"), False), (ProgramError("x"), True), (OSError("x"), True)],
 )
 def test_only_what_is_wrong_with_the_data_is_lost_for_good(monkeypatch, error, passing):
-    monkeypatch.setattr(runtime, "_names", lambda runs: ["solve-7DT01" for _ in runs])
+    monkeypatch.setattr(futures, "_names", lambda runs: ["solve-7DT01" for _ in runs])
     _, failures = futures.gather([Ended(error)], stage="reduce")
 
     assert failures[0].passing is passing
