@@ -29,7 +29,7 @@ def test_an_old_keyword_becomes_a_field_of_blocks_and_warns():
 
 
 def test_an_old_keyword_adds_to_the_blocks_that_are_given():
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="store="):
         assert say.fn(3, blocks=Blocks(slack=""), store="here") == (3, Blocks(slack="", store="here"))
 
 
