@@ -18,6 +18,7 @@ from astropy.coordinates import SkyCoord
 from ligo.skymap.io import fits as ligo_fits
 from ligo.skymap.postprocess import crossmatch
 from pydantic import TypeAdapter
+from support import field_probability
 
 from deployments import cli
 from deployments.server import temporary_server
@@ -100,7 +101,9 @@ def test_every_light_is_reduced_or_left_out_with_a_reason(demo: Demo) -> None:
 
     assert demo.told["frames"] == {"ok": report.frames_ok, "rejected": len(report.rejected)}
     assert {each.name for each in report.rejected} >= corrupt
-    assert {each.frame.path.name for each in report.reduced} | {each.name for each in report.rejected} == lights | corrupt
+    assert {each.frame.path.name for each in report.reduced} | {
+        each.name for each in report.rejected
+    } == lights | corrupt
     assert all(each.reason for each in report.rejected)
     assert demo.told["stacks"] == len(truth["units"]) * len(truth["filters"])
 
@@ -110,9 +113,7 @@ def test_candidates_are_as_bright_as_the_transients_that_they_are(demo: Demo) ->
     index, apart, _ = places([vars(each) for each in kept]).match_to_catalog_sky(demo.transients)
     near = apart.arcsec < 1
     truth = [demo.truth["transients"][i]["mag"][each.filter] for i, each in zip(index, kept, strict=True)]
-    pull = [
-        (each.mag - mag) / np.hypot(each.mag_error, SYSTEMATIC_MAG) for each, mag in zip(kept, truth, strict=True)
-    ]
+    pull = [(each.mag - mag) / np.hypot(each.mag_error, SYSTEMATIC_MAG) for each, mag in zip(kept, truth, strict=True)]
 
     assert near.sum() >= 2 * len(demo.transients) - 2
     assert np.abs(pull)[near].max() < 4
@@ -136,6 +137,17 @@ def test_the_ranking_begins_with_transients_and_each_has_the_level_that_the_map_
     assert [float(row["credible_level"]) for row in ranked] == pytest.approx(match.searched_prob, abs=1e-3)
     density = match.probdensity * (np.pi / 180) ** 2
     assert [float(row["probability_per_deg2"]) for row in ranked] == pytest.approx(density, rel=2e-3)
+
+
+def test_tiles_of_gwemopt_hold_the_probability_that_the_map_has_there(demo: Demo) -> None:
+    [file] = (demo.out / "alerts" / "store").rglob("plan.json")
+    sky = field_probability.Sky(demo.out / "alert" / demo.event["maps"]["combined"])
+    plans_ = json.loads(file.read_bytes())["telescopes"]
+
+    assert {name: len(plan["tiles"]) for name, plan in plans_.items()} == demo.told["plans"]
+    for name, plan in plans_.items():
+        first = plan["tiles"][:8]
+        assert [tile["probability"] for tile in first] == pytest.approx(sky.of_tiles(first, name), rel=0.02)
 
 
 def test_the_pages_say_what_was_made(demo: Demo) -> None:

@@ -49,9 +49,7 @@ def test_detections_of_one_place_are_one_source(sky_map):
 @pytest.mark.parametrize("direction_deg", [0.0, 90.0])
 def test_detections_are_joined_within_1p5_arcsec_in_any_direction(sky_map, apart_arcsec, number, direction_deg):
     """Pixels are 0.5", and the error of a position below 0.4"; astropy sets the distance."""
-    there = SkyCoord(110.01, -60.02, unit="deg").directional_offset_by(
-        direction_deg * u.deg, apart_arcsec * u.arcsec
-    )
+    there = SkyCoord(110.01, -60.02, unit="deg").directional_offset_by(direction_deg * u.deg, apart_arcsec * u.arcsec)
     pair = [
         make.candidate(id="a", dec_deg=-60.02),
         make.candidate(id="b", ra_deg=there.ra.deg, dec_deg=there.dec.deg, filter="i"),
