@@ -287,3 +287,16 @@ def test_blended_stars_have_exact_positions_and_saturated_or_spoilt_ones_guide()
 
     assert (wcs_checks.exact_positions(table)[:, 0] - 99).tolist() == [3, 2, 1, 0]
     assert (wcs_checks.guide_positions(table)[:, 0] - 99).tolist() == [5, 4, 3, 2, 1, 0]
+
+
+def test_the_pointing_of_a_solution_is_the_middle_of_its_frame():
+    """As astropy's own interface puts it, wherever the solution's reference pixel is."""
+    wcs = frame(angle=20.0)
+    header = wcs.to_header()
+    header["CRPIX1"], header["CRPIX2"] = 300.0, 1200.0
+    moved = WCS(header)
+    middle = moved.pixel_to_world((SHAPE[1] - 1) / 2, (SHAPE[0] - 1) / 2)
+    pointing = pointing_search.of_wcs(moved, SHAPE)
+
+    assert SkyCoord(pointing.ra_deg, pointing.dec_deg, unit="deg").separation(middle).arcsec < 1e-3
+    assert np.array(pointing.matrix) == pytest.approx(3600 * wcs.pixel_scale_matrix)
