@@ -32,7 +32,7 @@ from tasks.registry.store import now
 pytestmark = pytest.mark.binaries
 
 FAR_DEG = 1.0
-# the simulated photometric reference and the flat of a small field
+# what the PSF's stamp misses of a star's light, and the zero point of a small field
 SYSTEMATIC_MAG = 0.03
 
 
