@@ -51,6 +51,22 @@ def test_a_cause_that_is_undone_leaves_no_message(store: registry.Registry) -> N
     assert claim(store) is None
 
 
+def test_a_reply_goes_into_the_newest_thread_and_an_amendment_to_the_newest_of_its_kind(store: registry.Registry) -> None:
+    enqueue(store, message("first", mode="top"), message("second", mode="top"))
+    for ts in ("1.1", "2.2"):
+        opened = claim(store)
+        assert opened is not None
+        sent(store, opened, ts)
+    enqueue(store, message("reply"), message("later"), message("change", mode="amend"))
+    threads = []
+    for ts in ("3.3", "4.4", None):
+        said = claim(store)
+        assert said is not None
+        threads.append(said.thread)
+        sent(store, said, ts)
+    assert threads == ["2.2", "2.2", "4.4"]
+
+
 def test_a_thread_keeps_its_order_and_its_replies_get_the_top_messages_timestamp(store: registry.Registry) -> None:
     enqueue(store, message("top", mode="top"), message("one"), message("two"))
     top = claim(store)
