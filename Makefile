@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= demo
+WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -s
 
 .DEFAULT_GOAL := help
@@ -26,7 +27,7 @@ demo: $(READY) ## rehearse a simulated alert and night end to end
 	$(BIN)/siren demo --out $(OUT)
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest -m "not gate" $(ARGS)
+	$(BIN)/python -m pytest -m "not gate" --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## lint and types
 	$(BIN)/ruff check .
