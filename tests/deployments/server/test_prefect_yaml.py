@@ -74,7 +74,7 @@ def test_an_entrypoint_imports_and_has_a_schema_of_its_parameters(name: str) -> 
 def test_names_that_code_relies_on_are_deployed() -> None:
     deployed = {f"{name}/{each['name']}" for name, each in DEPLOYMENTS.items()}
     assert {automations.RECONCILE, dispatch.RESPOND} <= deployed
-    assert set(automations.WATCHED_FLOWS) <= FLOWS
+    assert set(automations.WATCHED_FLOWS) <= set(FLOWS)
     assert "reconcile" not in automations.WATCHED_FLOWS
 
 
