@@ -18,6 +18,7 @@ from scipy import ndimage, spatial
 from tasks.errors import UnusableData
 from tasks.science import arrays
 from tasks.science.arrays import Array
+from tasks.science.images import resampling
 from tasks.science.sources.stars import Floats, Stars
 
 VOTERS = 120  # brightest stars of each image that vote for the shift
@@ -32,7 +33,6 @@ FINAL_TOLERANCE_PX = 1.5
 CHECK_STARS = 500
 LARGEST_RMS_PX = 0.3
 LARGEST_OFFSET_PX = 0.1
-LANCZOS = 3
 BAND_ROWS = 128
 
 
@@ -287,12 +287,7 @@ def _check_chance(mapping: PixelMap, science: Stars, reference: Stars, shape: tu
 
 
 def resample(image: Array, mapping: PixelMap, shape: tuple[int, int]) -> Array:
-    """Return ``image`` on the science pixels by Lanczos-3 interpolation; beyond its border the result is NaN.
-
-    References
-    ----------
-    Duchon 1979, J. Appl. Meteorol. 18, 1016.
-    """
+    """Return ``image`` on the science pixels by the Lanczos-3 kernel of ``resampling``; beyond its border it is NaN."""
     return _in_bands(image, mapping, shape, _lanczos)
 
 
@@ -328,15 +323,6 @@ def _in_bands(image: Array, mapping: PixelMap, shape: tuple[int, int], method: A
     return out
 
 
-def _weights(offset: Array) -> Array:
-    """Return the six Lanczos-3 weights, normalised, for a position ``offset`` (0 to 1) beyond a pixel's centre."""
-    xp = arrays.array_namespace(offset)
-    taps = xp.arange(1 - LANCZOS, LANCZOS + 1).reshape((-1,) + (1,) * offset.ndim)
-    distance = offset[None] - taps
-    weights = xp.sinc(distance) * xp.sinc(distance / LANCZOS)
-    return (weights / weights.sum(axis=0)).astype(xp.float32)
-
-
 def _gather(image: Array, x: Array, y: Array, weights: tuple[Array, Array], first: int) -> Array:
     """Sum the neighbours of floor(x), floor(y) with separable weights; NaN beyond the border."""
     xp = arrays.array_namespace(image)
@@ -355,8 +341,8 @@ def _gather(image: Array, x: Array, y: Array, weights: tuple[Array, Array], firs
 
 def _lanczos(image: Array, x: Array, y: Array) -> Array:
     xp = arrays.array_namespace(image)
-    weights = _weights(x - xp.floor(x)), _weights(y - xp.floor(y))
-    return _gather(image, x, y, weights, 1 - LANCZOS)
+    weights = resampling.kernel_weights(x - xp.floor(x)), resampling.kernel_weights(y - xp.floor(y))
+    return _gather(image, x, y, weights, 1 - resampling.LANCZOS)
 
 
 def _bilinear(image: Array, x: Array, y: Array) -> Array:
