@@ -27,7 +27,7 @@ from tasks.io.catalogues import ldac, photometric_catalogues
 from tasks.io.fits import fits_images
 from tasks.programs import missfits, outputs, scamp, source_extractor, swarp
 from tasks.programs.run import run
-from tasks.science.astrometry import field_grids, pointing_search, wcs_checks
+from tasks.science.astrometry import directions, field_grids, pointing_search, wcs_checks
 
 THREADS = 4
 BATCH = 10
@@ -222,17 +222,12 @@ def _diameters_px(seeing_arcsec: float) -> tuple[float, ...]:
 def _match(table: Table, reference: Table) -> tuple[np.ndarray, np.ndarray]:
     """Return rows of detections and of the reference stars within 1 arcsec of them."""
     ours, theirs = (
-        _unit_vectors(np.asarray(rows[ra], float), np.asarray(rows[dec], float))
+        directions.unit_vectors(np.asarray(rows[ra], float), np.asarray(rows[dec], float))
         for rows, ra, dec in ((table, "ALPHA_J2000", "DELTA_J2000"), (reference, "ra", "dec"))
     )
     distance, index = cKDTree(theirs).query(ours)
     found = np.flatnonzero(distance < np.radians(1 / 3600))
     return found, index[found]
-
-
-def _unit_vectors(ra_deg: np.ndarray, dec_deg: np.ndarray) -> np.ndarray:
-    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 
 def _clipped(values: np.ndarray) -> float:

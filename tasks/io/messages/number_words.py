@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from astropy.coordinates import angular_separation
+
 from tasks.records import Alert, Kind, Notice, SkyMapSummary
 from tasks.records.bursts import Outlook, View
 
@@ -192,21 +194,14 @@ def radius(notice: Notice) -> str:
 
 def galactic_latitude_deg(ra_deg: float, dec_deg: float) -> float:
     """Return the Galactic latitude of an ICRS position, in degrees."""
-    dec, pole = math.radians(dec_deg), math.radians(POLE_DEC_DEG)
-    hour = math.radians(ra_deg - POLE_RA_DEG)
-    sine = math.sin(dec) * math.sin(pole) + math.cos(dec) * math.cos(pole) * math.cos(hour)
-    return math.degrees(math.asin(max(-1.0, min(1.0, sine))))
+    places = (ra_deg, dec_deg, POLE_RA_DEG, POLE_DEC_DEG)
+    return 90 - math.degrees(angular_separation(*map(math.radians, places)))
 
 
 def separation_deg(one: Notice, other: Notice) -> float | None:
     """Return the angle between the positions of two notices, in degrees, or None where one has none."""
-    if None in (one.ra_deg, one.dec_deg, other.ra_deg, other.dec_deg):
-        return None
-    a, b = math.radians(one.dec_deg or 0.0), math.radians(other.dec_deg or 0.0)
-    across = math.radians((one.ra_deg or 0.0) - (other.ra_deg or 0.0))
-    # haversine: exact for the small angles that matter here
-    square = math.sin((a - b) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(across / 2) ** 2
-    return math.degrees(2 * math.asin(min(1.0, math.sqrt(square))))
+    places = [angle for angle in (one.ra_deg, one.dec_deg, other.ra_deg, other.dec_deg) if angle is not None]
+    return math.degrees(angular_separation(*map(math.radians, places))) if len(places) == 4 else None
 
 
 def offset(now: Notice, before: Notice) -> str:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from tasks.records import Kind, Telescope
 from tasks.records.bursts import Burst, Outlook, View
+from tasks.science.astrometry import directions
 from tasks.science.planning import visibility
-from tasks.science.skymaps import footprints
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,11 +32,11 @@ def of_position(ra_deg: float, dec_deg: float, moment: datetime, telescopes: Seq
     telescopes
         Whose view is wanted.
     """
-    point = footprints.directions(ra_deg, dec_deg)[0]
+    point = directions.unit_vectors(ra_deg, dec_deg)
     sun, moon = visibility.sun_and_moon(visibility.unix(moment))
     return Outlook(
-        sun_deg=_apart_deg(point, sun),
-        moon_deg=_apart_deg(point, moon),
+        sun_deg=float(directions.separations_deg(point, sun)),
+        moon_deg=float(directions.separations_deg(point, moon)),
         views=tuple(_view(point, each, moment) for each in telescopes),
     )
 
@@ -48,10 +48,6 @@ def added(burst: Burst, telescopes: Sequence[Telescope]) -> Burst:
     if place is None or moment is None or place.ra_deg is None or place.dec_deg is None or place.kind is not Kind.GRB:
         return burst
     return replace(burst, outlook=of_position(place.ra_deg, place.dec_deg, moment, telescopes))
-
-
-def _apart_deg(one: Floats, other: Floats) -> float:
-    return float(2 * np.degrees(np.arcsin(np.clip(np.linalg.norm(one - other) / 2, 0, 1))))
 
 
 def _view(point: Floats, telescope: Telescope, moment: datetime) -> View:

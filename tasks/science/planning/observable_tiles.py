@@ -12,6 +12,7 @@ from scipy import sparse
 
 from tasks.options import PlanOptions
 from tasks.records import FieldOfView, Limits, SkyMap, Telescope
+from tasks.science.astrometry import directions
 from tasks.science.planning import already_observed, tiling, visibility
 from tasks.science.skymaps import footprints, regions
 
@@ -137,7 +138,7 @@ def _visible(telescope: Telescope, tiles: tiling.Tiles, window: Window) -> Prosp
     prospect = Prospect(
         telescope=telescope,
         tiles=tiles,
-        points=footprints.directions(tiles.ra_deg, tiles.dec_deg),
+        points=directions.unit_vectors(tiles.ra_deg, tiles.dec_deg),
         nights=visibility.nights(telescope.site, window.start, window.end, limits.sun_altitude_deg),
         sharing=sparse.csr_matrix((len(tiles), 0)),
         left_out={},

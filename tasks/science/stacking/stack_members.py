@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+from astropy.coordinates import angular_separation
 
 from tasks import naming
 from tasks.errors import UnusableData
@@ -241,8 +241,7 @@ def centre(
 
 
 def _apart_deg(one: tuple[float, float], other: tuple[float, float]) -> float:
-    turn = (one[0] - other[0] + 180) % 360 - 180
-    return math.hypot(turn * math.cos(math.radians(one[1])), one[1] - other[1])
+    return float(np.degrees(angular_separation(*np.radians([*one, *other]))))
 
 
 def mean_time(times: Sequence[datetime], weights: Sequence[float] | None = None) -> datetime:

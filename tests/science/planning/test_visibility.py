@@ -13,8 +13,8 @@ from astropy.utils import iers
 
 from tasks import telescopes
 from tasks.records import Limits
+from tasks.science.astrometry import directions
 from tasks.science.planning import visibility
-from tasks.science.skymaps import footprints
 
 SITE = telescopes.load("7DT").site
 START = datetime(2024, 11, 2, tzinfo=UTC)
@@ -34,7 +34,7 @@ def seconds() -> np.ndarray:
 @pytest.mark.parametrize(("ra_deg", "dec_deg"), [(10.0, -30.0), (200.0, 45.0), (77.0, -85.0)])
 def test_altitude_agrees_with_astropy(frame, ra_deg: float, dec_deg: float) -> None:
     expected = SkyCoord(ra_deg * u.deg, dec_deg * u.deg).transform_to(frame).alt.deg
-    found = visibility.altitudes(visibility.over(SITE, seconds()), footprints.directions(ra_deg, dec_deg))[0]
+    found = visibility.altitudes(visibility.over(SITE, seconds()), directions.unit_vectors([ra_deg], [dec_deg]))[0]
     np.testing.assert_allclose(found, expected, atol=0.01)
 
 
@@ -44,7 +44,7 @@ def test_sun_and_moon_stand_where_astropy_puts_them(frame) -> None:
     star = SkyCoord(10 * u.deg, -30 * u.deg)
     np.testing.assert_allclose(sky.sun_altitude_deg, get_sun(frame.obstime).transform_to(frame).alt.deg, atol=0.02)
     np.testing.assert_allclose(sky.moon_altitude_deg, moon.alt.deg, atol=0.02)
-    apart = visibility.moon_distances(sky, footprints.directions(10.0, -30.0))[0]
+    apart = visibility.moon_distances(sky, directions.unit_vectors([10.0], [-30.0]))[0]
     np.testing.assert_allclose(apart, moon.separation(star.transform_to(frame)).deg, atol=0.02)
 
 
