@@ -17,8 +17,7 @@ from astropy.wcs import WCS
 
 from tasks.errors import UnusableData
 from tasks.science.arrays import Array, array_namespace, to_host
-from tasks.science.calibration import correction
-from tasks.science.images import combining, compiled_loops, resampling
+from tasks.science.images import combining, compiled_loops, masks, resampling
 from tasks.science.images.backgrounds import Background, Window
 from tasks.science.images.resampling import GridMap
 
@@ -218,7 +217,7 @@ class _Upright:
         image, weight = self.exposure.window(*wider)
         bad = ~(weight > 0) | ~np.isfinite(image)
         if bad.any():
-            weight = np.where(correction.grow(bad), np.float32(0), weight)
+            weight = np.where(masks.grow(bad), np.float32(0), weight)
             image = np.where(np.isfinite(image), image, np.float32(0))
         inner = tuple(
             slice(part.start - around.start, part.stop - around.start)
