@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 from astropy.wcs import WCS
-from scipy import ndimage, spatial
+from scipy import spatial
 
 from tasks.errors import UnusableData
 from tasks.science import arrays
 from tasks.science.arrays import Array
+from tasks.science.astrometry import offset_votes
 from tasks.science.images import resampling
 from tasks.science.sources.stars import Floats, Stars
 
@@ -258,19 +259,12 @@ def _vote(science: Stars, reference: Stars, shape: tuple[int, int]) -> tuple[Pix
 
 
 def _vote_shift(science: Stars, reference: Stars, shape: tuple[int, int], matrix: Floats) -> tuple[PixelMap, int]:
-    """Histogram the offsets of all pairs of bright stars; the peak is the shift."""
+    """Return the map that is turned by ``matrix`` and shifted as most pairs of bright stars are, and their number."""
     upright = _linear(shape, matrix, np.zeros(2))
     x, y = upright(science.x[:VOTERS], science.y[:VOTERS])
-    dx = (reference.x[None, :VOTERS] - x[:, None]).ravel()
-    dy = (reference.y[None, :VOTERS] - y[:, None]).ravel()
-    reach = 1.5 * max(shape)
-    edges = np.arange(-reach, reach + VOTE_BIN_PX, VOTE_BIN_PX)
-    counts, _, _ = np.histogram2d(dx, dy, bins=(edges, edges))
-    # a shift on the border of two bins must not lose half its votes
-    smooth = ndimage.uniform_filter(counts, size=2, mode="constant", origin=-1) * 4
-    row, column = np.unravel_index(np.argmax(smooth), smooth.shape)
-    shift = np.array([edges[row + 1], edges[column + 1]])
-    return _linear(shape, matrix, shift), round(float(smooth[row, column]))
+    start, goal = np.stack([x, y], axis=1), np.stack([reference.x[:VOTERS], reference.y[:VOTERS]], axis=1)
+    votes, shift = offset_votes.winner(start, goal, reach=1.5 * max(shape), cell=VOTE_BIN_PX)
+    return _linear(shape, matrix, shift), votes
 
 
 def _check_chance(mapping: PixelMap, science: Stars, reference: Stars, shape: tuple[int, int]) -> None:
