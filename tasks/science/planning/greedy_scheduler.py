@@ -189,9 +189,7 @@ def _possible(lane: _Progress, starts: Floats, rows: npt.NDArray[np.bool_], dawn
     some = np.flatnonzero(result)
     ends = (float(starts[some].min()), float(starts[some].max()) + telescope.block_s)
     sky = visibility.over(telescope.site, ends)
-    high = visibility.high_enough(sky, lane.prospect.points[some], telescope.limits)
-    clear = visibility.clear_of_moon(sky, lane.prospect.points[some], telescope.limits)
-    result[some] = (high & clear).all(axis=1)
+    result[some] = visibility.observable(sky, lane.prospect.points[some], telescope.limits).all(axis=1)
     return result
 
 

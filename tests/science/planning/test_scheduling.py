@@ -55,7 +55,7 @@ def test_every_tile_is_dark_high_and_clear_of_the_moon_from_beginning_to_end() -
             point = directions.unit_vectors([tile.ra_deg], [tile.dec_deg])
             assert sky.sun_altitude_deg[0] < -11.99
             assert visibility.altitudes(sky, point)[0, 0] >= 29.99
-            assert visibility.clear_of_moon(sky, point, telescope.limits)[0, 0]
+            assert visibility.observable(sky, point, telescope.limits)[0, 0]
 
 
 def test_the_strongest_tile_comes_first_where_all_can_be_seen() -> None:
