@@ -100,6 +100,11 @@ def master_rows(report: NightReport) -> list[Row]:
     ]
 
 
+def not_checked(report: NightReport) -> tuple[str, ...]:
+    """Return the flags that were not checked for some candidate."""
+    return tuple(dict.fromkeys(flag for each in report.candidates for flag in each.not_checked))
+
+
 def candidate_rows(report: NightReport) -> list[Row]:
     """Return a row per candidate that survives."""
     return [_candidate_row(each) for each in survivors(report)[:MOST_ROWS]]
