@@ -151,7 +151,7 @@ def _reduction(
 
 def _pre_source_extractor(light: Light, job: Job) -> Path:
     folder = job.out / "pre" / light.path.stem
-    options = source_extractor.Options(columns=source_extractor.ASTROMETRY_COLUMNS)
+    options = source_extractor.Options(scale_arcsec=SCALE_ARCSEC, columns=source_extractor.ASTROMETRY_COLUMNS)
     catalogue = source_extractor.extract(light.image, folder, options).catalogue
     shape = fits_images.open_image(light.image).shape
     known = pointing_search.of_wcs(WCS(fits.Header.fromtextfile(job.pointings[light.path.name])), shape)
@@ -180,9 +180,13 @@ def _missfits(light: Light, catalogue: Path, job: Job) -> None:
 def _photometry(image: Path, header: fits_images.Header, reference: Table) -> float:
     """Measure an image twice, the second time in apertures that follow the seeing; write catalogue and header."""
     folder = image.parent / "work" / image.stem
-    first = ldac.read(source_extractor.extract(image, folder, source_extractor.Options()).catalogue)
+    first = ldac.read(
+        source_extractor.extract(image, folder, source_extractor.Options(scale_arcsec=SCALE_ARCSEC)).catalogue
+    )
     seeing = _seeing(first, reference, str(header["FILTER"]))
-    options = source_extractor.Options(seeing_arcsec=seeing, diameters_px=_diameters_px(seeing))
+    options = source_extractor.Options(
+        scale_arcsec=SCALE_ARCSEC, seeing_arcsec=seeing, diameters_px=_diameters_px(seeing)
+    )
     result = source_extractor.extract(image, folder, options)
     table = ldac.read(result.catalogue)
     found, star = _match(table, reference)

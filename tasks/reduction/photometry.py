@@ -20,12 +20,11 @@ from tasks.io.pages import zero_point_plots
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
-from tasks.science.astrometry import matching
+from tasks.science.astrometry import matching, pointing_search
 from tasks.science.headers import provenance, raw_headers
 from tasks.science.headers.raw_headers import Header
 from tasks.science.photometry import (
     depths,
-    growth_curves,
     image_photometry,
     own_extractor,
     photometric_calibration,
@@ -101,7 +100,7 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
         filter=frame.filter,
         shape=data.shape,
         epoch=matching.julian_year(frame.date_obs),
-        scale_arcsec=growth_curves.NOMINAL_SCALE_ARCSEC * max(1, frame.binning),
+        scale_arcsec=pointing_search.scale_of(frame),
         egain=float(header.get("EGAIN", 1.0)),
     )
     variance = fits_images.read_image(light.variance)[0] if options.psf_photometry else None
@@ -138,7 +137,10 @@ def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> image_pho
     Shapes alone were measured for its WCS already, with the same thresholds on the same pixels.
     """
     common = source_extractor.Options(
-        detect_threshold=options.detect_threshold, flags=light.mask, timeout_s=options.program_timeout_s
+        scale_arcsec=pointing_search.scale_of(light.frame),
+        detect_threshold=options.detect_threshold,
+        flags=light.mask,
+        timeout_s=options.program_timeout_s,
     )
 
     def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> image_photometry.Extracted:

@@ -14,12 +14,11 @@ import numpy as np
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
-from tasks.errors import AlgorithmError
+from tasks.errors import AlgorithmError, UnusableData
 from tasks.records import Frame
 from tasks.science.astrometry import offset_votes
 from tasks.science.astrometry.matching import Floats
 
-NOMINAL_SCALE_ARCSEC = 0.505
 # a second vote, for pointing errors that nobody expects
 WIDER = 3.0
 WIDEST_ARCMIN = 120.0
@@ -66,8 +65,18 @@ class Pointing:
 
 
 def scale_of(frame: Frame) -> float:
-    """Return the camera's nominal scale in arcsec per pixel."""
-    return NOMINAL_SCALE_ARCSEC * max(1, frame.binning)
+    """Return the camera's nominal scale in arcsec per pixel.
+
+    Raises
+    ------
+    UnusableData
+        If the telescope's file does not tell it.
+    """
+    if frame.scale_arcsec is None:
+        raise UnusableData(
+            f"{frame.path.name} has no pixel scale: set camera.pixel_scale_arcsec of its telescope and calibrate it again"
+        )
+    return frame.scale_arcsec
 
 
 def radii_arcmin(expected_arcmin: float) -> tuple[float, float]:

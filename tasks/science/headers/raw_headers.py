@@ -149,7 +149,8 @@ def compared(frame: Frame, header: Mapping[str, Value], camera: Camera) -> Frame
     if scale and nominal and all(abs(scale / (nominal * size) - 1) > camera.tolerance for size in sizes):
         qa |= QaBit.SCALE_DISAGREES
         doubts.append(f'scale {scale:.4g}" by XPIXSZ and FOCALLEN, the camera has {nominal:.4g}"')
-    return replace(frame, egain=frame.egain or known, qa=int(qa), doubts=tuple(doubts))
+    size = nominal * frame.binning if nominal else None
+    return replace(frame, egain=frame.egain or known, scale_arcsec=size, qa=int(qa), doubts=tuple(doubts))
 
 
 def check_filter(frame: Frame, known: Collection[str]) -> None:

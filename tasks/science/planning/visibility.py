@@ -180,7 +180,7 @@ def refusals(sky: Sky, points: Floats, limits: Limits) -> dict[Refusal, Flags]:
 
 def observable(sky: Sky, points: Floats, limits: Limits) -> Flags:
     """Tell at which of the sky's times (n,) no limit forbids ICRS directions (m, 3): (m, n)."""
-    return ~np.logical_or.reduce(list(refusals(sky, points, limits).values()))
+    return np.asarray(~np.logical_or.reduce(list(refusals(sky, points, limits).values())))
 
 
 def within_declination(points: Floats, limits: Limits) -> Flags:
