@@ -12,7 +12,7 @@ from astropy.table import Table
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import naming, products
+from tasks import constants, naming, products
 from tasks.errors import FAULTS, SirenError, UnusableData, passing
 from tasks.io.catalogues import detection_tables, ldac, photometric_catalogues, photometric_cells
 from tasks.io.fits import fits_images
@@ -33,7 +33,6 @@ from tasks.science.photometry import (
 
 log = logging.getLogger(__name__)
 
-MJD_ZERO_JD = 2400000.5
 # cards of an image that are not true of its variance and mask
 OF_THE_IMAGE = ("BUNIT", "SATURATE")
 
@@ -160,7 +159,7 @@ def _write(
 ) -> int:
     """Write image, variance, mask and catalogue; the planes get the same WCS. Return the bits of QAFLAG."""
     julian = raw_headers.julian_date(light.frame.date_obs)
-    cards: Header = {**header, **found.cards, "JD": julian, "MJD": julian - MJD_ZERO_JD}
+    cards: Header = {**header, **found.cards, "JD": julian, "MJD": julian - constants.MJD_ZERO_JD}
     cards["SATLV"] = header.get("SATURATE", 0.0)
     cards |= photometry_cards.time_card(light.frame.date_obs, light.frame.exposure_s)
     cards |= provenance.with_doubt(header, QaBit.FILTER_DOUBTFUL, found.doubt)
@@ -185,7 +184,7 @@ def _meta(light: Solved, julian: float) -> dict[str, object]:
         "filter": frame.filter,
         "date-obs": frame.date_obs.replace(tzinfo=None).isoformat(timespec="milliseconds"),
         "jd": f"{julian:.8f}",
-        "mjd": f"{julian - MJD_ZERO_JD:.8f}",
+        "mjd": f"{julian - constants.MJD_ZERO_JD:.8f}",
     }
 
 

@@ -6,19 +6,17 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from astropy.coordinates import angular_separation
+from astropy.coordinates import SkyCoord, angular_separation
 
+from tasks import constants
 from tasks.records import Alert, Kind, Notice, SkyMapSummary
 from tasks.records.bursts import Outlook, View
 
-HOUR_S, DAY_S, YEAR_S = 3600.0, 86400.0, 365.25 * 86400.0
+HOUR_S = 3600.0
 ABSENT = "not given"
 THIN_SPACE = "\u202f"
 MINUS = "\u2212"
 ARCMIN, ARCSEC = "\u2032", "\u2033"
-
-# north Galactic pole in ICRS: Hipparcos catalogue, vol. 1, sect. 1.5.3
-POLE_RA_DEG, POLE_DEC_DEG = 192.85948, 27.12825
 
 CLASS_SYMBOLS = {"BBH": "⚫⚫", "NSBH": "🌟⚫", "BNS": "🌟🌟", "Terrestrial": "🌍"}
 TYPE_SYMBOLS = {"EARLYWARNING": "⏰", "PRELIMINARY": "🟡", "INITIAL": "🟢", "UPDATE": "🔄", "RETRACTION": "❌"}
@@ -34,11 +32,11 @@ def rate(far_hz: float | None) -> str:
     seconds = 1 / far_hz
     if seconds < HOUR_S:
         return f"one per {seconds / 60:.1f} minutes"
-    if seconds < DAY_S:
+    if seconds < constants.DAY_S:
         return f"one per {seconds / HOUR_S:.1f} hours"
-    if seconds < YEAR_S:
-        return f"one per {seconds / DAY_S:.1f} days"
-    years = seconds / YEAR_S
+    if seconds < constants.JULIAN_YEAR_S:
+        return f"one per {seconds / constants.DAY_S:.1f} days"
+    years = seconds / constants.JULIAN_YEAR_S
     if years < 10:
         return f"one per {years:.1f} years"
     return f"one per {grouped(years)} years" if years < 1e9 else "less than one per billion years"
@@ -194,8 +192,7 @@ def radius(notice: Notice) -> str:
 
 def galactic_latitude_deg(ra_deg: float, dec_deg: float) -> float:
     """Return the Galactic latitude of an ICRS position, in degrees."""
-    places = (ra_deg, dec_deg, POLE_RA_DEG, POLE_DEC_DEG)
-    return 90 - math.degrees(angular_separation(*map(math.radians, places)))
+    return float(SkyCoord(ra_deg, dec_deg, unit="deg").galactic.b.deg)
 
 
 def separation_deg(one: Notice, other: Notice) -> float | None:

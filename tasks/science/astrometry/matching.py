@@ -10,13 +10,12 @@ import numpy as np
 from astropy.coordinates import angular_separation
 from scipy.spatial import cKDTree
 
+from tasks import constants
 from tasks.science.astrometry import directions
 
 Floats: TypeAlias = np.ndarray[Any, Any]
 
 J2000 = datetime(2000, 1, 1, 12, tzinfo=UTC)
-JULIAN_YEAR_S = 365.25 * 86400
-MAS_PER_DEG = 3.6e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class Pairs:
 
 def julian_year(moment: datetime) -> float:
     """Return an aware time as a Julian year (2016.0)."""
-    return 2000.0 + (moment - J2000).total_seconds() / JULIAN_YEAR_S
+    return 2000.0 + (moment - J2000).total_seconds() / constants.JULIAN_YEAR_S
 
 
 def moved(
@@ -50,7 +49,7 @@ def moved(
     epoch, to
         Julian years.
     """
-    years = (to - epoch) / MAS_PER_DEG
+    years = (to - epoch) / constants.MAS_PER_DEG
     new_dec = np.clip(dec_deg + years * np.nan_to_num(pm_dec), -90.0, 90.0)
     new_ra = ra_deg + years * np.nan_to_num(pm_ra) / np.cos(np.radians(np.clip(dec_deg, -89.99, 89.99)))
     return np.mod(new_ra, 360.0), new_dec

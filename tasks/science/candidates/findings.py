@@ -10,6 +10,7 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 from astropy.wcs import WCS
 
+from tasks import constants
 from tasks.options import SearchOptions
 from tasks.records import Stack
 from tasks.science.candidates import detection, flags
@@ -19,7 +20,6 @@ from tasks.science.sources import stars
 
 log = logging.getLogger(__name__)
 
-MAG_PER_RELATIVE = 1.0857  # 2.5 / ln 10
 REGION_ARCSEC = 2.5
 
 
@@ -107,7 +107,7 @@ def total_zero_point(stack: Stack) -> float | None:
 def magnitudes(found: Detections, zero_point_mag: float | None) -> tuple[Any, Any]:
     """Return magnitudes of |flux| and their errors; NaN without a zero point."""
     flux = np.abs(found.flux)
-    error = MAG_PER_RELATIVE * found.flux_error / np.where(flux > 0, flux, np.inf)
+    error = constants.MAG_PER_RELATIVE_FLUX * found.flux_error / np.where(flux > 0, flux, np.inf)
     if zero_point_mag is None:
         return np.full(len(flux), np.nan), error
     return zero_point_mag - 2.5 * np.log10(np.where(flux > 0, flux, np.nan)), error

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks import constants
 from tasks.science import arrays
 from tasks.science.candidates import matched_filter, measurement
 from tasks.science.candidates.matched_filter import Planes
@@ -198,7 +199,7 @@ def table(
     minor_planet_arcsec
         Distance to the nearest minor planet, NaN where none is near; None where nobody looked for them.
     """
-    error_mag = 1.0857 * found.aperture_error / np.maximum(np.abs(found.aperture_flux), 1e-30)
+    error_mag = constants.MAG_PER_RELATIVE_FLUX * found.aperture_error / np.maximum(np.abs(found.aperture_flux), 1e-30)
     looked = minor_planet_arcsec is not None
     answers = (
         minor_planet(np.broadcast_to(minor_planet_arcsec, found.x.shape)) if looked else None,

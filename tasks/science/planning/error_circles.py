@@ -5,6 +5,7 @@ from __future__ import annotations
 import healpy
 import numpy as np
 
+from tasks import constants
 from tasks.records import SkyMap
 from tasks.science.astrometry import directions
 from tasks.science.planning import observable_tiles, tiling
@@ -13,10 +14,11 @@ from tasks.science.skymaps import footprints, healpix
 LEAST_SIGMA_DEG = 1 / 3600
 PIXELS_PER_SIGMA = 3
 REACH_SIGMAS = 5.0
-USUAL_CONTAINMENT = 0.9
 
 
-def gaussian_map(ra_deg: float, dec_deg: float, *, error_deg: float, containment: float = USUAL_CONTAINMENT) -> SkyMap:
+def gaussian_map(
+    ra_deg: float, dec_deg: float, *, error_deg: float, containment: float = constants.USUAL_CONTAINMENT
+) -> SkyMap:
     """Return a circular Gaussian around a position, out to 5 sigma, whose circle of ``error_deg`` holds ``containment``.
 
     For a two-dimensional Gaussian the circle of radius r holds 1 - exp(-r²/2 sigma²).

@@ -21,7 +21,7 @@ from tasks.options import PlanOptions
 from tasks.records import Plan, Telescope, Tile
 from tasks.science.astrometry import directions
 from tasks.science.planning import tiling, visibility
-from tasks.science.planning.observable_tiles import STEP_S, Prospect, Targets, Window
+from tasks.science.planning.observable_tiles import Prospect, Targets, Window
 from tasks.science.skymaps import footprints, healpix
 
 Floats = npt.NDArray[np.float64]
@@ -142,7 +142,7 @@ def _advance(lane: _Progress, residual: Floats) -> None:
         covered = lane.prospect.sharing[slot.row].indices
         residual[covered] = lane.own[covered] = 0.0
     elif not lane.wishes:
-        lane.free_s = min(dawn, lane.free_s + STEP_S)
+        lane.free_s = min(dawn, lane.free_s + visibility.STEP_S)
 
 
 def _granted(lane: _Progress, dawn: float) -> Slot | None:

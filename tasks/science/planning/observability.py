@@ -17,7 +17,6 @@ from tasks.science.planning.visibility import Refusal
 
 Floats = npt.NDArray[np.float64]
 
-STEP_S = 300.0
 HOURS = 24.0
 
 
@@ -64,7 +63,7 @@ def _reason(sky: visibility.Sky, point: Floats, limits: Limits) -> str:
 def _view(point: Floats, telescope: Telescope, moment: datetime) -> View:
     limits = telescope.limits
     nights = visibility.nights(telescope.site, moment, moment + timedelta(hours=HOURS), limits.sun_altitude_deg)
-    times = visibility.steps(nights, STEP_S)
+    times = visibility.steps(nights, visibility.STEP_S)
     if len(times) == 0:
         return View(telescope=telescope.name, reason="no darkness")
     sky = visibility.over(telescope.site, times)
@@ -73,11 +72,11 @@ def _view(point: Floats, telescope: Telescope, moment: datetime) -> View:
     if not free.any():
         return View(telescope=telescope.name, reason=_reason(sky, point, limits))
     first = int(np.argmax(free))
-    ends = np.flatnonzero(~free[first:] | (np.diff(times[first:], prepend=times[first]) > 1.5 * STEP_S))
+    ends = np.flatnonzero(~free[first:] | (np.diff(times[first:], prepend=times[first]) > 1.5 * visibility.STEP_S))
     last = first + int(ends[0]) if len(ends) else len(times)
     return View(
         telescope=telescope.name,
         start=visibility.moment(float(times[first])),
-        end=visibility.moment(float(times[last - 1]) + STEP_S),
+        end=visibility.moment(float(times[last - 1]) + visibility.STEP_S),
         highest_deg=float(height[first:last].max()),
     )

@@ -20,7 +20,6 @@ from tasks.science.skymaps import footprints, regions
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-STEP_S = 300.0
 # for the hundred thousands of tiles of a small field
 COARSE_STEP_S = 1800.0
 # tiles whose visibility is computed at once: a hundred million flags would not fit
@@ -152,7 +151,7 @@ def _visible(telescope: Telescope, tiles: tiling.Tiles, window: Window) -> Prosp
     prospect = _keep(prospect, visibility.within_declination(prospect.points, limits), words)
     if prospect.reason:
         return prospect
-    step_s = STEP_S if len(prospect.tiles) <= CHUNK else COARSE_STEP_S
+    step_s = visibility.STEP_S if len(prospect.tiles) <= CHUNK else COARSE_STEP_S
     times = visibility.steps(prospect.nights, step_s, telescope.block_s)
     if len(times) == 0:
         return _keep(prospect, np.zeros(len(prospect.tiles), dtype=bool), _no_opening(prospect, window))

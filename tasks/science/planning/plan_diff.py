@@ -9,9 +9,7 @@ from astropy.coordinates import angular_separation
 
 from tasks.records import Plan, Tile
 from tasks.records.events import EventHistory, PlanChange, PlanEntry
-
-SAME_FIELD_DEG = 1 / 60
-"""Tiles of one id whose centres lie further apart are other fields: an id such as that of a centred field comes again."""
+from tasks.science.planning import already_observed
 
 
 def of_history(history: EventHistory, entry: PlanEntry | None = None) -> tuple[PlanChange, ...]:
@@ -82,7 +80,7 @@ def _by_id(plan: Plan) -> dict[str, Tile]:
 def _same(one: Tile, other: Tile) -> bool:
     """Tell whether two tiles are one field."""
     places = np.radians([one.ra_deg, one.dec_deg, other.ra_deg, other.dec_deg])
-    return bool(np.degrees(angular_separation(*places)) <= SAME_FIELD_DEG)
+    return bool(np.degrees(angular_separation(*places)) <= already_observed.SAME_FIELD_DEG)
 
 
 def _observed(plans: Sequence[PlanEntry]) -> dict[str, frozenset[str]]:

@@ -19,6 +19,7 @@ import erfa  # type: ignore[import-untyped]  # pyerfa carries no types
 import numpy as np
 import numpy.typing as npt
 
+from tasks import constants
 from tasks.records import Limits, Site
 
 Floats = npt.NDArray[np.float64]
@@ -27,9 +28,9 @@ Flags = npt.NDArray[np.bool_]
 AU_KM = 149597870.7
 EARTH_RADIUS_KM = 6378.137
 WGS84_FLATTENING = 1 / 298.257223563
-UNIX_EPOCH_JD = 2440587.5
-DAY_S = 86400.0
 NIGHT_STEP_S = 60.0
+# of plans and outlooks: in five minutes a place moves by 1.3 deg at most
+STEP_S = 300.0
 STEPS_AT_ONCE = 10
 # more than the Sun climbs in so many steps
 NEAR_DEG = 3.0
@@ -79,7 +80,10 @@ def moment(unix_s: float) -> datetime:
 def over(site: Site, unix_s: npt.ArrayLike) -> Sky:
     """Return what stands over ``site`` at times in seconds since 1970 UTC, shape (n,)."""
     seconds = np.atleast_1d(np.asarray(unix_s, dtype=float))
-    day, fraction = UNIX_EPOCH_JD + np.floor(seconds / DAY_S), (seconds % DAY_S) / DAY_S
+    day, fraction = (
+        constants.UNIX_EPOCH_JD + np.floor(seconds / constants.DAY_S),
+        (seconds % constants.DAY_S) / constants.DAY_S,
+    )
     tt = erfa.taitt(*erfa.utctai(day, fraction))
     to_date = erfa.pnm06a(*tt)
     sidereal = erfa.gst06(day, fraction, *tt, to_date) + np.radians(site.longitude_deg)
@@ -100,7 +104,10 @@ def over(site: Site, unix_s: npt.ArrayLike) -> Sky:
 
 def sun_and_moon(unix_s: float) -> tuple[Floats, Floats]:
     """Return the directions (3,) of Sun and Moon from the Earth's centre at seconds since 1970 UTC, ICRS."""
-    day, fraction = UNIX_EPOCH_JD + np.floor(unix_s / DAY_S), (unix_s % DAY_S) / DAY_S
+    day, fraction = (
+        constants.UNIX_EPOCH_JD + np.floor(unix_s / constants.DAY_S),
+        (unix_s % constants.DAY_S) / constants.DAY_S,
+    )
     tt = erfa.taitt(*erfa.utctai(day, fraction))
     sun, moon = -erfa.epv00(*tt)[0]["p"], erfa.moon98(*tt)["p"]
     return np.asarray(sun / np.linalg.norm(sun)), np.asarray(moon / np.linalg.norm(moon))

@@ -8,6 +8,7 @@ import numpy as np
 from astropy.coordinates import angular_separation
 from numpy.typing import NDArray
 
+from tasks import constants
 from tasks.science.simulation import bands
 from tasks.science.simulation.bands import Floats
 
@@ -36,8 +37,8 @@ class Stars:
     def positions(self, year: float) -> tuple[Floats, Floats]:
         """Return RA and Dec in degrees at a Julian year; ``pmra_mas`` holds the factor cos(Dec), as Gaia's."""
         years = year - CATALOGUE_EPOCH_YEAR
-        dec = self.dec_deg + self.pmdec_mas * years / 3.6e6
-        ra = self.ra_deg + self.pmra_mas * years / 3.6e6 / np.cos(np.radians(self.dec_deg))
+        dec = self.dec_deg + self.pmdec_mas * years / constants.MAS_PER_DEG
+        ra = self.ra_deg + self.pmra_mas * years / constants.MAS_PER_DEG / np.cos(np.radians(self.dec_deg))
         return ra % 360, dec
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from astropy.coordinates import angular_separation
 
-from tasks import naming
+from tasks import constants, naming
 from tasks.errors import UnusableData
 from tasks.records import MaskBit, Reduced, Rejected, Stage
 from tasks.science.arrays import Array, array_namespace
@@ -33,7 +33,6 @@ SEED_GAIN = 2 / 3
 MOST_LISTED = 500
 # a tile's number may be shared by another survey: its centre counts only where the frames are
 LARGEST_OFFSET_DEG = 1.0
-MJD_ZERO_JD = 2400000.5
 COPIED = (
     "IMAGETYP", "XBINNING", "YBINNING", "GAIN", "XPIXSZ", "YPIXSZ", "INSTRUME", "SET-TEMP", "CCD-TEMP", "TELESCOP",
     "FOCALLEN", "FOCRATIO", "RA", "DEC", "PIERSIDE", "SITEELEV", "SITELAT", "SITELONG", "FWHEEL", "FILTER", "OBJECT",
@@ -334,8 +333,8 @@ def _times(combination: Combination) -> Header:
         "DATE-END": _iso(max(ends)),
         "DATE-AVG": _iso(average),
         "JD": julian,
-        "MJD": julian - MJD_ZERO_JD,
-        "MJD-AVG": raw_headers.julian_date(average) - MJD_ZERO_JD,
+        "MJD": julian - constants.MJD_ZERO_JD,
+        "MJD-AVG": raw_headers.julian_date(average) - constants.MJD_ZERO_JD,
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage, spatial
 
+from tasks import constants
 from tasks.errors import AlgorithmError, UnusableData
 from tasks.records import MaskBit
 from tasks.science import arrays
@@ -31,7 +32,6 @@ from tasks.science.subtraction.kernel_fit import Fit, Settings
 
 log = logging.getLogger(__name__)
 
-EQUAL_SEEING = 1.05  # within 5 % of each other the reference is convolved
 STAMPS_PER_CELL = 4
 CELLS = 10
 SATURATION_GROWTH_PX = 3
@@ -114,7 +114,7 @@ def _direction(settings: Settings, fwhm_science: float, fwhm_reference: float) -
         raise UnusableData("no star whose width can be measured in the science image or the reference")
     if settings.direction != "auto":
         return settings.direction
-    return "reference" if fwhm_reference <= EQUAL_SEEING * fwhm_science else "science"
+    return "reference" if fwhm_reference <= constants.EQUAL_SEEING * fwhm_science else "science"
 
 
 def _pick(found: Stars, science: Exposure, reference: Exposure, width: float) -> Stars:
