@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGES = ("flows", "tasks", "blocks", "deployments", "benchmarks", "tests")
-VOCABULARY = {"tasks.records", "tasks.options", "tasks.errors", "tasks.naming"}
+VOCABULARY = {"tasks.records", "tasks.options", "tasks.errors", "tasks.naming", "tasks.constants"}
 # modules of tasks that other tasks may import
 SHARED = (
     "tasks.resources",
