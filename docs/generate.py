@@ -62,7 +62,9 @@ def options() -> str:
         kind = getattr(package, name)
         readers = ", ".join(f"`{flow}`" for flow in flows.get(name, ()))
         parts += [f"## {name}", _first_line(kind), f"Parameter of: {readers}." if readers else ""]
-        parts.append(_table(("option", "values", "default", "meaning"), map(_option_row, _pydantic_fields(kind).items())))
+        parts.append(
+            _table(("option", "values", "default", "meaning"), map(_option_row, _pydantic_fields(kind).items()))
+        )
     return "\n\n".join(filter(None, parts))
 
 
@@ -158,13 +160,18 @@ def telescope_keys() -> str:
     hints = typing.get_type_hints(records.Telescope, include_extras=True)
     parts, own = [], []
     for field in dataclasses.fields(records.Telescope):
-        kind = next((each for each in (hints[field.name], *typing.get_args(hints[field.name])) if _is_record(each)), None)
+        kind = next(
+            (each for each in (hints[field.name], *typing.get_args(hints[field.name])) if _is_record(each)), None
+        )
         if kind is None:
             own.append(_key_row(field, hints[field.name], words.get(f"Telescope.{field.name}", "")))
             continue
         title = f"[[{field.name}]]" if typing.get_origin(hints[field.name]) is tuple else f"[{field.name}]"
         inner = typing.get_type_hints(kind, include_extras=True)
-        rows = [_key_row(each, inner[each.name], words.get(f"{kind.__name__}.{each.name}", "")) for each in dataclasses.fields(kind)]
+        rows = [
+            _key_row(each, inner[each.name], words.get(f"{kind.__name__}.{each.name}", ""))
+            for each in dataclasses.fields(kind)
+        ]
         parts += [f"### `{title}`", _first_line(kind), _table(("key", "values", "default", "note"), rows)]
     first = ["### At the top, before any table", _table(("key", "values", "default", "note"), own)]
     return "\n\n".join([*first, *parts])
@@ -192,10 +199,20 @@ def policies() -> str:
     parts = []
     for name in package.names():
         policy = package.load(name)
-        sets = ", ".join(f"`{each}`" for each in tomllib.loads((package.FOLDER / f"{name}.toml").read_text("utf-8")).get("thresholds", {}))
+        sets = ", ".join(
+            f"`{each}`"
+            for each in tomllib.loads((package.FOLDER / f"{name}.toml").read_text("utf-8")).get("thresholds", {})
+        )
         parts += [f"### {name}", f"{policy.description}." + (f" Sets of thresholds: {sets}." if sets else "")]
         rows = [
-            (str(number), rule.name, rule.kind or "all", rule.action, rule.plan.value, ", ".join(rule.telescopes) or "–")
+            (
+                str(number),
+                rule.name,
+                rule.kind or "all",
+                rule.action,
+                rule.plan.value,
+                ", ".join(rule.telescopes) or "–",
+            )
             for number, rule in enumerate(policy.rules, start=1)
         ]
         parts.append(_table(("", "rule", "kind", "action", "plan", "telescopes"), rows))
@@ -223,7 +240,9 @@ def law() -> str:
     """Return the import law as the test states it."""
     tests = _architecture()
     rows = [(f"`{layer}`", ", ".join(f"`{each}`" for each in sorted(allowed))) for layer, allowed in tests.LAW.items()]
-    floors = [(str(number), ", ".join(f"`{room}`" for room in sorted(rooms))) for number, rooms in enumerate(tests.FLOORS)]
+    floors = [
+        (str(number), ", ".join(f"`{room}`" for room in sorted(rooms))) for number, rooms in enumerate(tests.FLOORS)
+    ]
     return "\n\n".join(
         [
             _table(("layer", "may import"), rows),
@@ -284,7 +303,11 @@ def _option_row(item: tuple[str, FieldInfo]) -> tuple[str, ...]:
 def _values(adapter: TypeAdapter[Any], info: FieldInfo) -> str:
     """Say which values a field takes, by its JSON schema."""
     try:
-        schema = TypeAdapter(typing.Annotated[info.annotation, *info.metadata]).json_schema() if info.metadata else adapter.json_schema()
+        schema = (
+            TypeAdapter(typing.Annotated[info.annotation, *info.metadata]).json_schema()
+            if info.metadata
+            else adapter.json_schema()
+        )
     except Exception as error:  # a type that JSON schema does not know must not hide behind an empty cell
         raise ValueError(f"no schema of {info!r}") from error
     return _schema_words(schema, schema.get("$defs", {}))
@@ -306,7 +329,13 @@ def _schema_words(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
             return f"{len(prefix)} numbers"
         most = f", at most {schema['maxItems']}" if "maxItems" in schema else ""
         return f"list of {_schema_words(schema.get('items', {}), defs)}{most}"
-    words = {"boolean": "`true`, `false`", "string": "text", "number": "number", "integer": "whole number", "null": "nothing"}
+    words = {
+        "boolean": "`true`, `false`",
+        "string": "text",
+        "number": "number",
+        "integer": "whole number",
+        "null": "nothing",
+    }
     return words.get(str(kind), str(kind)) + _range(schema)
 
 
@@ -375,10 +404,8 @@ def _command(command: click.Command, name: str) -> Iterator[str]:
 
 
 def _parameter_row(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:
-    if not isinstance(parameter, click.Option) or parameter.name == "help":
-        return None
     record = parameter.get_help_record(context)
-    return (f"`{record[0]}`", record[1]) if record else None
+    return (f"`{record[0]}`", record[1]) if record and "--help" not in parameter.opts else None
 
 
 def _schedule(schedule: Mapping[str, Any]) -> str:
