@@ -146,8 +146,8 @@ def telescopes() -> str:
     rows = []
     for name in package.names():
         each = package.load(name)
-        field = f"{each.field_of_view.width_deg:g} × {each.field_of_view.height_deg:g}"
-        exposure = f"{each.exposure.count} × {each.exposure.seconds:g} s, {each.exposure.filter}"
+        field = f"{each.field_of_view.width_deg:g} by {each.field_of_view.height_deg:g}"
+        exposure = f"{each.exposure.count} of {each.exposure.seconds:g} s, {each.exposure.filter}"
         limits = f"{each.limits.minimum_altitude_deg:g}° / {each.limits.moon_distance_deg:g}°"
         rows.append((f"`{name}`", each.site.name, field, exposure, limits))
     return _table(("name", "site", "field, deg", "exposure of a tile", "lowest altitude / Moon distance"), rows)
@@ -211,7 +211,7 @@ def policies() -> str:
                 rule.kind or "all",
                 rule.action,
                 rule.plan.value,
-                ", ".join(rule.telescopes) or "–",
+                ", ".join(rule.telescopes) or "none named",
             )
             for number, rule in enumerate(policy.rules, start=1)
         ]
@@ -340,10 +340,10 @@ def _schema_words(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
 
 
 def _range(schema: Mapping[str, Any]) -> str:
-    low = f"> {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
-    low = f"≥ {schema['minimum']:g}" if "minimum" in schema else low
-    high = f"< {schema['exclusiveMaximum']:g}" if "exclusiveMaximum" in schema else ""
-    high = f"≤ {schema['maximum']:g}" if "maximum" in schema else high
+    low = f">&nbsp;{schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
+    low = f"≥&nbsp;{schema['minimum']:g}" if "minimum" in schema else low
+    high = f"<&nbsp;{schema['exclusiveMaximum']:g}" if "exclusiveMaximum" in schema else ""
+    high = f"≤&nbsp;{schema['maximum']:g}" if "maximum" in schema else high
     bounds = ", ".join(filter(None, (low, high)))
     return f" {bounds}" if bounds else ""
 
@@ -367,7 +367,7 @@ def _value_words(value: Any) -> str:
         value = value.get_secret_value()
     if isinstance(value, Enum):
         value = value.value
-    if value is None or value == "" or value == ():
+    if value in {None, "", ()}:
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
