@@ -68,6 +68,18 @@ def options() -> str:
     return "\n\n".join(filter(None, parts))
 
 
+def flows() -> str:
+    """Return a section for each flow: what it does, and its parameters with defaults and meanings."""
+    parts = []
+    for node in sorted(_flows(), key=lambda each: each.name):
+        words = ast.get_docstring(node) or ""
+        meanings = dict(re.findall(r"^    (\w+): (.+)$", words, re.MULTILINE))
+        rows = ((f"`{name}`", default, meanings.get(name, "")) for name, default in _parameters(node))
+        parts += [f"### {node.name}", _plain(words.split("\n\n")[0])]
+        parts.append(_table(("parameter", "default", "meaning"), rows))
+    return "\n\n".join(parts)
+
+
 def commands() -> str:
     """Return a section for each verb of ``siren``: its usage, what it does, its arguments and options."""
     cli = importlib.import_module("deployments.cli")
@@ -259,6 +271,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "comparisons": comparisons,
     "deployments": deployments,
     "doctor": doctor,
+    "flows": flows,
     "law": law,
     "mask-bits": mask_bits,
     "options": options,
@@ -376,16 +389,40 @@ def _value_words(value: Any) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
+def _flows() -> Iterator[ast.FunctionDef]:
+    """Yield the functions that are flows."""
+    for path in sorted((ROOT / "flows").rglob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and any(
+                isinstance(each, ast.Call) and ast.unparse(each.func) == "flow" for each in node.decorator_list
+            ):
+                yield node
+
+
+def _parameters(node: ast.FunctionDef) -> Iterator[tuple[str, str]]:
+    """Yield the parameters of a flow with their defaults in words."""
+    positional = [None] * (len(node.args.args) - len(node.args.defaults)) + list(node.args.defaults)
+    for argument, value in zip(
+        (*node.args.args, *node.args.kwonlyargs), (*positional, *node.args.kw_defaults), strict=True
+    ):
+        kind = ast.unparse(argument.annotation) if argument.annotation else ""
+        if value is None:
+            yield argument.arg, "required"
+        elif kind.endswith("Options"):
+            yield argument.arg, f"[{kind}](#{kind.lower()})"
+        else:
+            words = ast.unparse(value)
+            yield argument.arg, "none" if words in {"None", "()", "''"} else f"`{words}`"
+
+
 def _readers() -> dict[str, list[str]]:
     """Return the flows by the record of options that one of their parameters is."""
     found: dict[str, list[str]] = {}
-    for path in sorted((ROOT / "flows").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.FunctionDef) and any("flow" in ast.unparse(each) for each in node.decorator_list):
-                for argument in (*node.args.args, *node.args.kwonlyargs):
-                    name = ast.unparse(argument.annotation) if argument.annotation else ""
-                    if name.endswith("Options"):
-                        found.setdefault(name, []).append(node.name)
+    for node in _flows():
+        for argument in (*node.args.args, *node.args.kwonlyargs):
+            name = ast.unparse(argument.annotation) if argument.annotation else ""
+            if name.endswith("Options"):
+                found.setdefault(name, []).append(node.name)
     return found
 
 

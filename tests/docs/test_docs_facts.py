@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import inspect
 import re
 import tomllib
 
 import pytest
+import yaml
 from support import documentation
 
 from deployments.cli import VERBS
@@ -36,6 +39,11 @@ CARD_WRITERS = (
 )
 
 
+def _entrypoints() -> list[str]:
+    document = yaml.safe_load((generate.ROOT / "prefect.yaml").read_text("utf-8"))
+    return sorted({each["entrypoint"] for each in document["deployments"]})
+
+
 @pytest.mark.parametrize("name", options.__all__)
 def test_the_options_page_has_every_option_with_its_meaning(name):
     rows = _rows(documentation.section(documentation.page("options.md"), name))
@@ -54,6 +62,19 @@ def test_the_options_page_gives_defaults_as_they_are():
     assert rows["`combine`"] == f"`{usual.combine}`"
     assert rows["`archive`"] == f"`{str(usual.archive).lower()}`"
     assert rows["`flat_signal`"] == "`{:g}, {:g}`".format(*usual.flat_signal)
+
+
+@pytest.mark.parametrize("entrypoint", _entrypoints())
+def test_the_parameters_of_a_flow_on_the_options_page_are_those_that_it_takes(entrypoint):
+    module, _, name = entrypoint.rpartition(".")
+    taken = inspect.signature(getattr(importlib.import_module(module), name).fn).parameters
+    rows = _rows(documentation.section(documentation.page("options.md"), name))
+
+    assert {row[0].strip("`") for row in rows} <= set(taken)
+    assert {each for each, value in taken.items() if value.default is value.empty} <= {
+        row[0].strip("`") for row in rows
+    }
+    assert all(row[2] for row in rows)
 
 
 def test_the_command_line_has_every_verb():
