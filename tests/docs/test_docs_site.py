@@ -51,6 +51,12 @@ def test_the_site_has_every_page_and_no_generated_part_is_left_open(site):
         assert "generated:" not in (site / f"{name}.html").read_text("utf-8"), name
 
 
+def test_no_item_of_a_numbered_list_is_lost_in_a_paragraph(site):
+    for path in site.glob("*.html"):
+        text = re.sub(r"<pre.*?</pre>", "", path.read_text("utf-8"), flags=re.DOTALL)
+        assert not re.search(r"\n\d+\. ", text), path.name
+
+
 def test_a_reader_of_the_site_loads_nothing_from_elsewhere(site):
     loaded = re.compile(
         r"<(?:script|img|iframe)[^>]*\ssrc=\"([^\"]+)\"|<link[^>]*rel=\"stylesheet\"[^>]*href=\"([^\"]+)\""
