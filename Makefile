@@ -35,11 +35,11 @@ check: $(READY) ## lint, types, spelling and documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(BUILD_DOCS)
+	@$(BUILD_DOCS)
 	@echo "check passed: ruff (rules and format), mypy (strict), codespell, and the documentation built in site/ with every link"
 
 docs: $(READY) ## build the documentation in site/, without network and with every link checked
-	$(BUILD_DOCS)
+	@$(BUILD_DOCS)
 	@echo "open site/index.html"
 
 gate: gate-alerts gate-nights ## the long reliability runs

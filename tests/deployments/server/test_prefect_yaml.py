@@ -57,7 +57,7 @@ EVENTS = {
 
 
 def test_bootstrap_finds_the_file_of_deployments_of_the_checkout(repository):
-    assert bootstrap.PREFECT_FILE == repository / "prefect.yaml"
+    assert repository / "prefect.yaml" == bootstrap.PREFECT_FILE
     assert bootstrap.PREFECT_FILE.is_file()
 
 
