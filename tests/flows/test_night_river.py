@@ -5,6 +5,7 @@ The night is that of the demonstration: two units, two bands, six lights each, t
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -111,7 +112,9 @@ def test_every_file_card_and_column_of_the_night_is_on_the_page_of_products(repo
     raw = set(fits_images.read_header(report.reduced[0].frame.path))
     files = {str(path.relative_to(root)) for path in stamps(root) if not path.name.startswith(".")}
     made = {name for name in files if not (name.endswith(".json") and name.removesuffix(".json") in files)}
-    images = [root / name for name in made if name.endswith(".fits") and "/fits_image/" not in name]
+    images = [
+        root / name for name in made if re.search(r"(?<!\.detections)\.fits$", name) and "/fits_image/" not in name
+    ]
     cards = {card for image in images for card in fits_images.read_header(image)} - raw - {"EXTEND"}
     columns = {name for each in report.reduced for name in _columns(each.photometry.catalogue)}
 
