@@ -28,7 +28,7 @@ from tasks.programs import run
 
 log = logging.getLogger(__name__)
 
-PREFECT_FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
+PREFECT_FILE = Path(__file__).resolve().parents[2] / "prefect.yaml"
 POOLS = {
     "alerts": "What minutes count for: notices, plans, messages. Its worker asks every second.",
     "nights": "What takes hours: nights and their stages, beside the disks and GPUs.",

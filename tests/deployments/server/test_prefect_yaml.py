@@ -46,6 +46,11 @@ EVENTS = {
 }
 
 
+def test_bootstrap_finds_the_file_of_deployments_of_the_checkout(repository):
+    assert repository / "prefect.yaml" == bootstrap.PREFECT_FILE
+    assert bootstrap.PREFECT_FILE.is_file()
+
+
 def test_every_flow_is_deployed_once_under_its_own_name() -> None:
     assert set(DEPLOYMENTS) == set(FLOWS)
     others = [(each["entrypoint"], each["name"]) for each in FILE["deployments"] if each["name"] != "prod"]
