@@ -101,6 +101,17 @@ def test_each_stack_shows_at_least_nine_of_ten_transients_and_at_most_five_false
     assert max(score.false for score in scores) <= 5, scores
 
 
+def test_candidates_are_as_bright_as_the_transients_that_they_are(report, truth):
+    """Each within four of its errors; the pairs together to 10 mmag, a fifth of what a zero point of AUTO would be off."""
+    difference, error = np.transpose(truth.magnitude_errors(report)).astype(float)
+    pull = difference / np.hypot(error, 0.03)
+    weight = error**-2.0
+
+    assert len(pull) >= 36
+    assert np.abs(pull).max() < 4
+    assert abs((weight * difference).sum() / weight.sum()) < 0.02
+
+
 def test_the_page_stands_and_names_what_was_left_out(report):
     page = report.page.read_text(encoding="utf-8")
 

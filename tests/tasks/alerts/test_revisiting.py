@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from slack_sdk import WebClient
-from support import alerts
+from support import alerts, bat_site
 from support import slack as stand_in
+from support.bat_site import COMPLETE, EARLY
 
 from tasks import registry, resources
 from tasks.alerts import registration, swift_revisits
@@ -21,40 +20,14 @@ from tasks.options import RevisitOptions
 from tasks.records import Audience, Home
 from tasks.registry import delivery
 
-PAGES = Path(__file__).parents[2] / "io" / "services" / "bat_pages"
-COMPLETE, EARLY = (PAGES / "bat_complete.html").read_bytes(), (PAGES / "bat_early.html").read_bytes()
 STRANGE = b"<html><p>All new!</p></html>"
 CHANNELS = {Audience.GRB: "C-GRB", Audience.OPERATORS: "C-OPS"}
 
 
-class Pages(BaseHTTPRequestHandler):
-    answers: list[bytes | int]
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        answer = self.answers.pop(0)
-        content = answer if isinstance(answer, bytes) else b""
-        self.send_response(200 if content else answer)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def site() -> Iterator[tuple[type[Pages], RevisitOptions]]:
-    handler = type("Handler", (Pages,), {"answers": [], "asked": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/BATbursts/{{id}}/bascript/top.html"
-    yield handler, RevisitOptions(bat_page=True, bat_url=url)
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def site() -> Iterator[tuple[type[bat_site.Pages], RevisitOptions]]:
+    with bat_site.site() as (handler, url):
+        yield handler, RevisitOptions(bat_page=True, bat_url=url)
 
 
 @pytest.fixture

@@ -43,7 +43,8 @@ def photometry(folder):
         elongation=1.05,
         sky_adu=0.0,
         sky_sigma_adu=10.0,
-        zero_point_mag=dict.fromkeys(APERTURES, ZERO_POINT),
+        # apertures miss part of a star's light; that of all of it is TOT
+        zero_point_mag={**dict.fromkeys(APERTURES, ZERO_POINT - 0.3), "TOT": ZERO_POINT},
         scatter_mag=same,
         error_mag=same,
         depth3_mag=same,
@@ -101,6 +102,7 @@ def test_the_injected_stars_come_out_as_candidates_with_magnitude_and_stamp(nigh
         near = [each for each in survivors if np.hypot(each.x_px - x, each.y_px - y) < 1]
         assert len(near) == 1
         assert near[0].mag == pytest.approx(ZERO_POINT - 2.5 * np.log10(flux), abs=0.12)
+        assert abs(near[0].mag - ZERO_POINT + 2.5 * np.log10(flux)) < 4 * np.hypot(near[0].mag_error, 0.01)
         assert near[0].stamp.read_bytes().startswith(b"\x89PNG")
         sky = image_planes.read(stack.image).wcs.all_pix2world(x, y, 0)
         assert np.hypot((near[0].ra_deg - sky[0]) * np.cos(np.radians(-30)), near[0].dec_deg - sky[1]) * 3600 < 0.5
@@ -149,6 +151,17 @@ def test_a_second_run_is_a_lookup(night):
 def test_the_reference_is_other_data_of_the_same_object_and_filter(night):
     stack, references, _ = night
     assert subtraction.choose(stack, references).name == "ref_7DT_T00001_20250206_031245_r_3000.fits"
+
+
+def test_a_reference_of_our_own_comes_before_a_surveys_that_is_older(night):
+    stack, references, _ = night
+    for name in ("ref_PS1_T00001_20100101_000000_r_600.fits", "ref_sky_T00001_20300101_000000_r_600.fits"):
+        (references / "r" / name).write_bytes(b"")
+    assert subtraction.choose(stack, references).name == "ref_7DT_T00001_20250206_031245_r_3000.fits"
+
+    for own in references.rglob("ref_7DT_*.fits"):
+        own.unlink()
+    assert subtraction.choose(stack, references).name == "ref_PS1_T00001_20100101_000000_r_600.fits"
 
 
 @pytest.mark.parametrize("change", [{"object": "T00002"}, {"filter": "m650"}, {"object": "T0000"}])
