@@ -12,7 +12,7 @@ import click
 from deployments.cli import output
 
 if TYPE_CHECKING:
-    from deployments.local.replay import Difference, Step
+    from deployments.local.replay import ReplayDifference, Step
 
 
 @click.command("replay")
@@ -45,7 +45,7 @@ def command(folder: Path, speed: float | None, policy: str | None, url: str | No
     output.show(made, "\n".join(lines), as_json=as_json)
 
 
-def _compared(steps: Sequence[Step], folder: Path, url: str | None) -> tuple[str, tuple[Difference, ...]]:
+def _compared(steps: Sequence[Step], folder: Path, url: str | None) -> tuple[str, tuple[ReplayDifference, ...]]:
     """Compare with the registry that is named, or with this machine's where there is one; say with which."""
     from deployments.local import replay  # slow start-up
     from deployments.server import default_paths

@@ -130,6 +130,9 @@ class Frame:
     gain_setting: int | None = None
     egain: float | None = None
     binning: int = 1
+    scale_arcsec: float | None = None
+    """Nominal, of one pixel as it was read; None where the telescope's file has none."""
+
     temperature_c: float | None = None
     shape: tuple[int, int] = (0, 0)
     changes: tuple[str, ...] = ()
@@ -345,7 +348,10 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One detection on a difference image. ``flags`` names each test that speaks against it; none means it survives."""
+    """One detection on a difference image. ``flags`` names each test that speaks against it; none means it survives.
+
+    ``not_checked`` names the tests that were not made.
+    """
 
     id: str
     object: str
@@ -362,7 +368,7 @@ class Candidate:
     mag_error: float | None
     sign: int
     flags: tuple[str, ...] = ()
-    score: float | None = None
+    not_checked: tuple[str, ...] = ()
     stamp: Path | None = None
 
 

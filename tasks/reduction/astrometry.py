@@ -82,6 +82,7 @@ def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
     """Detect the stars of a light."""
     home, shape = folder / light.image.name.removesuffix(".fits"), fits_images.open_image(light.image).shape
     wanted = source_extractor.Options(
+        scale_arcsec=pointing_search.scale_of(light.frame),
         columns=source_extractor.ASTROMETRY_COLUMNS,
         detect_threshold=options.detect_threshold,
         flags=light.mask,

@@ -95,6 +95,7 @@ def _candidates(judged: Findings, difference: Difference, drawn: dict[int, Path]
             mag_error=float(mag_error[index]) if np.isfinite(mag[index]) else None,
             sign=int(found.sign[index]),
             flags=judged.reasons(index),
+            not_checked=judged.not_checked,
             stamp=drawn.get(index),
         )
         for index in range(len(found))
@@ -109,9 +110,7 @@ def _write_tables(judged: Findings, batch: CandidateBatch) -> list[Path]:
     regions = batch.table.with_suffix(".reg")
     products.write_text(regions, findings.region_text(judged))
     summary = batch.table.with_name(batch.table.name.replace(".transient.cat", ".flag.summary.csv"))
-    total = max(len(table), 1)
-    rows = [f"{name},{int(np.sum(a))},{np.sum(a) / total:.4f}" for name, a in judged.flags.items()]
-    products.write_text(summary, "\n".join(["flag,n,ratio", *rows]) + "\n")
+    products.write_text(summary, findings.flag_summary(judged))
     return [batch.table, regions, summary]
 
 

@@ -12,7 +12,7 @@ from astropy.table import Table
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import naming, products
+from tasks import constants, naming, products
 from tasks.errors import FAULTS, SirenError, UnusableData, passing
 from tasks.io.catalogues import detection_tables, ldac, photometric_catalogues, photometric_cells
 from tasks.io.fits import fits_images
@@ -20,12 +20,11 @@ from tasks.io.pages import zero_point_plots
 from tasks.options import ReduceOptions
 from tasks.programs import outputs, source_extractor
 from tasks.records import QaBit, Reduced, ReducedBatch, Rejected, Solved, SolvedBatch, Stage
-from tasks.science.astrometry import matching
+from tasks.science.astrometry import matching, pointing_search
 from tasks.science.headers import provenance, raw_headers
 from tasks.science.headers.raw_headers import Header
 from tasks.science.photometry import (
     depths,
-    growth_curves,
     image_photometry,
     own_extractor,
     photometric_calibration,
@@ -34,7 +33,6 @@ from tasks.science.photometry import (
 
 log = logging.getLogger(__name__)
 
-MJD_ZERO_JD = 2400000.5
 # cards of an image that are not true of its variance and mask
 OF_THE_IMAGE = ("BUNIT", "SATURATE")
 
@@ -101,7 +99,7 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
         filter=frame.filter,
         shape=data.shape,
         epoch=matching.julian_year(frame.date_obs),
-        scale_arcsec=growth_curves.NOMINAL_SCALE_ARCSEC * max(1, frame.binning),
+        scale_arcsec=pointing_search.scale_of(frame),
         egain=float(header.get("EGAIN", 1.0)),
     )
     variance = fits_images.read_image(light.variance)[0] if options.psf_photometry else None
@@ -138,7 +136,10 @@ def _extractor(light: Solved, folder: Path, options: ReduceOptions) -> image_pho
     Shapes alone were measured for its WCS already, with the same thresholds on the same pixels.
     """
     common = source_extractor.Options(
-        detect_threshold=options.detect_threshold, flags=light.mask, timeout_s=options.program_timeout_s
+        scale_arcsec=pointing_search.scale_of(light.frame),
+        detect_threshold=options.detect_threshold,
+        flags=light.mask,
+        timeout_s=options.program_timeout_s,
     )
 
     def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> image_photometry.Extracted:
@@ -158,7 +159,7 @@ def _write(
 ) -> int:
     """Write image, variance, mask and catalogue; the planes get the same WCS. Return the bits of QAFLAG."""
     julian = raw_headers.julian_date(light.frame.date_obs)
-    cards: Header = {**header, **found.cards, "JD": julian, "MJD": julian - MJD_ZERO_JD}
+    cards: Header = {**header, **found.cards, "JD": julian, "MJD": julian - constants.MJD_ZERO_JD}
     cards["SATLV"] = header.get("SATURATE", 0.0)
     cards |= photometry_cards.time_card(light.frame.date_obs, light.frame.exposure_s)
     cards |= provenance.with_doubt(header, QaBit.FILTER_DOUBTFUL, found.doubt)
@@ -183,7 +184,7 @@ def _meta(light: Solved, julian: float) -> dict[str, object]:
         "filter": frame.filter,
         "date-obs": frame.date_obs.replace(tzinfo=None).isoformat(timespec="milliseconds"),
         "jd": f"{julian:.8f}",
-        "mjd": f"{julian - MJD_ZERO_JD:.8f}",
+        "mjd": f"{julian - constants.MJD_ZERO_JD:.8f}",
     }
 
 

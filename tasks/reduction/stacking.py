@@ -125,7 +125,7 @@ def _make(job: Job, reference: Table, image: Path, cards: Header) -> Stack:
         data=combined.image,
         mask=mask,
         cards=cards,
-        scale_arcsec=job.options.scale_arcsec,
+        scale_arcsec=job.grid.scale_arcsec,
         variance=np.asarray(variance),
     )
     found = _measure(raw, weight, taken, reference, job, image)
@@ -174,11 +174,15 @@ def _grid(
     moved: tuple[float, float] | None,
 ) -> Grid:
     """Return the grid that all epochs of the field share, or the one that was ``moved``."""
-    best = chosen.reference
-    tile = tiling.centre_of(best.frame.object, telescopes.load(telescope))
+    best, known = chosen.reference, telescopes.load(telescope)
+    scale = options.scale_arcsec or (known.stack.scale_arcsec if known.stack else None)
+    if scale is None:
+        raise UnusableData(f"{telescope}'s file has no stack.scale_arcsec: set it, or the option scale_arcsec")
+    tile = tiling.centre_of(best.frame.object, known)
     ra, dec = moved or stack_members.centre(cards, (best.astrometry.ra_deg, best.astrometry.dec_deg), tile)
     shape = field_grids.stack_shape(fits_images.open_image(best.image).shape)
-    return Grid(wcs=field_grids.field_wcs(ra, dec, shape=shape, scale_arcsec=options.scale_arcsec), shape=shape)
+    wcs = field_grids.field_wcs(ra, dec, shape=shape, scale_arcsec=scale)
+    return Grid(wcs=wcs, shape=shape, scale_arcsec=scale)
 
 
 def _check_sky(image: Path, found: image_photometry.Measured, job: Job) -> None:
@@ -204,6 +208,7 @@ def _measure(
 ) -> image_photometry.Measured:
     options = job.options
     common = source_extractor.Options(
+        scale_arcsec=job.grid.scale_arcsec,
         detect_threshold=options.photometry.detect_threshold,
         weight=weight,
         flags=naming.mask_of(image),
@@ -220,7 +225,7 @@ def _measure(
         filter=job.chosen.reference.frame.filter,
         shape=job.grid.shape,
         epoch=matching.julian_year(job.chosen.date_obs),
-        scale_arcsec=options.scale_arcsec,
+        scale_arcsec=job.grid.scale_arcsec,
         egain=float(taken.cards["EGAIN"]),
     )
     how = options.photometry

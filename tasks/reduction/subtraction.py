@@ -69,7 +69,12 @@ def choose(stack: Stack, references: Path) -> Path:
             + (f": the {len(known)} there hold the stack's own data" if known else "")
         )
     day = stack.date_obs.toordinal()
-    return max(other, key=lambda path: (path.name.startswith("ref_7DT_"), abs(_day(path) - day), path.name))
+    return max(other, key=lambda path: (_is_own(stack, path), abs(_day(path) - day), path.name))
+
+
+def _is_own(stack: Stack, reference: Path) -> bool:
+    """Tell whether the stack's own telescope, whose name begins those of its units, made a reference."""
+    return stack.unit.startswith(naming.reference_source(reference.name))
 
 
 def _inputs(stack: Stack, reference: Path) -> list[Path]:

@@ -31,7 +31,7 @@ from prefect.settings import (
 from pydantic import SecretStr
 from support import bulletins, tally, webdav
 from support import slack as stand_in
-from support.ears import Running
+from support.listeners import RunningListener
 
 from blocks import GcnCredentials, Observatory, ProductStore, RegistryDatabase, SlackWorkspace
 from deployments.listening import listener
@@ -154,7 +154,7 @@ def listened(house: House) -> list[str]:
     }
     with resources.registry(Home(root=house.root)) as book:
         archive = listener.Archive(root=house.root, registry=book)
-        with Running(("canary", listener.HEARTBEAT_TOPIC), configuration, archive, silence_s=1.0) as ear:
+        with RunningListener(("canary", listener.HEARTBEAT_TOPIC), configuration, archive, silence_s=1.0) as ear:
             threading.Event().wait(2.5)
         return [repr(ear.settings), str(ear.settings), *ear.alarms]
 

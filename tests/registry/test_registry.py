@@ -13,7 +13,7 @@ from support import alerts
 from tasks import registry
 from tasks.errors import Unavailable, UnusableData
 from tasks.records.events import EventState, PlanState, Standing
-from tasks.registry import events, models, nights, notices, plans
+from tasks.registry import events, models, notices, plans, schema
 
 NOW = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 
@@ -24,7 +24,7 @@ def rows(store: registry.Registry, model: type) -> int:
 
 
 def test_migrations_go_up_and_down_and_agree_with_the_models(store: registry.Registry) -> None:
-    assert registry.current(store.engine) == "0004"
+    assert registry.current(store.engine) == "0005"
     assert registry.differences(store.engine) == []
     registry.downgrade(store.engine)
     assert sa.inspect(store.engine).get_table_names() in ([], ["alembic_version"])
@@ -32,10 +32,20 @@ def test_migrations_go_up_and_down_and_agree_with_the_models(store: registry.Reg
     assert registry.differences(store.engine) == []
 
 
+def test_the_tables_of_nights_are_gone_and_come_back_with_the_revision_before(store: registry.Registry) -> None:
+    nights = {"night", "frame"}
+    assert not nights & set(sa.inspect(store.engine).get_table_names())
+    schema.downgrade(store.engine, "0004")
+    assert nights <= set(sa.inspect(store.engine).get_table_names())
+    assert "dropped" not in {column["name"] for column in sa.inspect(store.engine).get_columns("message")}
+    registry.upgrade(store.engine)
+    assert not nights & set(sa.inspect(store.engine).get_table_names())
+
+
 def test_many_processes_may_open_an_empty_registry_at_once(url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         opened = list(pool.map(lambda _: registry.open(url), range(4)))
-    assert {registry.current(each.engine) for each in opened} == {"0004"}
+    assert {registry.current(each.engine) for each in opened} == {"0005"}
     for each in opened:
         each.close()
 
@@ -284,20 +294,6 @@ def test_two_events_are_linked_once_whichever_is_named_first(store: registry.Reg
         assert events.link(session, 1, 2, kind="coincidence", evidence="1.7 s", now=NOW)
         assert not events.link(session, 2, 1, kind="coincidence", evidence="1.7 s", now=NOW)
     assert store.history("S241102br").linked == ("Swift_1423875",)
-
-
-def test_a_night_moves_in_one_direction(store: registry.Registry) -> None:
-    night = NOW.date()
-    with store.begin() as session:
-        assert nights.record_night(session, night, now=NOW)
-        assert not nights.record_night(session, night, now=NOW)
-        assert not nights.set_night(session, night, "done", now=NOW)
-        assert nights.set_night(session, night, "running", now=NOW)
-        nights.record_frame(session, night, unit="7DT01", name="a.fits", stage="calibrate")
-        nights.record_frame(session, night, unit="7DT01", name="a.fits", stage="reduce", reason="no stars")
-        assert nights.set_night(session, night, "done", now=NOW, page="index.html")
-        assert list(nights.rejected(session, night)) == [("7DT01", "a.fits", "reduce", "no stars")]
-        assert nights.night_state(session, night) == "done"
 
 
 def test_an_unknown_event_has_no_history(store: registry.Registry) -> None:

@@ -52,10 +52,10 @@ def server(home: Path) -> Iterator[str]:
 
 
 @contextmanager
-def house_server(home: Path) -> Iterator[str]:
+def temporary_prefect(home: Path) -> Iterator[str]:
     """Run the server of ``siren serve``, which minds automations; give its API's address."""
     port = serve.free_port()
-    environment = serve.house_environment(home, port)
+    environment = serve.local_environment(home, port)
     with serve.server(home, port, environment):
         yield environment["PREFECT_API_URL"]
 

@@ -7,7 +7,7 @@ place of the tasks, so that the registry, the files, Slack's protocol and WebDAV
 is left out (five seconds for each start), and the drawing of pictures, which touches nothing. Both are forked from a
 process that has imported everything: 30 ms.
 
-A process can be told to kill itself at a step by its name; see ``support.reaper``.
+A process can be told to kill itself at a step by its name; see ``support.crash_points``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from flows.alerts import plan as plan_flow
 from flows.alerts import respond as respond_flow
 from support import slack as slack_stand_in
 from support import webdav
-from support.reaper import ROOT, Reaper
+from support.crash_points import ROOT, CrashPoints
 from tasks import observatory, registry, resources
 from tasks.alerts import registration, triage
 from tasks.errors import SirenError, Unavailable, UnusableData
@@ -102,13 +102,13 @@ def listen(river: River, point: str = "", names: Path | None = None) -> None:
     """Listen and dispatch until the process ends."""
     quiet()
     book = registry.open(river.url)
-    reaper = Reaper(point, names)
-    reaper.everywhere()
+    crash_points = CrashPoints(point, names)
+    crash_points.everywhere()
 
     def submit(notice: StoredNotice) -> str:
-        reaper.step("before a run is made")
+        crash_points.step("before a run is made")
         make_run(river, notice)
-        reaper.step("after a run is made")
+        crash_points.step("after a run is made")
         return f"notice-{notice.sha256}"
 
     stop, arrived = threading.Event(), threading.Event()
@@ -149,7 +149,7 @@ def work(river: River, point: str = "", names: Path | None = None) -> None:
     quiet()
     without_prefect(river)
     book = registry.open(river.url)
-    Reaper(point, names).everywhere()
+    CrashPoints(point, names).everywhere()
     wanted = still_wanted()
     while wanted():
         busy = [turn(river, run) for run in waiting(river) if wanted()]

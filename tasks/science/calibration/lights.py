@@ -11,6 +11,7 @@ from tasks.records import MaskBit
 from tasks.science.arrays import Array, array_namespace, to_host
 from tasks.science.calibration import correction, cosmic_rays
 from tasks.science.calibration.correction import Correction, Master, Planes
+from tasks.science.images import masks
 
 # the wings of a saturated star look sharp: L.A.Cosmic keeps this far from saturated pixels
 SATURATED_MARGIN_PX = 4
@@ -102,5 +103,5 @@ def _mark_cosmic_rays(planes: Planes, limits: cosmic_rays.Limits) -> None:
 def _ignored(mask: Array) -> Array:
     saturated = (mask & int(MaskBit.SATURATED)) != 0
     for _ in range(SATURATED_MARGIN_PX):
-        saturated = correction.grow(saturated)
+        saturated = masks.grow(saturated)
     return saturated | (mask != 0)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn, Table
 from astropy.wcs import WCS
 
+from tasks import constants
 from tasks.options import SearchOptions
 from tasks.records import Stack
 from tasks.science.candidates import detection, flags
@@ -19,13 +20,12 @@ from tasks.science.sources import stars
 
 log = logging.getLogger(__name__)
 
-MAG_PER_RELATIVE = 1.0857  # 2.5 / ln 10
 REGION_ARCSEC = 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Detections on one difference with their flags (name -> booleans) and the planes they were found on."""
+    """Detections on one difference with the flags checked (name -> booleans) and the planes they were found on."""
 
     found: Detections
     flags: dict[str, Any]
@@ -35,6 +35,11 @@ class Findings:
     def reasons(self, index: int) -> tuple[str, ...]:
         """Return the flags of one detection."""
         return flags.names(self.flags, index)
+
+    @property
+    def not_checked(self) -> tuple[str, ...]:
+        """Return the flags that could not be checked."""
+        return flags.not_checked(self.flags)
 
     def sky(self) -> tuple[Any, Any]:
         """Return right ascensions and declinations in degrees, NaN without WCS."""
@@ -59,18 +64,38 @@ def survivors(findings: Findings) -> list[int]:
 
 
 def table_of(findings: Findings, *, zero_point_mag: float | None = None) -> Table:
-    """Return all detections as a table: measurements, ``flag_0`` .. ``flag_13``, their names, and ``why_not``."""
+    """Return all detections as a table: measurements, ``flag_0`` .. ``flag_14``, their names, and ``why_not``.
+
+    The column of a flag that was not checked is masked.
+    """
     ra, dec = findings.sky()
     table = Table({"number": np.arange(1, len(findings.found) + 1), "ra_deg": ra, "dec_deg": dec})
     for name in Detections.__dataclass_fields__:
         table[name] = np.asarray(getattr(findings.found, name))
     table["mag"], table["mag_error"] = magnitudes(findings.found, zero_point_mag)
-    for number, (name, answers) in enumerate(findings.flags.items()):
-        table[f"flag_{number}"] = np.asarray(answers, dtype=bool)
-        table[f"flag_{number}"].description = name
+    for number, name in enumerate(flags.NAMES):
+        table[f"flag_{number}"] = _flag_column(findings, name)
     table["flag"] = np.any([np.asarray(answers) for answers in findings.flags.values()], axis=0)
     table["why_not"] = [";".join(findings.reasons(index)) for index in range(len(table))] or np.zeros(0, dtype="U1")
     return table
+
+
+def _flag_column(findings: Findings, name: str) -> Column:
+    if name in findings.not_checked:
+        nothing = np.zeros(len(findings.found), dtype=bool)
+        return MaskedColumn(nothing, mask=~nothing, description=f"{name}: not checked")
+    return Column(np.asarray(findings.flags[name], dtype=bool), description=name)
+
+
+def flag_summary(findings: Findings) -> str:
+    """Return, as CSV, how many detections each flag speaks against, and their ratio; or that it was not checked."""
+    total = max(len(findings.found), 1)
+    counts = {name: int(np.sum(answers)) for name, answers in findings.flags.items()}
+    rows = [
+        f"{name},not checked," if name in findings.not_checked else f"{name},{counts[name]},{counts[name] / total:.4f}"
+        for name in flags.NAMES
+    ]
+    return "\n".join(["flag,n,ratio", *rows]) + "\n"
 
 
 def total_zero_point(stack: Stack) -> float | None:
@@ -82,7 +107,7 @@ def total_zero_point(stack: Stack) -> float | None:
 def magnitudes(found: Detections, zero_point_mag: float | None) -> tuple[Any, Any]:
     """Return magnitudes of |flux| and their errors; NaN without a zero point."""
     flux = np.abs(found.flux)
-    error = MAG_PER_RELATIVE * found.flux_error / np.where(flux > 0, flux, np.inf)
+    error = constants.MAG_PER_RELATIVE_FLUX * found.flux_error / np.where(flux > 0, flux, np.inf)
     if zero_point_mag is None:
         return np.full(len(flux), np.nan), error
     return zero_point_mag - 2.5 * np.log10(np.where(flux > 0, flux, np.nan)), error

@@ -46,6 +46,11 @@ EVENTS = {
 }
 
 
+def test_bootstrap_finds_the_file_of_deployments_of_the_checkout(repository):
+    assert repository / "prefect.yaml" == bootstrap.PREFECT_FILE
+    assert bootstrap.PREFECT_FILE.is_file()
+
+
 def test_every_flow_is_deployed_once_under_its_own_name() -> None:
     assert set(DEPLOYMENTS) == set(FLOWS)
     others = [(each["entrypoint"], each["name"]) for each in FILE["deployments"] if each["name"] != "prod"]
@@ -74,7 +79,7 @@ def test_an_entrypoint_imports_and_has_a_schema_of_its_parameters(name: str) -> 
 def test_names_that_code_relies_on_are_deployed() -> None:
     deployed = {f"{name}/{each['name']}" for name, each in DEPLOYMENTS.items()}
     assert {automations.RECONCILE, dispatch.RESPOND} <= deployed
-    assert set(automations.WATCHED_FLOWS) <= FLOWS
+    assert set(automations.WATCHED_FLOWS) <= set(FLOWS)
     assert "reconcile" not in automations.WATCHED_FLOWS
 
 

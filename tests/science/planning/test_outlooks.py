@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 
 import astropy.units as u
@@ -47,6 +48,14 @@ def test_a_place_that_never_rises_says_so():
     [view] = observability.of_position(10.0, 80.0, ECLAIRS[2], [telescopes.load("7DT")]).views
     assert view.start is None
     assert view.reason.startswith("too low")
+
+
+def test_a_place_beyond_a_telescopes_declinations_says_so():
+    telescope = telescopes.load("7DT")
+    limits = dataclasses.replace(telescope.limits, declination_deg=(-90.0, -5.0))
+    [view] = observability.of_position(*ECLAIRS, [dataclasses.replace(telescope, limits=limits)]).views
+    assert view.start is None
+    assert view.reason == "beyond the telescope's declinations, -90° to -5°"
 
 
 def test_a_place_beside_the_moon_is_not_observable_and_says_so():

@@ -122,6 +122,9 @@ def test_the_products_are_complete_and_say_how_they_were_made(night):
     table = Table.read(batch.table, format="ascii.ecsv")
     assert len(table) == len(batch.candidates)
     assert {f"flag_{number}" for number in range(14)} < set(table.colnames)
+    assert table["flag_0"].mask.all()
+    assert table["flag_0"].description == "minor-planet: not checked"
+    assert {each.not_checked for each in batch.candidates} == {("minor-planet",)}
     rejected = table[table["flag"]]
     assert all(str(reason) for reason in rejected["why_not"])
     folder = difference.image.parent
@@ -129,7 +132,7 @@ def test_the_products_are_complete_and_say_how_they_were_made(night):
     regions = next(folder.glob("*.transient.reg")).read_text().splitlines()
     assert regions[0] == "fk5"
     assert len(regions) - 1 == sum(not each.flags for each in batch.candidates)
-    assert next(folder.glob("*.flag.summary.csv")).read_text().startswith("flag,n,ratio\nminor-planet,")
+    assert next(folder.glob("*.flag.summary.csv")).read_text().startswith("flag,n,ratio\nminor-planet,not checked,\n")
     cube = next((folder / "fits_image").glob("*.fits"))
     assert fits.getdata(cube).shape == (3, 63, 63)
     assert not list(folder.rglob(".*"))
@@ -199,3 +202,13 @@ def test_when_all_engines_fail_the_first_one_speaks(night, monkeypatch):
     science, reference = (image_planes.read(path) for path in (stack.image, subtraction.choose(stack, references)))
     with pytest.raises(AlgorithmError, match=r"no kernel: 3 stamps.*sfft"):
         subtraction_engines.difference(science, reference, SearchOptions())
+
+
+@pytest.mark.parametrize("unit", ["7DT01", "7DT"])
+def test_a_reference_of_the_own_telescope_comes_before_an_older_one_of_a_survey(night, unit):
+    stack, references, _ = night
+    survey = references / "r" / "ref_PS1_T00001_20150206_031245_r_0.fits"
+    survey.touch()
+    own = "ref_7DT_T00001_20250206_031245_r_3000.fits"
+    assert subtraction.choose(replace(stack, unit=unit), references).name == own
+    assert subtraction.choose(replace(stack, unit="KAO01"), references).name == survey.name
