@@ -51,7 +51,9 @@ def test_a_cause_that_is_undone_leaves_no_message(store: registry.Registry) -> N
     assert claim(store) is None
 
 
-def test_a_reply_goes_into_the_newest_thread_and_an_amendment_to_the_newest_of_its_kind(store: registry.Registry) -> None:
+def test_a_reply_goes_into_the_newest_thread_and_an_amendment_to_the_newest_of_its_kind(
+    store: registry.Registry,
+) -> None:
     enqueue(store, message("first", mode="top"), message("second", mode="top"))
     for ts in ("1.1", "2.2"):
         opened = claim(store)

@@ -19,6 +19,7 @@ from ligo.skymap.io import fits as ligo_fits
 from ligo.skymap.postprocess import crossmatch
 from pydantic import TypeAdapter
 from support import field_probability
+from support.alerts import request
 from support.night_truth import NightTruth
 
 from deployments import cli
@@ -162,7 +163,7 @@ def test_the_pages_say_what_was_made(demo: Demo) -> None:
 
 def test_the_messages_are_those_that_slack_would_get(demo: Demo) -> None:
     alert = messages(demo.out / "alerts" / "outbox" / "gw")
-    night = messages(demo.out / "products" / "outbox" / "operators")
+    night = messages(demo.out / "alerts" / "outbox" / "operators")
     frames = demo.told["frames"]
 
     assert next(iter(alert)) == "top"
@@ -192,7 +193,7 @@ def test_following_the_night_again_gives_the_same_and_marks_the_tile_that_it_obs
         newest = book.history(event).newest.alert
         with book.begin() as session:
             plan = Plan(event_id=event, telescope="7DT", engine="siren", tiles=tiles)
-            plans.record(session, newest.sha256, (plan,), parameters_sha256="test", now=now())
+            plans.record(session, request(newest), (plan,), now=now())
 
     ranked = follow(event, night, blocks=LOCAL)
 
