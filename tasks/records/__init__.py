@@ -17,13 +17,13 @@ from tasks.records.alerts import (
     Reason,
     SkyMapSummary,
 )
+from tasks.records.candidates import CANDIDATE_COLUMNS, Candidate, CandidateColumn
 from tasks.records.deep_stacks import Deepened, Selection, Survey
 from tasks.records.galaxies import Galaxies
 from tasks.records.nights import (
     Astrometry,
     Calibrated,
     CalibratedBatch,
-    Candidate,
     CandidateBatch,
     Difference,
     Frame,
@@ -70,6 +70,7 @@ from tasks.records.telescopes import (
 )
 
 __all__ = [
+    "CANDIDATE_COLUMNS",
     "Alert",
     "Astrometry",
     "Audience",
@@ -78,6 +79,7 @@ __all__ = [
     "Camera",
     "Candidate",
     "CandidateBatch",
+    "CandidateColumn",
     "CatalogueMade",
     "Coincidence",
     "Comparison",

@@ -23,6 +23,8 @@ SHARED = (
 
 # what a stage does when arrays, programs and files must meet: no tasks themselves, imported by the tasks of their room
 ENGINES = (
+    "tasks.reduction.candidate_files",
+    "tasks.reduction.difference_files",
     "tasks.reduction.light_calibrator",
     "tasks.reduction.master_builder",
     "tasks.reduction.solving",

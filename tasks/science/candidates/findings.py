@@ -1,4 +1,4 @@
-"""Find candidates in a difference image, and make their table."""
+"""Find candidates in a difference image: detect, measure, flag."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
 from astropy.wcs import WCS
 
 from tasks.options import SearchOptions
-from tasks.records import Stack
 from tasks.science.candidates import detection, flags
 from tasks.science.candidates.matched_filter import Planes
 from tasks.science.candidates.measurement import Detections
@@ -19,7 +17,6 @@ from tasks.science.sources import stars
 
 log = logging.getLogger(__name__)
 
-MAG_PER_RELATIVE = 1.0857  # 2.5 / ln 10
 REGION_ARCSEC = 2.5
 
 
@@ -56,36 +53,6 @@ def find(planes: Planes, wcs: WCS | None, options: SearchOptions) -> Findings:
 def survivors(findings: Findings) -> list[int]:
     """Return the detections that no flag speaks against."""
     return [index for index in range(len(findings.found)) if not findings.reasons(index)]
-
-
-def table_of(findings: Findings, *, zero_point_mag: float | None = None) -> Table:
-    """Return all detections as a table: measurements, ``flag_0`` .. ``flag_13``, their names, and ``why_not``."""
-    ra, dec = findings.sky()
-    table = Table({"number": np.arange(1, len(findings.found) + 1), "ra_deg": ra, "dec_deg": dec})
-    for name in Detections.__dataclass_fields__:
-        table[name] = np.asarray(getattr(findings.found, name))
-    table["mag"], table["mag_error"] = magnitudes(findings.found, zero_point_mag)
-    for number, (name, answers) in enumerate(findings.flags.items()):
-        table[f"flag_{number}"] = np.asarray(answers, dtype=bool)
-        table[f"flag_{number}"].description = name
-    table["flag"] = np.any([np.asarray(answers) for answers in findings.flags.values()], axis=0)
-    table["why_not"] = [";".join(findings.reasons(index)) for index in range(len(table))] or np.zeros(0, dtype="U1")
-    return table
-
-
-def total_zero_point(stack: Stack) -> float | None:
-    """Return the zero point of a star's whole light, which PSF fluxes need; that of AUTO where it was not measured."""
-    known = stack.photometry.zero_point_mag
-    return known.get("TOT", known.get("AUTO"))
-
-
-def magnitudes(found: Detections, zero_point_mag: float | None) -> tuple[Any, Any]:
-    """Return magnitudes of |flux| and their errors; NaN without a zero point."""
-    flux = np.abs(found.flux)
-    error = MAG_PER_RELATIVE * found.flux_error / np.where(flux > 0, flux, np.inf)
-    if zero_point_mag is None:
-        return np.full(len(flux), np.nan), error
-    return zero_point_mag - 2.5 * np.log10(np.where(flux > 0, flux, np.nan)), error
 
 
 def region_text(findings: Findings) -> str:

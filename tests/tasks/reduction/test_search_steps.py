@@ -182,7 +182,7 @@ def test_when_all_engines_fail_the_first_one_speaks(night, monkeypatch):
     def failing(*_arguments):
         raise AlgorithmError("no kernel: 3 stamps")
 
-    monkeypatch.setattr(subtraction, "ENGINES", {"siren": failing, "sfft": subtraction_engines.ENGINES["sfft"]})
+    monkeypatch.setattr(subtraction_engines, "ENGINES", {"siren": failing, "sfft": subtraction_engines.ENGINES["sfft"]})
     science, reference = (image_planes.read(path) for path in (stack.image, subtraction.choose(stack, references)))
     with pytest.raises(AlgorithmError, match=r"no kernel: 3 stamps.*sfft"):
         subtraction_engines.difference(science, reference, SearchOptions())
