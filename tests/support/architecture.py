@@ -26,9 +26,12 @@ ENGINES = (
     "tasks.reduction.candidate_files",
     "tasks.reduction.difference_files",
     "tasks.reduction.light_calibrator",
+    "tasks.reduction.light_photometry",
     "tasks.reduction.master_builder",
     "tasks.reduction.solving",
     "tasks.reduction.master_archive",
+    "tasks.reduction.source_extraction",
+    "tasks.reduction.stack_building",
     "tasks.reduction.stack_engines",
     "tasks.reduction.subtraction_engines",
 )
