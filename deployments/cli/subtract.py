@@ -13,7 +13,7 @@ from tasks.errors import UnusableData
 
 if TYPE_CHECKING:
     from tasks.io.fits.image_planes import Planes
-    from tasks.reduction.subtraction_engines import Result
+    from tasks.reduction.engines.subtraction_engines import Result
     from tasks.science.candidates.findings import Findings
 
 SHOWN = 20
@@ -55,7 +55,7 @@ def command(
     # slow start-up: astropy, scipy, matplotlib and Prefect
     from tasks.io.fits import image_planes
     from tasks.options import SearchOptions
-    from tasks.reduction import subtraction_engines
+    from tasks.reduction.engines import subtraction_engines
     from tasks.science.candidates import findings as candidates_findings
 
     started = time.monotonic()
@@ -79,7 +79,7 @@ def _align(name: str) -> Any:
 def _write(out: Path, science: Planes, reference: Path, result: Result, findings: Findings) -> dict[str, Path]:
     """Write the products under ``out``; return them by name."""
     from tasks import naming, products  # slow start-up
-    from tasks.reduction import candidate_files, difference_files
+    from tasks.reduction.engines import candidate_files, difference_files
     from tasks.science.candidates import candidate_table, stamps
     from tasks.science.candidates import findings as candidates_findings
 

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import naming
 from tasks.options import CalibrateOptions
 from tasks.records import Calibrated, CalibratedBatch, Frame, Masters, Rejected
-from tasks.reduction.light_calibrator import LightCalibrator
+from tasks.reduction.engines.light_calibrator import LightCalibrator
 
 log = logging.getLogger(__name__)
 

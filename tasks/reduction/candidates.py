@@ -15,7 +15,7 @@ from tasks import naming, products
 from tasks.io.fits import image_planes
 from tasks.options import SearchOptions
 from tasks.records import CandidateBatch, Difference
-from tasks.reduction import candidate_files
+from tasks.reduction.engines import candidate_files
 from tasks.science.candidates import candidate_table, findings
 
 log = logging.getLogger(__name__)

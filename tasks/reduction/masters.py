@@ -12,9 +12,9 @@ from prefect.cache_policies import NO_CACHE
 from tasks import naming, products
 from tasks.options import CalibrateOptions
 from tasks.records import FrameType, Inventory, Masters
-from tasks.reduction import master_builder
-from tasks.reduction.master_archive import MasterArchive
-from tasks.reduction.master_builder import MasterBuilder
+from tasks.reduction.engines import master_builder
+from tasks.reduction.engines.master_archive import MasterArchive
+from tasks.reduction.engines.master_builder import MasterBuilder
 
 log = logging.getLogger(__name__)
 

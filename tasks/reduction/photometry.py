@@ -12,7 +12,7 @@ from tasks.errors import UnusableData
 from tasks.io.catalogues import photometric_cells
 from tasks.options import ReduceOptions
 from tasks.records import Reduced, ReducedBatch, Rejected, Solved, SolvedBatch
-from tasks.reduction import light_photometry
+from tasks.reduction.engines import light_photometry
 
 
 @task(name="measure", cache_policy=NO_CACHE, persist_result=False)

@@ -16,7 +16,7 @@ from tasks.io.catalogues import photometric_cells
 from tasks.options import StackOptions
 from tasks.programs import outputs
 from tasks.records import Reduced, Rejected, Stack, StageResult
-from tasks.reduction import stack_building
+from tasks.reduction.engines import stack_building
 from tasks.science.stacking import stack_members
 from tasks.science.stacking.stack_members import Combination
 

@@ -14,7 +14,7 @@ from tasks import naming, products
 from tasks.io.fits import image_planes
 from tasks.options import SearchOptions
 from tasks.records import Difference, Stack
-from tasks.reduction import difference_files, subtraction_engines
+from tasks.reduction.engines import difference_files, subtraction_engines
 from tasks.science.subtraction import references as reference_choice
 from tasks.science.subtraction.alard_lupton import Subtraction
 

@@ -12,7 +12,7 @@ from support.plates import HOPELESS, SOLUBLE, Wanted
 
 from tasks.io.catalogues import ldac
 from tasks.options import ReduceOptions
-from tasks.reduction import astrometry
+from tasks.reduction.engines import solving
 from tasks.science.astrometry import wcs_checks as science
 
 pytestmark = [
@@ -42,7 +42,7 @@ def test_frames_of_the_real_camera_off_by_a_degree_are_solved_to_the_corners(sha
 
 def test_a_frame_that_fails_with_the_others_is_solved_alone(tmp_path, rng, monkeypatch):
     made, stars = plates.batch([Wanted()] * 2, tmp_path, rng)
-    monkeypatch.setattr(astrometry, "_fit_together", lambda *_: [])
+    monkeypatch.setattr(solving, "_fit_together", lambda *_: [])
     found, refused = plates.solve(made, stars, tmp_path, OPTIONS)
 
     assert refused == {}

@@ -17,8 +17,8 @@ from tasks.io.pages import zero_point_plots
 from tasks.options import ReduceOptions
 from tasks.programs import outputs
 from tasks.records import Reduced, Rejected, Solved, Stage
-from tasks.reduction import source_extraction
-from tasks.reduction.source_extraction import ImageFiles
+from tasks.reduction.engines import source_extraction
+from tasks.reduction.engines.source_extraction import ImageFiles
 from tasks.science.astrometry import matching
 from tasks.science.photometry import (
     depths,

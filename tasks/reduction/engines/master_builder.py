@@ -20,7 +20,7 @@ from tasks.io.fits.master_files import Archived
 from tasks.io.fits.raw_frames import RawSet
 from tasks.options import CalibrateOptions
 from tasks.records import Frame, Inventory, MasterQuality, Masters, Rejected
-from tasks.reduction.master_archive import MasterArchive
+from tasks.reduction.engines.master_archive import MasterArchive
 from tasks.science import arrays
 from tasks.science.calibration import correction
 from tasks.science.calibration.correction import Master

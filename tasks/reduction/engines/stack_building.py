@@ -15,9 +15,9 @@ from tasks.io.fits import fits_images
 from tasks.io.pages import zero_point_plots
 from tasks.options import StackOptions
 from tasks.records import Stack
-from tasks.reduction import source_extraction, stack_engines
-from tasks.reduction.source_extraction import ImageFiles
-from tasks.reduction.stack_engines import Job
+from tasks.reduction.engines import source_extraction, stack_engines
+from tasks.reduction.engines.source_extraction import ImageFiles
+from tasks.reduction.engines.stack_engines import Job
 from tasks.science.astrometry import field_grids, matching, wcs_checks
 from tasks.science.astrometry.field_grids import Grid
 from tasks.science.astrometry.matching import Floats

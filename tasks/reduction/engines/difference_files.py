@@ -9,7 +9,7 @@ import numpy as np
 from tasks import naming, products
 from tasks.io.fits import fits_images
 from tasks.io.fits.image_planes import Planes
-from tasks.reduction.subtraction_engines import Result
+from tasks.reduction.engines.subtraction_engines import Result
 from tasks.science import arrays
 from tasks.science.subtraction import difference_cards
 
