@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= demo
+WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -s
+# the theme would announce the next version of mkdocs at each build
+BUILD_DOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check gate gate-alerts gate-nights gate-busy gate-patient bench lock clean
+.PHONY: help setup demo test check docs gate gate-alerts gate-nights gate-busy gate-patient bench lock clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -26,13 +29,19 @@ demo: $(READY) ## rehearse a simulated alert and night end to end
 	$(BIN)/siren demo --out $(OUT)
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest -m "not gate" $(ARGS)
+	$(BIN)/python -m pytest -m "not gate" --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(READY) ## lint and types
+check: $(READY) ## lint, types, spelling and documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+	@$(BUILD_DOCS)
+	@echo "check passed: ruff (rules and format), mypy (strict), codespell, and the documentation built in site/ with every link"
+
+docs: $(READY) ## build the documentation in site/, without network and with every link checked
+	@$(BUILD_DOCS)
+	@echo "open site/index.html"
 
 gate: gate-alerts gate-nights ## the long reliability runs
 
@@ -62,5 +71,5 @@ bench: $(READY) ## the performance suite
 lock: ## resolve the dependencies anew; no index host is written
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --group dev pyproject.toml --output-file requirements.lock
 
-clean: ## remove the virtual environment and the demo
-	rm -rf $(VENV) demo
+clean: ## remove the virtual environment, the demo and the built documentation
+	rm -rf $(VENV) demo site

@@ -106,7 +106,7 @@ class Place:
         """Wait for a condition."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            self.server.house.check_runs()
+            self.server.system.check_runs()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"waited {PATIENCE_S:g} s in vain")
             time.sleep(0.005)

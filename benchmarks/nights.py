@@ -27,7 +27,7 @@ from deployments.local import night
 from deployments.server import temporary_server
 from flows.nights.night import night as night_flow
 from tasks import simulation
-from tasks.records import Stage
+from tasks.records import LOCAL, Stage
 from tasks.science.simulation.plan import Request
 
 LARGEST_SHARE = 0.05
@@ -211,7 +211,7 @@ def _waiting(runs: Sequence[TaskRun]) -> Row:
 def _timed(place: night.NightPlace, until: Stage):
     temporary_server.place(place.places)
     started, busy = time.perf_counter(), _core_seconds()
-    report = night_flow(place.night, place.units, until=until, registry="", slack="")
+    report = night_flow(place.night, place.units, until=until, blocks=LOCAL)
     taken = time.perf_counter() - started
     return Timing(first=taken, times=(taken,), cpu=(_core_seconds() - busy,)), report
 

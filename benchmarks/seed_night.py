@@ -27,7 +27,7 @@ from tasks.io.catalogues import ldac, photometric_catalogues
 from tasks.io.fits import fits_images
 from tasks.programs import missfits, outputs, scamp, source_extractor, swarp
 from tasks.programs.run import run
-from tasks.science.astrometry import field_grids, pointing_search, wcs_checks
+from tasks.science.astrometry import directions, field_grids, pointing_search, wcs_checks
 
 THREADS = 4
 BATCH = 10
@@ -151,7 +151,7 @@ def _reduction(
 
 def _pre_source_extractor(light: Light, job: Job) -> Path:
     folder = job.out / "pre" / light.path.stem
-    options = source_extractor.Options(columns=source_extractor.ASTROMETRY_COLUMNS)
+    options = source_extractor.Options(scale_arcsec=SCALE_ARCSEC, columns=source_extractor.ASTROMETRY_COLUMNS)
     catalogue = source_extractor.extract(light.image, folder, options).catalogue
     shape = fits_images.open_image(light.image).shape
     known = pointing_search.of_wcs(WCS(fits.Header.fromtextfile(job.pointings[light.path.name])), shape)
@@ -180,9 +180,13 @@ def _missfits(light: Light, catalogue: Path, job: Job) -> None:
 def _photometry(image: Path, header: fits_images.Header, reference: Table) -> float:
     """Measure an image twice, the second time in apertures that follow the seeing; write catalogue and header."""
     folder = image.parent / "work" / image.stem
-    first = ldac.read(source_extractor.extract(image, folder, source_extractor.Options()).catalogue)
+    first = ldac.read(
+        source_extractor.extract(image, folder, source_extractor.Options(scale_arcsec=SCALE_ARCSEC)).catalogue
+    )
     seeing = _seeing(first, reference, str(header["FILTER"]))
-    options = source_extractor.Options(seeing_arcsec=seeing, diameters_px=_diameters_px(seeing))
+    options = source_extractor.Options(
+        scale_arcsec=SCALE_ARCSEC, seeing_arcsec=seeing, diameters_px=_diameters_px(seeing)
+    )
     result = source_extractor.extract(image, folder, options)
     table = ldac.read(result.catalogue)
     found, star = _match(table, reference)
@@ -222,17 +226,12 @@ def _diameters_px(seeing_arcsec: float) -> tuple[float, ...]:
 def _match(table: Table, reference: Table) -> tuple[np.ndarray, np.ndarray]:
     """Return rows of detections and of the reference stars within 1 arcsec of them."""
     ours, theirs = (
-        _unit_vectors(np.asarray(rows[ra], float), np.asarray(rows[dec], float))
+        directions.unit_vectors(np.asarray(rows[ra], float), np.asarray(rows[dec], float))
         for rows, ra, dec in ((table, "ALPHA_J2000", "DELTA_J2000"), (reference, "ra", "dec"))
     )
     distance, index = cKDTree(theirs).query(ours)
     found = np.flatnonzero(distance < np.radians(1 / 3600))
     return found, index[found]
-
-
-def _unit_vectors(ra_deg: np.ndarray, dec_deg: np.ndarray) -> np.ndarray:
-    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 
 def _clipped(values: np.ndarray) -> float:

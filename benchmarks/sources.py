@@ -29,7 +29,7 @@ SNR, TOLERANCE_MAG, NEIGHBOUR_PX = 20.0, 1e-3, 40.0
 
 def run(setting: Setting) -> Report:
     paths = [_draw(setting.folder / f"frame-{index}.fits", setting.shape, index) for index in range(harness.CORES)]
-    options = source_extractor.Options(columns=COLUMNS, diameters_px=DIAMETERS)
+    options = source_extractor.Options(scale_arcsec=0.505, columns=COLUMNS, diameters_px=DIAMETERS)
     folders = [setting.folder / path.stem for path in paths]
     peer = functools.partial(_all_by_source_extractor, paths, folders, options)
     # tasks run in processes of their own, which are there already

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-import platformdirs
 from prefect.blocks.core import Block
 from pydantic import Field
+
+from blocks import default_places
 
 
 class Observatory(Block):
@@ -31,7 +32,7 @@ class Observatory(Block):
 
     def paths(self) -> dict[str, Path]:
         """Return every place by its field's name; one that is not set lies under this user's data folder."""
-        home = platformdirs.user_data_path("brightsiren")
+        home = default_places.home()
         defaults = {
             "raw_root": home / "raw",
             "product_root": home / "products",

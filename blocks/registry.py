@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import platformdirs
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
+
+from blocks import default_places
 
 
 class RegistryDatabase(Block):
@@ -24,4 +25,4 @@ class RegistryDatabase(Block):
     def address(self) -> str:
         """Return the database's address; it may hold a password, so keep it out of logs and parameters."""
         given = self.url.get_secret_value()
-        return given or f"sqlite:///{platformdirs.user_data_path('brightsiren') / 'registry.sqlite'}"
+        return given or f"sqlite:///{default_places.home() / 'registry.sqlite'}"

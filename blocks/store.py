@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-import platformdirs
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr, field_validator
 from webdav3.client import Client
+
+from blocks import default_places
 
 TIMEOUT_S = 30
 
@@ -50,4 +51,4 @@ class ProductStore(Block):
 
     def folder(self) -> Path:
         """Return the folder that is the store where there is no server."""
-        return Path(self.root).expanduser() if self.root else platformdirs.user_data_path("brightsiren") / "store"
+        return Path(self.root).expanduser() if self.root else default_places.home() / "store"

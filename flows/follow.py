@@ -1,4 +1,4 @@
-"""One event and one night: which of the night's candidates lie where the sky map says."""
+"""Follow one event with one night: which of the night's candidates lie where the sky map says."""
 
 from __future__ import annotations
 
@@ -6,43 +6,35 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import observatory as tasks_observatory
+from flows.deprecated import block_keywords
+from tasks import observatory
 from tasks.alerts import registration
 from tasks.follow import observed_tiles, ranking
 from tasks.messages import delivery, event_page
-from tasks.records import Ranking
+from tasks.records import Blocks, Ranking
 
 
 @flow(name="follow", flow_run_name="follow-{event_id}-{night}")
-def follow(
-    event_id: str,
-    night: date,
-    *,
-    observatory: str = "observatory",
-    registry: str = "registry",
-    slack: str = "slack",
-    store: str = "store",
-) -> Ranking:
+@block_keywords("observatory", "registry", "slack", "store")
+def follow(event_id: str, night: date, *, blocks: Blocks = Blocks()) -> Ranking:
     """Rank a night's candidates against an event's newest sky map and write the ranking beside the event's page.
 
-    Tiles of the event's plans that the night observed are marked as such: the next plan leaves them out.
+    Tiles of the event's plans that the night observed are marked as observed: the next plan leaves them out.
 
     Args:
         event_id: Name of the event's folder: ``S250910b``.
         night: Date of the evening.
-        observatory: Name of the block with the observatory's places.
-        registry: Name of the block with the registry's database; empty: a file beside the alerts.
-        slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
-        store: Name of the block with the product store; empty: a folder beside the alerts.
+        blocks: Names of the blocks with places, registry, Slack and store.
     """
-    places = tasks_observatory.places(observatory)
-    event = registration.newest(event_id, root=places.alert_root, registry=registry)
+    places = observatory.places(blocks)
+    home = observatory.home(blocks)
+    event = registration.load_event(event_id, home)
 
-    observed_tiles.mark_night(event_id, night, places, root=places.alert_root, registry=registry)
+    observed_tiles.mark_night(event_id, night, places, home)
     ranked = ranking.rank(event.alert, night, places)
-    ranking.write(ranked, event.alert, places.alert_root)
+    ranking.write(ranked, event.alert, home.root)
 
-    event_page.publish_page(event_id, root=places.alert_root, registry=registry, store=store)
-    delivery.upload(root=places.alert_root, registry=registry, store=store)
-    delivery.deliver(root=places.alert_root, registry=registry, workspace=slack)
+    event_page.publish_page(event_id, home)
+    delivery.upload(home)
+    delivery.deliver(home)
     return ranked

@@ -1,4 +1,4 @@
-"""What should have happened and has not: notices without an outcome, nights that died, messages and files waiting."""
+"""Reconcile: notices without an outcome, nights that died, messages and files that wait."""
 
 from __future__ import annotations
 
@@ -7,55 +7,49 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from tasks import observatory as tasks_observatory
+from flows.deprecated import block_keywords
+from tasks import observatory
 from tasks.alerts import reconciling, registration
 from tasks.messages import delivery, event_page, night_messages, quiet_digest
 from tasks.nights import journal, stalled_runs
 from tasks.planning import leases
-from tasks.records import Reconciled
+from tasks.records import Blocks, Reconciled
 
 
-@flow(name="reconcile", flow_run_name="reconcile-{observatory}")
+@flow(name="reconcile", flow_run_name="reconcile-{blocks.observatory}")
+@block_keywords("observatory", "registry", "slack", "store")
 def reconcile(
     silence_s: float = 600.0,
     alarm: str = "",
     *,
     stall_h: float = 12.0,
     digest_h: Annotated[float, Field(ge=0, le=168)] = 24.0,
-    observatory: str = "observatory",
-    registry: str = "registry",
-    slack: str = "slack",
-    store: str = "store",
+    blocks: Blocks = Blocks(),
 ) -> Reconciled:
-    """Resubmit notices that came to nothing, tell of nights that crashed or stalled and of quiet events, drain the outbox.
+    """Resubmit notices without an outcome, report nights that crashed or stalled, send digest and outbox.
 
     Args:
         silence_s: Time after its dispatch from which a notice without an outcome is resubmitted, in s.
-        alarm: What the operators shall be told besides; an automation's words.
-        stall_h: Time from which a night that is still being reduced is told of, in h.
+        alarm: A message for the operators besides; an automation's words.
+        stall_h: Time from which a night that is still being reduced is reported, in h.
         digest_h: Interval of the digest of low-significance events, 0 to 168 h; 0 is no digest.
-        observatory: Name of the block with the observatory's places.
-        registry: Name of the block with the registry's database; empty: a file beside the alerts.
-        slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
-        store: Name of the block with the product store; empty: a folder beside the alerts.
+        blocks: Names of the blocks with places, registry, Slack and store.
     """
-    places = tasks_observatory.places(observatory)
-    root = places.alert_root
+    places = observatory.places(blocks)
+    home = observatory.home(blocks)
     if alarm:
-        delivery.say(reconciling.alarm(alarm), root=root, registry=registry)
-    silent = registration.unanswered(silence_s, root=root, registry=registry)
-    resubmitted = reconciling.resubmit(silent)
-    for slug in leases.give_up(root=root, registry=registry):
-        event_page.publish_page(slug, root=root, registry=registry, store=store)
+        delivery.enqueue_message(reconciling.alarm(alarm), home)
+    resubmitted = reconciling.resubmit(registration.unanswered(silence_s, home))
+    for slug in leases.fail_abandoned_plans(home):
+        event_page.publish_page(slug, home)
 
     for trouble in stalled_runs.troubled_nights(stall_h):
-        if trouble.what == "crashed":
-            journal.crash(trouble, places.product_root)
+        journal.crash(trouble, places.product_root)
         for message in night_messages.troubled(trouble):
-            delivery.say(message, root=root, registry=registry)
+            delivery.enqueue_message(message, home)
 
-    quiet_digest.digest(digest_h, root=root, registry=registry)
+    quiet_digest.digest(digest_h, home)
 
-    messages = delivery.deliver(root=root, registry=registry, workspace=slack)
-    uploads = delivery.upload(root=root, registry=registry, store=store)
+    messages = delivery.deliver(home)
+    uploads = delivery.upload(home)
     return reconciling.conclude(resubmitted, messages, uploads)

@@ -1,22 +1,24 @@
-"""A simulated alert and night through everything: what would happen tonight."""
+"""Rehearse: a simulated alert and night through everything, as it would happen tonight."""
 
 from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 
+from flows.alerts.plan import plan
 from flows.alerts.respond import respond
+from flows.deprecated import block_keywords
 from flows.follow import follow
 from flows.nights.night import night
-from tasks.nights import report as reporting
+from tasks.nights import report
 from tasks.options import PlanOptions
-from tasks.records import Rehearsal
+from tasks.records import Blocks, Rehearsal
 
 
 @flow(name="rehearse", flow_run_name="rehearse-{evening}")
+@block_keywords("observatory", "registry", "slack", "store")
 def rehearse(
     notice: Path,
     sha256: str,
@@ -26,12 +28,9 @@ def rehearse(
     topic: str = "igwn.gwalert",
     options: PlanOptions = PlanOptions(),
     clock: datetime | None = None,
-    observatory: str = "observatory",
-    registry: str = "registry",
-    slack: str = "slack",
-    store: str = "store",
+    blocks: Blocks = Blocks(),
 ) -> Rehearsal:
-    """Respond to a notice, reduce a night, and rank what the night found against the sky map.
+    """Respond to a notice, plan, reduce a night, and rank what the night found against the sky map.
 
     Args:
         notice: File of the stored notice.
@@ -40,18 +39,17 @@ def rehearse(
         telescopes: Telescopes to plan.
         topic: Where the notice would have come from.
         options: How the event is planned.
-        clock: Time at which the plan begins; now, where it is not given.
-        observatory: Name of the block with the observatory's places.
-        registry: Name of the block with the registry's database; empty: a file beside the alerts.
-        slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
-        store: Name of the block with the product store; empty: a folder beside the alerts.
+        clock: Time at which the plan begins; now, if it is not given.
+        blocks: Names of the blocks with places, cluster, registry, Slack and store.
     """
-    blocks: dict[str, Any] = {"observatory": observatory, "registry": registry, "slack": slack, "store": store}
-    response = respond(
-        notice, sha256, topic, telescopes=telescopes, options=options, clock=clock, plan_here=True, **blocks
+    response = respond(notice, sha256, topic, telescopes=telescopes, clock=clock, blocks=blocks)
+    plans = (
+        plan(response.event_id, response.to_plan, options=options, clock=clock, blocks=blocks)
+        if response.to_plan
+        else ()
     )
 
-    report = night(evening, observatory=observatory, registry=registry, slack=slack)
+    reduced = night(evening, blocks=blocks)
 
-    ranking = follow(response.event_id, evening, **blocks) if response.event_id and response.has_map else None
-    return reporting.rehearsed(response, report, ranking)
+    ranking = follow(response.event_id, evening, blocks=blocks) if response.has_map else None
+    return report.rehearsed(response, plans, reduced, ranking)

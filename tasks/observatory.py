@@ -9,21 +9,28 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks import Cluster, Observatory
-from tasks.records import Places
+from tasks.records import Blocks, Home, Places
 from tasks.runtime import ClusterSpec
 
 
-@task(cache_policy=NO_CACHE, task_run_name="places-{observatory}")
-def places(observatory: str) -> Places:
-    """Read an observatory's places from its block."""
-    block = cast("Observatory", Observatory.load(observatory))
+@task(cache_policy=NO_CACHE, task_run_name="places-{blocks.observatory}")
+def places(blocks: Blocks) -> Places:
+    """Read an observatory's folders, catalogues and telescope from its block."""
+    block = cast("Observatory", Observatory.load(blocks.observatory))
     return Places(telescope=block.telescope, **block.paths())
 
 
-@task(cache_policy=NO_CACHE, task_run_name="slots-{cluster}")
-def slots(cluster: str) -> ClusterSpec:
+@task(cache_policy=NO_CACHE, task_run_name="home-{blocks.observatory}")
+def home(blocks: Blocks) -> Home:
+    """Read from its block where an observatory keeps events, messages and uploads."""
+    block = cast("Observatory", Observatory.load(blocks.observatory))
+    return Home(root=block.paths()["alert_root"], registry=blocks.registry, slack=blocks.slack, store=blocks.store)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="slots-{blocks.cluster}")
+def slots(blocks: Blocks) -> ClusterSpec:
     """Read from its block which cluster to join or to start."""
-    block = cast("Cluster", Cluster.load(cluster))
+    block = cast("Cluster", Cluster.load(blocks.cluster))
     gib = block.memory_gib
     return ClusterSpec(
         address=block.address or None,

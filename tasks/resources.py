@@ -1,14 +1,12 @@
 """What the names of blocks open: the registry, Slack, the product store, public links.
 
-A block is loaded in the task that uses it and never travels. An empty name means under ``root``: an SQLite file, a folder
-of rendered messages, a folder for products.
+A block is loaded in the task that uses it and never travels: its secret would travel with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from prefect.blocks.core import Block
@@ -18,7 +16,7 @@ from tasks import registry as registries
 from tasks.errors import MissingPart, Unavailable
 from tasks.io.messages import folder_sender, slack_sender
 from tasks.io.services import event_links, product_stores
-from tasks.records import Alert, Audience
+from tasks.records import Alert, Audience, Home
 from tasks.registry import Registry
 
 B = TypeVar("B", bound=Block)
@@ -37,29 +35,35 @@ PATIENT: dict[str, Any] = {
 
 
 @contextmanager
-def registry(name: str, root: Path) -> Iterator[Registry]:
-    """Open the registry of a block, or the one under ``root``; close it afterwards."""
-    url = load(RegistryDatabase, name).address() if name else f"sqlite:///{root.resolve() / 'registry.sqlite'}"
-    opened = registries.open(url)
+def registry(home: Home) -> Iterator[Registry]:
+    """Open the registry of the home's block, or the one in its folder; close it afterwards."""
+    opened = registries.open(registry_address(home))
     try:
         yield opened
     finally:
         opened.close()
 
 
-def sender(name: str, root: Path) -> slack_sender.SlackSender | folder_sender.FolderSender:
-    """Return what sends messages: Slack where the block has a token, else a folder under ``root``."""
-    block = load(SlackWorkspace, name) if name else SlackWorkspace()
+def registry_address(home: Home) -> str:
+    """Return the address of the home's registry; it may hold a password, so keep it out of logs and parameters."""
+    if home.registry:
+        return load(RegistryDatabase, home.registry).address()
+    return f"sqlite:///{home.root.resolve() / 'registry.sqlite'}"
+
+
+def sender(home: Home) -> slack_sender.SlackSender | folder_sender.FolderSender:
+    """Return what sends messages: Slack if the block has a token, else the folder ``outbox``."""
+    block = load(SlackWorkspace, home.slack) if home.slack else SlackWorkspace()
     client = block.client()
     if client is None:
-        return folder_sender.FolderSender(root / "outbox")
+        return folder_sender.FolderSender(home.root / "outbox")
     channels = {Audience(key): channel for key, channel in block.channels().items()}
     return slack_sender.SlackSender(client, channels, interactive=block.hears())
 
 
-def store(name: str, root: Path) -> product_stores.Store:
-    """Return where products go: the block's server or folder, or a folder under ``root``."""
-    block = load(ProductStore, name) if name else ProductStore(root=str(root / "store"))
+def store(home: Home) -> product_stores.Store:
+    """Return where products go: the block's server or folder, or the folder ``store``."""
+    block = load(ProductStore, home.store) if home.store else ProductStore(root=str(home.root / "store"))
     client = block.client()
     return (
         product_stores.FolderStore(block.folder())
@@ -68,10 +72,10 @@ def store(name: str, root: Path) -> product_stores.Store:
     )
 
 
-def links_of(name: str, alert: Alert) -> dict[str, str]:
-    """Return the links to public pages about an event, and to its products where the store has a public address."""
-    public = _public_links() if name else PublicLinks()
-    base = load(ProductStore, name).public_url if name else ""
+def links_of(home: Home, alert: Alert) -> dict[str, str]:
+    """Return the links to public pages about an event, and to its products if the store has a public address."""
+    public = _public_links() if home.store else PublicLinks()
+    base = load(ProductStore, home.store).public_url if home.store else ""
     return event_links.of_event(alert.notice, store_url=base, templates=public.templates(alert.notice.kind))
 
 

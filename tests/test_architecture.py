@@ -1,4 +1,4 @@
-"""The house keeps its law: who may import what, and the pitfalls of Prefect, checked on the syntax tree."""
+"""The import law: who may import what, and the pitfalls of Prefect, checked on the syntax tree."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import pytest
 from support import architecture
 
 PLANTED = {
-    "tasks.science.planted": ("import prefect", "may not import the library prefect"),
-    "tasks.science.images.planted": (
+    "tasks.science.saved_blocks": ("import prefect", "may not import the library prefect"),
+    "tasks.science.images.saved_blocks": (
         "from tasks.science.stacking import coadding",
         "floor 1 of science may not import",
     ),
-    "tasks.io.planted": ("from tasks.science import arrays", "io may not import tasks.science.arrays"),
-    "tasks.programs.planted": ("import subprocess", "may not import the library subprocess"),
-    "tasks.planted": ("from flows.nights import night", "tasks may not import flows.nights.night"),
-    "blocks.planted": ("from tasks import records", "blocks may not import tasks.records"),
-    "flows.planted": ("import numpy as np", "a flow may not import numpy"),
+    "tasks.io.saved_blocks": ("from tasks.science import arrays", "io may not import tasks.science.arrays"),
+    "tasks.programs.saved_blocks": ("import subprocess", "may not import the library subprocess"),
+    "tasks.saved_blocks": ("from flows.nights import night", "tasks may not import flows.nights.night"),
+    "blocks.saved_blocks": ("from tasks import records", "blocks may not import tasks.records"),
+    "flows.saved_blocks": ("import numpy as np", "a flow may not import numpy"),
     "flows.planted_science": ("from tasks.science import arrays", "flows may not import tasks.science.arrays"),
     "tasks.science.planted_gpu": ("import cupy", "may not import the library cupy"),
     "tasks.science.planted_late": ("def f():\n    import scipy\n", "inside a function, unexcused"),
@@ -60,9 +60,9 @@ def test_a_planted_violation_is_found(sources, module):
     assert any(expected in what for what in found), found
 
 
-@pytest.mark.parametrize("house", architecture.HOUSES)
-def test_no_room_imports_one_that_imports_it(sources, house):
-    assert architecture.room_cycles(sources, house) == []
+@pytest.mark.parametrize("package", architecture.ROOM_PACKAGES)
+def test_no_room_imports_one_that_imports_it(sources, package):
+    assert architecture.room_cycles(sources, package) == []
 
 
 def test_every_room_of_science_has_its_floor(sources):

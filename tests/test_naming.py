@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -94,6 +94,29 @@ def test_another_folder_is_no_night(name):
 @pytest.mark.parametrize(("exposure", "text"), [(100.0, "100"), (7.5, "7.5"), (0.0, "0")])
 def test_an_exposure_is_written_as_an_observer_would(exposure, text):
     assert naming.exposure_text(exposure) == text
+
+
+@pytest.mark.parametrize(
+    ("moment", "night"),
+    [
+        ("2026-01-15T14:59:59", date(2026, 1, 14)),
+        ("2026-01-15T15:00:00", date(2026, 1, 15)),
+        ("2026-01-15T21:00:00", date(2026, 1, 15)),
+        ("2026-01-16T04:34:13", date(2026, 1, 15)),
+        ("2026-01-16T11:30:00", date(2026, 1, 15)),
+        ("2026-01-16T14:30:00", date(2026, 1, 15)),
+    ],
+)
+def test_a_night_lasts_from_15_h_to_15_h_utc(moment, night):
+    """As the observers of 7DT label their folders: 12 h in Chile in summer, the calibrations of the noon before."""
+    assert naming.night_of(datetime.fromisoformat(moment).replace(tzinfo=UTC)) == night
+
+
+def test_a_night_is_that_of_the_moment_in_whatever_zone_it_is_told():
+    chile = timezone(timedelta(hours=-3))
+
+    assert naming.night_of(datetime(2026, 1, 15, 11, 59, tzinfo=chile)) == date(2026, 1, 14)
+    assert naming.night_of(datetime(2026, 1, 15, 12, 1, tzinfo=chile)) == date(2026, 1, 15)
 
 
 def test_a_calibrated_image_has_the_name_of_the_tree():

@@ -8,6 +8,7 @@ import pytest
 
 from tasks import telescopes
 from tasks.errors import UnusableData
+from tasks.science.simulation import camera, plan
 
 GRANDMA = {
     "TCH", "TRE", "TCA", "FZU-CTA-N", "FZU-Auger", "UBAI-T60S", "KAO", "Colibri", "TRT-SBO", "TRT-SRO", "NOWT", "OPD-1.6",
@@ -35,10 +36,16 @@ def test_7dt_carries_what_the_night_needs() -> None:
     assert [unit.name for unit in telescope.units] == [f"7DT{number:02d}" for number in range(1, 21)]
     assert telescope.units[0].filters == ("m400", "m425", "m675")
     assert telescope.camera.egain_e_per_adu["2750"] == 0.256190478801727
-    assert telescope.camera.shape_px == (6388, 9576)
     assert telescope.stack is not None
     assert telescope.stack.scale_arcsec == 0.505
     assert len(telescope.filters["medium"]) == 20
+
+
+def test_the_simulated_camera_is_that_of_7dt() -> None:
+    known = telescopes.load("7DT").camera
+    assert known.pixel_scale_arcsec == plan.SCALE_ARCSEC
+    assert known.egain_e_per_adu[str(plan.GAIN_SETTING)] == camera.GAIN_E_PER_ADU
+    assert (known.read_noise_e, known.bias_adu) == (camera.READ_NOISE_E, camera.BIAS_ADU)
 
 
 def test_the_misspelt_name_in_circulation_finds_its_telescope() -> None:

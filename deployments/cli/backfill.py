@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from deployments.cli import output
-from deployments.server import default_paths
 
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
@@ -34,11 +33,12 @@ def command(
     What is known already stays as it is. An old notice starts no telescope by itself.
     """
     from deployments.local import backfill  # slow start-up: Prefect
+    from deployments.server import default_paths
     from tasks.options import BackfillOptions
 
     options = BackfillOptions(url=url) if url else BackfillOptions()
-    where = (root or default_paths.alert_root()).resolve()
-    made = backfill.fill(since, until, options, root=where, url=registry or default_paths.registry_url())
+    where = default_paths.alert_root(root)
+    made = backfill.fill(since, until, options, root=where, url=default_paths.registry_url(registry))
     words = f"{len(made.spans)} gaps, {made.events} events: {made.new} notices new, {made.known} known"
     refused = "".join(f"\nrefused  {each}" for each in made.refused)
     output.show({**vars(made)}, words + refused, as_json=as_json)

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from deployments.cli import output
-from deployments.server import default_paths
 
 
 @click.command("bootstrap")
@@ -23,7 +22,7 @@ def command(prefect_file: Path | None, home: Path | None, wait_s: float, *, as_j
 
     Blocks take their fields from variables such as SIREN_GCN_CLIENT_ID; those that are missing are named.
     """
-    from deployments.server import bootstrap  # slow start-up: Prefect
+    from deployments.server import bootstrap, default_paths  # slow start-up: Prefect
 
     file = bootstrap.PREFECT_FILE if prefect_file is None else prefect_file
     setup = bootstrap.bootstrap(prefect_file=file, home=(home or default_paths.home()).resolve(), wait_s=wait_s)

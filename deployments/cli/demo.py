@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from deployments.cli import output
+from deployments.cli import output, simulate
 
 
 @click.command(name="demo", help="Rehearse a simulated alert and night end to end; say where the pages are.")
@@ -15,10 +15,13 @@ from deployments.cli import output
     "--notice", type=click.Path(path_type=Path), default=None, help="A real notice instead of a simulated one."
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the simulation.")
+@click.option(
+    "--scale", type=click.Choice(simulate.SCALES), default="small", show_default=True, help="Size of the frames."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(out: Path, notice: Path | None, seed: int, *, as_json: bool) -> None:
+def command(out: Path, notice: Path | None, seed: int, scale: str, *, as_json: bool) -> None:
     """Run the demonstration."""
     from deployments.local import demo  # slow start-up: Prefect, Dask and the scientific libraries
 
-    made = demo.demonstrate(out, notice=notice, seed=seed, say=lambda line: click.echo(line, err=as_json))
+    made = demo.demonstrate(out, notice=notice, seed=seed, scale=scale, say=lambda line: click.echo(line, err=as_json))
     output.show(demo.facts(made), demo.words(made), as_json=as_json)

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from deployments.cli import backfill, output, signals
-from deployments.server import default_paths
 from tasks.records.missions import TOPICS
 
 GROUP = "brightsiren"
@@ -63,9 +62,10 @@ def command(
     if bool(servers) == gcn:
         raise click.UsageError("name one broker: --bootstrap HOST:PORT, or --gcn")
     from deployments.listening import daemon, listener  # slow start-up: Prefect
+    from deployments.server import default_paths
     from tasks import registry
 
-    root = (root or default_paths.alert_root()).resolve()
+    root = default_paths.alert_root(root)
     configuration = {
         **({"bootstrap.servers": servers, "group.id": GROUP} if servers else _gcn()),
         **({"group.id": group} if group else {}),
@@ -73,7 +73,7 @@ def command(
     options = listener.ListenOptions(
         topics=topics or TOPICS, configuration=configuration, since=since and since.replace(tzinfo=UTC)
     )
-    book, stop = registry.open(url or default_paths.registry_url()), threading.Event()
+    book, stop = registry.open(default_paths.registry_url(url)), threading.Event()
     with signals.stopping(stop):
         daemon.listen(options, root=root, registry=book, stop=stop, warm=warm)
     waiting = len(book.undispatched())

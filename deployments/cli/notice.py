@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deployments.cli import output
+from tasks import constants
 
 if TYPE_CHECKING:
     from tasks.records import Alert, Decision, SkyMapSummary
-
-PER_DAY_S = 86400.0
-PER_YEAR_S = 365.25 * PER_DAY_S
 
 
 @click.command(name="notice", help="Parse a notice and decide what to do about it.")
@@ -71,7 +69,7 @@ def _numbers(sky_map: SkyMapSummary | None) -> dict[str, Any]:
 
 
 def _inverse_days(far_hz: float | None) -> float | None:
-    return 1 / far_hz / PER_DAY_S if far_hz else None
+    return 1 / far_hz / constants.DAY_S if far_hz else None
 
 
 def _text(alert: Alert, decision: Decision) -> str:
@@ -106,7 +104,7 @@ def _rate(far_hz: float | None) -> str:
     """Write a rate as one in so many hours, days or years."""
     if not far_hz:
         return ""
-    for unit, seconds in (("years", PER_YEAR_S), ("days", PER_DAY_S), ("hours", 3600.0)):
+    for unit, seconds in (("years", constants.JULIAN_YEAR_S), ("days", constants.DAY_S), ("hours", 3600.0)):
         if 1 / far_hz >= seconds:
             return f"one in {1 / far_hz / seconds:.4g} {unit}"
     return f"{far_hz:.3g} Hz"

@@ -7,7 +7,6 @@ from contextlib import closing
 import click
 
 from deployments.cli import output
-from deployments.server import default_paths
 
 
 @click.command("observed")
@@ -21,9 +20,10 @@ def command(event: str, tiles: tuple[str, ...], telescope: str, url: str | None,
 
     The next plan of the event leaves them out, and takes their probability from the map.
     """
+    from deployments.server import default_paths
     from tasks import registry  # slow start-up: Prefect
     from tasks.follow import observed_tiles
 
-    with closing(registry.open(url or default_paths.registry_url())) as book:
+    with closing(registry.open(default_paths.registry_url(url))) as book:
         news = observed_tiles.mark(book, event, telescope, tiles)
     output.show({"event_id": event, "observed": news}, f"{event}: {len(news)} tiles observed", as_json=as_json)

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deployments.cli import output
-from deployments.server import default_paths
 
 if TYPE_CHECKING:
-    from deployments.local.replay import Difference, Step
+    from deployments.local.replay import ReplayDifference, Step
 
 
 @click.command("replay")
@@ -46,13 +45,14 @@ def command(folder: Path, speed: float | None, policy: str | None, url: str | No
     output.show(made, "\n".join(lines), as_json=as_json)
 
 
-def _compared(steps: Sequence[Step], folder: Path, url: str | None) -> tuple[str, tuple[Difference, ...]]:
+def _compared(steps: Sequence[Step], folder: Path, url: str | None) -> tuple[str, tuple[ReplayDifference, ...]]:
     """Compare with the registry that is named, or with this machine's where there is one; say with which."""
     from deployments.local import replay  # slow start-up
+    from deployments.server import default_paths
     from tasks import registry
     from tasks.registry import health
 
-    address = url or default_paths.registry_url()
+    address = default_paths.registry_url(url)
     if address == "none" or (url is None and not health.exists(address)):
         return "no registry", ()
     with closing(registry.open(address)) as book:

@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from deployments.cli import output, signals
-from deployments.server import default_paths
 
 
 @click.command("serve")
@@ -40,7 +39,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Run the Prefect server with its interface, what it must hold, and a worker for each pool, until Ctrl-C."""
-    from deployments.server import bootstrap, serve  # slow start-up: Prefect
+    from deployments.server import bootstrap, default_paths, serve  # slow start-up: Prefect
 
     stop = threading.Event()
     with (

@@ -119,6 +119,7 @@ def _answer(result: Result, findings: Findings, files: dict[str, Path], *, secon
     return {
         "convolved": made.direction,
         "detections": detections,
+        "flags_not_checked": list(findings.not_checked),
         "seconds": seconds,
         "engine": made.engine,
         "failures": list(result.failures),
@@ -136,7 +137,9 @@ def _text(answer: dict[str, Any]) -> str:
     good = [each for each in detections if not each["flags"]]
     kernel = f"{answer['convolved']} convolved by {answer['engine']}: kernel sum {answer['kernel_sum']:.3f}"
     quality = f"chi2 {answer['chi2']:.2f} on {answer['substamps']} stamps, {answer['seconds']:.1f} s"
-    lines = [f"{kernel}, {quality}", f"{len(detections)} detections, {len(good)} without a flag"]
+    unchecked = ", ".join(answer["flags_not_checked"])
+    counts = f"{len(detections)} detections, {len(good)} without a flag"
+    lines = [f"{kernel}, {quality}", counts + (f" (not checked: {unchecked})" if unchecked else "")]
     for each in detections[:SHOWN]:
         reasons = ", ".join(each["flags"]) or "-"
         lines.append(

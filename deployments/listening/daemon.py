@@ -1,4 +1,4 @@
-"""The listener's process: poll loop, dispatcher, heartbeat and keeper of the warm process, each in a thread.
+"""The listener's process: poll loop, dispatcher, heartbeat and runner of the warm process, each in a thread.
 
 When one of them ends, all do.
 """
@@ -18,7 +18,7 @@ from prefect.events import emit_event
 
 from deployments.listening.dispatch import Dispatcher, beat, submit_run
 from deployments.listening.listener import Archive, Listener, ListenOptions
-from deployments.listening.warm_runner import Warm
+from deployments.listening.warm_runner import WarmRunner
 from deployments.server.automations import STALLED
 from tasks.errors import Unavailable
 from tasks.io.messages import event_announcements
@@ -55,13 +55,13 @@ def listen(options: ListenOptions, *, root: Path, registry: Registry, stop: thre
         arrived=arrived,
         alarm=Alarm(name, registry),
     )
-    keeper = Warm(folder=root / "logs")
-    dispatcher = Dispatcher(root=root, registry=registry, submit=keeper.submit if warm else submit_run)
+    runner = WarmRunner(folder=root / "logs")
+    dispatcher = Dispatcher(root=root, registry=registry, submit=runner.submit if warm else submit_run)
     run_together(
         lambda: listener.run(stop),
         lambda: dispatcher.run(stop, arrived),
         lambda: beat(name, stop, alive=listener.is_turning, lag=lambda: listener.lag),
-        *((lambda: keeper.keep(stop),) if warm else ()),
+        *((lambda: runner.keep(stop),) if warm else ()),
         stop=stop,
     )
 

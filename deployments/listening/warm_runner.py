@@ -63,7 +63,7 @@ class WarmOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class HeldRun:
     """A run that we hold, and since when."""
 
     id: UUID
@@ -75,7 +75,7 @@ class Held:
         return time.monotonic() - self.since
 
 
-class Warm:
+class WarmRunner:
     """Keeps a warm process, hands it one run at a time, and gives back what it does not do.
 
     Parameters
@@ -91,9 +91,9 @@ class Warm:
         self.options = options
         self.ready = threading.Event()
         self._lock = threading.Lock()
-        self._waiting: collections.deque[Held] = collections.deque()
+        self._waiting: collections.deque[HeldRun] = collections.deque()
         self._homeless: collections.deque[UUID] = collections.deque()
-        self._in_hand: Held | None = None
+        self._in_hand: HeldRun | None = None
         self._adopted = False
         self._errand_at = 0.0
         self._bell = os.pipe()
@@ -153,12 +153,12 @@ class Warm:
         with self._lock:
             if not self.ready.is_set() or self._in_hand is not None or not self._waiting:
                 return
-            self._in_hand = Held(id=self._waiting.popleft().id)
+            self._in_hand = HeldRun(id=self._waiting.popleft().id)
         process.say(str(self._in_hand.id))
 
     def _hold(self, run_id: UUID) -> None:
         with self._lock:
-            self._waiting.append(Held(id=run_id))
+            self._waiting.append(HeldRun(id=run_id))
         os.write(self._bell[1], b".")
 
     def _bury(self) -> None:
@@ -171,7 +171,7 @@ class Warm:
             self._homeless.append(unfinished.id)
         self._do_errands()
 
-    def _take_waiting(self, which: Callable[[Held], bool]) -> list[UUID]:
+    def _take_waiting(self, which: Callable[[HeldRun], bool]) -> list[UUID]:
         """Take runs out of those that wait."""
         with self._lock:
             taken = [held for held in self._waiting if which(held)]

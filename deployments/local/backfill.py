@@ -28,13 +28,13 @@ def fill(
     UnusableData
         If the span is none.
     """
-    with closing(registry.open(url)) as book:
-        spans = backfilling.spans_of(since, until, options, book=book, root=root)
+    with closing(registry.open(url)) as opened:
+        spans = backfilling.spans_of(since, until, options, registry=opened, root=root)
         events = backfilling.list_events.fn(spans, options)
 
         def recover(event: Superevent) -> Recovered:
-            return backfilling.recovered_of(event, spans, options, book=book, root=root)
+            return backfilling.recovered_of(event, spans, options, registry=opened, root=root)
 
         with ThreadPoolExecutor(max_workers=AT_A_TIME, thread_name_prefix="gracedb") as pool:
             recovered = tuple(pool.map(recover, events))
-        return backfilling.conclude(spans, recovered, book=book, root=root)
+        return backfilling.conclude(spans, recovered, registry=opened, root=root)

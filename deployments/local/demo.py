@@ -21,9 +21,9 @@ from tasks import naming, products, simulation
 from tasks.errors import UnusableData
 from tasks.io.notices import parsing
 from tasks.options import PlanOptions
-from tasks.records import Places, Rehearsal
+from tasks.records import LOCAL, Places, Rehearsal
 from tasks.science.simulation import alerts
-from tasks.science.simulation.plan import Request
+from tasks.science.simulation.plan import SCALES, Request
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Demonstration:
     store: Path
 
 
-def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say) -> Demonstration:
+def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say, scale: str = "small") -> Demonstration:
     """Make an alert and a night under ``out`` where they are not there yet, and rehearse them.
 
     Parameters
@@ -59,6 +59,8 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say) -> Demon
         Seed of the simulation.
     say
         Called with a line for each step.
+    scale
+        Size of the simulated frames: tiny (of one unit), small or full (of two).
 
     Raises
     ------
@@ -68,7 +70,7 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say) -> Demon
     started = time.monotonic()
     out = _claim(out)
     payload = parsing.read(notice) if notice else None
-    truth = _night(out / "night", seed, say)
+    truth = _night(out / "night", _request(scale, seed), say)
     payload = payload or _alert(out / "alert", seed, truth, say)
     places = _places(out)
     stored = _store(payload, places)
@@ -85,9 +87,7 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say) -> Demon
             TELESCOPES,
             options=PlanOptions(hours=12.0),
             clock=clock,
-            registry="",
-            slack="",
-            store="",
+            blocks=LOCAL,
         )
     return Demonstration(
         rehearsal=made,
@@ -102,7 +102,7 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say) -> Demon
 def facts(made: Demonstration) -> dict[str, Any]:
     """Return a demonstration's facts for a program."""
     response, report = made.rehearsal.response, made.rehearsal.report
-    plans = {plan.telescope: len(plan.tiles) for plan in response.plans}
+    plans = {plan.telescope: len(plan.tiles) for plan in made.rehearsal.plans}
     return {
         "pages": [str(page) for page in (response.page, report.page) if page],
         "seconds": round(made.seconds, 1),
@@ -148,10 +148,10 @@ def _alert_words(made: Demonstration) -> list[str]:
     if response.alert is None or response.decision is None:
         return [f"The notice was not understood: {response.rejected}", f"  kept: {response.dead_letter}"]
     lines = [(f"Event {response.event_id}: {response.alert.notice.alert_type}, {response.decision.summary}")]
-    for plan in response.plans:
+    for plan in made.rehearsal.plans:
         outcome = f"{len(plan.tiles)} tiles, {plan.probability:.0%} of the probability, {plan.area_deg2:.0f} deg²"
         lines.append(f"  {plan.telescope}: {outcome if plan.tiles else plan.reason}")
-    return lines if response.plans else [*lines, "  no plan: the decision asks for none"]
+    return lines if made.rehearsal.plans else [*lines, "  no plan: the decision asks for none"]
 
 
 def _claim(out: Path) -> Path:
@@ -166,12 +166,18 @@ def _claim(out: Path) -> Path:
     return out
 
 
-def _night(folder: Path, seed: int, say: Say) -> dict[str, Any]:
-    """Make the night unless it is there with the same seed; return its truth."""
+def _request(scale: str, seed: int) -> Request:
+    """Ask for a night of as many units as the scale has, with two spoilt frames."""
+    return Request(scale=scale, units=Request().units[: SCALES[scale].units], seed=seed, corrupt=2)
+
+
+def _night(folder: Path, request: Request, say: Say) -> dict[str, Any]:
+    """Make the night unless it is there with the same seed and scale; return its truth."""
     truth = folder / "truth.json"
-    if not (truth.is_file() and json.loads(truth.read_bytes()).get("seed") == seed):
-        say(f"simulating a night of two 7DT units in {folder} (half a minute) ...")
-        simulation.make_night(folder, Request(seed=seed, corrupt=2))
+    there = json.loads(truth.read_bytes()) if truth.is_file() else {}
+    if (there.get("seed"), there.get("scale")) != (request.seed, request.scale):
+        say(f"simulating a night of {', '.join(request.units)} in {folder} (half a minute) ...")
+        simulation.make_night(folder, request)
     known: dict[str, Any] = json.loads(truth.read_bytes())
     return {**known, "night": datetime.fromisoformat(known["night"]).date()}
 

@@ -15,7 +15,7 @@ from tasks import naming
 from tasks.errors import UnusableData
 from tasks.io.nights import report_rows
 from tasks.options import ReduceOptions, StackOptions
-from tasks.records import NightReport, Places, Stage
+from tasks.records import LOCAL, NightReport, Places, Stage
 
 STATE = ".siren"
 
@@ -105,8 +105,7 @@ def reduce(
             force=stages,
             reduction=how,
             stacking=StackOptions(photometry=how),
-            registry="",
-            slack="",
+            blocks=LOCAL,
         )
 
 

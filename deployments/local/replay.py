@@ -1,4 +1,4 @@
-"""Stored notices again, in their order and with the clock they had, up to the decisions: no message, no run, no plan."""
+"""DatedAlert notices again, in their order and with the clock they had, up to the decisions: no message, no run, no plan."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST_WAIT_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class DatedAlert:
     """A notice of the folder, understood, and when it was made."""
 
     path: Path
@@ -38,12 +38,12 @@ class Stored:
 class Step:
     """What one notice led to: its place in its event, and the decision."""
 
-    stored: Stored
+    stored: DatedAlert
     registered: Registered
     decision: Decision
 
 
-def read_folder(folder: Path) -> tuple[tuple[Stored, ...], tuple[Rejected, ...]]:
+def read_folder(folder: Path) -> tuple[tuple[DatedAlert, ...], tuple[Rejected, ...]]:
     """Understand every file of a folder, hidden ones left out; return notices in their order, and the others with reasons.
 
     Raises
@@ -64,18 +64,18 @@ def read_folder(folder: Path) -> tuple[tuple[Stored, ...], tuple[Rejected, ...]]
     return tuple(sorted(stored, key=lambda each: (each.moment, each.path))), tuple(rejected)
 
 
-def understand(path: Path) -> Stored:
+def understand(path: Path) -> DatedAlert:
     """Parse a stored notice and reduce its maps to numbers."""
     payload = parsing.read(path)
     alert = assembly.assemble(
         parsing.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read
     )
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return Stored(path=path, moment=alert.notice.time_created or alert.notice.time or written, alert=alert)
+    return DatedAlert(path=path, moment=alert.notice.time_created or alert.notice.time or written, alert=alert)
 
 
 def replay(
-    stored: tuple[Stored, ...],
+    stored: tuple[DatedAlert, ...],
     policy: Policy,
     *,
     speed: float | None = None,
@@ -105,7 +105,7 @@ def replay(
         book.close()
 
 
-def decide(book: Registry, stored: Stored, policy: Policy) -> Step:
+def decide(book: Registry, stored: DatedAlert, policy: Policy) -> Step:
     """Register one notice at its time and decide."""
     with book.begin() as session:
         registered = events.record_alert(session, stored.alert, now=stored.moment)
@@ -115,7 +115,7 @@ def decide(book: Registry, stored: Stored, policy: Policy) -> Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class ReplayDifference:
     """What a replay says of a notice and the registry does not: the field, both values."""
 
     file: str
@@ -128,7 +128,7 @@ class Difference:
 COMPARED = ("policy", "rule", "score", "action", "telescopes", "audience", "mention")
 
 
-def compare(book: Registry, steps: Sequence[Step], folder: Path) -> tuple[Difference, ...]:
+def compare(book: Registry, steps: Sequence[Step], folder: Path) -> tuple[ReplayDifference, ...]:
     """Compare a replay with what the registry has on record of the same notices.
 
     The registry's decision is the one of the same policy where there is one. Plans are not compared: whether one starts
@@ -148,14 +148,14 @@ def compare(book: Registry, steps: Sequence[Step], folder: Path) -> tuple[Differ
     )
 
 
-def _differences(book: Registry, step: Step, file: str) -> Iterator[Difference]:
+def _differences(book: Registry, step: Step, file: str) -> Iterator[ReplayDifference]:
     alert, decision = step.stored.alert, step.decision
     with book.read() as session:
         known = events.on_record(session, alert.sha256, policy_sha256=decision.policy_sha256)
 
-    def told(field: str, registry: object, replay: object) -> Difference:
+    def told(field: str, registry: object, replay: object) -> ReplayDifference:
         values = {"registry": _shown(registry), "replay": _shown(replay)}
-        return Difference(file=file, event_id=alert.notice.event_id, field=field, **values)
+        return ReplayDifference(file=file, event_id=alert.notice.event_id, field=field, **values)
 
     if known is None:
         yield told("notice", "not there", step.registered.standing.value)

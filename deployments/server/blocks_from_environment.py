@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import platformdirs
 from prefect.blocks.core import Block
 from prefect.blocks.notifications import SlackWebhook
 from pydantic import SecretStr, ValidationError
 
 import blocks
+from blocks import default_places
 from tasks.errors import MissingPart, UnusableData
 
 OPERATORS_WEBHOOK = "SIREN_OPERATORS_WEBHOOK"
@@ -26,14 +26,16 @@ B = TypeVar("B", bound=Block)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planted:
+class SavedBlocks:
     """The blocks that are there now, as ``type/name``, and the variables that would give more."""
 
     saved: tuple[str, ...]
     missing: tuple[str, ...]
 
 
-def plant(environment: Mapping[str, str] | None = None, *, defaults: Mapping[str, str] | None = None) -> Planted:
+def save_blocks(
+    environment: Mapping[str, str] | None = None, *, defaults: Mapping[str, str] | None = None
+) -> SavedBlocks:
     """Register our block types and save the blocks that the environment or the defaults describe.
 
     Parameters
@@ -53,15 +55,15 @@ def plant(environment: Mapping[str, str] | None = None, *, defaults: Mapping[str
     for kind in block_types():
         kind.register_type_and_schema()
         name = document_name(kind)
-        if plant_one(kind, environment, defaults or {}):
+        if save_block(kind, environment, defaults or {}):
             saved.append(f"{kind.get_block_type_slug()}/{name}")
         else:
             missing.append(f"{kind.get_block_type_slug()}/{name}: {', '.join(_required(kind))}")
-    if plant_webhook(environment):
+    if save_webhook(environment):
         saved.append("slack-webhook/operators")
     else:
         missing.append(f"slack-webhook/operators: {OPERATORS_WEBHOOK}")
-    return Planted(saved=tuple(saved), missing=tuple(missing))
+    return SavedBlocks(saved=tuple(saved), missing=tuple(missing))
 
 
 def block_types() -> tuple[type[Block], ...]:
@@ -80,7 +82,7 @@ def variable(kind: type[Block], field: str) -> str:
     return f"SIREN_{document_name(kind)}_{field}".replace("-", "_").upper()
 
 
-def plant_one(kind: type[Block], environment: Mapping[str, str], defaults: Mapping[str, str]) -> bool:
+def save_block(kind: type[Block], environment: Mapping[str, str], defaults: Mapping[str, str]) -> bool:
     """Save one block where something is known of it; return whether it exists now."""
     name = document_name(kind)
     values = _values(kind, environment)
@@ -100,7 +102,7 @@ def local_defaults(home: Path) -> dict[str, str]:
 
     A worker runs flows in a folder of its own, so a place must be an absolute path.
     """
-    usual = platformdirs.user_data_path("brightsiren")
+    usual = default_places.home()
     places = {
         variable(blocks.Observatory, name): str(home / path.relative_to(usual))
         for name, path in blocks.Observatory().paths().items()
@@ -128,7 +130,7 @@ def load(kind: type[B], environment: Mapping[str, str] | None = None) -> B:
         raise MissingPart(f"set {', '.join(_required(kind))}, or save the block {document_name(kind)}") from error
 
 
-def plant_webhook(environment: Mapping[str, str]) -> bool:
+def save_webhook(environment: Mapping[str, str]) -> bool:
     """Save the operators' webhook; return whether it exists now."""
     if url := environment.get(OPERATORS_WEBHOOK):
         SlackWebhook(url=SecretStr(url)).save("operators", overwrite=True)

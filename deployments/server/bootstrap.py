@@ -28,7 +28,7 @@ from tasks.programs import run
 
 log = logging.getLogger(__name__)
 
-PREFECT_FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
+PREFECT_FILE = Path(__file__).resolve().parents[2] / "prefect.yaml"
 POOLS = {
     "alerts": "What minutes count for: notices, plans, messages. Its worker asks every second.",
     "nights": "What takes hours: nights and their stages, beside the disks and GPUs.",
@@ -43,7 +43,7 @@ POLL_S = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class ServerSetup:
     """What the server holds after a bootstrap, by name, and what the environment would have to say for more."""
 
     server: str
@@ -55,7 +55,7 @@ class Setup:
     missing: tuple[str, ...]
 
 
-def bootstrap(*, prefect_file: Path = PREFECT_FILE, home: Path | None = None, wait_s: float = WAIT_S) -> Setup:
+def bootstrap(*, prefect_file: Path = PREFECT_FILE, home: Path | None = None, wait_s: float = WAIT_S) -> ServerSetup:
     """Set up the server that ``PREFECT_API_URL`` names.
 
     Parameters
@@ -80,21 +80,23 @@ def bootstrap(*, prefect_file: Path = PREFECT_FILE, home: Path | None = None, wa
         raise MissingPart(f"{prefect_file} is not there: run in a checkout, or name the file with --file")
     with get_client(sync_client=True) as client:
         server = wait_for_health(client, wait_s=wait_s)
-        planted = blocks_from_environment.plant(defaults=blocks_from_environment.local_defaults(home) if home else {})
+        saved_blocks = blocks_from_environment.save_blocks(
+            defaults=blocks_from_environment.local_defaults(home) if home else {}
+        )
         make_pools(client)
         make_queues(client)
         make_limits(client)
         schedules = schedules_of(client)
         deploy(prefect_file)
         restore(client, schedules)
-        return Setup(
+        return ServerSetup(
             server=server,
-            blocks=planted.saved,
+            blocks=saved_blocks.saved,
             pools=tuple(POOLS),
             limits=tuple(LIMITS),
             deployments=deployment_names(client),
             automations=automations.upsert_all(client),
-            missing=planted.missing,
+            missing=saved_blocks.missing,
         )
 
 

@@ -42,14 +42,14 @@ OUR_LOGGERS = """loggers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class House:
+class LocalSystem:
     """What runs: the addresses of the interface and of the API, and the environment of those who want to take part."""
 
     ui_url: str
     api_url: str
     environment: Mapping[str, str]
     services: tuple[run.Service, ...]
-    setup: bootstrap.Setup
+    setup: bootstrap.ServerSetup
 
     def check_runs(self) -> None:
         """Raise ``ProgramError`` where a process has ended by itself."""
@@ -65,7 +65,7 @@ def serving(
     prefect_file: Path = bootstrap.PREFECT_FILE,
     pools: Sequence[str] = tuple(ASK_S),
     listen: Sequence[str] = (),
-) -> Iterator[House]:
+) -> Iterator[LocalSystem]:
     """Run everything for the length of a block.
 
     Parameters
@@ -90,7 +90,7 @@ def serving(
     """
     check_free(port)
     home = home.resolve()
-    environment = house_environment(home, port)
+    environment = local_environment(home, port)
     with ExitStack() as stack:
         prefect_server = stack.enter_context(server(home, port, environment))
         setup = bootstrap.bootstrap(prefect_file=prefect_file, home=home)
@@ -104,7 +104,7 @@ def serving(
         listeners = (
             [stack.enter_context(_service(home, "listener", listener_command(listen), environment))] if listen else []
         )
-        yield House(
+        yield LocalSystem(
             ui_url=f"http://{HOST}:{port}",
             api_url=environment["PREFECT_API_URL"],
             environment=environment,
@@ -123,13 +123,13 @@ def server(home: Path, port: int, environment: Mapping[str, str]) -> Iterator[ru
         yield started
 
 
-def watch(house: House, stop: threading.Event) -> None:
+def watch(system: LocalSystem, stop: threading.Event) -> None:
     """Wait until told to stop; raise ``ProgramError`` where a process ends by itself."""
     while not stop.wait(POLL_S):
-        house.check_runs()
+        system.check_runs()
 
 
-def house_environment(home: Path, port: int) -> dict[str, str]:
+def local_environment(home: Path, port: int) -> dict[str, str]:
     """Return the environment of the server and of all that use it: one folder, one address, nothing sent home."""
     api = f"http://{HOST}:{port}/api"
     return {
@@ -170,7 +170,7 @@ def listener_command(arguments: Sequence[str]) -> list[str]:
 
 
 def write_logging(prefect_home: Path) -> None:
-    """Write Prefect's own logging configuration with our loggers added, where every process of the house reads it."""
+    """Write Prefect's own logging configuration with our loggers added, where every process of the system reads it."""
     configuration = DEFAULT_LOGGING_SETTINGS_PATH.read_text().replace("loggers:\n", OUR_LOGGERS, 1)
     products.write_text(prefect_home / "logging.yml", configuration)
 

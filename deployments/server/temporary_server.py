@@ -51,7 +51,7 @@ def prefect(home: Path) -> Iterator[str]:
     """
     home = home.resolve()
     port = serve.free_port()
-    environment = serve.house_environment(home, port) | SERVICES
+    environment = serve.local_environment(home, port) | SERVICES
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     with _quiet_workers(), temporary_settings(SETTINGS):

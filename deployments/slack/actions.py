@@ -1,6 +1,6 @@
 """What a press of a button does, however it comes: over HTTP or Socket Mode.
 
-``Desk.take`` reads a press, checks who pressed, and leaves the work to a thread, so that Slack is answered at once. The
+``ButtonHandler.take`` reads a press, checks who pressed, and leaves the work to a thread, so that Slack is answered at once. The
 work is one transaction of the registry, with the event locked, then the outbox: of two presses at once the second sees
 the first.
 """
@@ -48,7 +48,7 @@ class Planner(Protocol):
         ...
 
 
-class Voice(Protocol):
+class DirectMessages(Protocol):
     """Speaks with one person in Slack, best effort."""
 
     def tell(self, user: str, text: str) -> None:
@@ -61,7 +61,7 @@ class Voice(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Staff:
+class Permissions:
     """Who may press what, by user id."""
 
     planners: frozenset[str]
@@ -73,16 +73,16 @@ class Staff:
 
 
 @dataclass(kw_only=True)
-class Desk:
+class ButtonHandler:
     """Takes presses of buttons.
 
     Parameters
     ----------
     registry
         Our record of events, messages and presses.
-    staff
+    permissions
         Who may press what.
-    planner, voice
+    planner, direct_messages
         Do what lies outside; replaced in tests.
     send
         Sends one message of the outbox.
@@ -91,9 +91,9 @@ class Desk:
     """
 
     registry: Registry
-    staff: Staff
+    permissions: Permissions
     planner: Planner
-    voice: Voice
+    direct_messages: DirectMessages
     send: Callable[[Claimed], Sent]
     links: Callable[[Alert], Mapping[str, str]] = field(default=lambda _: {})
     pace_s: float = 0.0
@@ -111,7 +111,7 @@ class Desk:
         press = payloads.read(payload)
         if press is None:
             return False
-        if not self.staff.may(press):
+        if not self.permissions.may(press):
             log.warning("%s may not press %s", press.user, press.button)
             self._later(self._turn_away, press)
             return False
@@ -128,14 +128,14 @@ class Desk:
     def _turn_away(self, press: Press) -> None:
         if time.monotonic() - self.told.get(press.user, -QUIET_S) >= QUIET_S:
             self.told[press.user] = time.monotonic()
-            self.voice.tell(press.user, "You are not on the list of people who may press this button.")
+            self.direct_messages.tell(press.user, "You are not on the list of people who may press this button.")
 
     def _work(self, press: Press) -> None:
         try:
             self._do(press)
         except SirenError as error:
             log.warning("%s of %s: %s", press.button, press.user, error)
-            self.voice.tell(press.user, f"Your press of the button came to nothing: {error}")
+            self.direct_messages.tell(press.user, f"Your press of the button came to nothing: {error}")
         delivery.drain_messages(self.registry, self.send, pace_s=self.pace_s)
 
     def _do(self, press: Press) -> None:
@@ -150,7 +150,7 @@ class Desk:
             else:
                 words = self._act(session, press, pressed)
         if words:
-            self.voice.tell(press.user, words)
+            self.direct_messages.tell(press.user, words)
         else:
             self._outside(press, pressed)
 
@@ -250,7 +250,7 @@ class Desk:
             chosen=chosen_telescopes(press, known),
             message=payloads.address(press),
         )
-        self.voice.open(press.trigger, view)
+        self.direct_messages.open(press.trigger, view)
 
 
 def chosen_telescopes(press: Press, known: EventHistory) -> tuple[str, ...]:

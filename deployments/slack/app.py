@@ -47,13 +47,13 @@ from blocks import SlackWorkspace
 from deployments.cli import signals
 from deployments.listening import daemon
 from deployments.server import blocks_from_environment, default_paths
-from deployments.slack import http_door, socket_mode
-from deployments.slack.actions import Desk, Staff
+from deployments.slack import http_endpoint, socket_mode
+from deployments.slack.actions import ButtonHandler, Permissions
 from tasks import registry as registries
 from tasks import resources
 from tasks.errors import MissingPart, SirenError, Unavailable
 from tasks.io.messages import slack_sender
-from tasks.records import Alert, Audience
+from tasks.records import Alert, Audience, Home
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class PrefectPlanner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlackVoice:
+class SlackMessages:
     """Speaks with one person in Slack, best effort: what cannot be said is logged."""
 
     client: WebClient
@@ -144,7 +144,7 @@ def check(block: SlackWorkspace, *, http: bool, socket: bool) -> None:
         raise MissingPart(f"set {names}, or the same fields of the block slack: there are no defaults")
 
 
-def desk(block: SlackWorkspace, registry: registries.Registry) -> Desk:
+def button_handler(block: SlackWorkspace, registry: registries.Registry) -> ButtonHandler:
     """Return the desk of a workspace."""
     client = block.client()
     if client is None:
@@ -152,11 +152,11 @@ def desk(block: SlackWorkspace, registry: registries.Registry) -> Desk:
     channels = {Audience(key): channel for key, channel in block.channels().items()}
     sender = slack_sender.SlackSender(client, channels, interactive=block.hears())
     planners, reviewers = block.allowed()
-    return Desk(
+    return ButtonHandler(
         registry=registry,
-        staff=Staff(planners=planners, reviewers=reviewers),
+        permissions=Permissions(planners=planners, reviewers=reviewers),
         planner=PrefectPlanner(),
-        voice=SlackVoice(client=client),
+        direct_messages=SlackMessages(client=client),
         send=sender.send,
         links=public_links,
         pace_s=sender.pace_s,
@@ -166,10 +166,10 @@ def desk(block: SlackWorkspace, registry: registries.Registry) -> Desk:
 def public_links(alert: Alert) -> Mapping[str, str]:
     """Return an event's links by the saved blocks; those that need none where the server is away."""
     try:
-        return resources.links_of("store", alert)
+        return resources.links_of(Home(root=default_paths.alert_root(), store="store"), alert)
     except (SirenError, RuntimeError, OSError, httpx.HTTPError) as error:
         log.warning("no block of links now: %s", type(error).__name__)
-        return resources.links_of("", alert)
+        return resources.links_of(Home(root=default_paths.alert_root()), alert)
 
 
 def run(block: SlackWorkspace, *, host: str, port: int, stop: threading.Event) -> None:
@@ -179,18 +179,18 @@ def run(block: SlackWorkspace, *, host: str, port: int, stop: threading.Event) -
     # at DEBUG the client writes down addresses that hold a ticket, and whole messages
     logging.getLogger("slack_sdk").setLevel(logging.INFO)
     registry = registries.open(default_paths.registry_url())
-    hands = desk(block, registry)
+    handler = button_handler(block, registry)
     ways: list[Callable[[], None]] = []
     if secret:
-        app = http_door.application(http_door.Gate(secret), hands.take)
-        ways.append(lambda: http_door.serve(app, host=host, port=port, stop=stop))
+        app = http_endpoint.application(http_endpoint.SignatureCheck(secret), handler.take)
+        ways.append(lambda: http_endpoint.serve(app, host=host, port=port, stop=stop))
     if app_token:
         web = WebClient(base_url=block.url, retry_handlers=[])
-        ways.append(lambda: socket_mode.run(app_token, web, hands.take, stop))
+        ways.append(lambda: socket_mode.run(app_token, web, handler.take, stop))
     try:
         daemon.run_together(*ways, stop=stop)
     finally:
-        hands.close()
+        handler.close()
         registry.close()
 
 

@@ -1,23 +1,24 @@
-"""One event: what chosen telescopes should observe for it."""
+"""Plan one event: what chosen telescopes should observe for it."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from prefect import flow
 
-from tasks import observatory as tasks_observatory
+from flows.deprecated import block_keywords
+from tasks import observatory
 from tasks.alerts import registration
 from tasks.errors import SirenError
 from tasks.follow import observed_tiles
 from tasks.messages import delivery, event_page, plan_announcements
 from tasks.options import PlanOptions
 from tasks.planning import aims, claims, leases, tile_plans
-from tasks.records import Plan
+from tasks.records import Blocks, Plan
 
 
 @flow(name="plan", flow_run_name="plan-{event_id}")
+@block_keywords("observatory", "registry", "slack", "store", "treasure_map")
 def plan(
     event_id: str,
     telescopes: tuple[str, ...] = (),
@@ -25,62 +26,44 @@ def plan(
     options: PlanOptions = PlanOptions(),
     clock: datetime | None = None,
     asked_by: str = "",
-    observatory: str = "observatory",
-    registry: str = "registry",
-    slack: str = "slack",
-    store: str = "store",
-    treasure_map: str = "treasuremap",
+    blocks: Blocks = Blocks(),
 ) -> tuple[Plan, ...]:
-    """Plan telescopes for the newest notice of an event, write the tables and pictures, tell everybody.
+    """Plan telescopes for the newest notice of an event, write tables and pictures, and announce the plan.
 
     Two requests for the same plan make one; the second gets what the first made.
 
     Args:
         event_id: Name of the event's folder: ``S250910b``, ``Swift_1423875``.
-        telescopes: Names of telescopes; those of the event's decision where there is none.
+        telescopes: Names of telescopes; none means those of the event's decision.
         options: How the event is planned.
-        clock: Time at which the window begins; now, where it is not given.
+        clock: Time at which the window begins; now, if it is not given.
         asked_by: Who asked for it.
-        observatory: Name of the block with the observatory's places.
-        registry: Name of the block with the registry's database; empty: a file beside the alerts.
-        slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
-        store: Name of the block with the product store; empty: a folder beside the alerts.
-        treasure_map: Name of the block with the Treasure Map's token, for plans whose options ask for it.
+        blocks: Names of the blocks with places, registry, Slack, store and the Treasure Map's token.
     """
-    root = tasks_observatory.places(observatory).alert_root
-    event = registration.newest(event_id, root=root, registry=registry)
+    home = observatory.home(blocks)
+    event = registration.load_event(event_id, home)
     chosen = telescopes or event.telescopes
-    done = observed_tiles.already(event, options, treasure_map)
-    where: dict[str, Any] = {
-        "parameters_sha256": tile_plans.fingerprint(chosen, options, done),
-        "root": root,
-        "registry": registry,
-    }
-    if not claims.claim_plan(event.alert, chosen, asked_by=asked_by, **where):
-        return claims.known_plans(event_id, root=root, registry=registry)
+    done = observed_tiles.already(event, options, blocks.treasure_map)
+    request = tile_plans.request_for(event.alert, chosen, options, done)
+    if not claims.claim_plan(event.alert, request, home, asked_by=asked_by):
+        return claims.known_plans(event_id, home)
 
-    with leases.held(event.alert, chosen, **where):
-        plan_announcements.announce_started_plan(
-            event, chosen, engine=options.engine, asked_by=asked_by, store=store, **where
-        )
-        delivery.deliver(root=root, registry=registry, workspace=slack, patience_s=0.0)
+    with leases.renewing_lease(request, home):
+        plan_announcements.announce_started_plan(event, request, home, engine=options.engine, asked_by=asked_by)
+        delivery.deliver(home, patience_s=0.0)
 
         try:
-            source = aims.source_of(event.located, root)
-            made = tile_plans.make_plans(source, chosen, options, event_id, clock, done=done, priority=event.priority)
-            files = tile_plans.write_plans(made, source, aims.folder_of(event.alert, root), done)
+            source = aims.source_of(event.located, home.root)
+            plans = tile_plans.make_plans(source, chosen, options, event_id, clock, done=done, priority=event.priority)
+            files = tile_plans.write_plans(plans, source, aims.folder_of(event.alert, home.root), done)
         except SirenError as error:
-            plan_announcements.announce_failed_plan(
-                event.alert, chosen, str(error), event.registered, audience=event.audience, store=store, **where
-            )
-            delivery.deliver(root=root, registry=registry, workspace=slack)
+            plan_announcements.announce_failed_plan(event, request, str(error), home)
+            delivery.deliver(home)
             raise
 
-        plan_announcements.announce_plans(
-            event.alert, made, event.registered, audience=event.audience, files=files, store=store, **where
-        )
+        plan_announcements.announce_plans(event, request, plans, home, files=files)
 
-    event_page.publish_page(event_id, root=root, registry=registry, store=store)
-    delivery.deliver(root=root, registry=registry, workspace=slack)
-    delivery.upload(root=root, registry=registry, store=store)
-    return made
+    event_page.publish_page(event_id, home)
+    delivery.deliver(home)
+    delivery.upload(home)
+    return plans

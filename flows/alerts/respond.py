@@ -1,4 +1,4 @@
-"""One notice: understood, decided, recorded, announced, planned where the decision says so."""
+"""Respond to one notice: understand it, decide, record and announce."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.alerts.plan import plan
-from tasks import observatory as tasks_observatory
+from flows.deprecated import block_keywords
+from tasks import observatory
 from tasks.alerts import coincidences, registration, swift_revisits, triage
 from tasks.errors import UnusableData
 from tasks.messages import announcements, delivery, event_page
-from tasks.options import PlanOptions
 from tasks.planning import sky_pictures
-from tasks.records import Plan, PlanMode, Response
+from tasks.records import Blocks, Response
 
 log = logging.getLogger(__name__)
 
 
 @flow(name="respond", flow_run_name=triage.name_of_run)
+@block_keywords("observatory", "registry", "slack", "store")
 def respond(
     path: Path,
     sha256: str,
@@ -31,16 +31,13 @@ def respond(
     policy: str = "sevendt",
     thresholds: str = "",
     telescopes: tuple[str, ...] = (),
-    options: PlanOptions = PlanOptions(),
     clock: datetime | None = None,
-    plan_here: bool = False,
     link_within_s: float = 60.0,
-    observatory: str = "observatory",
-    registry: str = "registry",
-    slack: str = "slack",
-    store: str = "store",
+    blocks: Blocks = Blocks(),
 ) -> Response:
-    """Do for one notice all that the policy asks; doing it again changes nothing that is already right.
+    """Do for one notice all that the policy asks. Idempotent: a second run changes nothing.
+
+    An automation starts the flow ``plan`` for an event whose decision says so.
 
     Args:
         path: File of the stored notice.
@@ -49,55 +46,35 @@ def respond(
         partition: Partition of the topic.
         offset: Offset in the partition.
         policy: Name of the policy: sevendt, grandma, tarot.
-        thresholds: Name of a set of its thresholds; the policy's own where empty.
-        telescopes: Telescopes to plan; the decision's own where there is none.
-        options: How the event is planned.
-        clock: Time at which to begin; now, where it is not given.
-        plan_here: Plan in this run, instead of by the automation on ``gw.alert.accepted``.
-        link_within_s: Most seconds between events of two missions that may be one thing in the sky.
-        observatory: Name of the block with the observatory's places.
-        registry: Name of the block with the registry's database; empty: a file beside the alerts.
-        slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
-        store: Name of the block with the product store; empty: a folder beside the alerts.
+        thresholds: Name of a set of its thresholds; the policy's own if empty.
+        telescopes: Telescopes to plan; none means those of the decision.
+        clock: Time at which to begin; now, if it is not given.
+        link_within_s: Most seconds between events of two missions that may have one source.
+        blocks: Names of the blocks with places, registry, Slack and store.
     """
     log.info("%s: from %s, partition %s, offset %s", sha256[:8], topic, partition, offset)
-    root = tasks_observatory.places(observatory).alert_root
+    home = observatory.home(blocks)
     try:
-        alert = triage.understand(path, topic, root)
+        alert = triage.understand(path, topic, home.root)
     except UnusableData as error:
-        letter = registration.bury(path, sha256, str(error), topic=topic, root=root, registry=registry)
-        delivery.deliver(root=root, registry=registry, workspace=slack)
+        letter = registration.record_dead_letter(path, sha256, str(error), home, topic=topic)
+        delivery.deliver(home)
         return Response(sha256=sha256, rejected=str(error), dead_letter=letter)
 
-    registered = registration.register(alert, root=root, registry=registry)
+    registered = registration.register(alert, home)
     decision = triage.decide(alert, policy, thresholds, registered, clock)
-    linked = coincidences.link(alert, registered, root=root, registry=registry, within_s=link_within_s)
-    announcements.announce(alert, decision, registered, root=root, source=path, registry=registry, store=store)
-    if linked:
-        announcements.refresh(linked, sha256, root=root, registry=registry, store=store)
-    delivery.deliver(root=root, registry=registry, workspace=slack)
+    linked = coincidences.link(alert, registered, home, within_s=link_within_s)
+    announcements.announce(alert, decision, registered, home, source=path)
+    announcements.refresh(linked, sha256, home)
+    delivery.deliver(home)
 
-    swift_revisits.expect(alert, registered)
-    plans: tuple[Plan, ...] = ()
-    if decision.plan is PlanMode.AUTOMATIC and registered.counts:
-        chosen = telescopes or decision.telescopes
-        triage.accept(alert, registered, chosen, inline=plan_here)
-        if plan_here:
-            plans = plan(
-                registered.slug,
-                chosen,
-                options=options,
-                clock=clock,
-                observatory=observatory,
-                registry=registry,
-                slack=slack,
-                store=store,
-            )
+    swift_revisits.schedule_first_look(alert, registered)
+    to_plan = triage.accept(alert, registered, decision, telescopes)
 
-    picture = sky_pictures.draw_alert(alert, root)
-    announcements.illustrate(alert, decision, registered, picture, root=root, registry=registry, store=store)
-    page = event_page.publish_page(registered.slug, root=root, registry=registry, store=store)
-    delivery.deliver(root=root, registry=registry, workspace=slack)
-    delivery.upload(root=root, registry=registry, store=store)
-    registration.answer(alert.sha256, root=root, registry=registry)
-    return Response(sha256=sha256, alert=alert, decision=decision, registered=registered, plans=plans, page=page)
+    picture = sky_pictures.draw_alert(alert, home.root)
+    announcements.announce_sky_picture(alert, decision, registered, picture, home)
+    page = event_page.publish_page(registered.slug, home)
+    delivery.deliver(home)
+    delivery.upload(home)
+    registration.mark_answered(alert.sha256, home)
+    return Response(sha256=sha256, alert=alert, decision=decision, registered=registered, to_plan=to_plan, page=page)

@@ -1,4 +1,4 @@
-"""One burst of Swift, some time later: has XRT come, what does the BAT team's page say."""
+"""Look again at a burst of Swift some time later: has XRT come, what does the BAT team's page say."""
 
 from __future__ import annotations
 
@@ -7,47 +7,31 @@ from datetime import datetime
 from prefect import flow
 from pydantic_core import to_jsonable_python
 
-from tasks import observatory as tasks_observatory
+from flows.deprecated import block_keywords
+from tasks import observatory
 from tasks.alerts import swift_revisits
 from tasks.messages import delivery
 from tasks.options import RevisitOptions
-
-USUAL = RevisitOptions()
+from tasks.records import Blocks
 
 
 @flow(name="revisit", flow_run_name="revisit-{event_id}")
-def revisit(
-    event_id: str,
-    *,
-    options: RevisitOptions = USUAL,
-    observatory: str = "observatory",
-    registry: str = "registry",
-    slack: str = "slack",
-    store: str = "store",
-) -> datetime | None:
-    """Say what is new of a burst, and make the next run for the time of the next look; return that time.
+@block_keywords("observatory", "registry", "slack", "store")
+def revisit(event_id: str, *, options: RevisitOptions = RevisitOptions(), blocks: Blocks = Blocks()) -> datetime | None:
+    """Announce what is new of a burst, and schedule the run of the next look; return its time.
 
-    A look that fails is no failure: the next one comes at its time, also when this machine was down meanwhile.
+    A look that fails is no failure of the run: the next look is scheduled all the same.
 
     Args:
         event_id: Name of the event's folder: Swift_1423875.
         options: What is looked for, and when.
-        observatory: Name of the block with the observatory's places.
-        registry: Name of the block with the registry's database; empty: a file beside the alerts.
-        slack: Name of the block with the Slack workspace; empty: messages are written to a folder.
-        store: Name of the block with the product store; empty: a folder beside the alerts.
+        blocks: Names of the blocks with places, registry, Slack and store.
     """
-    root = tasks_observatory.places(observatory).alert_root
-    moment = swift_revisits.look(event_id, options, root=root, registry=registry)
+    home = observatory.home(blocks)
+    moment = swift_revisits.look(event_id, options, home)
 
-    again = {
-        "options": to_jsonable_python(options),
-        "observatory": observatory,
-        "registry": registry,
-        "slack": slack,
-        "store": store,
-    }
-    swift_revisits.come_again(event_id, moment, again)
+    parameters = {"options": to_jsonable_python(options), "blocks": to_jsonable_python(blocks)}
+    swift_revisits.schedule_next_look(event_id, moment, parameters)
 
-    delivery.deliver(root=root, registry=registry, workspace=slack)
+    delivery.deliver(home)
     return moment

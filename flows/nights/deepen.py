@@ -1,4 +1,4 @@
-"""Calibrated frames of many nights and units to deep stacks."""
+"""Deepen: calibrated frames of many nights and units to deep stacks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import futures, runtime
-from tasks import observatory as tasks_observatory
+from flows.deprecated import block_keywords
+from tasks import futures, observatory, runtime
 from tasks.options import DeepOptions
-from tasks.records import Deepened, Stage
+from tasks.records import Blocks, Deepened, Stage
 from tasks.reduction import deep_stacks, stacking
 
 
 @flow(name="deepen", flow_run_name="deepen-{start}-{end}", task_runner=runtime.own_runner())
+@block_keywords("observatory")
 def deepen(
     objects: tuple[str, ...] = (),
     filters: tuple[str, ...] = (),
@@ -22,7 +23,7 @@ def deepen(
     start: date | None = None,
     end: date | None = None,
     options: DeepOptions = DeepOptions(),
-    observatory: str = "observatory",
+    blocks: Blocks = Blocks(),
 ) -> Deepened:
     """Stack the best frames of each field and filter, of all units and nights, and write tables of all frames.
 
@@ -35,27 +36,30 @@ def deepen(
         start: First night, the date of its evening; none means from the beginning.
         end: Last night; none means to the end.
         options: Which frames are chosen, and how they are combined.
-        observatory: Name of the block with the observatory's places.
+        blocks: Names of the blocks; the observatory's is used.
     """
-    places = tasks_observatory.places(observatory)
+    places = observatory.places(blocks)
+    root = places.product_root
     wanted = deep_stacks.Wanted(objects=objects, filters=filters, units=units, start=start, end=end)
-    found = deep_stacks.survey(places.product_root, wanted)
-    selections = deep_stacks.select(found, places.product_root, options)
+    survey = deep_stacks.survey(root, wanted)
+    selections = deep_stacks.select(survey, root, options)
 
     combine = stacking.for_slot(options.stacking)
     stacked = [
-        combine.with_options(task_run_name=f"deepen-{each.object}-{each.filter}").submit(
+        futures.submit(
+            combine,
             each.frames,
             places.photometric_catalogue,
-            places.product_root,
+            root,
             options.stacking,
             places.telescope,
             deep=True,
             centre_deg=options.centre_deg,
+            name=f"deepen-{each.object}-{each.filter}",
         )
         for each in selections
         if each.frames
     ]
     stacks, failures = futures.gather(stacked, stage=Stage.STACK)
 
-    return deep_stacks.conclude(found, selections, stacks, failures, places.product_root, options)
+    return deep_stacks.conclude(survey, selections, stacks, failures, root, options)

@@ -1,4 +1,4 @@
-"""Stacks of a night to candidates."""
+"""Search: stacks of a night to candidates."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from datetime import date
 
 from prefect import flow
 
-from tasks import futures, runtime
-from tasks import observatory as tasks_observatory
+from flows.deprecated import block_keywords
+from tasks import futures, observatory, runtime
 from tasks.nights import stage_results
 from tasks.options import SearchOptions
-from tasks.records import Stage, StageResult
+from tasks.records import Blocks, Stage, StageResult
 from tasks.reduction import candidates, subtraction
 
 
 @flow(name="search", flow_run_name="search-{night}", task_runner=runtime.own_runner())
+@block_keywords("observatory")
 def search(
     night: date,
     units: tuple[str, ...] = (),
     *,
     objects: tuple[str, ...] = (),
     options: SearchOptions = SearchOptions(),
-    observatory: str = "observatory",
+    blocks: Blocks = Blocks(),
 ) -> tuple[StageResult, ...]:
     """Subtract the reference from each stack and find what is new.
 
@@ -30,27 +31,22 @@ def search(
         units: Units to search; none means all that were stacked.
         objects: Objects or tiles (``T00123`` or 123) to take; none means all.
         options: How references are subtracted and what counts as a detection.
-        observatory: Name of the block with the observatory's places.
+        blocks: Names of the blocks; the observatory's is used.
     """
-    places = tasks_observatory.places(observatory)
-    stacked = stage_results.read_stage(places.product_root, night, units, Stage.STACK, objects)
+    places = observatory.places(blocks)
+    root = places.product_root
+    stacked = stage_results.read_stage(root, night, units, Stage.STACK, objects)
 
     differences, searched = [], []
-    for each in [stack for unit in stacked for stack in unit.stacks]:
-        label = stage_results.label(each)
-        difference = subtraction.subtract.with_options(task_run_name=f"subtract-{label}").submit(
-            each, places.references, places.product_root, options
-        )
-        # Prefect hands the task what the future becomes; its types do not say so
-        found = candidates.search.with_options(task_run_name=f"search-{label}").submit(  # type: ignore[call-overload]
-            difference,
-            places.product_root,
-            options,
+    for stack in [stack for unit in stacked for stack in unit.stacks]:
+        label = stage_results.label(stack)
+        difference = futures.submit(
+            subtraction.subtract, stack, places.references, root, options, name=f"subtract-{label}"
         )
         differences.append(difference)
-        searched.append(found)
+        searched.append(futures.submit(candidates.search, difference, root, options, name=f"search-{label}"))
     subtracted, no_difference = futures.gather(differences, stage=Stage.SEARCH)
     batches, no_search = futures.gather(searched, stage=Stage.SEARCH)
 
     failures = (*no_difference, *no_search)
-    return stage_results.conclude_search(night, places.product_root, stacked, subtracted, batches, failures, objects)
+    return stage_results.conclude_search(night, root, stacked, subtracted, batches, failures, objects)

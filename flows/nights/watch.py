@@ -1,26 +1,25 @@
-"""Night folders that have come to rest, announced once each; an automation starts ``night`` for them."""
+"""Watch: announce night folders that no longer change, once each; an automation starts ``night`` for them."""
 
 from __future__ import annotations
 
 from prefect import flow
 
-from tasks import observatory as tasks_observatory
-from tasks.nights import folders as observing
-from tasks.nights import watching
-from tasks.records import NightFolder
+from flows.deprecated import block_keywords
+from tasks import observatory
+from tasks.nights import folders, watching
+from tasks.records import Blocks, NightFolder
 
 
-@flow(name="watch", flow_run_name="watch-{observatory}")
-def watch(quiet_s: float = 120.0, *, observatory: str = "observatory") -> tuple[NightFolder, ...]:
-    """Announce every night folder that has come to rest since the last look; late frames announce it again.
+@flow(name="watch", flow_run_name="watch-{blocks.observatory}")
+@block_keywords("observatory")
+def watch(quiet_s: float = 120.0, *, blocks: Blocks = Blocks()) -> tuple[NightFolder, ...]:
+    """Announce every night folder that has settled since the last look; late frames announce it again.
 
     Args:
-        quiet_s: Time without any change after which a folder is at rest, in s.
-        observatory: Name of the block with the observatory's places.
+        quiet_s: Time without any change after which a folder has settled, in s.
+        blocks: Names of the blocks; the observatory's is used.
     """
-    places = tasks_observatory.places(observatory)
-    folders = observing.all_folders(places.raw_root)
-
-    settled = watching.settled(places, folders, quiet_s)
+    places = observatory.places(blocks)
+    settled = watching.settled(places, folders.all_folders(places.raw_root), quiet_s)
 
     return tuple(watching.announce(places, folder) for folder in settled)

@@ -21,6 +21,7 @@ from tasks.io.messages import operator_alarms
 from tasks.io.notices import parsing
 from tasks.io.services.gracedb import GraceDb
 from tasks.options import BackfillOptions
+from tasks.records import Home
 from tasks.records.backfills import Backfilled, Recovered, Span, Superevent
 from tasks.registry import Registry, outbox
 from tasks.registry import notices as rows
@@ -35,12 +36,10 @@ FOLDER = "backfills"
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="gaps")
-def find_gaps(
-    since: datetime | None, until: datetime | None, options: BackfillOptions, *, root: Path, registry: str = ""
-) -> tuple[Span, ...]:
+def find_gaps(since: datetime | None, until: datetime | None, options: BackfillOptions, home: Home) -> tuple[Span, ...]:
     """Return the span that is asked for, or else the gaps in what was heard that were not filled before."""
-    with resources.registry(registry, root) as book:
-        return spans_of(since, until, options, book=book, root=root)
+    with resources.registry(home) as registry:
+        return spans_of(since, until, options, registry=registry, root=home.root)
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="list")
@@ -55,23 +54,21 @@ def list_events(spans: Sequence[Span], options: BackfillOptions) -> tuple[Supere
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="recover-{event.event_id}")
-def recover(
-    event: Superevent, spans: Sequence[Span], options: BackfillOptions, *, root: Path, registry: str = ""
-) -> Recovered:
+def recover(event: Superevent, spans: Sequence[Span], options: BackfillOptions, home: Home) -> Recovered:
     """Store an event's notices of these spans as the listener would: a file, then a row, from which a run is made."""
-    with resources.registry(registry, root) as book:
-        return recovered_of(event, spans, options, book=book, root=root)
+    with resources.registry(home) as registry:
+        return recovered_of(event, spans, options, registry=registry, root=home.root)
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="report")
-def report(spans: Sequence[Span], recovered: Sequence[Recovered], *, root: Path, registry: str = "") -> Backfilled:
+def report(spans: Sequence[Span], recovered: Sequence[Recovered], home: Home) -> Backfilled:
     """Tell the operators of the gaps and of what filled them, once, and remember that they are filled."""
-    with resources.registry(registry, root) as book:
-        return conclude(spans, recovered, book=book, root=root)
+    with resources.registry(home) as registry:
+        return conclude(spans, recovered, registry=registry, root=home.root)
 
 
 def spans_of(
-    since: datetime | None, until: datetime | None, options: BackfillOptions, *, book: Registry, root: Path
+    since: datetime | None, until: datetime | None, options: BackfillOptions, *, registry: Registry, root: Path
 ) -> tuple[Span, ...]:
     """Return the span that is asked for, times without a zone being UTC, or else the gaps that are not filled yet.
 
@@ -82,7 +79,7 @@ def spans_of(
     """
     moment = _aware(until or now())
     if since is None:
-        with book.read() as session:
+        with registry.read() as session:
             heard = rows.arrivals(session, since=moment - timedelta(days=options.days))
         found = listening_gaps.between(heard, now=moment, longer_than=timedelta(hours=options.silence_h))
         return listening_gaps.left(found, _done(root))
@@ -92,7 +89,7 @@ def spans_of(
 
 
 def recovered_of(
-    event: Superevent, spans: Sequence[Span], options: BackfillOptions, *, book: Registry, root: Path
+    event: Superevent, spans: Sequence[Span], options: BackfillOptions, *, registry: Registry, root: Path
 ) -> Recovered:
     """Fetch and store an event's notices of some spans, oldest first; what cannot be used is said in the result."""
     with closing(GraceDb(options.url)) as server:
@@ -102,23 +99,23 @@ def recovered_of(
             )
         except FAULTS as error:
             return Recovered(event_id=event.event_id, refused=(f"{event.event_id}: {error}",))
-    fresh = {hashlib.sha256(content).hexdigest(): keep(content, book, root) for _, content in dated}
+    fresh = {hashlib.sha256(content).hexdigest(): keep(content, registry, root) for _, content in dated}
     new = tuple(sha256 for sha256, is_new in fresh.items() if is_new)
     return Recovered(event_id=event.event_id, new=new, known=len(fresh) - len(new))
 
 
-def keep(payload: bytes, book: Registry, root: Path) -> bool:
+def keep(payload: bytes, registry: Registry, root: Path) -> bool:
     """Make a notice durable, the file before the row; return whether its bytes are new here."""
     sha256, received = hashlib.sha256(payload).hexdigest(), now()
-    with book.read() as session:
+    with registry.read() as session:
         if rows.is_known(session, sha256):
             return False
     path = naming.AlertTree(root=root).notice(sha256, received.date())
     products.write_bytes(path, payload)
-    return book.record_notice(sha256=sha256, path=path.resolve(), received=received)
+    return registry.record_notice(sha256=sha256, path=path.resolve(), received=received)
 
 
-def conclude(spans: Sequence[Span], recovered: Sequence[Recovered], *, book: Registry, root: Path) -> Backfilled:
+def conclude(spans: Sequence[Span], recovered: Sequence[Recovered], *, registry: Registry, root: Path) -> Backfilled:
     """Put the operators' message into the outbox and write the report that marks the spans as filled."""
     made = Backfilled(
         spans=tuple(spans),
@@ -128,7 +125,7 @@ def conclude(spans: Sequence[Span], recovered: Sequence[Recovered], *, book: Reg
         refused=tuple(words for each in recovered for words in each.refused),
     )
     if spans:
-        with book.begin() as session:
+        with registry.begin() as session:
             outbox.enqueue_message(session, operator_alarms.of_backfill(made), now=now())
         name = f"{spans[0].since:%Y%m%dT%H%M%S}-{spans[-1].until:%Y%m%dT%H%M%S}.json"
         products.write_text(root / FOLDER / name, json.dumps(to_jsonable_python(made), indent=1) + "\n")

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import resources
 from tasks.io.messages import event_announcements
 from tasks.io.skymaps import sky_map_files
-from tasks.records import Alert, Notice
+from tasks.records import Alert, Home, Notice
 from tasks.records.events import EventHistory, Registered
 from tasks.registry import Session, events, history, outbox
 from tasks.registry.store import now
@@ -26,9 +26,7 @@ SAME = "same"
 
 
 @task(cache_policy=NO_CACHE, task_run_name="link-{registered.slug}")
-def link(
-    alert: Alert, registered: Registered, *, root: Path, registry: str = "", within_s: float = 60.0
-) -> tuple[str, ...]:
+def link(alert: Alert, registered: Registered, home: Home, *, within_s: float = 60.0) -> tuple[str, ...]:
     """Link an event with those that may be the same thing in the sky; return the names of their folders.
 
     Linked events stay apart: each says of the other why. A link that is known is not told again. The top messages of the
@@ -36,7 +34,7 @@ def link(
     """
     if alert.notice.retraction:
         return ()
-    with resources.registry(registry, root) as store, store.begin() as session:
+    with resources.registry(home) as registry, registry.begin() as session:
         mine = history.of_event(session, registered.slug)
         near = events.neighbours(session, registered.slug, follows=alert.notice.follow_up_event, within_s=within_s)
         told = [history.of_event(session, slug) for slug in near]

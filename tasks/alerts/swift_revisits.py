@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +18,7 @@ from tasks.errors import SirenError
 from tasks.io.messages import event_announcements, number_words
 from tasks.io.services import bat_page
 from tasks.options import RevisitOptions
-from tasks.records import Alert
+from tasks.records import Alert, Home
 from tasks.records.bursts import BatPage
 from tasks.records.events import EventHistory, EventState, Registered, Standing
 from tasks.registry import Session, outbox
@@ -33,8 +32,8 @@ HEARD = "grb.trigger.heard"
 MISSION = "Swift"
 
 
-@task(cache_policy=NO_CACHE, task_run_name="expect-{registered.slug}")
-def expect(alert: Alert, registered: Registered) -> bool:
+@task(cache_policy=NO_CACHE, task_run_name="schedule-first-look-{registered.slug}")
+def schedule_first_look(alert: Alert, registered: Registered) -> bool:
     """Tell the automations of a new burst that is worth looking at again; return whether it is one."""
     worth = alert.notice.mission == MISSION and registered.standing is Standing.FIRST and not registered.test
     if worth:
@@ -44,22 +43,22 @@ def expect(alert: Alert, registered: Registered) -> bool:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="look-{slug}")
-def look(slug: str, options: RevisitOptions, *, root: Path, registry: str = "") -> datetime | None:
+def look(slug: str, options: RevisitOptions, home: Home) -> datetime | None:
     """Say what is new of a burst; return when to look again, or None when that is done."""
-    with resources.registry(registry, root) as store:
-        known = store.history(slug)
+    with resources.registry(home) as registry:
+        known = registry.history(slug)
         trigger = known.time or known.notices[0].received
         if known.state is EventState.RETRACTED or known.mission != MISSION:
             return None
         page = _page(known, options)
-        with store.begin() as session:
+        with registry.begin() as session:
             _tell_page(session, known, page, options)
             _tell_xrt(session, known, options, trigger)
     return _next(trigger, options, page)
 
 
-@task(cache_policy=NO_CACHE, task_run_name="come-again-{slug}")
-def come_again(slug: str, moment: datetime | None, parameters: dict[str, Any]) -> str:
+@task(cache_policy=NO_CACHE, task_run_name="schedule-next-look-{slug}")
+def schedule_next_look(slug: str, moment: datetime | None, parameters: dict[str, Any]) -> str:
     """Make the next run for its moment, once; return its id, or nothing where there is no next one."""
     if moment is None:
         return ""

@@ -1,4 +1,4 @@
-"""Understand a notice, decide what to do about it."""
+"""Parse a notice and decide what to do about it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from prefect.runtime import flow_run
 from tasks import naming, policies, products
 from tasks.io.notices import parsing
 from tasks.io.skymaps import sky_map_files
-from tasks.records import Alert, Decision, ParsedNotice, SkyMapSummary
+from tasks.records import Alert, Decision, ParsedNotice, PlanMode, SkyMapSummary
 from tasks.records.events import Registered
 from tasks.science.alerts import assembly, decisions
 
 log = logging.getLogger(__name__)
 
 ACCEPTED = "gw.alert.accepted"
-PLANNED_INLINE = "gw.alert.planned"
 
 
 @task(cache_policy=NO_CACHE, task_run_name="understand-{path.name}")
@@ -70,18 +69,27 @@ def decide(
 
 
 @task(cache_policy=NO_CACHE, task_run_name="accept-{registered.slug}")
-def accept(alert: Alert, registered: Registered, telescopes: tuple[str, ...], *, inline: bool) -> None:
-    """Tell the automations that an event is to be planned; where it is planned ``inline`` they need not."""
+def accept(
+    alert: Alert, registered: Registered, decision: Decision, telescopes: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Emit the event that starts a plan if the decision asks for one; return the telescopes to plan.
+
+    ``telescopes`` replace those of the decision.
+    """
+    if decision.plan is not PlanMode.AUTOMATIC or not registered.counts:
+        return ()
+    chosen = telescopes or decision.telescopes
     emit_event(
-        event=PLANNED_INLINE if inline else ACCEPTED,
+        event=ACCEPTED,
         resource={"prefect.resource.id": f"siren.event.{registered.slug}"},
         payload={
             "event_id": registered.slug,
             "alert_type": alert.notice.alert_type,
-            "telescopes": list(telescopes),
+            "telescopes": list(chosen),
             "test": registered.test,
         },
     )
+    return chosen
 
 
 def name_of_run() -> str:

@@ -12,7 +12,7 @@ from astropy.table import Table, join
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import products
+from tasks import constants, products
 from tasks.errors import UnusableData
 from tasks.io.catalogues import photometric_cells
 from tasks.programs import gaiaxpy, outputs
@@ -27,7 +27,6 @@ Survey: TypeAlias = Literal["gaiaxp", "ps1", "sdss", "apass", "2mass"]
 REFCAT = {"gaiaxp": "GaiaXP", "ps1": "PS1", "sdss": "SDSS", "apass": "APASS", "2mass": "2MASS"}
 CARRIED = ("parallax", "pmra", "pmdec", "phot_g_mean_mag", "bp_rp")
 ERRORS = {"ps1": ("g", "r", "i", "z")}
-MAG_PER_RELATIVE_FLUX = 2.5 / np.log(10)
 POSITIONS = (("ra", "dec"), ("ra_deg", "dec_deg"), ("raj2000", "dej2000"), ("radeg", "decdeg"))
 
 
@@ -131,7 +130,7 @@ def _others(survey: Survey, files: Sequence[Path]) -> Table:
         for name in ERRORS.get(survey, ()):
             if f"{name}err" in table.colnames:
                 error = np.asarray(table[f"{name}err"], dtype=float)
-                columns[f"snr_{name}"] = MAG_PER_RELATIVE_FLUX / np.where(error > 0, error, np.nan)
+                columns[f"snr_{name}"] = constants.MAG_PER_RELATIVE_FLUX / np.where(error > 0, error, np.nan)
         parts.append(Table(columns))
     if not parts:
         raise UnusableData("no table was named")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -16,7 +15,7 @@ from tasks.errors import SirenError, UnusableData
 from tasks.io.nights import stage_results
 from tasks.io.services import treasuremap
 from tasks.options import PlanOptions
-from tasks.records import EventInHand, Kind, Places, Stage
+from tasks.records import EventInHand, Home, Kind, Places, Stage
 from tasks.records.plans import Already
 from tasks.registry import Registry, plans
 
@@ -24,21 +23,21 @@ log = logging.getLogger(__name__)
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="mark-{slug}-{night}")
-def mark_night(slug: str, night: date, places: Places, *, root: Path, registry: str = "") -> tuple[str, ...]:
+def mark_night(slug: str, night: date, places: Places, home: Home) -> tuple[str, ...]:
     """Note which tiles of an event's plans a night observed: those that name the object of a light after T0."""
-    with resources.registry(registry, root) as book:
-        begin = book.history(slug).time
+    with resources.registry(home) as registry:
+        begin = registry.history(slug).time
         files = sorted(naming.NightTree(root=places.product_root).report(night).glob(f"*/{Stage.CALIBRATE}.json"))
         lights = [each.frame for file in files for each in stage_results.read_stage(file).calibrated]
         later = [each for each in lights if each.object and (begin is None or each.date_obs >= begin)]
         objects = naming.object_slugs(each.object for each in later)
-        with book.read() as session:
+        with registry.read() as session:
             known = plans.tiles_of(session, slug, places.telescope)
         seen = tuple(name for name in known if naming.slug(name) in objects)
-        return mark(book, slug, places.telescope, seen)
+        return mark(registry, slug, places.telescope, seen)
 
 
-def mark(book: Registry, slug: str, telescope: str, tiles: Sequence[str]) -> tuple[str, ...]:
+def mark(registry: Registry, slug: str, telescope: str, tiles: Sequence[str]) -> tuple[str, ...]:
     """Note that tiles of an event's plans were observed; return those for which that is news.
 
     Raises
@@ -46,8 +45,8 @@ def mark(book: Registry, slug: str, telescope: str, tiles: Sequence[str]) -> tup
     UnusableData
         If no plan of the event has such a tile for the telescope; names those that there are.
     """
-    book.history(slug)
-    with book.begin() as session:
+    registry.history(slug)
+    with registry.begin() as session:
         known = plans.tiles_of(session, slug, telescope)
         if unknown := [name for name in tiles if name not in known]:
             there = ", ".join(sorted(known)) or "none"

@@ -17,7 +17,7 @@ from tasks import resources
 from tasks.io.messages import event_announcements
 from tasks.io.services import store_layout
 from tasks.messages import event_facts, outgoing
-from tasks.records import Alert, Decision
+from tasks.records import Alert, Decision, Home
 from tasks.records.events import Registered
 from tasks.registry import Session, events, history
 from tasks.registry.store import now
@@ -27,21 +27,14 @@ log = logging.getLogger(__name__)
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="announce-{alert.notice.event_id}")
 def announce(
-    alert: Alert,
-    decision: Decision | None,
-    registered: Registered,
-    *,
-    root: Path,
-    source: Path | None = None,
-    registry: str = "",
-    store: str = "",
+    alert: Alert, decision: Decision | None, registered: Registered, home: Home, *, source: Path | None = None
 ) -> int:
     """Record the decision and put the notice's messages and files into the outbox, in one transaction.
 
     ``source`` is the notice's bytes. Announcing again does nothing. Returns the number of new messages.
     """
-    known_links, files = resources.links_of(store, alert), store_layout.of_notice(alert, source, root)
-    with resources.registry(registry, root) as kept, kept.begin() as session:
+    known_links, files = resources.links_of(home, alert), store_layout.of_notice(alert, source, home.root)
+    with resources.registry(home) as registry, registry.begin() as session:
         if decision is not None:
             events.record_decision(session, alert, decision, now=now())
         if not events.mark_announced(session, alert.sha256, now=now()):
@@ -51,16 +44,9 @@ def announce(
         return told
 
 
-@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="illustrate-{alert.notice.event_id}")
-def illustrate(
-    alert: Alert,
-    decision: Decision | None,
-    registered: Registered,
-    picture: Path | None,
-    *,
-    root: Path,
-    registry: str = "",
-    store: str = "",
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="announce-sky-picture-{alert.notice.event_id}")
+def announce_sky_picture(
+    alert: Alert, decision: Decision | None, registered: Registered, picture: Path | None, home: Home
 ) -> int:
     """Put the picture of a notice's sky map, if there is one, into the outbox for its thread and its top message.
 
@@ -69,8 +55,8 @@ def illustrate(
     """
     if picture is None:
         return 0
-    links = resources.links_of(store, alert)
-    with resources.registry(registry, root) as kept, kept.begin() as session:
+    links = resources.links_of(home, alert)
+    with resources.registry(home) as registry, registry.begin() as session:
         known = event_facts.knowledge(history.of_event(session, registered.slug), links)
         return outgoing.enqueue(
             session, event_announcements.of_picture(alert, decision, registered, picture, known=known)
@@ -78,14 +64,14 @@ def illustrate(
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="refresh")
-def refresh(slugs: Sequence[str], key: str, *, root: Path, registry: str = "", store: str = "") -> int:
+def refresh(slugs: Sequence[str], key: str, home: Home) -> int:
     """Rewrite the top messages of events of which something came to be known; ``key`` names what, once."""
-    with resources.registry(registry, root) as book, book.begin() as session:
+    with resources.registry(home) as registry, registry.begin() as session:
         told = [history.of_event(session, slug) for slug in slugs]
         said = [
             event_announcements.of_refresh(
                 each.slug,
-                known=event_facts.knowledge(each, resources.links_of(store, each.newest.alert)),
+                known=event_facts.knowledge(each, resources.links_of(home, each.newest.alert)),
                 audience=tops[-1],
                 key=key,
             )

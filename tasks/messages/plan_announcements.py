@@ -12,100 +12,79 @@ from tasks import naming, products, resources
 from tasks.io.messages import event_announcements
 from tasks.io.messages import plan_change_text as plan_tellings
 from tasks.messages import event_facts, outgoing
-from tasks.records import Alert, Audience, EventInHand, Plan
-from tasks.records.events import PlanChange, Registered
+from tasks.records import Alert, EventInHand, Home, Plan, PlanRequest
+from tasks.records.events import PlanChange
 from tasks.registry import history, plans
 from tasks.registry.store import now
 from tasks.science.planning import plan_diff
 
 
-@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="announce-plans-{alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="announce-plans-{event.registered.slug}")
 def announce_plans(
-    alert: Alert,
-    made: tuple[Plan, ...],
-    registered: Registered,
-    *,
-    parameters_sha256: str,
-    audience: Audience,
-    root: Path,
-    files: tuple[Path, ...] = (),
-    registry: str = "",
-    store: str = "",
+    event: EventInHand, request: PlanRequest, made: tuple[Plan, ...], home: Home, *, files: tuple[Path, ...] = ()
 ) -> bool:
-    """Record finished plans and put their message and files into the outbox; False when they were known or cancelled."""
-    known_links = resources.links_of(store, alert)
-    with resources.registry(registry, root) as book, book.begin() as session:
-        if not plans.record(session, alert.sha256, made, parameters_sha256=parameters_sha256, now=now()):
+    """Record finished plans and queue their message and files; return False if they are known or cancelled."""
+    alert, slug = event.alert, event.registered.slug
+    links = resources.links_of(home, alert)
+    with resources.registry(home) as registry, registry.begin() as session:
+        if not plans.record(session, request, made, now=now()):
             return False
-        key = f"{alert.sha256}:{plans.joined([plan.telescope for plan in made])}:{parameters_sha256}"
-        told = history.of_event(session, registered.slug)
+        told = history.of_event(session, slug)
         changed = plan_diff.of_history(told)
-        known = event_facts.knowledge(told, known_links)
-        picture = next((path for path in files if path.suffix == ".png"), None) if any(e.tiles for e in made) else None
-        said = event_announcements.of_plans(
-            alert, registered, made, known=known, audience=audience, key=key, changed=changed, picture=picture
+        pictures = [path for path in files if path.suffix == ".png"] if any(plan.tiles for plan in made) else []
+        messages = event_announcements.of_plans(
+            alert,
+            event.registered,
+            made,
+            known=event_facts.knowledge(told, links),
+            audience=event.audience,
+            key=request.key,
+            changed=changed,
+            picture=pictures[0] if pictures else None,
         )
-        outgoing.enqueue(session, said)
-        kept = [*files, *_changes_file(alert, changed, root)]
-        outgoing.enqueue_files(
-            session, registered.slug, {f"{naming.StoreTree.visit(alert)}/{path.name}": path for path in kept}
-        )
+        outgoing.enqueue(session, messages)
+        kept = [*files, *_changes_file(alert, changed, home.root)]
+        outgoing.enqueue_files(session, slug, {f"{naming.StoreTree.visit(alert)}/{path.name}": path for path in kept})
         return True
 
 
-@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="start-plan-{event.alert.notice.event_id}")
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="start-plan-{event.registered.slug}")
 def announce_started_plan(
-    event: EventInHand,
-    telescopes: tuple[str, ...],
-    *,
-    engine: str,
-    asked_by: str = "",
-    parameters_sha256: str,
-    root: Path,
-    registry: str = "",
-    store: str = "",
+    event: EventInHand, request: PlanRequest, home: Home, *, engine: str, asked_by: str = ""
 ) -> bool:
     """Say in the thread that planning has begun, once for each who asked."""
-    key = f"{event.alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{asked_by}"
-    with resources.registry(registry, root) as kept, kept.begin() as session:
+    with resources.registry(home) as registry, registry.begin() as session:
         told = history.of_event(session, event.registered.slug)
-        said = event_announcements.of_started_plan(
+        messages = event_announcements.of_started_plan(
             event.alert,
             event.registered,
-            telescopes,
+            request.telescopes,
             engine=engine,
             asked_by=asked_by,
-            known=event_facts.knowledge(told, resources.links_of(store, event.alert)),
+            known=event_facts.knowledge(told, resources.links_of(home, event.alert)),
             audience=event.audience,
-            key=key,
+            key=f"{request.key}:{asked_by}",
         )
-        return bool(outgoing.enqueue(session, said))
+        return bool(outgoing.enqueue(session, messages))
 
 
-@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="fail-plan-{alert.notice.event_id}")
-def announce_failed_plan(
-    alert: Alert,
-    telescopes: tuple[str, ...],
-    reason: str,
-    registered: Registered,
-    *,
-    parameters_sha256: str,
-    audience: Audience,
-    root: Path,
-    registry: str = "",
-    store: str = "",
-) -> bool:
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="fail-plan-{event.registered.slug}")
+def announce_failed_plan(event: EventInHand, request: PlanRequest, reason: str, home: Home) -> bool:
     """Record that a plan failed and say why in the thread; it may be claimed again."""
-    where = {"telescopes": telescopes, "parameters_sha256": parameters_sha256}
-    with resources.registry(registry, root) as kept, kept.begin() as session:
-        if not plans.fail(session, alert.sha256, **where, reason=reason, now=now()):  # type: ignore[arg-type]
+    with resources.registry(home) as registry, registry.begin() as session:
+        if not plans.fail(session, request, reason=reason, now=now()):
             return False
-        key = f"{alert.sha256}:{plans.joined(telescopes)}:{parameters_sha256}:{now().isoformat()}"
-        known = event_facts.knowledge(history.of_event(session, registered.slug), resources.links_of(store, alert))
-        said = event_announcements.of_failed_plan(
-            alert, registered, telescopes, reason, known=known, audience=audience, key=key
+        told = history.of_event(session, event.registered.slug)
+        messages = event_announcements.of_failed_plan(
+            event.alert,
+            event.registered,
+            request.telescopes,
+            reason,
+            known=event_facts.knowledge(told, resources.links_of(home, event.alert)),
+            audience=event.audience,
+            key=f"{request.key}:{now().isoformat()}",
         )
-        return bool(outgoing.enqueue(session, said))
+        return bool(outgoing.enqueue(session, messages))
 
 
 def _changes_file(alert: Alert, changed: Sequence[PlanChange], root: Path) -> tuple[Path, ...]:

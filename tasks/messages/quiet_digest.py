@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import resources
 from tasks.io.messages import operator_alarms
+from tasks.records import Home
 from tasks.registry import outbox, quiet_events
 from tasks.registry.store import now
 
@@ -22,7 +22,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="digest")
-def digest(interval_h: float, *, root: Path, registry: str = "") -> bool:
+def digest(interval_h: float, home: Home) -> bool:
     """Put the digest of low-significance events into the outbox, once for each interval; return whether there is a new one.
 
     It begins where the last one ended, however long ago that was. An interval in which nothing came has none.
@@ -31,13 +31,13 @@ def digest(interval_h: float, *, root: Path, registry: str = "") -> bool:
         return False
     span = timedelta(hours=interval_h)
     until = EPOCH + (now() - SETTLE - EPOCH) // span * span
-    with resources.registry(registry, root) as kept:
-        with kept.read() as session:
+    with resources.registry(home) as registry:
+        with registry.read() as session:
             since = quiet_events.last_digest(session) or until - span
             found = quiet_events.events(session, since=since, until=until)
         if not found:
             return False
-        with kept.begin() as session:
+        with registry.begin() as session:
             made = outbox.enqueue_message(
                 session, operator_alarms.of_quiet_events(found, since=since, until=until), now=now()
             )

@@ -21,6 +21,8 @@ IMAGE_NAME = re.compile(
     r"_(?P<exposure>\d+(\.\d+)?(e[+-]?\d+)?)\.fits"
 )
 DEFAULT_GAIN_SETTING = 2750
+# one folder for all products of lights, whatever binning and gain: the name that 7DT's observers look for
+PROCESSED = f"processed_1x1_gain{DEFAULT_GAIN_SETTING}"
 # time after 0 h UTC at which a new night's label begins: in Chile the night is over and the next day's frames are far
 NIGHT_BEGINS = timedelta(hours=15)
 # of the HEALPix pixels that a catalogue is kept by
@@ -174,6 +176,11 @@ def reference_pattern(object_name: str, filter_: str) -> re.Pattern[str]:
     return re.compile(rf"ref_[A-Za-z0-9]+_{object_}_\d{{8}}_\d{{6}}_{band}_[0-9.]*\d\.fits")
 
 
+def reference_source(name: str) -> str:
+    """Return who made a reference, a telescope or a survey: the first part of its name after ``ref``."""
+    return name.split("_")[1]
+
+
 def reference_date(name: str) -> date:
     """Return the date in a reference's name."""
     match = re.search(r"_(\d{8})_\d{6}_", name)
@@ -243,14 +250,14 @@ class NightTree:
 
     def science(self, object_name: str, unit_name: str, filter_: str) -> Path:
         """Return the folder of calibrated images and stacks of one object, unit and filter."""
-        return self.root / "processed_1x1_gain2750" / slugs.slug(object_name) / unit_name / filter_name(filter_)
+        return self.root / PROCESSED / slugs.slug(object_name) / unit_name / filter_name(filter_)
 
     def singles(self, objects: Iterable[str], filters: Iterable[str], units: Iterable[str]) -> list[Path]:
         """Return the calibrated single frames of some objects, filters and units, all where none is named; sorted."""
         places = (object_slugs(objects), {filter_name(each) for each in filters}, {unit(each) for each in units})
         return sorted(
             path
-            for path in self.root.glob("processed_1x1_gain2750/*/*/*/calib_*.fits")
+            for path in self.root.glob(f"{PROCESSED}/*/*/*/calib_*.fits")
             if IMAGE_NAME.fullmatch(path.name)
             for found in [(path.parts[-4], path.parts[-2], path.parts[-3])]
             if all(not wanted or part in wanted for wanted, part in zip(places, found, strict=True))
@@ -262,7 +269,7 @@ class NightTree:
 
     def lasting(self, unit_name: str) -> list[Path]:
         """Return the folders of a unit's products of all objects, and of its good masters of all cameras' settings."""
-        parts = ("processed_1x1_gain2750/*", "master_frame_*")
+        parts = (f"{PROCESSED}/*", "master_frame_*")
         return sorted(path for part in parts for path in self.root.glob(f"{part}/{unit(unit_name)}"))
 
     def begun(self, night: date) -> list[str]:

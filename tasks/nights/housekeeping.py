@@ -23,7 +23,7 @@ from tasks import naming, products
 from tasks.errors import Unavailable
 from tasks.programs.outputs import SCRATCH
 from tasks.programs.run import CANCEL_FILE
-from tasks.records import FrameType, Inventory, NightFolder
+from tasks.records import Blocks, FrameType, Inventory, NightFolder
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ BYTES_PER_SCRATCH_PIXEL = 16
 
 
 @contextmanager
-def alone(night: date, root: Path, folders: Sequence[NightFolder]) -> Iterator[None]:
-    """Hold the night of some units for the length of a block, and clear what killed runs of it left behind.
+def night_lock(night: date, root: Path, folders: Sequence[NightFolder]) -> Iterator[None]:
+    """Hold the lock of some units' night while the block runs, and clear what killed runs left behind.
 
     Raises
     ------
@@ -75,7 +75,9 @@ def cancel(flow: Any, flow_run: FlowRun, state: State) -> None:
     """Have the programs of a cancelled night stop on every worker; Prefect calls this with keywords of these names."""
     del flow, state
     night = date.fromisoformat(str(flow_run.parameters["night"])[:10])
-    block = cast("Observatory", Observatory.load(str(flow_run.parameters.get("observatory", "observatory"))))
+    blocks = Blocks(**flow_run.parameters.get("blocks", {}))
+    name = flow_run.parameters.get("observatory") or blocks.observatory
+    block = cast("Observatory", Observatory.load(str(name)))
     tree = naming.NightTree(root=block.paths()["product_root"])
     for unit in flow_run.parameters.get("units") or tree.begun(night):
         folder = tree.scratch(unit, night)

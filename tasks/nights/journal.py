@@ -47,7 +47,9 @@ def fail(night: date, root: Path, folders: Sequence[NightFolder], reason: str) -
 
 @task(cache_policy=NO_CACHE, task_run_name="crash-{trouble.night}")
 def crash(trouble: NightTrouble, root: Path) -> tuple[str, ...]:
-    """Note for a crashed run, which could not, that it failed; return its units that were still noted as running."""
+    """Mark the units of a crashed run as failed; return those that were still marked as running."""
+    if trouble.what != "crashed":
+        return ()
     tree = naming.NightTree(root=root)
     noted = []
     for unit in trouble.units or tree.begun(trouble.night):

@@ -27,6 +27,7 @@ from tasks.records import (
     NightFolder,
     NightReport,
     Places,
+    Plan,
     Ranking,
     Reduced,
     Rehearsal,
@@ -57,11 +58,11 @@ def recall_night(
     return known
 
 
-@task(cache_policy=NO_CACHE, task_run_name="forget-{night}")
-def forget(
+@task(cache_policy=NO_CACHE, task_run_name="invalidate-recipes-{night}")
+def invalidate_recipes(
     night: date, root: Path, folders: Sequence[NightFolder], stages: Sequence[Stage], objects: Sequence[str] = ()
 ) -> int:
-    """Forget how the products of some stages were made, so that they are made anew; return how many."""
+    """Delete the recipes of some stages' products, so that these are made again; return how many."""
     tree = naming.NightTree(root=root)
     forgotten = 0
     for unit in {folder.unit for folder in folders}:
@@ -113,9 +114,9 @@ def report(
 
 
 @task(cache_policy=NO_CACHE, task_run_name="rehearsed")
-def rehearsed(response: Response, made: NightReport, ranked: Ranking | None) -> Rehearsal:
-    """Join what a rehearsal came to."""
-    return Rehearsal(response=response, report=made, ranking=ranked)
+def rehearsed(response: Response, plans: tuple[Plan, ...], reduced: NightReport, ranked: Ranking | None) -> Rehearsal:
+    """Join the parts of a rehearsal."""
+    return Rehearsal(response=response, plans=plans, report=reduced, ranking=ranked)
 
 
 def _show(made: NightReport, pictures: Sequence[Path]) -> None:

@@ -14,7 +14,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from tasks import naming, products
+from tasks import constants, naming, products
 from tasks.errors import UnusableData
 from tasks.io.fits import fits_images
 from tasks.io.nights import night_journal
@@ -128,7 +128,7 @@ def _complete(folder: Path, entries: Sequence[folder_manifests.Entry]) -> bool:
     except UnusableData as error:
         log.info("%s: %s", folder, error)
         return False
-    return newest.name.endswith(".gz") or newest.size % fits_images.BLOCK == 0
+    return newest.name.endswith(".gz") or newest.size % constants.FITS_BLOCK == 0
 
 
 def _entries(folder: Path) -> list[folder_manifests.Entry]:

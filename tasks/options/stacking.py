@@ -54,8 +54,8 @@ class StackOptions:
     memory_mb: Annotated[float, Field(ge=64)] = 1024.0
     """Most memory for the resampled pixels of all frames, beside the stack itself, in MiB."""
 
-    scale_arcsec: Annotated[float, Field(gt=0)] = 0.505
-    """Pixel scale of a stack, in arcsec."""
+    scale_arcsec: Annotated[float, Field(gt=0)] | None = None
+    """Pixel scale of a stack, in arcsec; None: that of the telescope's file, ``stack.scale_arcsec``."""
 
     photometry: ReduceOptions = Field(default_factory=ReduceOptions)
     """How the stack is measured."""

@@ -26,8 +26,8 @@ from tasks.options import PlanOptions
 from tasks.planning import aims
 from tasks.planning.aims import Aim
 from tasks.programs import gwemopt
-from tasks.records import Plan, Telescope
-from tasks.records.plans import NOTHING, Already
+from tasks.records import Alert, Plan, PlanRequest, Telescope
+from tasks.records.plans import NONE_OBSERVED, Already
 from tasks.science.planning import already_observed, error_circles, galaxy_targets, greedy_scheduler, observable_tiles
 from tasks.science.skymaps import footprints, healpix, regions
 
@@ -49,7 +49,7 @@ def make_plans(
     galaxy_file: Path | None = None,
     cancel_folder: Path | None = None,
     *,
-    done: Already = NOTHING,
+    done: Already = NONE_OBSERVED,
     priority: int = 50,
 ) -> tuple[Plan, ...]:
     """Plan telescopes for a notice or sky map; one process for all of them. A file ``CANCEL`` in a folder stops it.
@@ -76,7 +76,7 @@ def make_plans(
 
 
 @task(cache_policy=NO_CACHE, task_run_name="write-plans-{folder.name}")
-def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Already = NOTHING) -> tuple[Path, ...]:
+def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Already = NONE_OBSERVED) -> tuple[Path, ...]:
     """Write plan.json, ALL.txt, each telescope's table and CSV, and the pictures; return the files."""
     sky_map = aims.read_aim(source).sky_map
     known = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
@@ -93,7 +93,15 @@ def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Alrea
     return (*(folder / name for name in texts), folder / "coverage.png")
 
 
-def fingerprint(names: tuple[str, ...], options: PlanOptions, done: Already = NOTHING) -> str:
+def request_for(
+    alert: Alert, names: tuple[str, ...], options: PlanOptions, done: Already = NONE_OBSERVED
+) -> PlanRequest:
+    """Return the request to plan a notice for these telescopes in this way."""
+    parameters = fingerprint(names, options, done)
+    return PlanRequest(notice_sha256=alert.sha256, telescopes=names, parameters_sha256=parameters)
+
+
+def fingerprint(names: tuple[str, ...], options: PlanOptions, done: Already = NONE_OBSERVED) -> str:
     """Return a hash of all that determines a plan besides its notice and its moment."""
     content = {"telescopes": list(names), "options": to_jsonable_python(options)}
     if done.observed:

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tasks import constants
 from tasks.errors import ProgramError
 from tasks.programs import outputs
 from tasks.programs.run import find, run, tail
 
 NAMES = ("hotpants",)
-SIGMA_TO_FWHM = 2.3548
 # narrowest Gaussian of the kernel, in px: pixels show nothing narrower
 SMALLEST_SIGMA_PX = 0.5
-EQUAL_SEEING = 1.05
 FILL = 1e-30
 FEW_STAMPS = 20
 KERNEL_SUM = re.compile(r"Sum Kernel at .*?:\s*([-+0-9.eE]+)|Actual Sum Kernel\s*=?\s*([-+0-9.eE]+)")
@@ -39,7 +38,7 @@ class Options:
     @property
     def convolve(self) -> Literal["t", "i"]:
         """Which image is convolved: the template where it is sharper or equal, else the image."""
-        return "t" if self.fwhm_reference_px <= EQUAL_SEEING * self.fwhm_science_px else "i"
+        return "t" if self.fwhm_reference_px <= constants.EQUAL_SEEING * self.fwhm_science_px else "i"
 
     @property
     def radius_px(self) -> int:
@@ -60,7 +59,7 @@ class Options:
     def sigma_px(self) -> float:
         """Width of the Gaussian that turns one PSF into the other, at least half a pixel."""
         difference = self.fwhm_science_px**2 - self.fwhm_reference_px**2
-        return max(math.sqrt(abs(difference)) / SIGMA_TO_FWHM, SMALLEST_SIGMA_PX)
+        return max(math.sqrt(abs(difference)) / constants.SIGMA_TO_FWHM, SMALLEST_SIGMA_PX)
 
 
 @dataclass(frozen=True, kw_only=True)

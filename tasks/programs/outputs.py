@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tasks.constants import FITS_BLOCK, FITS_CARD
 from tasks.errors import ProgramError, Unavailable, disk_is_full
 
-BLOCK = 2880
-CARD = 80
 # headers of our programs have a few hundred cards; a file without END is not read to its end
-LARGEST_HEADER = 400 * BLOCK
+LARGEST_HEADER = 400 * FITS_BLOCK
 # names of scratch folders
 SCRATCH = re.compile(r"\.[a-z-]+-[a-z0-9_]{8}")
 
@@ -101,10 +100,10 @@ def _header(content: bytes) -> tuple[dict[str, str], int]:
     if not content.startswith((b"SIMPLE  =", b"XTENSION=")):
         return {}, 0
     cards: dict[str, str] = {}
-    for start in range(0, len(content) - CARD + 1, CARD):
-        card = content[start : start + CARD].decode("latin-1")
+    for start in range(0, len(content) - FITS_CARD + 1, FITS_CARD):
+        card = content[start : start + FITS_CARD].decode("latin-1")
         if card.rstrip() == "END":
-            return cards, math.ceil((start + CARD) / BLOCK) * BLOCK
+            return cards, math.ceil((start + FITS_CARD) / FITS_BLOCK) * FITS_BLOCK
         if card[8:10] == "= ":
             cards.setdefault(card[:8].strip(), card[10:].split("/")[0].strip())
     return {}, 0
@@ -116,8 +115,8 @@ def _data_length(header: Mapping[str, str]) -> int:
         bits = abs(int(header.get("BITPIX", "8"))) * int(header.get("GCOUNT", "1"))
         elements = (int(header.get("PCOUNT", "0")) + math.prod(axes)) if axes else 0
     except (KeyError, ValueError):
-        return BLOCK**3  # lies about its axes: longer than any file
-    return math.ceil(bits * elements / 8 / BLOCK) * BLOCK
+        return FITS_BLOCK**3  # lies about its axes: longer than any file
+    return math.ceil(bits * elements / 8 / FITS_BLOCK) * FITS_BLOCK
 
 
 def _keep_text(folder: Path) -> None:

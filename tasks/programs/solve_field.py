@@ -17,7 +17,7 @@ class Options:
     """Where to search: within ``radius_deg`` of a position if one is known, at a scale good to ``scale_error``."""
 
     index_folder: Path
-    scale_arcsec: float = 0.505
+    scale_arcsec: float
     scale_error: float = 0.05
     radius_deg: float = 3.0
     brightest: int = 100

@@ -49,6 +49,7 @@ PHOTOMETRY_COLUMNS = (
 class Options:
     """How one image is measured. ``diameters_px`` are apertures' diameters; maps lie on the image's pixels."""
 
+    scale_arcsec: float
     columns: tuple[str, ...] = PHOTOMETRY_COLUMNS
     detect_threshold: float = 3.0
     analysis_threshold: float = 1.5
@@ -58,7 +59,6 @@ class Options:
     background_px: int = 128
     diameters_px: tuple[float, ...] = (3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0)
     seeing_arcsec: float = 2.0
-    scale_arcsec: float = 0.505
     saturation_adu: float = 50000.0
     """Used where the header has no SATURATE, in ADU."""
     weight: Path | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from tasks import constants
 from tasks.errors import UnusableData
 from tasks.programs import outputs
 from tasks.programs.run import find, run, tail
@@ -14,8 +15,6 @@ from tasks.programs.run import find, run, tail
 Mode: TypeAlias = Literal["CLIPPED", "WEIGHTED", "MEDIAN"]
 
 NAMES = ("SWarp", "swarp")
-# fewer frames give no median to clip against
-SMALLEST_CLIPPED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +97,7 @@ FIXED: Mapping[str, object] = {
 
 def configuration(folder: Path, grid: Grid, options: Options, *, number: int) -> str:
     """Return the configuration file for ``number`` frames; flux scales are in the frames' own headers (FLXSCALE)."""
-    combine = "WEIGHTED" if options.combine == "CLIPPED" and number < SMALLEST_CLIPPED else options.combine
+    combine = "WEIGHTED" if options.combine == "CLIPPED" and number < constants.SMALLEST_CLIPPED else options.combine
     return outputs.settings(
         {
             **FIXED,

@@ -17,6 +17,7 @@ from tasks.records.alerts import (
     Reason,
     SkyMapSummary,
 )
+from tasks.records.blocks import LOCAL, Blocks, Home
 from tasks.records.candidates import CANDIDATE_COLUMNS, Candidate, CandidateColumn
 from tasks.records.deep_stacks import Deepened, Selection, Survey
 from tasks.records.galaxies import Galaxies
@@ -43,7 +44,7 @@ from tasks.records.nights import (
 )
 from tasks.records.outcomes import EventInHand, Ranking, Reconciled, Rehearsal, Response, Source
 from tasks.records.photometry import Photometry, ZeroPointStars, ZeroPointTerms
-from tasks.records.plans import Plan, PlanMode, Tile
+from tasks.records.plans import Plan, PlanMode, PlanRequest, Tile
 from tasks.records.policies import Comparison, Condition, Policy, Rule
 from tasks.records.reports import (
     CatalogueMade,
@@ -71,9 +72,11 @@ from tasks.records.telescopes import (
 
 __all__ = [
     "CANDIDATE_COLUMNS",
+    "LOCAL",
     "Alert",
     "Astrometry",
     "Audience",
+    "Blocks",
     "Calibrated",
     "CalibratedBatch",
     "Camera",
@@ -93,6 +96,7 @@ __all__ = [
     "Frame",
     "FrameType",
     "Galaxies",
+    "Home",
     "Inventory",
     "Kind",
     "Limits",
@@ -111,6 +115,7 @@ __all__ = [
     "Places",
     "Plan",
     "PlanMode",
+    "PlanRequest",
     "Policy",
     "ProcessTiming",
     "QaBit",

@@ -30,7 +30,10 @@ class CandidateColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One detection on a difference image. ``flags`` names each test that speaks against it; none means it survives."""
+    """One detection on a difference image. ``flags`` names each test that speaks against it; none means it survives.
+
+    ``not_checked`` names the tests that were not made.
+    """
 
     id: str
     object: str
@@ -47,7 +50,7 @@ class Candidate:
     mag_error: float | None
     sign: int
     flags: tuple[str, ...] = ()
-    score: float | None = None
+    not_checked: tuple[str, ...] = ()
     stamp: Path | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
     """Columns that the night's page shows beside those with a field of their own."""

@@ -131,6 +131,9 @@ class Frame:
     gain_setting: int | None = None
     egain: float | None = None
     binning: int = 1
+    scale_arcsec: float | None = None
+    """Nominal, of one pixel as it was read; None where the telescope's file has none."""
+
     temperature_c: float | None = None
     shape: tuple[int, int] = (0, 0)
     changes: tuple[str, ...] = ()

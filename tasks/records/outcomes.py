@@ -1,4 +1,4 @@
-"""Records of what a flow came to."""
+"""Records that flows return."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ USUAL_PRIORITY = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """What was done for one notice; where it could not be understood only ``rejected`` and ``dead_letter`` are filled."""
+    """What was done for one notice; if it could not be parsed, only ``rejected`` and ``dead_letter`` are filled.
+
+    ``to_plan`` names the telescopes that the decision has planned.
+    """
 
     sha256: str
     rejected: str | None = None
@@ -25,13 +28,13 @@ class Response:
     alert: Alert | None = None
     decision: Decision | None = None
     registered: Registered | None = None
-    plans: tuple[Plan, ...] = ()
+    to_plan: tuple[str, ...] = ()
     page: Path | None = None
 
     @property
-    def event_id(self) -> str | None:
-        """The name of the event's folder."""
-        return self.registered.slug if self.registered else None
+    def event_id(self) -> str:
+        """The name of the event's folder; empty for a notice that could not be parsed."""
+        return self.registered.slug if self.registered else ""
 
     @property
     def has_map(self) -> bool:
@@ -100,10 +103,11 @@ class Ranking:
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """What a rehearsal came to."""
+    """A rehearsal: the response to its notice, the plans, the night's report, the ranking."""
 
     response: Response
     report: NightReport
+    plans: tuple[Plan, ...] = ()
     ranking: Ranking | None = None
 
 

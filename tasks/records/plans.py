@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -56,6 +56,30 @@ class Plan:
     priority: int = 50
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """A request to plan a notice for some telescopes; ``parameters_sha256`` is a hash of all that shapes the plan."""
+
+    notice_sha256: str
+    telescopes: tuple[str, ...]
+    parameters_sha256: str
+
+    @property
+    def joined_telescopes(self) -> str:
+        """The telescopes as one word, whatever the order they were given in."""
+        return joined(self.telescopes)
+
+    @property
+    def key(self) -> str:
+        """What makes two requests the same."""
+        return f"{self.notice_sha256}:{self.joined_telescopes}:{self.parameters_sha256}"
+
+
+def joined(telescopes: Iterable[str]) -> str:
+    """Name a set of telescopes, whatever the order they were given in."""
+    return ",".join(sorted(set(telescopes)))
+
+
 Corners = tuple[tuple[float, float], ...]
 """Corners of a polygon in the tangent plane of a pointing: x to the east, y to the north, in degrees."""
 
@@ -83,4 +107,4 @@ class Already:
     remarks: tuple[str, ...] = ()
 
 
-NOTHING = Already()
+NONE_OBSERVED = Already()

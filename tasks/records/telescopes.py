@@ -29,7 +29,6 @@ class Site:
     longitude_deg: Longitude
     elevation_m: float
     name: str = ""
-    mpc_code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +88,9 @@ class Camera:
     readout_s: NotNegative
     name: str = ""
     pixel_scale_arcsec: Positive | None = None
-    shape_px: tuple[int, int] | None = None
-    """Rows and columns of an unbinned frame (ny, nx)."""
-    pixel_um: Positive | None = None
     saturation_adu: Positive | None = None
     read_noise_e: NotNegative | None = None
     bias_adu: NotNegative | None = None
-    default_gain_setting: int | None = None
     egain_e_per_adu: Mapping[str, Positive] = field(default_factory=dict)
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
     """Relative difference in scale or gain from which a frame's header is doubted."""
@@ -110,7 +105,6 @@ class Exposure:
     seconds: Positive
     filter: str
     count: Annotated[int, Field(ge=1)] = 1
-    filter_change_s: NotNegative = 0.0
     magnitude: float | None = None
     """Depth that the observers expect of one exposure, in mag."""
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from tasks.records import Audience
 from tasks.records.buttons import ActionEntry, Button, Press, Pressed
 from tasks.records.events import EventState, PlanState
+from tasks.records.plans import joined
 from tasks.registry import columns, models, plans, row_updates
 
 DONE, ASKED = "done", "asked"
@@ -61,11 +62,11 @@ def ask(session: Session, pressed: Pressed, telescopes: Sequence[str], *, now: d
     if words := next((BUSY_WORDS[state] for state in known if state in BUSY_WORDS), ""):
         return words
     recent = [row for row in _rows(session, event.id) if row.id != pressed.id and row.created > now - ASK_LIFE]
-    wanted = tuple(plans.joined(telescopes).split(","))
+    wanted = tuple(joined(telescopes).split(","))
     if any(_waits_for(session, event, row) == wanted for row in recent):
         return BUSY_WORDS[PlanState.RUNNING]
     begun = plans.attempts(session, sha256, telescopes)
-    settle(session, pressed, f"{ASKED} {sha256[:12]} {begun} {plans.joined(telescopes)}")
+    settle(session, pressed, f"{ASKED} {sha256[:12]} {begun} {joined(telescopes)}")
     return ""
 
 

@@ -218,6 +218,8 @@ class Message(Base):
     created: Mapped[datetime]
     sent: Mapped[datetime | None]
     error: Mapped[str | None]
+    # a person decided that what was given up is not to be sent any more
+    dropped: Mapped[datetime | None]
     # only a message of its own has a timestamp; an edit rewrites one that exists
     channel: Mapped[str | None]
     ts: Mapped[str | None]
@@ -246,6 +248,7 @@ class Upload(Base):
     created: Mapped[datetime]
     sent: Mapped[datetime | None]
     error: Mapped[str | None]
+    dropped: Mapped[datetime | None]
 
 
 class Hold(Base):
@@ -284,31 +287,3 @@ class Link(Base):
     kind: Mapped[str]
     evidence: Mapped[str]
     created: Mapped[datetime]
-
-
-class Night(Base):
-    """One night's run through the night river."""
-
-    __tablename__ = "night"
-    __table_args__ = (UniqueConstraint("night"), _states("settled", "running", "done", "failed"))
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    night: Mapped[str]
-    state: Mapped[str]
-    changed: Mapped[datetime]
-    page: Mapped[str | None]
-    summary: Mapped[str]
-
-
-class FrameState(Base):
-    """How far one frame of a night came, and why not further."""
-
-    __tablename__ = "frame"
-    __table_args__ = (UniqueConstraint("night_id", "unit", "name"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    night_id: Mapped[int] = mapped_column(ForeignKey("night.id"))
-    unit: Mapped[str]
-    name: Mapped[str]
-    stage: Mapped[str]
-    reason: Mapped[str]

@@ -12,36 +12,24 @@ from sqlalchemy.orm import Session
 
 from tasks.records import Plan
 from tasks.records.events import PlanState
+from tasks.records.plans import PlanRequest, joined
 from tasks.registry import columns, models, row_updates
 
 STANDING = (PlanState.RUNNING, PlanState.DONE, PlanState.EMPTY)
 # a plan that ended without result may be asked for again
 RESTARTABLE = (PlanState.FAILED, PlanState.CANCELLED)
-# long enough for a registry that is away for a moment, or a machine that is busy; the process tells several times in it
+# long enough for a registry that is away for a moment, or a machine that is busy; the process renews it several times within
 LEASE = timedelta(minutes=3)
 
 S = TypeVar("S")
 
 
-def joined(telescopes: Sequence[str]) -> str:
-    """Name a set of telescopes, whatever the order they were given in."""
-    return ",".join(sorted(set(telescopes)))
+def claim(session: Session, request: PlanRequest, *, now: datetime, asked_by: str | None = None) -> bool:
+    """Claim a plan; return False if another process has claimed or made it.
 
-
-def claim(
-    session: Session,
-    sha256: str,
-    *,
-    telescopes: Sequence[str],
-    parameters_sha256: str,
-    now: datetime,
-    asked_by: str | None = None,
-) -> bool:
-    """Claim the planning of a notice for some telescopes; False when somebody has it or did it.
-
-    A plan whose process has not told for ``LEASE`` that it lives has lost it: the next one may have it.
+    A process that has not renewed its claim for ``LEASE`` loses it to the next one that asks.
     """
-    row, made = _insert(session, sha256, telescopes, parameters_sha256, now=now, asked_by=asked_by)
+    row, made = _insert(session, request, now=now, asked_by=asked_by)
     return made or row_updates.compare_and_set(
         session,
         models.Plan,
@@ -61,15 +49,15 @@ def claim(
     )
 
 
-def keep(session: Session, sha256: str, *, telescopes: Sequence[str], parameters_sha256: str, now: datetime) -> bool:
-    """Note that the process of a claimed plan lives; return whether the plan still runs."""
-    row = _row(session, sha256, telescopes, parameters_sha256)
+def renew(session: Session, request: PlanRequest, *, now: datetime) -> bool:
+    """Renew the claim on a plan; return whether the plan still runs."""
+    row = _row(session, request)
     running = (models.Plan.id == row.id, models.Plan.state == PlanState.RUNNING)
     return row_updates.compare_and_set(session, models.Plan, *running, alive=now)
 
 
-def give_up(session: Session, *, now: datetime) -> tuple[str, ...]:
-    """Note that plans failed whose process died and whose notice is not its event's newest; return the events' names."""
+def fail_abandoned(session: Session, *, now: datetime) -> tuple[str, ...]:
+    """Mark plans as failed whose claim expired and whose notice is not its event's newest; return the events' slugs."""
     plan, event, notice = models.Plan, models.Event, models.Notice
     dead = sa.and_(plan.state == PlanState.RUNNING, plan.alive < now - LEASE)
     query = (
@@ -101,21 +89,13 @@ def _of(query: sa.Select[tuple[S]], sha256: str, telescopes: Sequence[str]) -> s
     return query.where(models.Plan.notice_id == of_notice, models.Plan.telescopes == joined(telescopes))
 
 
-def record(
-    session: Session,
-    sha256: str,
-    plans: Sequence[Plan],
-    *,
-    parameters_sha256: str,
-    now: datetime,
-) -> bool:
+def record(session: Session, request: PlanRequest, plans: Sequence[Plan], *, now: datetime) -> bool:
     """Record the plans that one run made, one per telescope; return whether that is news.
 
     The run need not have been claimed. Older plans of the event for the same telescopes are superseded and their
     planned tiles withdrawn. A run that was cancelled meanwhile changes nothing.
     """
-    telescopes = [plan.telescope for plan in plans]
-    row, _ = _insert(session, sha256, telescopes, parameters_sha256, now=now)
+    row, _ = _insert(session, request, now=now)
     tiles = sum(len(plan.tiles) for plan in plans)
     done = row_updates.compare_and_set(
         session,
@@ -136,17 +116,9 @@ def record(
     return done
 
 
-def fail(
-    session: Session,
-    sha256: str,
-    *,
-    telescopes: Sequence[str],
-    parameters_sha256: str,
-    reason: str,
-    now: datetime,
-) -> bool:
-    """Note that a claimed plan failed, and why; it may be claimed again."""
-    row = _row(session, sha256, telescopes, parameters_sha256)
+def fail(session: Session, request: PlanRequest, *, reason: str, now: datetime) -> bool:
+    """Mark a claimed plan as failed, with the reason; it may be claimed again."""
+    row = _row(session, request)
     return row_updates.compare_and_set(
         session,
         models.Plan,
@@ -201,16 +173,14 @@ def mark_observed_of(session: Session, slug: str, *, telescope: str, tiles: Sequ
 
 
 def _insert(
-    session: Session,
-    sha256: str,
-    telescopes: Sequence[str],
-    parameters_sha256: str,
-    *,
-    now: datetime,
-    asked_by: str | None = None,
+    session: Session, request: PlanRequest, *, now: datetime, asked_by: str | None = None
 ) -> tuple[models.Plan, bool]:
-    notice = session.scalars(sa.select(models.Notice).filter_by(sha256=sha256)).one()
-    key = {"notice_id": notice.id, "telescopes": joined(telescopes), "parameters_sha256": parameters_sha256}
+    notice = session.scalars(sa.select(models.Notice).filter_by(sha256=request.notice_sha256)).one()
+    key = {
+        "notice_id": notice.id,
+        "telescopes": request.joined_telescopes,
+        "parameters_sha256": request.parameters_sha256,
+    }
     values = {
         "event_id": notice.event_id,
         "state": PlanState.RUNNING,
@@ -224,14 +194,14 @@ def _insert(
     return row_updates.insert_once(session, models.Plan, key=key, values=values)
 
 
-def _row(session: Session, sha256: str, telescopes: Sequence[str], parameters_sha256: str) -> models.Plan:
+def _row(session: Session, request: PlanRequest) -> models.Plan:
     query = (
         sa.select(models.Plan)
         .join(models.Notice, models.Notice.id == models.Plan.notice_id)
         .where(
-            models.Notice.sha256 == sha256,
-            models.Plan.telescopes == joined(telescopes),
-            models.Plan.parameters_sha256 == parameters_sha256,
+            models.Notice.sha256 == request.notice_sha256,
+            models.Plan.telescopes == request.joined_telescopes,
+            models.Plan.parameters_sha256 == request.parameters_sha256,
         )
     )
     return session.scalars(query).one()

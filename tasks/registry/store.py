@@ -20,7 +20,7 @@ class Registry:
     """Our own durable record.
 
     ``begin`` gives a transaction for the functions of the modules beside this one (``events``, ``outbox``, ``plans``,
-    ``notices``, ``nights``), so that a cause and its effects are written together or not at all. The methods are for
+    ``notices``), so that a cause and its effects are written together or not at all. The methods are for
     those who need one call.
 
     Parameters

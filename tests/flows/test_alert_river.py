@@ -14,14 +14,15 @@ from support import simulated, webdav
 from support import slack as stand_in
 
 from blocks import Observatory, ProductStore, SlackWorkspace
+from flows.alerts.plan import plan
 from flows.alerts.respond import respond
 from tasks import resources
 from tasks.options import PlanOptions
+from tasks.records import LOCAL, Blocks, Home
 from tasks.records.events import Standing
 
 NATIVE = PlanOptions(engine="siren", tiles=5, hours=12.0)
 TELESCOPES = ("7DT", "TCH", "TRE")
-BESIDE = {"registry": "", "slack": "", "store": ""}
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +41,18 @@ def stored(root: Path, payload: bytes) -> tuple[Path, str]:
     return path, sha256
 
 
-def answer(root: Path, payload: bytes, **choices):
+def answer(root: Path, payload: bytes, *, options: PlanOptions | None = NATIVE, blocks: Blocks = LOCAL, **choices):
+    """Respond to a notice, and plan what its decision asks for; no ``options``: plan nothing. Return the response."""
     path, sha256 = stored(root, payload)
-    return respond(path, sha256, **{"options": NATIVE, "plan_here": True, **BESIDE, **choices})
+    response = respond(path, sha256, blocks=blocks, **choices)
+    if response.to_plan and options:
+        plan(response.event_id, response.to_plan, options=options, clock=choices.get("clock"), blocks=blocks)
+    return response
 
 
 def test_every_real_notice_is_answered_and_none_stops_the_next(root, shared_data):
     files = sorted((shared_data / "notices").rglob("*.json")) + sorted((shared_data / "notices").rglob("*.xml"))
-    answers = {path.name: answer(root, path.read_bytes(), plan_here=False) for path in files}
+    answers = {path.name: answer(root, path.read_bytes(), options=None) for path in files}
 
     assert len(answers) == 23
     assert {name for name, each in answers.items() if each.rejected} == set()
@@ -60,12 +65,12 @@ def test_every_real_notice_is_answered_and_none_stops_the_next(root, shared_data
 def test_the_same_notice_again_changes_nothing_that_is_right(root, shared_data):
     payload = (shared_data / "notices" / "S250910b-earlywarning.json").read_bytes()
     answer(root, payload)
-    with resources.registry("", root) as registry:
+    with resources.registry(Home(root=root)) as registry:
         before = registry.history("S250910b")
 
     answer(root, payload)
 
-    with resources.registry("", root) as registry:
+    with resources.registry(Home(root=root)) as registry:
         after = registry.history("S250910b")
     assert after.messages == before.messages
     assert after.plans == before.plans
@@ -98,17 +103,21 @@ def test_a_simulated_alert_is_planned_with_gwemopt_announced_and_uploaded(root, 
     cloud, workspace = outside
     truth = simulated.make_alert(tmp_path / "alert", ra_deg=110.0, dec_deg=-30.0, seed=3)
     payload = (tmp_path / "alert" / "notice.json").read_bytes()
-    where = {"registry": "", "slack": "slack-here", "store": "store-here"}
+    blocks = Blocks(registry="", slack="slack-here", store="store-here")
     when = datetime(2026, 1, 15, 23, 0, tzinfo=UTC)
 
-    made = answer(root, payload, telescopes=TELESCOPES, options=PlanOptions(tiles=10, hours=12.0), clock=when, **where)
+    wanted = PlanOptions(tiles=10, hours=12.0)
+    made = answer(root, payload, telescopes=TELESCOPES, options=wanted, clock=when, blocks=blocks)
 
     assert made.decision.action == "GO"
-    assert [plan.telescope for plan in made.plans] == list(TELESCOPES)
-    for plan in made.plans:
-        assert plan.engine == "gwemopt"
-        assert 0 < len({tile.id for tile in plan.tiles}) == len(plan.tiles) <= 10
-        assert 0 < plan.probability <= 1
+    assert made.to_plan == TELESCOPES
+    with resources.registry(Home(root=root)) as registry:
+        [entry] = registry.history(made.event_id).plans
+    assert [each.telescope for each in entry.plans] == list(TELESCOPES)
+    for each in entry.plans:
+        assert each.engine == "gwemopt"
+        assert 0 < len({tile.id for tile in each.tiles}) == len(each.tiles) <= 10
+        assert 0 < each.probability <= 1
     [top] = [each for each in workspace.messages if not each.get("thread_ts") and made.event_id in each["text"]]
     assert made.event_id in top["text"]
     assert top["edits"] >= 1, "the top message tells of the plans once they are there"
@@ -127,7 +136,7 @@ def test_a_second_answer_posts_and_uploads_nothing_new(root, outside, tmp_path):
     cloud, workspace = outside
     simulated.make_alert(tmp_path / "alert", ra_deg=110.0, dec_deg=-30.0, seed=4)
     payload = (tmp_path / "alert" / "notice.json").read_bytes()
-    where = {"registry": "", "slack": "slack-here", "store": "store-here", "telescopes": ("TCH",)}
+    where = {"blocks": Blocks(registry="", slack="slack-here", store="store-here"), "telescopes": ("TCH",)}
     answer(root, payload, **where)
     messages = len(workspace.messages)
     files = set(cloud.files())

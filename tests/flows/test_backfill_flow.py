@@ -14,6 +14,7 @@ from blocks import Observatory
 from flows.alerts.backfill import backfill
 from tasks import resources
 from tasks.options import BackfillOptions
+from tasks.records import LOCAL, Home
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -27,12 +28,12 @@ def test_a_span_is_filled_and_told(tmp_path: Path) -> None:
             name = f"S260115{letter}"
             files = {f"{name}-preliminary.json": bulletins.gw(name)}
             site.add(name, created="2026-01-15 22:31:00 UTC", files=files)
-        made = backfill(since, until, options=BackfillOptions(url=site.url), registry="", slack="")
-        none = backfill(options=BackfillOptions(url=site.url), registry="", slack="")
+        made = backfill(since, until, options=BackfillOptions(url=site.url), blocks=LOCAL)
+        none = backfill(options=BackfillOptions(url=site.url), blocks=LOCAL)
 
     assert (made.events, made.new, made.known) == (3, 3, 0)
     assert (none.spans, none.events) == ((), 0), "nobody has listened yet: there is no gap"
-    with resources.registry("", tmp_path) as book:
+    with resources.registry(Home(root=tmp_path)) as book:
         assert len(book.undispatched()) == 3
     texts = [json.dumps(json.loads(path.read_bytes())) for path in (tmp_path / "outbox").rglob("*.json")]
     assert any("3 notices of it that were missed" in text for text in texts)

@@ -16,7 +16,7 @@ from flows.nights.night import night
 from tasks import naming, runtime
 from tasks.io.fits import fits_images
 from tasks.options import ReduceOptions
-from tasks.records import NightReport
+from tasks.records import LOCAL, NightReport
 
 NIGHT = date(2026, 1, 15)
 PROGRAMS = ("source-extractor", "scamp", "missfits")
@@ -53,12 +53,12 @@ def reduce(**choices) -> NightReport:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime, "cluster", lambda spec: contextlib.nullcontext(None))
         # so small a frame has 34 stars of the reference
-        return night(NIGHT, registry="", slack="", reduction=ReduceOptions(minimum_matches=20), **choices)
+        return night(NIGHT, blocks=LOCAL, reduction=ReduceOptions(minimum_matches=20), **choices)
 
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     """Return what every product is: its plain tables, page, ledgers and journal apart."""
-    told = {"nights", "log", "outbox", "registry.sqlite"}
+    told = {"nights", "log", "alerts"}
     return {
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.stat().st_ino)
         for path in folder.rglob("*")

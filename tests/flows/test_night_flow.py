@@ -16,10 +16,10 @@ from flows.nights.night import night
 from tasks import naming, runtime
 from tasks.errors import UnusableData
 from tasks.io.nights import night_journal, stage_results
-from tasks.records import NightReport, Stage
+from tasks.records import LOCAL, Blocks, NightReport, Stage
 
 NIGHT = date(2026, 1, 15)
-BESIDE = {"registry": "", "slack": "", "until": Stage.CALIBRATE}
+BESIDE = {"blocks": LOCAL, "until": Stage.CALIBRATE}
 
 
 @pytest.fixture(scope="module")
@@ -123,5 +123,5 @@ def test_a_night_that_fails_says_so_and_is_noted(root):
 
 
 def test_a_night_goes_on_where_nobody_can_be_told(made, root):
-    choices = {**BESIDE, "registry": "no-such-block", "slack": "no-such-block"}
+    choices = {**BESIDE, "blocks": Blocks(registry="no-such-block", slack="no-such-block")}
     assert night(NIGHT, ("7DT01",), force=(Stage.CALIBRATE,), **choices).frames_ok == 2

@@ -5,13 +5,14 @@ The night is that of the demonstration: two units, two bands, six lights each, t
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
-from support import prefect_server, simulated
+from support import documentation, prefect_server, simulated
 from support.night_truth import NightTruth
 
 from tasks.io.fits import fits_images
@@ -100,10 +101,37 @@ def test_each_stack_shows_at_least_nine_of_ten_transients_and_at_most_five_false
     assert max(score.false for score in scores) <= 5, scores
 
 
+def test_candidates_are_as_bright_as_the_transients_that_they_are(report, truth):
+    """Each within four of its errors; the pairs together to 10 mmag, a fifth of what a zero point of AUTO would be off."""
+    difference, error = np.transpose(truth.magnitude_errors(report)).astype(float)
+    pull = difference / np.hypot(error, 0.03)
+    weight = error**-2.0
+
+    assert len(pull) >= 36
+    assert np.abs(pull).max() < 4
+    assert abs((weight * difference).sum() / weight.sum()) < 0.02
+
+
 def test_the_page_stands_and_names_what_was_left_out(report):
     page = report.page.read_text(encoding="utf-8")
 
     assert all(each.name in page for each in report.rejected)
+
+
+def test_every_file_card_and_column_of_the_night_is_on_the_page_of_products(report, house, night):
+    page, root = documentation.page("products.md"), house[1]
+    raw = set(fits_images.read_header(report.reduced[0].frame.path))
+    files = {str(path.relative_to(root)) for path in stamps(root) if not path.name.startswith(".")}
+    made = {name for name in files if not (name.endswith(".json") and name.removesuffix(".json") in files)}
+    images = [
+        root / name for name in made if re.search(r"(?<!\.detections)\.fits$", name) and "/fits_image/" not in name
+    ]
+    cards = {card for image in images for card in fits_images.read_header(image)} - raw - {"EXTEND"}
+    columns = {name for each in report.reduced for name in _columns(each.photometry.catalogue)}
+
+    assert not documentation.undocumented_files(made, documentation.section(page, "Files of a night"))
+    assert not documentation.undocumented(cards, documentation.section(page, "Header cards"))
+    assert not documentation.undocumented(columns, documentation.section(page, "Photometric catalogue"))
 
 
 def test_the_same_night_again_is_a_lookup(first, report, house):
@@ -147,6 +175,10 @@ def test_a_stage_alone_takes_what_the_stage_before_it_left(report, house):
     changed = {path for path in kept if after[path] != kept[path] and path.suffix == ".fits"}
     assert {path.parent for path in changed} == {own.image.parent}
     assert all(path.name.startswith(own.image.name.removesuffix("fits")) for path in changed)
+
+
+def _columns(catalogue: Path) -> list[str]:
+    return next(line for line in catalogue.read_text("utf-8").splitlines() if not line.startswith("#")).split("\t")
 
 
 def stamps(folder: Path) -> dict[Path, tuple[int, int]]:

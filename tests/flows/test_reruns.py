@@ -8,6 +8,7 @@ import hashlib
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,19 @@ from prefect.flow_engine import run_flow
 from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Scheduled
 from pydantic import SecretStr
+from pydantic_core import to_jsonable_python
 from support import simulated, webdav
 from support import slack as stand_in
 
 from blocks import Observatory, ProductStore, SlackWorkspace
+from flows.alerts.plan import plan
 from tasks import products
+from tasks.options import PlanOptions
+from tasks.records import Blocks
 
 ENTRYPOINT = "flows.alerts.respond.respond"
-PLANNED = {
-    "telescopes": ["TCH"],
-    "options": {"engine": "siren", "tiles": 5, "hours": 12.0},
-    "clock": "2026-01-15T23:00:00Z",
-    "plan_here": True,
-}
+CLOCK = datetime(2026, 1, 15, 23, tzinfo=UTC)
+BLOCKS = Blocks(registry="", slack="slack-reruns", store="store-reruns")
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +72,12 @@ def rows(registry: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def do(run: FlowRun) -> None:
-    """Do a run as a worker does: the flow by its entrypoint, the parameters as the server keeps them."""
+    """Do a run as a worker does: the flow by its entrypoint, the parameters as the server keeps them; then the plan."""
     state: Any = run_flow(load_flow_from_entrypoint(ENTRYPOINT), flow_run=run, return_type="state")
     assert state.is_completed(), state.message
+    response = state.result()
+    options = PlanOptions(engine="siren", tiles=5, hours=12.0)
+    plan(response.event_id, response.to_plan, options=options, clock=CLOCK, blocks=BLOCKS)
 
 
 @pytest.mark.server
@@ -82,14 +86,20 @@ def test_a_run_started_again_or_retried_changes_nothing_that_is_right(
 ) -> None:
     simulated.make_alert(tmp_path, ra_deg=110.0, dec_deg=-30.0, seed=5)
     path, sha256 = tmp_path / "notice.json", hashlib.sha256((tmp_path / "notice.json").read_bytes()).hexdigest()
-    where = {"registry": "", "slack": "slack-reruns", "store": "store-reruns"}
     with get_client(sync_client=True) as client:
         made = client.create_deployment(
             flow_id=client.create_flow_from_name("respond"), name="reruns", entrypoint=ENTRYPOINT
         )
         first = client.create_flow_run_from_deployment(
             made,
-            parameters={"path": str(path), "sha256": sha256, "topic": "igwn.gwalert", **PLANNED, **where},
+            parameters={
+                "path": str(path),
+                "sha256": sha256,
+                "topic": "igwn.gwalert",
+                "telescopes": ["TCH"],
+                "clock": CLOCK.isoformat(),
+                "blocks": to_jsonable_python(BLOCKS),
+            },
             idempotency_key=f"notice:{sha256}",
         )
         do(first)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from support import kafka, tally
-from support.desk import app, clock, desk, empty, planner, root, store, top, workspace
+from support.slack_buttons import app, clock, empty, handler, planner, root, store, top, workspace
 
-__all__ = ["app", "clock", "desk", "empty", "planner", "root", "store", "top", "workspace"]
+__all__ = ["app", "clock", "empty", "handler", "planner", "root", "store", "top", "workspace"]
 
 MEMORY = Path("/dev/shm")
 

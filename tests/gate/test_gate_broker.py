@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from confluent_kafka.admin import AdminClient
-from support import bulletins, doors, hostile, kafka, river, tally
-from support.ears import Running
+from support import bulletins, hostile, kafka, proxies, river, tally
+from support.listeners import RunningListener
 from support.stages import staged
 
 from deployments.listening import listener
@@ -29,11 +29,11 @@ from tasks.registry import Registry, models
 STALL_S, BACK_S, ENQUEUE_S = 30.0, 60.0, 0.5
 OPENINGS_IN_AN_HOUR = 144
 
-CUTS: dict[str, tuple[Callable[[doors.Door], None], Callable[[doors.Door], None]]] = {
-    "refused": (doors.Door.shut, doors.Door.open),
-    "silent": (doors.Door.freeze, doors.Door.thaw),
+CUTS: dict[str, tuple[Callable[[proxies.Proxy], None], Callable[[proxies.Proxy], None]]] = {
+    "refused": (proxies.Proxy.shut, proxies.Proxy.open),
+    "silent": (proxies.Proxy.freeze, proxies.Proxy.thaw),
     # as behind a router that forgot the connection: a new one works
-    "forgotten": (doors.Door.strand, lambda _: None),
+    "forgotten": (proxies.Proxy.strand, lambda _: None),
 }
 
 
@@ -77,18 +77,20 @@ def cut(real: kafka.Real, root: Path, how: str, *, away_s: float, silence_s: flo
     shut, open_ = CUTS[how]
     topic = real.topic(f"cut-{how}-{silence_s:g}")
     with ExitStack() as stack:
-        door = stack.enter_context(doors.door(("127.0.0.1", real.inner), port=real.outer))
+        proxy = stack.enter_context(proxies.proxy(("127.0.0.1", real.inner), port=real.outer))
         book = registry.open(f"sqlite:///{root}/registry.sqlite")
         stack.callback(book.close)
         stack.enter_context(beating(real))
         real.send(topic, *(bulletins.mission(f"before{number}") for number in range(5)))
         archive = listener.Archive(root=root, registry=book)
         through = real.configuration(topic) | {"bootstrap.servers": f"127.0.0.1:{real.outer}"}
-        ear = stack.enter_context(Running((topic, listener.HEARTBEAT_TOPIC), through, archive, silence_s=silence_s))
+        ear = stack.enter_context(
+            RunningListener((topic, listener.HEARTBEAT_TOPIC), through, archive, silence_s=silence_s)
+        )
         river.until(lambda: known(book) == 5, what="what came before the cut")
         files, threads = open_files(), threading.active_count()
 
-        shut(door)
+        shut(proxy)
         began = time.monotonic()
         real.send(topic, *(bulletins.mission(f"meanwhile{number}") for number in range(20)))
         if how == "forgotten":
@@ -97,11 +99,11 @@ def cut(real: kafka.Real, root: Path, how: str, *, away_s: float, silence_s: flo
             time.sleep(away_s)
             assert known(book) == 5, "the line was not cut"
         alarms = [moment - began for moment in ear.moments if moment > began]
-        open_(door)
+        open_(proxy)
         back = time.monotonic()
         river.until(lambda: known(book) == 25, patience_s=2 * BACK_S, what="what came meanwhile")
         seconds = time.monotonic() - back
-        if how != "forgotten":  # the door in this process keeps the lines that it has forgotten
+        if how != "forgotten":  # the proxy in this process keeps the lines that it has forgotten
             river.until(lambda: open_files() <= files + 4, patience_s=90, what="old connections to be closed")
             assert threading.active_count() <= threads + 4
     assert alarms[0] <= max(STALL_S, silence_s)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from slack_sdk import WebClient
 from support import clicks, socket_mode, tally
 from support import slack as stand_in
-from support.desk import Clock, outcomes, pressed, settled
+from support.slack_buttons import Clock, outcomes, pressed, settled
 
 from deployments.slack import socket_mode as slack_socket
 from tasks.records.buttons import Button
@@ -31,7 +31,9 @@ CANARIES = (
 )
 
 
-def test_of_a_thousand_bad_requests_of_each_kind_none_comes_in(app, desk, clock, store, planner, top, caplog) -> None:
+def test_of_a_thousand_bad_requests_of_each_kind_none_comes_in(
+    app, handler, clock, store, planner, top, caplog
+) -> None:
     caplog.set_level(logging.DEBUG)
     good = clicks.body(clicks.press("run-plan", top))
     begun = clock.time
@@ -45,7 +47,7 @@ def test_of_a_thousand_bad_requests_of_each_kind_none_comes_in(app, desk, clock,
     assert first[0] == 200
     assert {status for status, _ in again} == {409}
     counts["replayed"] = len(again)
-    settled(desk)
+    settled(handler)
     assert clock.time == begun
     assert len(planner.runs) == len(outcomes(store)) == 1
     expected = {clicks.signed(good, clock.time)["x-slack-signature"], clicks.SECRET}
@@ -86,9 +88,9 @@ def _stranger(rng: random.Random, clock: Clock, top: dict[str, Any]) -> tuple[by
     return content, clicks.signed(content, clock.time)
 
 
-def test_no_secret_comes_out_by_any_path(app, desk, clock, store, planner, workspace, top, caplog, capfd) -> None:
+def test_no_secret_comes_out_by_any_path(app, handler, clock, store, planner, workspace, top, caplog, capfd) -> None:
     caplog.set_level(logging.DEBUG)
-    said = [repr(desk), repr(app)]
+    said = [repr(handler), repr(app)]
     for trouble in ("", "the server does not answer"):
         planner.trouble = trouble
         for button in (*Button, "other"):
@@ -96,17 +98,17 @@ def test_no_secret_comes_out_by_any_path(app, desk, clock, store, planner, works
             workspace.faults = ["500", "error:invalid_auth"] if trouble else []
             good, bad = clicks.signed(content, clock.time), clicks.signed(content, clock.time, secret="wrong")
             said += [str(each) for each in clicks.requests(app, [(content, good), (content, good), (content, bad)])]
-            settled(desk)
+            settled(handler)
     workspace.faults = []
-    broken = desk.planner
-    desk.planner = None  # type: ignore[assignment] - a forced, unforeseen exception
-    pressed(desk, "run-plan", top | {"ts": top["ts"]}, user="U2")
-    desk.planner = broken
+    broken = handler.planner
+    handler.planner = None  # type: ignore[assignment] - a forced, unforeseen exception
+    pressed(handler, "run-plan", top | {"ts": top["ts"]}, user="U2")
+    handler.planner = broken
     logging.getLogger("slack_sdk").setLevel(logging.INFO)
     with socket_mode.gateway(workspace) as gateway:
         stop = threading.Event()
         web = WebClient(base_url=workspace.url, retry_handlers=[])
-        hearing = threading.Thread(target=slack_socket.run, args=("xapp-canary-app-token", web, desk.take, stop))
+        hearing = threading.Thread(target=slack_socket.run, args=("xapp-canary-app-token", web, handler.take, stop))
         hearing.start()
         try:
             gateway.deliver(clicks.press("under-review", top))
@@ -115,7 +117,7 @@ def test_no_secret_comes_out_by_any_path(app, desk, clock, store, planner, works
             stop.set()
             hearing.join(20)
     logging.getLogger("slack_sdk").setLevel(logging.NOTSET)
-    settled(desk)
+    settled(handler)
     with store.read() as session:
         tables = [str(session.execute(sa.select(table)).all()) for table in models.Base.metadata.sorted_tables]
     output = capfd.readouterr()

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from support import bulletins, doors, kafka, postgres, river, tally
+from support import bulletins, kafka, postgres, proxies, river, tally
 from support.stages import PARTS, Stage, keep, place_of, staged, the_night
 
 from deployments.listening import dispatch
@@ -102,8 +102,8 @@ def expected(broker: kafka.Broker, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 OUTAGES: dict[str, tuple[Callable[[Stage], None], Callable[[Stage], None]]] = {
-    "Slack": (lambda stage: stage.slack_door.shut(), lambda stage: stage.slack_door.open()),
-    "WebDAV": (lambda stage: stage.dav_door.shut(), lambda stage: stage.dav_door.open()),
+    "Slack": (lambda stage: stage.slack_proxy.shut(), lambda stage: stage.slack_proxy.open()),
+    "WebDAV": (lambda stage: stage.dav_proxy.shut(), lambda stage: stage.dav_proxy.open()),
     "Slack and WebDAV": (Stage.shut, Stage.open),
 }
 
@@ -135,22 +135,22 @@ def test_a_broker_that_lost_its_power_is_listened_to_again(
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[tuple[str, doors.Door]]:
-    """A PostgreSQL server behind a door."""
+def database() -> Iterator[tuple[str, proxies.Proxy]]:
+    """A PostgreSQL server behind a proxy."""
     if postgres.binaries() is None or postgres.account() is None:
         pytest.skip("PostgreSQL's server binaries are not installed")
-    with postgres.server() as folder, doors.door(f"{folder}/.s.PGSQL.5432") as door:
-        yield f"postgresql://siren@127.0.0.1:{door.port}/postgres", door
+    with postgres.server() as folder, proxies.proxy(f"{folder}/.s.PGSQL.5432") as proxy:
+        yield f"postgresql://siren@127.0.0.1:{proxy.port}/postgres", proxy
 
 
 @pytest.mark.gate
 @pytest.mark.postgres
 def test_notices_wait_in_the_broker_while_the_database_is_away(
-    broker: kafka.Broker, scratch: Path, expected: dict[str, object], database: tuple[str, doors.Door]
+    broker: kafka.Broker, scratch: Path, expected: dict[str, object], database: tuple[str, proxies.Proxy]
 ) -> None:
-    url, door = database
+    url, proxy = database
     with staged(scratch / "database", broker, database=url) as stage:
-        seconds = away(broker, stage, lambda _: door.shut(), lambda _: door.open(), away_s=AWAY_S)
+        seconds = away(broker, stage, lambda _: proxy.shut(), lambda _: proxy.open(), away_s=AWAY_S)
         judge("the database", stage, expected, away_s=AWAY_S, seconds=seconds)
 
 
@@ -164,22 +164,22 @@ def test_runs_are_made_when_the_prefect_server_is_back(scratch: Path, monkeypatc
     with get_client(sync_client=True) as client:
         client.create_deployment(flow_id=client.create_flow_from_name("outage"), name="prod", entrypoint="x.y")
     notices, stop, arrived, tried = the_night(2), threading.Event(), threading.Event(), []
-    with staged(scratch / "server") as stage, doors.door(place_of(PREFECT_API_URL.value())) as door:
+    with staged(scratch / "server") as stage, proxies.proxy(place_of(PREFECT_API_URL.value())) as proxy:
 
         def submit(notice: StoredNotice) -> str:
             tried.append(notice.sha256)
-            address = {PREFECT_API_URL: f"http://127.0.0.1:{door.port}/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+            address = {PREFECT_API_URL: f"http://127.0.0.1:{proxy.port}/api", PREFECT_CLIENT_MAX_RETRIES: 0}
             with temporary_settings(address):
                 return dispatch.submit_run(notice)
 
         hand = dispatch.Dispatcher(root=stage.river.root, registry=stage.book, submit=submit, announce=lambda _: None)
         thread = threading.Thread(target=hand.run, args=(stop, arrived))
-        door.shut()
+        proxy.shut()
         keep(stage, *notices)
         thread.start()
         river.until(lambda: len(tried) >= 3, what="tries against a server that is away")
         assert len(stage.book.undispatched()) == len(set(notices))
-        door.open()
+        proxy.open()
         river.until(lambda: not stage.book.undispatched(), what="the runs")
         stop.set()
         thread.join(20)

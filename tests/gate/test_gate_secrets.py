@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from unittest import mock
@@ -31,16 +31,18 @@ from prefect.settings import (
 from pydantic import SecretStr
 from support import bulletins, tally, webdav
 from support import slack as stand_in
-from support.ears import Running
+from support.listeners import RunningListener
 
 from blocks import GcnCredentials, Observatory, ProductStore, RegistryDatabase, SlackWorkspace
 from deployments.listening import listener
+from flows.alerts.plan import plan
 from flows.alerts.respond import respond
 from flows.reconcile import reconcile
 from tasks import resources
 from tasks.errors import SirenError
 from tasks.messages import announcements
 from tasks.options import PlanOptions
+from tasks.records import Blocks, Home
 from tasks.registry import outbox
 
 SECRETS = {
@@ -53,7 +55,7 @@ SECRETS = {
     "GCN secret": "canary-gcn-client-secret",
 }
 NATIVE = PlanOptions(engine="siren", tiles=2, hours=12.0)
-HERE = {"registry": "canary", "slack": "canary", "store": "canary"}
+HERE = Blocks(registry="canary", slack="canary", store="canary")
 
 
 @dataclass(kw_only=True)
@@ -99,16 +101,19 @@ def save_store(url: str, password: str, name: str) -> None:
     ProductStore(url=url, user=webdav.USER, password=SecretStr(password), root="Team").save(name, overwrite=True)
 
 
-def answered(house: House, payload: bytes, **choices: object) -> None:
+def answered(house: House, payload: bytes, **names: str) -> None:
     """Respond to a notice; what is refused ends in an error of ours."""
     sha256 = hashlib.sha256(payload).hexdigest()
     path = house.root / "notices" / sha256
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(payload)
-    with resources.registry("canary", house.root) as book:
+    with resources.registry(Home(root=house.root, registry="canary")) as book:
         book.record_notice(sha256=sha256, path=path)
     with suppress(SirenError, ZeroDivisionError):
-        respond(path, sha256, options=NATIVE, telescopes=("TCH",), plan_here=True, **{**HERE, **choices})
+        blocks = replace(HERE, **names)
+        answer = respond(path, sha256, telescopes=("TCH",), blocks=blocks)
+        if answer.to_plan:
+            plan(answer.event_id, answer.to_plan, options=NATIVE, blocks=blocks)
 
 
 def live(house: House) -> None:
@@ -126,10 +131,10 @@ def live(house: House) -> None:
     answered(house, bulletins.mission("refusing"), store="refusing")
     answered(house, bulletins.mission("nowhere"), store="no-such-block", slack="no-such-block")
     answered(house, bulletins.mission("no-database"), registry="away")
-    with failing(announcements.announcements, "of_notice"):
+    with failing(announcements.event_announcements, "of_notice"):
         answered(house, bulletins.mission("unforeseen"))
     with suppress(SirenError):
-        reconcile(**HERE)
+        reconcile(blocks=HERE)
 
 
 @contextmanager
@@ -147,9 +152,9 @@ def listened(house: House) -> list[str]:
         "security.protocol": "sasl_plaintext",
         "debug": "security,broker,conf",
     }
-    with resources.registry("", house.root) as book:
+    with resources.registry(Home(root=house.root)) as book:
         archive = listener.Archive(root=house.root, registry=book)
-        with Running(("canary", listener.HEARTBEAT_TOPIC), configuration, archive, silence_s=1.0) as ear:
+        with RunningListener(("canary", listener.HEARTBEAT_TOPIC), configuration, archive, silence_s=1.0) as ear:
             threading.Event().wait(2.5)
         return [repr(ear.settings), str(ear.settings), *ear.alarms]
 

@@ -119,7 +119,7 @@ def test_a_poisoned_night_loses_what_is_bad_alone_and_is_a_lookup_next_time(addr
     report = night_runs.reduce(places, address=address)
     first = time.monotonic() - started
     before = {path: path.stat().st_mtime_ns for path in places.product_root.rglob("*") if path.is_file()}
-    posts = len(list((places.product_root / "outbox").rglob("*.md")))
+    posts = len(list((places.alert_root / "outbox").rglob("*.md")))
     started = time.monotonic()
     again = night_runs.reduce(places, address=address)
     second = time.monotonic() - started
@@ -141,7 +141,7 @@ def test_a_poisoned_night_loses_what_is_bad_alone_and_is_a_lookup_next_time(addr
         of_them_reduced=len(lights & reduced),
         lost_in_silence=len(silent),
     )
-    posts_again = len(list((places.product_root / "outbox").rglob("*.md"))) - posts
+    posts_again = len(list((places.alert_root / "outbox").rglob("*.md"))) - posts
     rewritten = [path for path in after if before.get(path) != after[path]]
     tally.count(
         "R16 the night again",

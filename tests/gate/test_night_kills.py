@@ -32,7 +32,7 @@ def night(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
-    with night_runs.house_server(tmp_path_factory.mktemp("server")) as address:
+    with night_runs.temporary_prefect(tmp_path_factory.mktemp("server")) as address:
         with get_client(sync_client=True) as client:
             automations.upsert(client, automations.crash_silent_runs())
         yield address

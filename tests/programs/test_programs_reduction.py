@@ -48,7 +48,7 @@ def calls(image, folder):
     catalogue.write_bytes(b"x")
     return {
         "source-extractor": lambda: source_extractor.extract(
-            image, folder / "extract", source_extractor.Options(timeout_s=DEADLINE_S)
+            image, folder / "extract", source_extractor.Options(scale_arcsec=0.505, timeout_s=DEADLINE_S)
         ),
         "scamp": lambda: scamp.solve([catalogue], image, folder / "scamp", scamp.Options(timeout_s=DEADLINE_S)),
         "missfits": lambda: missfits.apply(
@@ -74,7 +74,7 @@ def test_a_program_that_is_not_installed_is_a_missing_part(name, image, tmp_path
 
 
 def test_source_extractor_takes_the_gain_from_egain_and_no_file_from_elsewhere(tmp_path):
-    wanted = source_extractor.Options(diameters_px=(1.0, 2.5), flags=tmp_path / "mask.fits")
+    wanted = source_extractor.Options(scale_arcsec=0.505, diameters_px=(1.0, 2.5), flags=tmp_path / "mask.fits")
     text = source_extractor.configuration(tmp_path, wanted)
     settings = dict(line.split(maxsplit=1) for line in text.splitlines())
 
@@ -94,7 +94,7 @@ def test_the_star_classifier_is_that_of_the_package_beside_the_program(tmp_path,
         path.write_text("NNW\n", encoding="ascii")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
-    wanted = source_extractor.Options(classifier=source_extractor.classifier())
+    wanted = source_extractor.Options(scale_arcsec=0.505, classifier=source_extractor.classifier())
     source_extractor.configure(tmp_path, wanted)
 
     assert wanted.classifier == weights
@@ -147,7 +147,7 @@ def test_solve_field_is_used_only_with_index_files(tmp_path, image, programs):
     assert not solve_field.installed(tmp_path)
     (tmp_path / "index-4107.fits").touch()
     assert solve_field.installed(tmp_path)
-    wanted = solve_field.Options(index_folder=tmp_path)
+    wanted = solve_field.Options(scale_arcsec=0.505, index_folder=tmp_path)
     words = solve_field.command(image, tmp_path, shape=(80, 100), centre=(1.0, 2.0), options=wanted)
 
     assert words[words.index("--width") + 1] == "100"
@@ -206,7 +206,7 @@ def test_source_extractor_finds_a_star_where_it_is(image, tmp_path):
     y, x = np.mgrid[:80, :100]
     data += (5000 * np.exp(-((x - 40.3) ** 2 + (y - 30.6) ** 2) / (2 * 1.8**2))).astype(np.float32)
     fits_images.write_image(image, data, header)
-    wanted = source_extractor.Options(columns=source_extractor.ASTROMETRY_COLUMNS)
+    wanted = source_extractor.Options(scale_arcsec=0.505, columns=source_extractor.ASTROMETRY_COLUMNS)
     result = source_extractor.extract(image, tmp_path / "s", wanted)
     table = ldac.read(result.catalogue)
 
@@ -226,7 +226,9 @@ def test_source_extractor_tells_shapes_without_apertures_as_with_them(image, tmp
         data += (5000 * np.exp(-((x - at_x) ** 2 + (y - at_y) ** 2) / (2 * sigma**2))).astype(np.float32)
     fits_images.write_image(image, data, header)
     quick, whole = (
-        source_extractor.of_pass(source_extractor.Options(), seeing_arcsec=2.0, diameters_px=diameters)
+        source_extractor.of_pass(
+            source_extractor.Options(scale_arcsec=0.505), seeing_arcsec=2.0, diameters_px=diameters
+        )
         for diameters in ((), (5.0, 20.0))
     )
     quick, whole = (
@@ -245,4 +247,4 @@ def test_source_extractor_refuses_what_is_no_image(tmp_path):
     bad = tmp_path / "bad.fits"
     bad.write_text("no image")
     with pytest.raises(UnusableData, match="not FITS"):
-        source_extractor.extract(bad, tmp_path / "s", source_extractor.Options())
+        source_extractor.extract(bad, tmp_path / "s", source_extractor.Options(scale_arcsec=0.505))

@@ -49,7 +49,9 @@ def drawn(radius_px: float, rng: np.random.Generator) -> np.ndarray:
 def test_galaxies_wider_than_the_seeing_are_told_from_stars(radius_px, tmp_path, rng):
     fits_images.write_image(tmp_path / "in.fits", drawn(radius_px, rng), {"EGAIN": GAIN, "SATURATE": 6e4})
     options = source_extractor.Options(
-        seeing_arcsec=FWHM_PX * SCALE_ARCSEC, scale_arcsec=SCALE_ARCSEC, classifier=source_extractor.classifier()
+        seeing_arcsec=FWHM_PX * SCALE_ARCSEC,
+        scale_arcsec=SCALE_ARCSEC,
+        classifier=source_extractor.classifier(),
     )
     table = ldac.read(source_extractor.extract(tmp_path / "in.fits", tmp_path, options).catalogue)
     star = table["Y_IMAGE"] < STEP * EACH / 2

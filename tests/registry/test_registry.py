@@ -13,7 +13,7 @@ from support import alerts
 from tasks import registry
 from tasks.errors import Unavailable, UnusableData
 from tasks.records.events import EventState, PlanState, Standing
-from tasks.registry import events, models, nights, notices, plans
+from tasks.registry import events, models, notices, plans, schema
 
 NOW = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 
@@ -24,7 +24,7 @@ def rows(store: registry.Registry, model: type) -> int:
 
 
 def test_migrations_go_up_and_down_and_agree_with_the_models(store: registry.Registry) -> None:
-    assert registry.current(store.engine) == "0004"
+    assert registry.current(store.engine) == "0005"
     assert registry.differences(store.engine) == []
     registry.downgrade(store.engine)
     assert sa.inspect(store.engine).get_table_names() in ([], ["alembic_version"])
@@ -32,10 +32,20 @@ def test_migrations_go_up_and_down_and_agree_with_the_models(store: registry.Reg
     assert registry.differences(store.engine) == []
 
 
+def test_the_tables_of_nights_are_gone_and_come_back_with_the_revision_before(store: registry.Registry) -> None:
+    nights = {"night", "frame"}
+    assert not nights & set(sa.inspect(store.engine).get_table_names())
+    schema.downgrade(store.engine, "0004")
+    assert nights <= set(sa.inspect(store.engine).get_table_names())
+    assert "dropped" not in {column["name"] for column in sa.inspect(store.engine).get_columns("message")}
+    registry.upgrade(store.engine)
+    assert not nights & set(sa.inspect(store.engine).get_table_names())
+
+
 def test_many_processes_may_open_an_empty_registry_at_once(url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         opened = list(pool.map(lambda _: registry.open(url), range(4)))
-    assert {registry.current(each.engine) for each in opened} == {"0004"}
+    assert {registry.current(each.engine) for each in opened} == {"0005"}
     for each in opened:
         each.close()
 
@@ -111,9 +121,8 @@ def test_a_plan_that_was_wanted_and_never_taken_up_leaves_its_notice_unanswered(
         with store.begin() as session:
             notices.mark_answered(session, alert.sha256, now=datetime.now(UTC))
     assert [stored.sha256 for stored in store.unanswered(before=soon)] == [second.sha256]
-    claim = {"telescopes": ("7DT",), "parameters_sha256": "p"}
     with store.begin() as session:
-        assert plans.claim(session, second.sha256, **claim, now=datetime.now(UTC))
+        assert plans.claim(session, alerts.request(second), now=datetime.now(UTC))
     assert store.unanswered(before=soon) == ()
     assert [stored.sha256 for stored in store.unanswered(before=soon + plans.LEASE)] == [second.sha256]
     store.record_alert(alerts.retraction())
@@ -223,7 +232,7 @@ def test_of_two_clicks_one_makes_the_plan(store: registry.Registry) -> None:
 
     def click(_: int) -> bool:
         with store.begin() as session:
-            return plans.claim(session, alert.sha256, telescopes=("TCH", "7DT"), parameters_sha256="p", now=NOW)
+            return plans.claim(session, alerts.request(alert, "TCH", "7DT"), now=NOW)
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(click, range(8))) == 1
@@ -232,12 +241,12 @@ def test_of_two_clicks_one_makes_the_plan(store: registry.Registry) -> None:
 def test_a_failed_plan_can_be_asked_for_again(store: registry.Registry) -> None:
     alert = alerts.gw()
     store.record_alert(alert)
-    key = {"telescopes": ("7DT",), "parameters_sha256": "p", "now": NOW}
+    wanted = alerts.request(alert)
     with store.begin() as session:
-        assert plans.claim(session, alert.sha256, **key)
-        assert plans.fail(session, alert.sha256, reason="no night", **key)
-        assert plans.claim(session, alert.sha256, **key)
-        assert not plans.claim(session, alert.sha256, **key)
+        assert plans.claim(session, wanted, now=NOW)
+        assert plans.fail(session, wanted, reason="no night", now=NOW)
+        assert plans.claim(session, wanted, now=NOW)
+        assert not plans.claim(session, wanted, now=NOW)
 
 
 def test_a_new_plan_supersedes_the_old_and_withdraws_its_tiles(store: registry.Registry) -> None:
@@ -245,8 +254,8 @@ def test_a_new_plan_supersedes_the_old_and_withdraws_its_tiles(store: registry.R
     for alert in (first, update):
         store.record_alert(alert)
         with store.begin() as session:
-            assert plans.record(session, alert.sha256, [alerts.plan()], parameters_sha256="p", now=NOW)
-            assert not plans.record(session, alert.sha256, [alerts.plan()], parameters_sha256="p", now=NOW)
+            assert plans.record(session, alerts.request(alert), [alerts.plan()], now=NOW)
+            assert not plans.record(session, alerts.request(alert), [alerts.plan()], now=NOW)
     history = store.history("S241102br")
     assert [entry.state for entry in history.plans] == [PlanState.SUPERSEDED, PlanState.DONE]
     assert history.plans[1].plans == (alerts.plan(),)
@@ -258,11 +267,11 @@ def test_a_retraction_cancels_plans_and_a_run_that_ends_afterwards_changes_nothi
     alert = alerts.gw()
     store.record_alert(alert)
     with store.begin() as session:
-        plans.record(session, alert.sha256, [alerts.plan("TCH")], parameters_sha256="p", now=NOW)
-        plans.claim(session, alert.sha256, telescopes=("7DT",), parameters_sha256="p", now=NOW)
+        plans.record(session, alerts.request(alert, "TCH"), [alerts.plan("TCH")], now=NOW)
+        plans.claim(session, alerts.request(alert), now=NOW)
     store.record_alert(alerts.retraction())
     with store.begin() as session:
-        assert not plans.record(session, alert.sha256, [alerts.plan("7DT")], parameters_sha256="p", now=NOW)
+        assert not plans.record(session, alerts.request(alert), [alerts.plan("7DT")], now=NOW)
     assert {entry.state for entry in store.history("S241102br").plans} == {PlanState.CANCELLED}
     with store.read() as session:
         assert set(session.scalars(sa.select(models.Tile.state))) == {"withdrawn"}
@@ -273,7 +282,7 @@ def test_a_plan_without_tiles_keeps_its_reason(store: registry.Registry) -> None
     store.record_alert(alert)
     with store.begin() as session:
         empty = alerts.plan(tiles=0, reason="the Sun is up")
-        plans.record(session, alert.sha256, [empty], parameters_sha256="p", now=NOW)
+        plans.record(session, alerts.request(alert), [empty], now=NOW)
     (entry,) = store.history("S241102br").plans
     assert (entry.state, entry.reason) == (PlanState.EMPTY, "the Sun is up")
 
@@ -285,20 +294,6 @@ def test_two_events_are_linked_once_whichever_is_named_first(store: registry.Reg
         assert events.link(session, 1, 2, kind="coincidence", evidence="1.7 s", now=NOW)
         assert not events.link(session, 2, 1, kind="coincidence", evidence="1.7 s", now=NOW)
     assert store.history("S241102br").linked == ("Swift_1423875",)
-
-
-def test_a_night_moves_in_one_direction(store: registry.Registry) -> None:
-    night = NOW.date()
-    with store.begin() as session:
-        assert nights.record_night(session, night, now=NOW)
-        assert not nights.record_night(session, night, now=NOW)
-        assert not nights.set_night(session, night, "done", now=NOW)
-        assert nights.set_night(session, night, "running", now=NOW)
-        nights.record_frame(session, night, unit="7DT01", name="a.fits", stage="calibrate")
-        nights.record_frame(session, night, unit="7DT01", name="a.fits", stage="reduce", reason="no stars")
-        assert nights.set_night(session, night, "done", now=NOW, page="index.html")
-        assert list(nights.rejected(session, night)) == [("7DT01", "a.fits", "reduce", "no stars")]
-        assert nights.night_state(session, night) == "done"
 
 
 def test_an_unknown_event_has_no_history(store: registry.Registry) -> None:

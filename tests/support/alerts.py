@@ -12,11 +12,13 @@ from tasks.records import (
     Audience,
     Coincidence,
     Decision,
+    EventInHand,
     Kind,
     MapRole,
     Notice,
     Plan,
     PlanMode,
+    PlanRequest,
     Reason,
     SkyMapSummary,
     Tile,
@@ -165,6 +167,14 @@ def plan(telescope: str = "7DT", *, event: str = "S241102br", tiles: int = 3, re
         seconds=2.4,
         reason=reason,
     )
+
+
+def request(alert: Any, *telescopes: str) -> PlanRequest:
+    return PlanRequest(notice_sha256=alert.sha256, telescopes=telescopes or ("7DT",), parameters_sha256="p")
+
+
+def in_hand(alert: Any, registered: Any) -> EventInHand:
+    return EventInHand(alert=alert, registered=registered, located=alert, decision=decision())
 
 
 def sha(*parts: Any) -> str:

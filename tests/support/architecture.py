@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGES = ("flows", "tasks", "blocks", "deployments", "benchmarks", "tests")
-VOCABULARY = {"tasks.records", "tasks.options", "tasks.errors", "tasks.naming"}
+VOCABULARY = {"tasks.records", "tasks.options", "tasks.errors", "tasks.naming", "tasks.constants"}
 # modules of tasks that other tasks may import
 SHARED = (
     "tasks.resources",
@@ -61,7 +61,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"alerts", "candidates", "planning", "stacking"}),
 )
 # packages whose rooms are held apart: none imports another that imports it back
-HOUSES = ("flows", "tasks", "tasks.science", "tasks.io", "deployments")
+ROOM_PACKAGES = ("flows", "tasks", "tasks.science", "tasks.io", "deployments")
 # most rooms hold 2 to 13; the command line has a file for each verb
 MOST_FILES = 20
 
@@ -188,21 +188,21 @@ def floor_of(module: str) -> int | None:
     return next((number for number, rooms in enumerate(FLOORS) if room in rooms), None)
 
 
-def room_of(module: str, house: str) -> str | None:
-    """Return the folder, or the module that stands alone, of ``house`` that a module lies in."""
-    if not module.startswith(f"{house}."):
+def room_of(module: str, package: str) -> str | None:
+    """Return the folder, or the module that stands alone, of ``package`` that a module lies in."""
+    if not module.startswith(f"{package}."):
         return None
-    return module.removeprefix(f"{house}.").split(".")[0]
+    return module.removeprefix(f"{package}.").split(".")[0]
 
 
-def room_cycles(sources: Mapping[str, str], house: str) -> list[tuple[str, ...]]:
+def room_cycles(sources: Mapping[str, str], package: str) -> list[tuple[str, ...]]:
     """Return the import cycles among the rooms of a package, each once."""
     known = frozenset(sources)
     graph: dict[str, set[str]] = {}
     for module, source in sources.items():
-        if (room := room_of(module, house)) is not None:
+        if (room := room_of(module, package)) is not None:
             found = {ours(name, known) for _, name in imports(ast.parse(source))}
-            rooms = {room_of(target, house) for target in found if target is not None}
+            rooms = {room_of(target, package) for target in found if target is not None}
             graph.setdefault(room, set()).update(other for other in rooms if other not in {None, room})
     return _loops({room: others & graph.keys() for room, others in graph.items()})
 

@@ -60,6 +60,7 @@ class Night:
             filter=filter_,
             object=self.request.object,
             shape=self.request.size.shape,
+            scale_arcsec=plan.SCALE_ARCSEC,
         )
         solved = Solved(
             frame=frame,

@@ -129,7 +129,7 @@ def _images(*names: str) -> Callable[[Path], None]:
 
 
 def _source_extractor(folder: Path, timeout_s: float) -> Any:
-    options = source_extractor.Options(timeout_s=timeout_s)
+    options = source_extractor.Options(scale_arcsec=0.505, timeout_s=timeout_s)
     return source_extractor.extract(_image(folder / "in.fits"), folder, options)
 
 
@@ -152,7 +152,7 @@ def _missfits(folder: Path, timeout_s: float) -> Any:
 
 
 def _solve_field(folder: Path, timeout_s: float) -> Any:
-    options = solve_field.Options(index_folder=folder, timeout_s=timeout_s)
+    options = solve_field.Options(scale_arcsec=0.505, index_folder=folder, timeout_s=timeout_s)
     place = folder / "positions.fits"
     return solve_field.solve(place, folder, shape=SHAPE, centre=(110.0, -30.0), options=options)
 

@@ -130,7 +130,7 @@ class Mock(Broker):
 class Real(Broker):
     """Apache Kafka, a process on a free port that can be killed and started again.
 
-    Who comes in by ``outer`` stays there: put a door on that port, leading to ``inner``.
+    Who comes in by ``outer`` stays there: put a proxy on that port, leading to ``inner``.
     """
 
     kind = f"Apache Kafka {VERSION}"

@@ -26,7 +26,7 @@ from deployments.server import serve, temporary_server
 from flows.nights.night import night as night_flow
 from support.simulated import Night
 from tasks import products
-from tasks.records import NightReport, Places, Stage
+from tasks.records import LOCAL, NightReport, Places, Stage
 
 NIGHT = date(2026, 1, 15)
 # what tells of time and place in the records of two runs of one night
@@ -52,10 +52,10 @@ def server(home: Path) -> Iterator[str]:
 
 
 @contextmanager
-def house_server(home: Path) -> Iterator[str]:
+def temporary_prefect(home: Path) -> Iterator[str]:
     """Run the server of ``siren serve``, which minds automations; give its API's address."""
     port = serve.free_port()
-    environment = serve.house_environment(home, port)
+    environment = serve.local_environment(home, port)
     with serve.server(home, port, environment):
         yield environment["PREFECT_API_URL"]
 
@@ -78,7 +78,7 @@ def reduce(places: Places, *, until: Stage = Stage.SEARCH, address: str = "", cp
         from blocks import Cluster
 
         Cluster(address=address).save("cluster", overwrite=True)
-    return night_flow(NIGHT, until=until, registry="", slack="")
+    return night_flow(NIGHT, until=until, blocks=LOCAL)
 
 
 @dataclass(kw_only=True)

@@ -87,3 +87,14 @@ class NightTruth:
 
     def scores(self, report: NightReport) -> list[Score]:
         return [self.score(stack, report.candidates) for stack in report.stacks]
+
+    def magnitude_errors(self, report: NightReport) -> list[tuple[float, float]]:
+        """Return magnitude less truth, and the error that it has, of each unflagged candidate at a transient."""
+        rows = self.facts["transients"]
+        sky = SkyCoord([row["ra_deg"] for row in rows], [row["dec_deg"] for row in rows], unit="deg")
+        pairs = []
+        for each in report.candidates:
+            apart = SkyCoord(each.ra_deg, each.dec_deg, unit="deg").separation(sky).to_value(u.arcsec)
+            if not each.flags and each.mag is not None and apart.min() < MATCH_ARCSEC:
+                pairs.append((each.mag - rows[int(apart.argmin())]["mag"][each.filter], each.mag_error))
+        return pairs

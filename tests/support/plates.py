@@ -201,7 +201,7 @@ def _exposure(
     believed = _believed(wcs, rng, wanted)
     frame = Frame(
         path=Path(f"{number}.fits"), type=FrameType.LIGHT, unit="7DT01", date_obs=datetime(2026, 1, 1, tzinfo=UTC),
-        exposure_s=100.0, filter="r", object="T00001", shape=SHAPE,
+        exposure_s=100.0, filter="r", object="T00001", shape=SHAPE, scale_arcsec=SCALE_ARCSEC,
         **({} if believed is None else {"ra_deg": believed[0], "dec_deg": believed[1]}),
     )  # fmt: skip
     path = Path(f"{number}.fits")

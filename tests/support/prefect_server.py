@@ -24,12 +24,12 @@ from deployments.server import bootstrap, serve
 class Server:
     """A server that runs; inside its block this process's Prefect settings name it."""
 
-    house: serve.House
+    system: serve.LocalSystem
 
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment for a program that shall use the server, such as ``prefect``."""
-        return dict(self.house.environment)
+        return dict(self.system.environment)
 
     def command(self, *words: str, timeout_s: float = 120) -> str:
         """Run ``prefect WORDS`` as a person would; return what it printed."""
@@ -59,7 +59,7 @@ class Server:
         deadline = time.monotonic() + timeout_s
         with get_client(sync_client=True) as client:
             while not ((now := client.read_flow_run(run.id)).state and now.state.is_final()):
-                self.house.check_runs()
+                self.system.check_runs()
                 assert time.monotonic() < deadline, f"{now.name} is still {now.state}"
                 time.sleep(0.5)
         return now
@@ -107,8 +107,8 @@ def running(
     os.environ.update(variables or {})
     try:
         port = serve.free_port()
-        with serve.serving(home=home, port=port, prefect_file=prefect_file, pools=pools, listen=listen) as house:
-            yield Server(house=house)
+        with serve.serving(home=home, port=port, prefect_file=prefect_file, pools=pools, listen=listen) as system:
+            yield Server(system=system)
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -36,6 +36,7 @@ def frame(name: str = "a.fits", **changes) -> Frame:
         ra_deg=110.0,
         dec_deg=-30.0,
         shape=(1597, 2394),
+        scale_arcsec=0.505,
     )
     return replace(made, **changes)
 

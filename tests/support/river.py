@@ -7,7 +7,7 @@ place of the tasks, so that the registry, the files, Slack's protocol and WebDAV
 is left out (five seconds for each start), and the drawing of pictures, which touches nothing. Both are forked from a
 process that has imported everything: 30 ms.
 
-A process can be told to kill itself at a step by its name; see ``support.reaper``.
+A process can be told to kill itself at a step by its name; see ``support.crash_points``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from flows.alerts import plan as plan_flow
 from flows.alerts import respond as respond_flow
 from support import slack as slack_stand_in
 from support import webdav
-from support.reaper import ROOT, Reaper
+from support.crash_points import ROOT, CrashPoints
 from tasks import observatory, registry, resources
 from tasks.alerts import registration, triage
 from tasks.errors import SirenError, Unavailable, UnusableData
@@ -53,7 +53,7 @@ from tasks.io.pages import sky_map_plots
 from tasks.messages import announcements, delivery
 from tasks.options import PlanOptions
 from tasks.planning import aims, leases
-from tasks.records import Places
+from tasks.records import Blocks, Home, Places
 from tasks.records.events import StoredNotice
 from tasks.registry import Registry, models, outbox, plans
 from tasks.science.skymaps import sky_pictures
@@ -63,6 +63,7 @@ log = logging.getLogger(__name__)
 CLOCK = datetime(2026, 1, 15, 22, 30, tzinfo=UTC)
 OPTIONS = PlanOptions(engine="siren", tiles=2, hours=12.0)
 TELESCOPES = ("TCH",)
+BLOCKS = Blocks(observatory="o", registry="r", slack="s", store="w")
 IDLE_S = 0.03
 PICTURE = b"\x89PNG\r\n\x1a\n a picture"
 
@@ -101,13 +102,13 @@ def listen(river: River, point: str = "", names: Path | None = None) -> None:
     """Listen and dispatch until the process ends."""
     quiet()
     book = registry.open(river.url)
-    reaper = Reaper(point, names)
-    reaper.everywhere()
+    crash_points = CrashPoints(point, names)
+    crash_points.everywhere()
 
     def submit(notice: StoredNotice) -> str:
-        reaper.step("before a run is made")
+        crash_points.step("before a run is made")
         make_run(river, notice)
-        reaper.step("after a run is made")
+        crash_points.step("after a run is made")
         return f"notice-{notice.sha256}"
 
     stop, arrived = threading.Event(), threading.Event()
@@ -148,7 +149,7 @@ def work(river: River, point: str = "", names: Path | None = None) -> None:
     quiet()
     without_prefect(river)
     book = registry.open(river.url)
-    Reaper(point, names).everywhere()
+    CrashPoints(point, names).everywhere()
     wanted = still_wanted()
     while wanted():
         busy = [turn(river, run) for run in waiting(river) if wanted()]
@@ -165,7 +166,7 @@ def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
     without_prefect(river)
     book = registry.open(river.url)
     resources.registry = lambda *_: contextlib.nullcontext(book)  # type: ignore[assignment]
-    where = {"root": river.root, "registry": "r"}
+    home = Home(root=river.root, registry="r", store="w")
     wanted = still_wanted()
     while wanted():
         for run in waiting(river):
@@ -176,12 +177,12 @@ def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
             try:
                 alert = triage.understand(path, topic, river.root)
             except UnusableData as error:
-                registration.bury(path, sha256, str(error), topic=topic, **where)
+                registration.record_dead_letter(path, sha256, str(error), home, topic=topic)
             else:
-                registered = registration.register(alert, **where)
+                registered = registration.register(alert, home)
                 decision = triage.decide(alert, "sevendt", "", registered, CLOCK)
-                announcements.announce(alert, decision, registered, source=path, store="w", **where)
-                registration.answer(alert.sha256, **where)
+                announcements.announce(alert, decision, registered, home, source=path)
+                registration.mark_answered(alert.sha256, home)
             run.unlink()
         time.sleep(IDLE_S)
 
@@ -202,7 +203,7 @@ def say_out(river: River, point: str = "", names: Path | None = None) -> None:
     without_prefect(river)
     wanted = still_wanted()
     while wanted():
-        delivery.deliver(root=river.root, registry="r", workspace="s", patience_s=0.0)
+        delivery.deliver(home=Home(root=river.root, registry="r", slack="s"), patience_s=0.0)
         time.sleep(IDLE_S)
 
 
@@ -224,33 +225,23 @@ def turn(river: River, run: Path) -> None:
 
 
 def respond(river: River, path: str, sha256: str, topic: str | None = None) -> None:
-    respond_flow.respond.fn(
-        Path(path),
-        sha256,
-        topic,
-        telescopes=TELESCOPES,
-        options=OPTIONS,
-        clock=CLOCK,
-        plan_here=True,
-        observatory="o",
-        registry="r",
-        slack="s",
-        store="w",
-    )
+    answered = respond_flow.respond.fn(Path(path), sha256, topic, telescopes=TELESCOPES, clock=CLOCK, blocks=BLOCKS)
+    if answered.to_plan:
+        plan_flow.plan.fn(answered.event_id, answered.to_plan, options=OPTIONS, clock=CLOCK, blocks=BLOCKS)
 
 
 def reconcile(river: River, book: Registry) -> None:
     """Do what the flow of that name does: what came to nothing again, then the outbox."""
     for notice in book.unanswered(before=datetime.now(UTC) - timedelta(seconds=2 * river.lease_s)):
         respond(river, str(notice.path), notice.sha256, notice.topic)
-    leases.give_up(root=river.root, registry="r")
-    where = {"root": river.root, "registry": "r", "patience_s": 0.0}
+    home = Home(root=river.root, registry="r", slack="s", store="w")
+    leases.fail_abandoned_plans(home)
     with book.read() as session:
         messages, uploads = (outbox.next_due(session, lane) for lane in (outbox.MESSAGES, outbox.UPLOADS))
     if messages is not None:
-        delivery.deliver(**where, workspace="s")
+        delivery.deliver(home, patience_s=0.0)
     if uploads is not None:
-        delivery.upload(**where, store="w")
+        delivery.upload(home, patience_s=0.0)
 
 
 def without_prefect(river: River) -> None:
@@ -258,7 +249,6 @@ def without_prefect(river: River) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("tasks."):
             _make_plain(module)
-    respond_flow.plan = plan_flow.plan.fn  # type: ignore[attr-defined]
     made = made_blocks(river)
     for kind in vars(blocks).values():
         if isinstance(kind, type) and issubclass(kind, Block):
@@ -272,6 +262,7 @@ def without_prefect(river: River) -> None:
         astrometric_catalogue=folder,
         photometric_catalogue=folder,
     )
+    observatory.home = lambda _: Home(root=folder, registry="r", slack="s", store="w")  # type: ignore[assignment]
     sky_pictures.picture = aims.picture = lambda *_, **__: None  # type: ignore[assignment]
     sky_map_plots.sky_map = sky_map_plots.coverage = lambda _: PICTURE  # type: ignore[assignment]
     slack_sender.SlackSender.pace_s = 0.0

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from deployments.listening import listener
-from support import bulletins, doors, kafka, river, slack, webdav
+from support import bulletins, kafka, proxies, river, slack, webdav
 from support.river import River
 from tasks import registry
 from tasks.registry import Registry, models, outbox, plans
@@ -36,8 +36,8 @@ class Stage:
     slack: slack.Workspace
     dav: webdav.Server
     book: Registry
-    slack_door: doors.Door
-    dav_door: doors.Door
+    slack_proxy: proxies.Proxy
+    dav_proxy: proxies.Proxy
     sent: list[bytes] = field(default_factory=list)
 
     def rows(self) -> dict[str, int]:
@@ -61,13 +61,13 @@ class Stage:
 
     def shut(self) -> None:
         """Let Slack and WebDAV be away."""
-        self.slack_door.shut()
-        self.dav_door.shut()
+        self.slack_proxy.shut()
+        self.dav_proxy.shut()
 
     def open(self) -> None:
         """Let Slack and WebDAV be back."""
-        self.slack_door.open()
-        self.dav_door.open()
+        self.slack_proxy.open()
+        self.dav_proxy.open()
 
     def twice(self) -> int:
         """Count the messages that Slack has more than once: by our key, and files by their name, which holds it."""
@@ -84,18 +84,18 @@ class Stage:
 
 @contextmanager
 def staged(root: Path, broker: kafka.Broker | None = None, *, database: str = "") -> Iterator[Stage]:
-    """Set the stage; Slack and WebDAV each stand behind a door."""
+    """Set the stage; Slack and WebDAV each stand behind a proxy."""
     root.mkdir(parents=True)
     with (
         slack.workspace() as workspace,
         webdav.server(root / "dav") as dav,
-        doors.door(place_of(workspace.url)) as slack_door,
-        doors.door(place_of(dav.url)) as dav_door,
+        proxies.proxy(place_of(workspace.url)) as slack_proxy,
+        proxies.proxy(place_of(dav.url)) as dav_proxy,
     ):
         places = River(
             root=root / "alerts",
-            slack=f"http://127.0.0.1:{slack_door.port}/api/",
-            dav=f"http://127.0.0.1:{dav_door.port}",
+            slack=f"http://127.0.0.1:{slack_proxy.port}/api/",
+            dav=f"http://127.0.0.1:{dav_proxy.port}",
             broker=broker.address if broker else "",
             topic=broker.topic(f"{root.name}-{secrets.token_hex(3)}") if broker else "igwn.gwalert",
             session_s=broker.session_s if broker else 2.0,
@@ -105,7 +105,7 @@ def staged(root: Path, broker: kafka.Broker | None = None, *, database: str = ""
         places.root.mkdir()
         lease = timedelta(seconds=places.lease_s)
         with mock.patch.object(plans, "LEASE", lease), contextlib.closing(registry.open(places.url)) as book:
-            yield Stage(river=places, slack=workspace, dav=dav, book=book, slack_door=slack_door, dav_door=dav_door)
+            yield Stage(river=places, slack=workspace, dav=dav, book=book, slack_proxy=slack_proxy, dav_proxy=dav_proxy)
 
 
 def place_of(url: str) -> tuple[str, int]:

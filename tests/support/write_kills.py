@@ -48,7 +48,7 @@ class Found:
 
 def calibrate(folder: Path, out: Path) -> None:
     """Make the masters and calibrate the lights, as the flow does."""
-    with housekeeping.alone(NIGHT, out, (NightFolder(unit=UNIT, night=NIGHT, folder=folder),)):
+    with housekeeping.night_lock(NIGHT, out, (NightFolder(unit=UNIT, night=NIGHT, folder=folder),)):
         taken = inventory.take_inventory.fn(folder, UNIT, NIGHT, OPTIONS)
         masters = mastering.make_masters.fn(taken, out, OPTIONS)
         for batch in taken.batches(OPTIONS.batch):

@@ -14,7 +14,7 @@ from tasks import naming, products, resources
 from tasks.errors import UnusableData
 from tasks.follow import observed_tiles
 from tasks.io.nights import stage_results
-from tasks.records import Calibrated, Frame, FrameType, Places, Plan, Stage, StageResult, Tile
+from tasks.records import Calibrated, Frame, FrameType, Home, Places, Plan, Stage, StageResult, Tile
 from tasks.registry import plans
 from tasks.registry.store import now
 
@@ -28,10 +28,10 @@ def root(tmp_path):
         Tile(id=name, ra_deg=number, dec_deg=-30.0) for number, name in enumerate(("T00007", "T00123", "T00200"))
     )
     plan = Plan(event_id="S241102br", telescope="7DT", engine="siren", tiles=tiles)
-    with resources.registry("", tmp_path) as book:
+    with resources.registry(Home(root=tmp_path)) as book:
         book.record_alert(alert)
         with book.begin() as session:
-            plans.record(session, alert.sha256, (plan,), parameters_sha256="p", now=now())
+            plans.record(session, alerts.request(alert), (plan,), now=now())
     return tmp_path
 
 
@@ -43,7 +43,7 @@ def light(name: str, hours: float) -> Calibrated:
 
 
 def states(root) -> dict[str, str]:
-    with resources.registry("", root) as book, book.read() as session:
+    with resources.registry(Home(root=root)) as book, book.read() as session:
         return plans.tiles_of(session, "S241102br", "7DT")
 
 
@@ -56,9 +56,9 @@ def test_a_night_marks_the_tiles_whose_lights_were_taken_after_the_event(root):
         ("raw_root", "product_root", "alert_root", "references", "astrometric_catalogue", "photometric_catalogue"), root
     ))  # fmt: skip
 
-    assert set(observed_tiles.mark_night.fn("S241102br", NIGHT, places, root=root)) == {"T00123", "T00200"}
+    assert set(observed_tiles.mark_night.fn("S241102br", NIGHT, places, home=Home(root=root))) == {"T00123", "T00200"}
     assert states(root) == {"T00007": "planned", "T00123": "observed", "T00200": "observed"}
-    assert observed_tiles.mark_night.fn("S241102br", NIGHT, places, root=root) == ()
+    assert observed_tiles.mark_night.fn("S241102br", NIGHT, places, home=Home(root=root)) == ()
 
 
 def test_the_verb_marks_what_a_telescope_reports(root, capsys):
@@ -71,5 +71,5 @@ def test_the_verb_marks_what_a_telescope_reports(root, capsys):
 
 
 def test_an_event_that_nobody_knows_is_refused(root):
-    with resources.registry("", root) as book, pytest.raises(UnusableData, match="no event 'S1'"):
+    with resources.registry(Home(root=root)) as book, pytest.raises(UnusableData, match="no event 'S1'"):
         observed_tiles.mark(book, "S1", "7DT", ("T00123",))

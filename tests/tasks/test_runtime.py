@@ -192,7 +192,7 @@ def test_a_whole_parameter_is_the_very_object_and_not_searched_for_futures() -> 
     @flow
     def hand_over() -> tuple[str, str]:
         future = kind.submit(1)
-        return kind(future), kind(futures_module.whole(future))
+        return kind(future), kind(futures_module.unwrapped(future))
 
     assert hand_over() == ("str", "PrefectConcurrentFuture")
 

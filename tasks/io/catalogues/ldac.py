@@ -11,10 +11,10 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from tasks.constants import FITS_CARD
 from tasks.errors import UnusableData
 
 HEADER_TABLE, TABLE = "LDAC_IMHEAD", "LDAC_OBJECTS"
-CARD = 80
 # columns of a reference catalogue: format, unit
 REFERENCE_COLUMNS = {
     "X_WORLD": ("1D", "deg"),
@@ -86,7 +86,7 @@ def write(path: Path, header: fits.Header, objects: fits.BinTableHDU) -> None:
     buffer = io.BytesIO()
     fits.HDUList([fits.PrimaryHDU(), _header_table(header), objects]).writeto(buffer)
     # Astropy pads text with zeros; SCAMP looks for END and a space, and crashes where it finds none
-    path.write_bytes(buffer.getvalue().replace(b"END" + bytes(CARD - 3), b"END".ljust(CARD)))
+    path.write_bytes(buffer.getvalue().replace(b"END" + bytes(FITS_CARD - 3), b"END".ljust(FITS_CARD)))
 
 
 def write_positions(path: Path, x: Any, y: Any) -> None:
@@ -116,7 +116,9 @@ def read_header(path: Path) -> fits.Header:
             break
         if line[8:10] == "= ":
             try:
-                card = fits.Card.fromstring(line.encode("ascii", "replace").decode("ascii").ljust(CARD)[:CARD])
+                card = fits.Card.fromstring(
+                    line.encode("ascii", "replace").decode("ascii").ljust(FITS_CARD)[:FITS_CARD]
+                )
                 header[card.keyword] = card.value
             except (ValueError, fits.VerifyError) as error:
                 raise UnusableData(f"{path.name} has a broken card {line[:30]!r}") from error
@@ -129,11 +131,11 @@ def _header_table(header: fits.Header) -> fits.BinTableHDU:
     described = fits.Header([("SIMPLE", True), ("BITPIX", -32), ("NAXIS", 0)])
     described.update(header)
     cards = [card.image for card in described.cards]
-    text = "".join([*cards, "END".ljust(CARD)])
+    text = "".join([*cards, "END".ljust(FITS_CARD)])
     unit = fits.BinTableHDU.from_columns(
         [fits.Column("Field Header Card", f"{len(text)}A", array=np.array([text]))], name=HEADER_TABLE
     )
-    unit.header["TDIM1"] = f"({CARD}, {len(text) // CARD})"
+    unit.header["TDIM1"] = f"({FITS_CARD}, {len(text) // FITS_CARD})"
     return unit
 
 

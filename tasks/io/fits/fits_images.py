@@ -18,14 +18,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from astropy.io import fits
 
+from tasks.constants import FITS_BLOCK, FITS_CARD
 from tasks.errors import UnusableData
 
 Value: TypeAlias = str | int | float | bool
 Header: TypeAlias = dict[str, Value]
 Image: TypeAlias = np.ndarray[Any, Any]
 
-BLOCK = 2880
-CARD = 80
 # the longest header seen in production has 3 blocks; 64 leave room for a SCAMP solution and a long history
 HEADER_BLOCKS = 64
 # a hostile gzip grows 1000:1; a full raw frame has 122 MB
@@ -153,7 +152,7 @@ def write_image(path: Path, data: Image, header: Mapping[str, Any] | fits.Header
         file.write(cards)
         for start in range(0, data.shape[0], rows):
             file.write(_big_endian(data[start : start + rows]))
-        file.write(bytes(-data.nbytes % BLOCK))
+        file.write(bytes(-data.nbytes % FITS_BLOCK))
 
 
 def parse_header(beginning: bytes, name: str) -> tuple[Header, int]:
@@ -165,10 +164,10 @@ def parse_header(beginning: bytes, name: str) -> tuple[Header, int]:
     if not beginning.startswith(b"SIMPLE  ="):
         raise UnusableData(f"{name} is not a FITS file: it does not begin with SIMPLE")
     header: Header = {}
-    for place in range(0, min(len(beginning), HEADER_BLOCKS * BLOCK) - CARD + 1, CARD):
-        card = beginning[place : place + CARD]
+    for place in range(0, min(len(beginning), HEADER_BLOCKS * FITS_BLOCK) - FITS_CARD + 1, FITS_CARD):
+        card = beginning[place : place + FITS_CARD]
         if card.startswith(b"END") and not card[3:].strip():
-            return header, -(-(place + CARD) // BLOCK) * BLOCK
+            return header, -(-(place + FITS_CARD) // FITS_BLOCK) * FITS_BLOCK
         _add_card(header, card, name)
     raise UnusableData(f"{name} has no END card in the first {HEADER_BLOCKS} header blocks")
 
@@ -219,7 +218,7 @@ def _integer(header: Header, key: str, name: str) -> int:
 
 def _beginning(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(HEADER_BLOCKS * BLOCK)
+        return file.read(HEADER_BLOCKS * FITS_BLOCK)
 
 
 def _unpacked(path: Path) -> bytes:

@@ -6,17 +6,17 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from astropy.coordinates import SkyCoord, angular_separation
+
+from tasks import constants
 from tasks.records import Alert, Kind, Notice, SkyMapSummary
 from tasks.records.bursts import Outlook, View
 
-HOUR_S, DAY_S, YEAR_S = 3600.0, 86400.0, 365.25 * 86400.0
+HOUR_S = 3600.0
 ABSENT = "not given"
 THIN_SPACE = "\u202f"
 MINUS = "\u2212"
 ARCMIN, ARCSEC = "\u2032", "\u2033"
-
-# north Galactic pole in ICRS: Hipparcos catalogue, vol. 1, sect. 1.5.3
-POLE_RA_DEG, POLE_DEC_DEG = 192.85948, 27.12825
 
 CLASS_SYMBOLS = {"BBH": "⚫⚫", "NSBH": "🌟⚫", "BNS": "🌟🌟", "Terrestrial": "🌍"}
 TYPE_SYMBOLS = {"EARLYWARNING": "⏰", "PRELIMINARY": "🟡", "INITIAL": "🟢", "UPDATE": "🔄", "RETRACTION": "❌"}
@@ -32,11 +32,11 @@ def rate(far_hz: float | None) -> str:
     seconds = 1 / far_hz
     if seconds < HOUR_S:
         return f"one per {seconds / 60:.1f} minutes"
-    if seconds < DAY_S:
+    if seconds < constants.DAY_S:
         return f"one per {seconds / HOUR_S:.1f} hours"
-    if seconds < YEAR_S:
-        return f"one per {seconds / DAY_S:.1f} days"
-    years = seconds / YEAR_S
+    if seconds < constants.JULIAN_YEAR_S:
+        return f"one per {seconds / constants.DAY_S:.1f} days"
+    years = seconds / constants.JULIAN_YEAR_S
     if years < 10:
         return f"one per {years:.1f} years"
     return f"one per {grouped(years)} years" if years < 1e9 else "less than one per billion years"
@@ -192,21 +192,13 @@ def radius(notice: Notice) -> str:
 
 def galactic_latitude_deg(ra_deg: float, dec_deg: float) -> float:
     """Return the Galactic latitude of an ICRS position, in degrees."""
-    dec, pole = math.radians(dec_deg), math.radians(POLE_DEC_DEG)
-    hour = math.radians(ra_deg - POLE_RA_DEG)
-    sine = math.sin(dec) * math.sin(pole) + math.cos(dec) * math.cos(pole) * math.cos(hour)
-    return math.degrees(math.asin(max(-1.0, min(1.0, sine))))
+    return float(SkyCoord(ra_deg, dec_deg, unit="deg").galactic.b.deg)
 
 
 def separation_deg(one: Notice, other: Notice) -> float | None:
     """Return the angle between the positions of two notices, in degrees, or None where one has none."""
-    if None in (one.ra_deg, one.dec_deg, other.ra_deg, other.dec_deg):
-        return None
-    a, b = math.radians(one.dec_deg or 0.0), math.radians(other.dec_deg or 0.0)
-    across = math.radians((one.ra_deg or 0.0) - (other.ra_deg or 0.0))
-    # haversine: exact for the small angles that matter here
-    square = math.sin((a - b) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(across / 2) ** 2
-    return math.degrees(2 * math.asin(min(1.0, math.sqrt(square))))
+    places = [angle for angle in (one.ra_deg, one.dec_deg, other.ra_deg, other.dec_deg) if angle is not None]
+    return math.degrees(angular_separation(*map(math.radians, places))) if len(places) == 4 else None
 
 
 def offset(now: Notice, before: Notice) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+
+import numpy as np
+from astropy.coordinates import angular_separation
 
 from tasks.records import Candidate, NightReport, Photometry, QaBit, Reduced, Rejected, Stack
 
@@ -98,6 +100,11 @@ def master_rows(report: NightReport) -> list[Row]:
     ]
 
 
+def not_checked(report: NightReport) -> tuple[str, ...]:
+    """Return the flags that were not checked for some candidate."""
+    return tuple(dict.fromkeys(flag for each in report.candidates for flag in each.not_checked))
+
+
 def candidate_rows(report: NightReport) -> list[Row]:
     """Return a row per candidate that survives."""
     return [_candidate_row(each) for each in survivors(report)[:MOST_ROWS]]
@@ -128,9 +135,8 @@ def _range(values: Sequence[float]) -> float:
 
 
 def _apart_arcsec(one: Candidate, other: Candidate) -> float:
-    """Return the distance of two positions, which are taken to be near each other."""
-    across = ((one.ra_deg - other.ra_deg + 180) % 360 - 180) * math.cos(math.radians(one.dec_deg))
-    return 3600 * math.hypot(across, one.dec_deg - other.dec_deg)
+    places = np.radians([one.ra_deg, one.dec_deg, other.ra_deg, other.dec_deg])
+    return 3600 * float(np.degrees(angular_separation(*places)))
 
 
 def _frame_row(each: Reduced, qa: int) -> Row:

@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Mapping
 
+from tasks import constants
 from tasks.errors import UnusableData
 from tasks.io.notices import untrusted_fields
 from tasks.io.notices.untrusted_fields import Fields
 from tasks.records import Kind, MapRole, Notice, ParsedNotice
 from tasks.records.missions import MISSIONS
 
-DEFAULT_CONTAINMENT = 0.9
 """Probability inside ``ra_dec_error`` where the notice does not say (GCN's schema)."""
 
 TEST_TENSES = frozenset({"test", "injection"})
@@ -116,7 +116,7 @@ def _error(document: Fields) -> tuple[float | None, float | None]:
     numbers = document.numbers("ra_dec_error")
     if not numbers or numbers[0] <= 0:
         return None, None
-    return max(numbers[:2]), document.number("containment_probability", low=0, high=1) or DEFAULT_CONTAINMENT
+    return max(numbers[:2]), document.number("containment_probability", low=0, high=1) or constants.USUAL_CONTAINMENT
 
 
 def _first(document: Fields, *keys: str) -> float | None:

@@ -86,6 +86,7 @@ def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
         bands=report_rows.band_rows(report),
         stamps=stamps,
         flagged=len(report.candidates) - len(report_rows.survivors(report)),
+        not_checked=report_rows.not_checked(report),
         frames=report_rows.frame_rows(report),
         plots=night_plots.night_plots(report),
         masters=report_rows.master_rows(report),

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 _TEMPLATES = Environment(
-    loader=PackageLoader("tasks.io", "templates"),
+    loader=PackageLoader("tasks.io.pages", "templates"),
     autoescape=select_autoescape(default=True),
     undefined=StrictUndefined,
     trim_blocks=True,

@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io.votable import exceptions, parse
 from astropy.table import Table, vstack
 
+from tasks import constants
 from tasks.errors import UnusableData
 from tasks.io.services import http
 
@@ -19,7 +20,6 @@ MOST_ROWS = 1_000_000
 TIMEOUT_S = 180.0
 # a cell cut into four so many times has less than a hundredth of a square degree
 DEEPEST = 4
-MAS_PER_DEG = 3.6e6
 MAG_ERROR_FLOOR = 0.001
 COLUMNS = ("ra", "dec", "ra_error", "dec_error", "pmra", "pmdec", "phot_g_mean_mag", "ref_epoch")
 QUERY = (
@@ -92,8 +92,8 @@ def _reference(table: Table) -> Table:
         {
             "X_WORLD": values["ra"],
             "Y_WORLD": values["dec"],
-            "ERRA_WORLD": np.nan_to_num(values["ra_error"], nan=1.0) / MAS_PER_DEG,
-            "ERRB_WORLD": np.nan_to_num(values["dec_error"], nan=1.0) / MAS_PER_DEG,
+            "ERRA_WORLD": np.nan_to_num(values["ra_error"], nan=1.0) / constants.MAS_PER_DEG,
+            "ERRB_WORLD": np.nan_to_num(values["dec_error"], nan=1.0) / constants.MAS_PER_DEG,
             "MAG": values["phot_g_mean_mag"],
             "MAGERR": np.full(good.sum(), MAG_ERROR_FLOOR),
             "OBSDATE": values["ref_epoch"],

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tasks.constants import FITS_BLOCK, FITS_CARD
 from tasks.errors import UnusableData
 
-BLOCK = 2880
-CARD = 80
 HEADER_BLOCKS_LIMIT = 200
 COLUMNS_LIMIT = 64
 GZIP = b"\x1f\x8b"
@@ -161,9 +160,9 @@ def _header(source: Source) -> dict[str, Value]:
     """Read a header up to END."""
     header: dict[str, Value] = {}
     for _ in range(HEADER_BLOCKS_LIMIT):
-        block = bytes(source.take(BLOCK)).decode("latin-1")
-        for start in range(0, BLOCK, CARD):
-            card = block[start : start + CARD]
+        block = bytes(source.take(FITS_BLOCK)).decode("latin-1")
+        for start in range(0, FITS_BLOCK, FITS_CARD):
+            card = block[start : start + FITS_CARD]
             if card.rstrip() == "END":
                 return header
             if card[8:10] == "= ":
@@ -208,7 +207,7 @@ def _data_bytes(header: Mapping[str, Value]) -> int:
 
 def _skip(source: Source, size: int) -> None:
     if size:
-        source.take(-(-size // BLOCK) * BLOCK)
+        source.take(-(-size // FITS_BLOCK) * FITS_BLOCK)
 
 
 def _columns(header: Mapping[str, Value]) -> tuple[dict[str, Column], int]:

@@ -19,10 +19,9 @@ from tasks.programs import outputs
 from tasks.records import Reduced, Rejected, Solved, Stage
 from tasks.reduction.engines import source_extraction
 from tasks.reduction.engines.source_extraction import ImageFiles
-from tasks.science.astrometry import matching
+from tasks.science.astrometry import matching, pointing_search
 from tasks.science.photometry import (
     depths,
-    growth_curves,
     image_photometry,
     own_extractor,
     photometric_calibration,
@@ -84,7 +83,7 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
         filter=frame.filter,
         shape=data.shape,
         epoch=matching.julian_year(frame.date_obs),
-        scale_arcsec=growth_curves.NOMINAL_SCALE_ARCSEC * max(1, frame.binning),
+        scale_arcsec=pointing_search.scale_of(frame),
         egain=float(header.get("EGAIN", 1.0)),
     )
     source = ImageFiles(image=light.image, flags=light.mask, detections=light.detections)

@@ -16,7 +16,7 @@ from tasks.programs import missfits, source_extractor
 from tasks.records import Calibrated, Rejected, Solved, SolvedBatch, Stage
 from tasks.reduction.engines import solving
 from tasks.reduction.engines.solving import Errors, Job, Solution
-from tasks.science.astrometry import wcs_checks
+from tasks.science.astrometry import pointing_search, wcs_checks
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
     """Detect the stars of a light."""
     home, shape = folder / light.image.name.removesuffix(".fits"), fits_images.open_image(light.image).shape
     wanted = source_extractor.Options(
+        scale_arcsec=pointing_search.scale_of(light.frame),
         columns=source_extractor.ASTROMETRY_COLUMNS,
         detect_threshold=options.detect_threshold,
         flags=light.mask,

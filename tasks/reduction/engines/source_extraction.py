@@ -33,7 +33,11 @@ def extractor(
     if options.photometry_engine == "sep":
         return own_extractor.extractor(pixels, options)
     common = source_extractor.Options(
-        detect_threshold=options.detect_threshold, weight=files.weight, flags=files.flags, timeout_s=timeout_s
+        scale_arcsec=pixels.scale_arcsec,
+        detect_threshold=options.detect_threshold,
+        weight=files.weight,
+        flags=files.flags,
+        timeout_s=timeout_s,
     )
 
     def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> Extracted:

@@ -10,6 +10,7 @@ import numpy as np
 from astropy.table import Table
 
 from tasks import naming, products, telescopes
+from tasks.errors import UnusableData
 from tasks.io.catalogues import photometric_catalogues
 from tasks.io.fits import fits_images
 from tasks.io.pages import zero_point_plots
@@ -37,11 +38,15 @@ def plan(
     """Read the headers of a stack's frames and lay out its grid, which all epochs of the field share unless ``moved``."""
     headers = tuple(fits_images.read_header(member.frame.image) for member in chosen.members)
     cards = stack_members.header(chosen, headers, median=options.combine == "seed")
-    best = chosen.reference
-    tile = tiling.centre_of(best.frame.object, telescopes.load(telescope))
+    best, instrument = chosen.reference, telescopes.load(telescope)
+    scale = options.scale_arcsec or (instrument.stack.scale_arcsec if instrument.stack else None)
+    if scale is None:
+        raise UnusableData(f"{telescope}'s file has no stack.scale_arcsec: set it, or the option scale_arcsec")
+    tile = tiling.centre_of(best.frame.object, instrument)
     ra, dec = moved or stack_members.centre(cards, (best.astrometry.ra_deg, best.astrometry.dec_deg), tile)
     shape = field_grids.stack_shape(fits_images.open_image(best.image).shape)
-    grid = Grid(wcs=field_grids.field_wcs(ra, dec, shape=shape, scale_arcsec=options.scale_arcsec), shape=shape)
+    wcs = field_grids.field_wcs(ra, dec, shape=shape, scale_arcsec=scale)
+    grid = Grid(wcs=wcs, shape=shape, scale_arcsec=scale)
     return Job(chosen=chosen, headers=headers, cards=cards, grid=grid, folder=folder, options=options)
 
 
@@ -101,14 +106,14 @@ def _measure(
         fits_images.write_image(place, plane, cards)
     options, how = job.options, job.options.photometry
     pixels = own_extractor.Image(
-        data=combined.image, mask=mask, cards=cards, scale_arcsec=options.scale_arcsec, variance=variance
+        data=combined.image, mask=mask, cards=cards, scale_arcsec=job.grid.scale_arcsec, variance=variance
     )
     files = ImageFiles(image=raw, flags=naming.mask_of(raw), weight=weight)
     field = photometric_calibration.Field(
         filter=job.chosen.reference.frame.filter,
         shape=job.grid.shape,
         epoch=matching.julian_year(job.chosen.date_obs),
-        scale_arcsec=options.scale_arcsec,
+        scale_arcsec=job.grid.scale_arcsec,
         egain=float(cards["EGAIN"]),
     )
     return image_photometry.measure(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from tasks import constants
 from tasks.records import Alert, Kind, Notice
 from tasks.records.bursts import Burst
 
@@ -23,7 +24,6 @@ TYPICAL_ERROR_DEG = {
     "GBM": 5.0,
 }
 UNKNOWN_ERROR_DEG = 10.0
-USUAL_CONTAINMENT = 0.9
 FROM_FIRST = ("time", "rate_snr", "image_snr", "duration_trigger_s", "energy_kev")
 FROM_LAST = ("slew_status", "magnitude")
 
@@ -102,8 +102,8 @@ def error90_deg(notice: Notice) -> float:
 
     For a two-dimensional Gaussian r goes with sqrt(-ln(1 - p)): 1.42 r68 is r90.
     """
-    stated = notice.containment if notice.containment and 0 < notice.containment < 1 else USUAL_CONTAINMENT
-    return error_deg(notice) * math.sqrt(math.log1p(-USUAL_CONTAINMENT) / math.log1p(-stated))
+    stated = notice.containment if notice.containment and 0 < notice.containment < 1 else constants.USUAL_CONTAINMENT
+    return error_deg(notice) * math.sqrt(math.log1p(-constants.USUAL_CONTAINMENT) / math.log1p(-stated))
 
 
 def _age(alert: Alert) -> tuple[bool, float, int]:

@@ -7,10 +7,10 @@ import math
 import astropy.units as u
 from astropy.coordinates import SkyCoord
 
+from tasks import constants
 from tasks.records import Kind, Notice
 from tasks.science.alerts import best_position
 
-USUAL_CONTAINMENT = 0.9
 OUTSIDE = 0.003
 """Probability that a true pair lies further apart than allowed: that of three sigma."""
 
@@ -46,7 +46,7 @@ def evidence(one: Notice, other: Notice, *, within_s: float, credible_level: flo
 
 def allowed_deg(notice: Notice) -> float:
     """Return the radius that holds a position's truth but for ``OUTSIDE``, the errors being Gaussian, in degrees."""
-    contained = notice.containment if notice.containment and 0 < notice.containment < 1 else USUAL_CONTAINMENT
+    contained = notice.containment if notice.containment and 0 < notice.containment < 1 else constants.USUAL_CONTAINMENT
     return best_position.error_deg(notice) * math.sqrt(math.log(OUTSIDE) / math.log1p(-contained))
 
 

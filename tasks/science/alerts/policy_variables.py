@@ -33,15 +33,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from astropy.coordinates import SkyCoord
+
+from tasks import constants
 from tasks.errors import UnusableData
 from tasks.records import Alert, Decision, Kind, Notice, SkyMapSummary
 
 Value = bool | float | str | tuple[str, ...]
 Reader = Callable[["Situation"], Value | None]
 
-# north galactic pole, J2000: Reid & Brunthaler 2004, ApJ 616, 872
-POLE_RA_DEG, POLE_DEC_DEG = 192.85948, 27.12825
-DEFAULT_CONTAINMENT = 0.9
 PLAIN = (
     "mission", "event_id", "alert_type", "retraction", "test", "significant", "far_hz", "group", "pipeline", "search",
     "instruments", "duration_s", "central_frequency_hz", "instrument", "subtype", "role", "alert_tense", "flags",
@@ -121,7 +121,7 @@ def _coincidence_far(situation: Situation) -> float | None:
 
 def _error90(situation: Situation) -> float | None:
     notice = situation.notice
-    containment = notice.containment if notice.containment is not None else DEFAULT_CONTAINMENT
+    containment = notice.containment if notice.containment is not None else constants.USUAL_CONTAINMENT
     if notice.error_deg is None or not 0 < containment < 1:
         return None
     return radius(notice.error_deg, containment=containment, wanted=0.9)
@@ -138,9 +138,7 @@ def _galactic_latitude(situation: Situation) -> float | None:
 
 def galactic_latitude_deg(ra_deg: float, dec_deg: float) -> float:
     """Return the galactic latitude of an equatorial position, all in degrees."""
-    ra, dec, pole = math.radians(ra_deg - POLE_RA_DEG), math.radians(dec_deg), math.radians(POLE_DEC_DEG)
-    sine = math.sin(dec) * math.sin(pole) + math.cos(dec) * math.cos(pole) * math.cos(ra)
-    return math.degrees(math.asin(max(-1.0, min(1.0, sine))))
+    return float(SkyCoord(ra_deg, dec_deg, unit="deg").galactic.b.deg)
 
 
 def _seconds(later: datetime | None, earlier: datetime | None) -> float | None:

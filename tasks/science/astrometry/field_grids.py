@@ -12,10 +12,11 @@ STACK_MARGIN = 10200 / 9576
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The pixels of a stack."""
+    """The pixels of a stack, of shape (ny, nx)."""
 
     wcs: WCS
     shape: tuple[int, int]
+    scale_arcsec: float
 
 
 def stack_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:

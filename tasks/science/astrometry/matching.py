@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import numpy as np
+from astropy.coordinates import angular_separation
 from scipy.spatial import cKDTree
+
+from tasks import constants
+from tasks.science.astrometry import directions
 
 Floats: TypeAlias = np.ndarray[Any, Any]
 
 J2000 = datetime(2000, 1, 1, 12, tzinfo=UTC)
-JULIAN_YEAR_S = 365.25 * 86400
-MAS_PER_DEG = 3.6e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class Pairs:
 
 def julian_year(moment: datetime) -> float:
     """Return an aware time as a Julian year (2016.0)."""
-    return 2000.0 + (moment - J2000).total_seconds() / JULIAN_YEAR_S
+    return 2000.0 + (moment - J2000).total_seconds() / constants.JULIAN_YEAR_S
 
 
 def moved(
@@ -47,30 +49,23 @@ def moved(
     epoch, to
         Julian years.
     """
-    years = (to - epoch) / MAS_PER_DEG
+    years = (to - epoch) / constants.MAS_PER_DEG
     new_dec = np.clip(dec_deg + years * np.nan_to_num(pm_dec), -90.0, 90.0)
     new_ra = ra_deg + years * np.nan_to_num(pm_ra) / np.cos(np.radians(np.clip(dec_deg, -89.99, 89.99)))
     return np.mod(new_ra, 360.0), new_dec
 
 
-def unit_vectors(ra_deg: Floats, dec_deg: Floats) -> Floats:
-    """Return positions as unit vectors, shape (n, 3)."""
-    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
-
-
 def within(ra_deg: Floats, dec_deg: Floats, *, centre: tuple[float, float], radius_deg: float) -> Floats:
     """Tell which positions lie within ``radius_deg`` of ``centre`` (RA, Dec in degrees)."""
-    towards = unit_vectors(np.asarray(centre[0]), np.asarray(centre[1]))
-    result: Floats = unit_vectors(ra_deg, dec_deg) @ towards >= np.cos(np.radians(min(radius_deg, 180.0)))
-    return result
+    distance = angular_separation(*np.radians(centre), np.radians(ra_deg), np.radians(dec_deg))
+    return np.asarray(distance <= np.radians(radius_deg))
 
 
 def nearest(first: tuple[Floats, Floats], second: tuple[Floats, Floats], *, radius_arcsec: float) -> Pairs:
     """Pair the entries of two lists of (RA, Dec) that are each other's nearest within ``radius_arcsec``."""
     if not len(first[0]) or not len(second[0]):
         return Pairs(first=np.zeros(0, int), second=np.zeros(0, int), distance_arcsec=np.zeros(0))
-    a, b = unit_vectors(*first), unit_vectors(*second)
+    a, b = directions.unit_vectors(*first), directions.unit_vectors(*second)
     chord = 2 * np.sin(np.radians(radius_arcsec / 3600) / 2)
     distance, index = cKDTree(b).query(a, distance_upper_bound=chord)
     _, back = cKDTree(a).query(b)

@@ -14,11 +14,11 @@ import numpy as np
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
-from tasks.errors import AlgorithmError
+from tasks.errors import AlgorithmError, UnusableData
 from tasks.records import Frame
+from tasks.science.astrometry import offset_votes
 from tasks.science.astrometry.matching import Floats
 
-NOMINAL_SCALE_ARCSEC = 0.505
 # a second vote, for pointing errors that nobody expects
 WIDER = 3.0
 WIDEST_ARCMIN = 120.0
@@ -65,8 +65,18 @@ class Pointing:
 
 
 def scale_of(frame: Frame) -> float:
-    """Return the camera's nominal scale in arcsec per pixel."""
-    return NOMINAL_SCALE_ARCSEC * max(1, frame.binning)
+    """Return the camera's nominal scale in arcsec per pixel.
+
+    Raises
+    ------
+    UnusableData
+        If the telescope's file does not tell it.
+    """
+    if frame.scale_arcsec is None:
+        raise UnusableData(
+            f"{frame.path.name} has no pixel scale: set camera.pixel_scale_arcsec of its telescope and calibrate it again"
+        )
+    return frame.scale_arcsec
 
 
 def radii_arcmin(expected_arcmin: float) -> tuple[float, float]:
@@ -235,7 +245,7 @@ def _winners(
     """Yield shift and matrix of every candidate with many votes at once, and of the best of all at last."""
     most, best = 0, None
     for turned in candidates:
-        votes, shift = _vote(stars @ turned.T, plane, radius)
+        votes, shift = offset_votes.winner(stars @ turned.T, plane, reach=radius, cell=CELL_ARCSEC)
         if votes >= STRONG_PART * len(stars):
             yield shift, turned
         if votes > most:
@@ -264,20 +274,6 @@ def _turned(candidates: Sequence[Floats], half_diagonal: float, range_deg: float
     for index in sorted(range(-int(np.ceil(range_deg / step)), int(np.ceil(range_deg / step)) + 1), key=abs):
         for candidate in candidates:
             yield matrix(1.0, angle_deg=index * step, mirrored=True) @ candidate
-
-
-def _vote(stars: Floats, plane: Floats, radius: float) -> tuple[int, Floats]:
-    """Return the votes of the best cell (2 x 2 cells summed, so that no border divides a peak) and its centre."""
-    size = int(np.ceil(2 * radius / CELL_ARCSEC)) + 1
-    column, row = (
-        ((plane[:, axis, None] - (stars[None, :, axis] - radius)) * (1 / CELL_ARCSEC)).ravel() for axis in (0, 1)
-    )
-    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    cell = row[inside].astype(np.int64) * size + column[inside].astype(np.int64)
-    count = np.bincount(cell, minlength=size * size).reshape(size, size)
-    summed = count[:-1, :-1] + count[1:, :-1] + count[:-1, 1:] + count[1:, 1:]
-    high, wide = np.unravel_index(int(np.argmax(summed)), summed.shape)
-    return int(summed[high, wide]), (np.array([wide, high]) + 1) * CELL_ARCSEC - radius
 
 
 def _refine(stars: Floats, plane: Floats, shift: Floats, linear: Floats, *, centre: tuple[float, float]) -> Pointing:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from astropy.coordinates import angular_separation
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
@@ -223,7 +224,7 @@ def judge(
 def faults(result: Astrometry, found: Residuals, limits: Limits, *, shape: tuple[int, int]) -> tuple[str, ...]:
     """Return what is wrong with a solution, in words; nothing where it may be used."""
     needed = max(limits.matches, min(ENOUGH_MATCHES, round(MATCHED_PART * found.expected)))
-    pointing = separation_deg((result.ra_deg, result.dec_deg), limits.centre)
+    pointing = np.degrees(angular_separation(*np.radians([result.ra_deg, result.dec_deg, *limits.centre])))
     scale_error = abs(result.scale_arcsec / limits.scale_arcsec - 1)
     worst = worst_cell(found, shape)
     tests = (
@@ -332,9 +333,3 @@ def _close(values: Floats) -> Floats:
     sigma = MAD_TO_SIGMA * float(np.median(np.abs(values - centre)))
     close: Floats = np.abs(values - centre) <= CLIP_SIGMA * max(sigma, 1e-3)
     return close
-
-
-def separation_deg(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """Return the distance on the sky of two positions (RA, Dec in degrees)."""
-    first, second = (matching.unit_vectors(np.asarray(p[0]), np.asarray(p[1])) for p in (a, b))
-    return float(np.degrees(2 * np.arcsin(min(1.0, float(np.linalg.norm(first - second)) / 2))))

@@ -18,6 +18,7 @@ from tasks.records import MaskBit
 from tasks.science import arrays
 from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, nmad
 from tasks.science.calibration import compiled_correction
+from tasks.science.images import masks
 
 # pixels whose coefficients stay in a core's cache while the lights of a batch pass; with fewer the calls cost more
 CACHE_PIXELS = 1 << 17
@@ -293,17 +294,6 @@ def images(raws: Sequence[Array], shared: Correction, *, into: Sequence[Array] =
     return made
 
 
-def grow(mask: Array) -> Array:
-    """Return a mask grown by one pixel in all eight directions."""
-    grown = mask.copy()
-    grown[1:] |= mask[:-1]
-    grown[:-1] |= mask[1:]
-    across = grown.copy()
-    across[:, 1:] |= grown[:, :-1]
-    across[:, :-1] |= grown[:, 1:]
-    return across
-
-
 def interpolate(planes: Planes, holes: MaskBit = MaskBit.BAD | MaskBit.COSMIC_RAY | MaskBit.NO_DATA) -> Planes:
     """Fill pixels that carry any of the bits ``holes`` with the mean of the good ones around, and set bit 8.
 
@@ -405,7 +395,7 @@ def _mask_rows(raw: Array, shared: Correction, rows: slice, mask: Array, saturat
     near = raw[first : rows.stop + 1]
     saturated = near >= _own_type(near, saturation_adu)
     if bool(saturated.any()):
-        grown = grow(saturated)[rows.start - first :][: len(mask)]
+        grown = masks.grow(saturated)[rows.start - first :][: len(mask)]
         mask |= grown.view(mask.dtype) * mask.dtype.type(MaskBit.SATURATED)
 
 

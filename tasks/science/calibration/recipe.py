@@ -17,6 +17,7 @@ from tasks.science.arrays import Array
 from tasks.science.calibration import artefacts, correction, cosmic_rays, fringes, sky_noise
 from tasks.science.calibration.correction import LightMasters, Planes, Terms
 from tasks.science.calibration.fringes import Fringes
+from tasks.science.images import masks
 
 # the wings of a saturated star look sharp: L.A.Cosmic keeps this far from saturated pixels
 SATURATED_MARGIN_PX = 4
@@ -85,7 +86,7 @@ def _mark_cosmic_rays(planes: Planes, limits: cosmic_rays.Limits | None) -> None
 def _ignored(mask: Array) -> Array:
     saturated = (mask & int(MaskBit.SATURATED)) != 0
     for _ in range(SATURATED_MARGIN_PX):
-        saturated = correction.grow(saturated)
+        saturated = masks.grow(saturated)
     return saturated | (mask != 0)
 
 

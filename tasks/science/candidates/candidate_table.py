@@ -10,26 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn, Table
 
+from tasks import constants
 from tasks.records import CANDIDATE_COLUMNS, Candidate, Difference, Stack
+from tasks.science.candidates import flags
 from tasks.science.candidates.findings import Findings
 from tasks.science.candidates.measurement import Detections
 
-MAG_PER_RELATIVE = 1.0857  # 2.5 / ln 10
-
 
 def table_of(findings: Findings, *, zero_point_mag: float | None = None) -> Table:
-    """Return all detections with units and descriptions: ``CANDIDATE_COLUMNS``, ``flag_0``, ``flag_1`` ..., ``why_not``."""
+    """Return all detections with units and descriptions: ``CANDIDATE_COLUMNS``, ``flag_0`` to ``flag_14``, ``why_not``.
+
+    The column of a flag that was not checked is masked.
+    """
     values = _values(findings, zero_point_mag)
     table = Table()
     for column in CANDIDATE_COLUMNS:
         table[column.name] = values[column.name]
         table[column.name].description = column.description
         table[column.name].unit = column.unit or None
-    for number, (name, answers) in enumerate(findings.flags.items()):
-        table[f"flag_{number}"] = np.asarray(answers, dtype=bool)
-        table[f"flag_{number}"].description = name
+    for number, name in enumerate(flags.NAMES):
+        table[f"flag_{number}"] = _flag_column(findings, name)
     table["flag"] = np.any([np.asarray(answers) for answers in findings.flags.values()], axis=0)
     table["flag"].description = "whether any of the flags speaks against it"
     table["why_not"] = [";".join(findings.reasons(index)) for index in range(len(table))] or np.zeros(0, dtype="U1")
@@ -50,6 +52,7 @@ def candidates_of(findings: Findings, difference: Difference, stamps: Mapping[in
             filter=stack.filter,
             date_obs=stack.date_obs,
             flags=findings.reasons(index),
+            not_checked=findings.not_checked,
             stamp=stamps.get(index),
             measures={name: values[name][index].item() for name in shown},
             **_attributes(values, index),
@@ -59,10 +62,13 @@ def candidates_of(findings: Findings, difference: Difference, stamps: Mapping[in
 
 
 def flag_summary(findings: Findings) -> str:
-    """Return how many detections each flag speaks against, and what part, as CSV."""
+    """Return, as CSV, how many detections each flag speaks against, and their ratio; or that it was not checked."""
     total = max(len(findings.found), 1)
     counts = {name: int(np.sum(answers)) for name, answers in findings.flags.items()}
-    rows = [f"{name},{number},{number / total:.4f}" for name, number in counts.items()]
+    rows = [
+        f"{name},not checked," if name in findings.not_checked else f"{name},{counts[name]},{counts[name] / total:.4f}"
+        for name in flags.NAMES
+    ]
     return "\n".join(["flag,n,ratio", *rows]) + "\n"
 
 
@@ -75,10 +81,17 @@ def total_zero_point(stack: Stack) -> float | None:
 def magnitudes(detections: Detections, zero_point_mag: float | None) -> tuple[Any, Any]:
     """Return magnitudes of |flux| and their errors; NaN without a zero point."""
     flux = np.abs(detections.flux)
-    error = MAG_PER_RELATIVE * detections.flux_error / np.where(flux > 0, flux, np.inf)
+    error = constants.MAG_PER_RELATIVE_FLUX * detections.flux_error / np.where(flux > 0, flux, np.inf)
     if zero_point_mag is None:
         return np.full(len(flux), np.nan), error
     return zero_point_mag - 2.5 * np.log10(np.where(flux > 0, flux, np.nan)), error
+
+
+def _flag_column(findings: Findings, name: str) -> Column:
+    if name in findings.not_checked:
+        nothing = np.zeros(len(findings.found), dtype=bool)
+        return MaskedColumn(nothing, mask=~nothing, description=f"{name}: not checked")
+    return Column(np.asarray(findings.flags[name], dtype=bool), description=name)
 
 
 def _values(findings: Findings, zero_point_mag: float | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ REGION_ARCSEC = 2.5
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Detections on one difference with their flags (name -> booleans) and the planes they were found on."""
+    """Detections on one difference with the flags checked (name -> booleans) and the planes they were found on."""
 
     found: Detections
     flags: dict[str, Any]
@@ -32,6 +32,11 @@ class Findings:
     def reasons(self, index: int) -> tuple[str, ...]:
         """Return the flags of one detection."""
         return flags.names(self.flags, index)
+
+    @property
+    def not_checked(self) -> tuple[str, ...]:
+        """Return the flags that could not be checked."""
+        return flags.not_checked(self.flags)
 
     def sky(self) -> tuple[Any, Any]:
         """Return right ascensions and declinations in degrees, NaN without WCS."""

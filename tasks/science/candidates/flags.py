@@ -1,7 +1,8 @@
 """Fourteen reasons to doubt a detection, and a fifteenth of our own; each a pure function of numbers.
 
 Every function takes one value or an array of them and returns True where the reason applies. The numbering is that of
-the catalogue's columns ``flag_0`` to ``flag_13``.
+the catalogue's columns ``flag_0`` to ``flag_14``. A reason whose numbers nobody gave is not checked, which is not False:
+it has no answer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks import constants
 from tasks.science import arrays
 from tasks.science.candidates import matched_filter, measurement
 from tasks.science.candidates.matched_filter import Planes
@@ -57,7 +59,7 @@ PSF_ACCURACY = 0.01
 
 
 def minor_planet(separation_arcsec: Any) -> Any:
-    """Return True within 5" of a minor planet at mid-exposure; NaN (none known) is no reason."""
+    """Return True within 5" of a minor planet at mid-exposure; NaN (none near) is no reason."""
     return np.asarray(separation_arcsec) < MINOR_PLANET_ARCSEC
 
 
@@ -148,15 +150,15 @@ def star_residual(ratio: Any, snr: Any = np.inf) -> Any:
     return error > 1 / FAINT_SIGMA
 
 
-def judge(found: Detections, planes: Planes, stars: Stars, *, minor_planet_arcsec: Any = np.nan) -> dict[str, Any]:
-    """Return all reasons for all detections: name -> booleans.
+def judge(found: Detections, planes: Planes, stars: Stars, *, minor_planet_arcsec: Any = None) -> dict[str, Any]:
+    """Return all reasons that could be checked, for all detections: name -> booleans.
 
     Parameters
     ----------
     stars
         Of the science image: they tell how much one star's shape differs from another's.
     minor_planet_arcsec
-        Distance to the nearest minor planet; NaN where none is known.
+        Distance to the nearest minor planet, NaN where none is near; None where nobody looked for them.
     """
     width_px = stars.typical_fwhm
     round_ones = stars.where(stars.clean & (np.abs(stars.fwhm - width_px) < 0.3 * width_px))
@@ -182,9 +184,9 @@ def table(
     *,
     stars_delta_mag: Floats,
     ellipticity: float,
-    minor_planet_arcsec: Any = np.nan,
+    minor_planet_arcsec: Any = None,
 ) -> dict[str, Any]:
-    """Return all reasons for all detections: name -> booleans.
+    """Return all reasons that could be checked, for all detections: name -> booleans.
 
     Parameters
     ----------
@@ -195,11 +197,12 @@ def table(
     ellipticity
         Typical of the science image's stars.
     minor_planet_arcsec
-        Distance to the nearest minor planet; NaN where none is known.
+        Distance to the nearest minor planet, NaN where none is near; None where nobody looked for them.
     """
-    error_mag = 1.0857 * found.aperture_error / np.maximum(np.abs(found.aperture_flux), 1e-30)
+    error_mag = constants.MAG_PER_RELATIVE_FLUX * found.aperture_error / np.maximum(np.abs(found.aperture_flux), 1e-30)
+    looked = minor_planet_arcsec is not None
     answers = (
-        minor_planet(np.broadcast_to(minor_planet_arcsec, found.x.shape)),
+        minor_planet(np.broadcast_to(minor_planet_arcsec, found.x.shape)) if looked else None,
         opposite_sign(found.opposite_ratio, detected=found.opposite),
         dark_reference(found.dark),
         edge(found.x, found.y, shape),
@@ -215,9 +218,14 @@ def table(
         masked(found.masked_core, found.masked_weight),
         star_residual(found.star_ratio, found.snr),
     )
-    return dict(zip(NAMES, answers, strict=True))
+    return {name: answer for name, answer in zip(NAMES, answers, strict=True) if answer is not None}
 
 
 def names(flags: dict[str, Any], index: int) -> tuple[str, ...]:
     """Return the reasons against one detection."""
     return tuple(name for name, answers in flags.items() if bool(answers[index]))
+
+
+def not_checked(flags: dict[str, Any]) -> tuple[str, ...]:
+    """Return the reasons that have no answer."""
+    return tuple(name for name in NAMES if name not in flags)

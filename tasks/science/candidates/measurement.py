@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from tasks import constants
 from tasks.science import arrays
 from tasks.science.arrays import Array
 from tasks.science.candidates.matched_filter import Maps, Planes, mesh, windows
-from tasks.science.images import convolution
 from tasks.science.sources.stars import Floats
 
 Booleans = np.ndarray[Any, Any]
@@ -170,7 +170,7 @@ def concentration_of_psf(planes: Planes) -> float:
 def _moments(data: Floats, dx: Floats, dy: Floats, planes: Planes) -> dict[str, Floats]:
     """Return width over the PSF's and ellipticity, from moments under a Gaussian window as wide as the PSF."""
     half = data.shape[-1] // 2
-    sigma = planes.fwhm_px / convolution.SIGMA_TO_FWHM
+    sigma = planes.fwhm_px / constants.SIGMA_TO_FWHM
     mine = _window_moments(data, dx, dy, sigma)
     point = _window_moments(_fitted(planes.psf, half)[None], np.zeros(1), np.zeros(1), sigma)
     size, size_psf = ((m[0] + m[1]) / 2 for m in (mine, point))

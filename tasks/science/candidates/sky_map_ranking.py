@@ -9,6 +9,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from scipy.spatial import cKDTree
 
 from tasks.records import Candidate, SkyMap, Source
+from tasks.science.astrometry import directions
 from tasks.science.skymaps import credible_regions
 
 SAME_PLACE_ARCSEC = 1.5
@@ -29,8 +30,7 @@ def _groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     """Group candidates by place: friends of friends on the unit sphere."""
     if not candidates:
         return []
-    ra, dec = np.radians([(each.ra_deg, each.dec_deg) for each in candidates]).T
-    points = np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+    points = directions.unit_vectors([each.ra_deg for each in candidates], [each.dec_deg for each in candidates])
     chord = 2 * np.sin(np.radians(SAME_PLACE_ARCSEC / 3600) / 2)
     together = DisjointSet(range(len(candidates)))
     for one, other in cKDTree(points).query_pairs(chord):

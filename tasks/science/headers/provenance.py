@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from tasks import constants
 from tasks.options import HeaderRewrite
 from tasks.records import Frame, MaskBit, MasterQuality, QaBit
 from tasks.science.headers import raw_headers
 from tasks.science.headers.raw_headers import Header
 
-DAY_S = 86400.0
 MOST_INPUTS = 999
 # characters of a text that fit one card
 CARD_TEXT = 68
@@ -77,7 +77,7 @@ def light_cards(
     header, _ = raw_headers.normalise(raw, name=frame.path.name, unit=frame.unit, table=table)
     position = {"RA": frame.ra_deg, "DEC": frame.dec_deg}
     ages = {
-        f"{key}AGE": round(abs((frame.date_obs - moment).total_seconds()) / DAY_S, 4)
+        f"{key}AGE": round(abs((frame.date_obs - moment).total_seconds()) / constants.DAY_S, 4)
         for key, (_, moment) in masters.items()
         if moment is not None
     }
@@ -176,7 +176,7 @@ def mean_time(cards: Mapping[str, raw_headers.Value]) -> datetime | None:
 def _times(moment: datetime) -> Header:
     date = raw_headers.julian_date(moment)
     text = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
-    return {"DATE-OBS": text, "JD": date, "MJD": date - raw_headers.MJD_ZERO_JD}
+    return {"DATE-OBS": text, "JD": date, "MJD": date - constants.MJD_ZERO_JD}
 
 
 def _without_raw(header: Mapping[str, raw_headers.Value]) -> Header:

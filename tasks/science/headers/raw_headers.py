@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from tasks import naming
+from tasks import constants, naming
 from tasks.errors import UnusableData
 from tasks.options import HeaderRewrite
 from tasks.records import Camera, Frame, FrameType, QaBit
@@ -65,9 +65,6 @@ SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3})[: ](\d{1,2})[: ](\d{1,2}(?:\.\d*)?)"
 SHORTEST_EXPOSURE_S, LONGEST_EXPOSURE_S = 1e-5, 86400.0
 # e-/ADU of any camera
 EGAINS = (1e-3, 1e3)
-UNIX_EPOCH_JD = 2440587.5
-MJD_ZERO_JD = 2400000.5
-DAY_S = 86400.0
 ARCSEC_PER_UM_PER_MM = 206.264806
 
 
@@ -149,7 +146,8 @@ def compared(frame: Frame, header: Mapping[str, Value], camera: Camera) -> Frame
     if scale and nominal and all(abs(scale / (nominal * size) - 1) > camera.tolerance for size in sizes):
         qa |= QaBit.SCALE_DISAGREES
         doubts.append(f'scale {scale:.4g}" by XPIXSZ and FOCALLEN, the camera has {nominal:.4g}"')
-    return replace(frame, egain=frame.egain or known, qa=int(qa), doubts=tuple(doubts))
+    size = nominal * frame.binning if nominal else None
+    return replace(frame, egain=frame.egain or known, scale_arcsec=size, qa=int(qa), doubts=tuple(doubts))
 
 
 def check_filter(frame: Frame, known: Collection[str]) -> None:
@@ -160,7 +158,7 @@ def check_filter(frame: Frame, known: Collection[str]) -> None:
 
 def julian_date(moment: datetime) -> float:
     """Return the Julian date (UTC) of an aware time."""
-    return moment.timestamp() / DAY_S + UNIX_EPOCH_JD
+    return moment.timestamp() / constants.DAY_S + constants.UNIX_EPOCH_JD
 
 
 def number(value: object) -> float | None:
@@ -242,7 +240,7 @@ def _julian_rule(header: Mapping[str, Value]) -> Header:
         date = julian_date(_date_obs(header))
     except UnusableData:
         return {}
-    return {"JD": date, "MJD": date - MJD_ZERO_JD}
+    return {"JD": date, "MJD": date - constants.MJD_ZERO_JD}
 
 
 def _type(header: Mapping[str, Value]) -> FrameType:

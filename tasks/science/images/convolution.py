@@ -19,7 +19,6 @@ from tasks.science import arrays
 from tasks.science.arrays import Array
 
 TILE_PX = 512
-SIGMA_TO_FWHM = 2.3548
 
 
 def gaussian_basis(sigmas: Sequence[float], degrees: Sequence[int], half_width: int) -> Array:

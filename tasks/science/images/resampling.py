@@ -5,8 +5,8 @@ fitted to where they came. First each input row is interpolated at the columns o
 the rows of the grid: 12 values a pixel instead of 36 (Catmull and Smith 1980, SIGGRAPH 14, 279). A frame that is turned or
 mirrored is first turned back by quarters, which moves pixels and changes none, so what is left is nearly the identity.
 
-``by_arrays`` is the definition, in operations of whole arrays, and what a GPU runs; on the processor ``warping`` does the
-same in compiled loops.
+``by_arrays`` is the definition, in operations of whole arrays, and what a GPU runs; on the processor ``compiled_loops``
+does the same. ``kernel_weights`` serves whoever interpolates along another map (``subtraction.registration``).
 """
 
 from __future__ import annotations
@@ -203,6 +203,21 @@ def by_arrays(
     return resampled, weights
 
 
+def kernel_weights(offset: Array) -> Array:
+    """Return the weights of the six neighbours of positions ``offset`` (0 to 1) beyond a pixel's centre.
+
+    Shape (6, *offset.shape), float32: the first is that of the pixel two before; they sum to 1.
+    """
+    xp = array_namespace(offset)
+    return xp.asarray(_table())[:, _step(offset)]
+
+
+def _step(offset: Array) -> Array:
+    """Return the step of the table of weights that is nearest to an offset."""
+    xp = array_namespace(offset)
+    return xp.rint(offset * STEPS).astype(xp.int64)
+
+
 def _within(places: Floats, size: int) -> slice:
     """Return the pixels around some places, as far as they are on the frame."""
     # the extremes may lie between the samples, but the map is nearly straight
@@ -239,7 +254,7 @@ def _split(place: Array, size: int) -> tuple[Array, Array]:
     """Return the first of six neighbours, moved inside where it lies outside, and the step to the next pixel."""
     xp = array_namespace(place)
     whole = xp.floor(place)
-    step = xp.rint((place - whole) * STEPS).astype(xp.int64)
+    step = _step(place - whole)
     base = whole.astype(xp.int64)
     base -= LANCZOS - 1
     return xp.clip(base, 0, size - TAPS, out=base), step

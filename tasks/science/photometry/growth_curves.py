@@ -11,7 +11,6 @@ import sep
 from tasks.science.astrometry.matching import Floats
 from tasks.science.photometry.depths import Pixels
 
-NOMINAL_SCALE_ARCSEC = 0.505
 # diameter of the best aperture for a Gaussian, in FWHM, halved
 BEST_RADIUS_FWHM = 0.6731
 FIXED_DIAMETERS_ARCSEC = (3.0, 5.0, 10.0)

@@ -15,7 +15,7 @@ from tasks.science.astrometry import matching
 from tasks.science.astrometry.matching import Floats
 from tasks.science.photometry import filter_check, source_catalogue, zeropoints
 from tasks.science.photometry.filter_check import Verdict
-from tasks.science.photometry.growth_curves import NOMINAL_SCALE_ARCSEC, TOTAL, Apertures
+from tasks.science.photometry.growth_curves import TOTAL, Apertures
 from tasks.science.photometry.photometry_cards import aperture_name
 from tasks.science.photometry.source_catalogue import PSF
 from tasks.science.photometry.zeropoints import Terms, ZeroPoint
@@ -36,7 +36,7 @@ class Field:
     filter: str
     shape: tuple[int, int]
     epoch: float
-    scale_arcsec: float = NOMINAL_SCALE_ARCSEC
+    scale_arcsec: float
     egain: float = 1.0
 
 

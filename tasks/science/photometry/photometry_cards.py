@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from tasks import constants
 from tasks.options import ReduceOptions
 from tasks.records import Frame, Photometry, QaBit
 from tasks.science.arrays import MAD_TO_SIGMA
@@ -65,7 +66,7 @@ def of_light(header: Mapping[str, Value], frame: Frame, measured: Header, *, dou
         What speaks against its filter, in words; empty: nothing.
     """
     julian = raw_headers.julian_date(frame.date_obs)
-    cards: Header = {**header, **measured, "JD": julian, "MJD": julian - raw_headers.MJD_ZERO_JD}
+    cards: Header = {**header, **measured, "JD": julian, "MJD": julian - constants.MJD_ZERO_JD}
     cards["SATLV"] = header.get("SATURATE", 0.0)
     cards |= time_card(frame.date_obs, frame.exposure_s)
     return cards | provenance.with_doubt(header, QaBit.FILTER_DOUBTFUL, doubt)
@@ -86,7 +87,7 @@ def of_catalogue(frame: Frame) -> dict[str, object]:
         "filter": frame.filter,
         "date-obs": frame.date_obs.replace(tzinfo=None).isoformat(timespec="milliseconds"),
         "jd": f"{julian:.8f}",
-        "mjd": f"{julian - raw_headers.MJD_ZERO_JD:.8f}",
+        "mjd": f"{julian - constants.MJD_ZERO_JD:.8f}",
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from astropy.table import Table
 
+from tasks import constants
 from tasks.science.astrometry import matching
 from tasks.science.astrometry.matching import Floats
 from tasks.science.photometry.growth_curves import Apertures
@@ -19,7 +20,6 @@ NO_MAGNITUDE, WORST_MAGNITUDE = 90.0, 99.0
 # measured without an aperture of one size; PSF only where it was asked for
 PSF = "PSF"
 NO_APERTURE = ("AUTO", PSF)
-MAG_PER_RELATIVE_FLUX = 2.5 / np.log(10)
 REFERENCE_COLUMNS = (
     "source_id", "ra", "dec", "parallax", "pmra", "pmdec", "phot_g_mean_mag", "bp_rp", "mag_u", "mag_g", "mag_r", "mag_i",
     "mag_z",
@@ -36,7 +36,7 @@ def magnitudes(flux: Floats, error: Floats) -> tuple[Floats, Floats]:
     positive = flux > 0
     safe = np.where(positive, flux, 1.0)
     magnitude = np.where(positive, -2.5 * np.log10(safe), WORST_MAGNITUDE)
-    return magnitude, np.where(positive, MAG_PER_RELATIVE_FLUX * error / safe, WORST_MAGNITUDE)
+    return magnitude, np.where(positive, constants.MAG_PER_RELATIVE_FLUX * error / safe, WORST_MAGNITUDE)
 
 
 def column(table: Table, apertures: Apertures, quantity: str, key: str) -> Floats:
@@ -96,7 +96,7 @@ def _calibrated(calibrated: Floats, flux: Floats, error: Floats, point: ZeroPoin
     microjansky = 10 ** (0.4 * (AB_MICROJANSKY_MAG - calibrated))
     return {
         "MAG": calibrated,
-        "MAGERR": MAG_PER_RELATIVE_FLUX * relative,
+        "MAGERR": constants.MAG_PER_RELATIVE_FLUX * relative,
         "FLUX": microjansky,
         "FLUXERR": microjansky * relative,
         "SNR": np.divide(flux, error, out=np.full(len(flux), np.nan), where=error > 0),

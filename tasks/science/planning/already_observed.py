@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tasks.records import Telescope
 from tasks.records.events import EventHistory
 from tasks.records.plans import Observed
+from tasks.science.astrometry import directions
 from tasks.science.planning import tiling
 from tasks.science.skymaps import coverage, footprints, healpix, regions
 
@@ -99,9 +100,9 @@ def is_done(tiles: tiling.Tiles, telescope: Telescope, done: Done) -> npt.NDArra
     if not places:
         return result
     centres = np.array(list(places.values()))
-    points = footprints.directions(tiles.ra_deg, tiles.dec_deg)
+    points = directions.unit_vectors(tiles.ra_deg, tiles.dec_deg)
     reach = 2 * np.sin(np.radians(SAME_FIELD_DEG) / 2)
-    for name, centre in zip(places, footprints.directions(*centres.T), strict=True):
+    for name, centre in zip(places, directions.unit_vectors(*centres.T), strict=True):
         near = np.flatnonzero(np.linalg.norm(points - centre, axis=1) <= reach)
         result[[row for row in near if tiles.name(int(row), telescope) == name]] = True
     return result

@@ -5,28 +5,31 @@ from __future__ import annotations
 import healpy
 import numpy as np
 
+from tasks import constants
 from tasks.records import SkyMap
+from tasks.science.astrometry import directions
 from tasks.science.planning import observable_tiles, tiling
 from tasks.science.skymaps import footprints, healpix
 
 LEAST_SIGMA_DEG = 1 / 3600
 PIXELS_PER_SIGMA = 3
 REACH_SIGMAS = 5.0
-USUAL_CONTAINMENT = 0.9
 
 
-def gaussian_map(ra_deg: float, dec_deg: float, *, error_deg: float, containment: float = USUAL_CONTAINMENT) -> SkyMap:
+def gaussian_map(
+    ra_deg: float, dec_deg: float, *, error_deg: float, containment: float = constants.USUAL_CONTAINMENT
+) -> SkyMap:
     """Return a circular Gaussian around a position, out to 5 sigma, whose circle of ``error_deg`` holds ``containment``.
 
     For a two-dimensional Gaussian the circle of radius r holds 1 - exp(-r²/2 sigma²).
     """
     sigma_deg = max(error_deg / np.sqrt(-2 * np.log1p(-containment)), LEAST_SIGMA_DEG)
     order = footprints.order_for(sigma_deg / PIXELS_PER_SIGMA)
-    centre = footprints.directions(ra_deg, dec_deg)[0]
+    centre = directions.unit_vectors(ra_deg, dec_deg)
     reach = min(np.radians(REACH_SIGMAS * sigma_deg), np.pi)
     pixel = healpy.query_disc(2**order, centre, reach, nest=True).astype(np.int64)
     points = np.stack(healpy.pix2vec(2**order, pixel, nest=True), axis=1)
-    apart_deg = np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(points - centre, axis=1) / 2, 0, 1)))
+    apart_deg = directions.separations_deg(points, centre)
     density = np.exp(-0.5 * (apart_deg / sigma_deg) ** 2)
     orders = np.full(pixel.shape, order, dtype=np.int64)
     return SkyMap(
@@ -41,4 +44,4 @@ def centred(ra_deg: float, dec_deg: float) -> tuple[tiling.Tiles, observable_til
     tiles = tiling.Tiles(
         number=np.array([0]), ra_deg=np.array([ra_deg % 360]), dec_deg=np.array([dec_deg]), id=np.array(["CENTRE"])
     )
-    return tiles, observable_tiles.Targets(points=footprints.directions(ra_deg, dec_deg), weight=np.ones(1))
+    return tiles, observable_tiles.Targets(points=directions.unit_vectors([ra_deg], [dec_deg]), weight=np.ones(1))

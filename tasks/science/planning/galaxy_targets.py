@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from tasks.errors import UnusableData
 from tasks.records import Galaxies, SkyMap
+from tasks.science.astrometry import directions
 from tasks.science.planning import observable_tiles, tiling
-from tasks.science.skymaps import credible_regions, footprints
+from tasks.science.skymaps import credible_regions
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,5 +63,5 @@ def fields(galaxies: Galaxies, weight: Floats) -> tuple[tiling.Tiles, observable
         dec_deg=galaxies.dec_deg[strongest],
         id=galaxies.name[strongest],
     )
-    points = footprints.directions(tiles.ra_deg, tiles.dec_deg)
+    points = directions.unit_vectors(tiles.ra_deg, tiles.dec_deg)
     return tiles, observable_tiles.Targets(points=points, weight=weight[strongest])

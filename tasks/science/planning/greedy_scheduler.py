@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from tasks.options import PlanOptions
 from tasks.records import Plan, Telescope, Tile
+from tasks.science.astrometry import directions
 from tasks.science.planning import tiling, visibility
-from tasks.science.planning.observable_tiles import STEP_S, Prospect, Targets, Window
+from tasks.science.planning.observable_tiles import Prospect, Targets, Window
 from tasks.science.skymaps import footprints, healpix
 
 Floats = npt.NDArray[np.float64]
@@ -141,7 +142,7 @@ def _advance(lane: _Progress, residual: Floats) -> None:
         covered = lane.prospect.sharing[slot.row].indices
         residual[covered] = lane.own[covered] = 0.0
     elif not lane.wishes:
-        lane.free_s = min(dawn, lane.free_s + STEP_S)
+        lane.free_s = min(dawn, lane.free_s + visibility.STEP_S)
 
 
 def _granted(lane: _Progress, dawn: float) -> Slot | None:
@@ -175,13 +176,8 @@ def _waits(lane: _Progress) -> Floats:
     telescope = lane.prospect.telescope
     if lane.pointing is None:
         return np.zeros(len(lane.prospect.points))
-    slew = separations_deg(lane.prospect.points, lane.pointing) / telescope.mount.slew_deg_per_s
+    slew = directions.separations_deg(lane.prospect.points, lane.pointing) / telescope.mount.slew_deg_per_s
     return np.asarray(np.maximum(slew, telescope.camera.readout_s) + telescope.mount.settle_s)
-
-
-def separations_deg(points: Floats, other: Floats) -> Floats:
-    """Return the angles between unit vectors (n, 3) and another (3,)."""
-    return np.asarray(2 * np.degrees(np.arcsin(np.clip(np.linalg.norm(points - other, axis=1) / 2, 0, 1))))
 
 
 def _possible(lane: _Progress, starts: Floats, rows: npt.NDArray[np.bool_], dawn: float) -> npt.NDArray[np.bool_]:
@@ -193,9 +189,7 @@ def _possible(lane: _Progress, starts: Floats, rows: npt.NDArray[np.bool_], dawn
     some = np.flatnonzero(result)
     ends = (float(starts[some].min()), float(starts[some].max()) + telescope.block_s)
     sky = visibility.over(telescope.site, ends)
-    high = visibility.high_enough(sky, lane.prospect.points[some], telescope.limits)
-    clear = visibility.clear_of_moon(sky, lane.prospect.points[some], telescope.limits)
-    result[some] = (high & clear).all(axis=1)
+    result[some] = visibility.observable(sky, lane.prospect.points[some], telescope.limits).all(axis=1)
     return result
 
 

@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from tasks.records import Kind, Telescope
+from tasks.records import Kind, Limits, Telescope
 from tasks.records.bursts import Burst, Outlook, View
+from tasks.science.astrometry import directions
 from tasks.science.planning import visibility
-from tasks.science.skymaps import footprints
+from tasks.science.planning.visibility import Refusal
 
 Floats = npt.NDArray[np.float64]
 
-STEP_S = 300.0
 HOURS = 24.0
 
 
@@ -32,11 +32,11 @@ def of_position(ra_deg: float, dec_deg: float, moment: datetime, telescopes: Seq
     telescopes
         Whose view is wanted.
     """
-    point = footprints.directions(ra_deg, dec_deg)[0]
+    point = directions.unit_vectors(ra_deg, dec_deg)
     sun, moon = visibility.sun_and_moon(visibility.unix(moment))
     return Outlook(
-        sun_deg=_apart_deg(point, sun),
-        moon_deg=_apart_deg(point, moon),
+        sun_deg=float(directions.separations_deg(point, sun)),
+        moon_deg=float(directions.separations_deg(point, moon)),
         views=tuple(_view(point, each, moment) for each in telescopes),
     )
 
@@ -50,29 +50,33 @@ def added(burst: Burst, telescopes: Sequence[Telescope]) -> Burst:
     return replace(burst, outlook=of_position(place.ra_deg, place.dec_deg, moment, telescopes))
 
 
-def _apart_deg(one: Floats, other: Floats) -> float:
-    return float(2 * np.degrees(np.arcsin(np.clip(np.linalg.norm(one - other) / 2, 0, 1))))
+def _reason(sky: visibility.Sky, point: Floats, limits: Limits) -> str:
+    """Say why a place is never observable in the dark."""
+    refused = visibility.refusals(sky, point[None], limits)
+    if refused[Refusal.DECLINATION].all():
+        return "beyond the telescope's declinations, {:g}° to {:g}°".format(*limits.declination_deg)
+    if refused[Refusal.ALTITUDE].all():
+        return f"too low, {visibility.altitudes(sky, point[None]).max():.0f}° at best"
+    return "too close to the Moon"
 
 
 def _view(point: Floats, telescope: Telescope, moment: datetime) -> View:
     limits = telescope.limits
     nights = visibility.nights(telescope.site, moment, moment + timedelta(hours=HOURS), limits.sun_altitude_deg)
-    times = np.concatenate([*(np.arange(first, last, STEP_S) for first, last in nights), np.empty(0)])
+    times = visibility.steps(nights, visibility.STEP_S)
     if len(times) == 0:
         return View(telescope=telescope.name, reason="no darkness")
     sky = visibility.over(telescope.site, times)
     height = visibility.altitudes(sky, point[None])[0]
-    high = visibility.high_enough(sky, point[None], limits)[0]
-    free = high & visibility.clear_of_moon(sky, point[None], limits)[0]
+    free = visibility.observable(sky, point[None], limits)[0]
     if not free.any():
-        why = "too close to the Moon" if high.any() else f"too low, {height.max():.0f}° at best"
-        return View(telescope=telescope.name, reason=why)
+        return View(telescope=telescope.name, reason=_reason(sky, point, limits))
     first = int(np.argmax(free))
-    ends = np.flatnonzero(~free[first:] | (np.diff(times[first:], prepend=times[first]) > 1.5 * STEP_S))
+    ends = np.flatnonzero(~free[first:] | (np.diff(times[first:], prepend=times[first]) > 1.5 * visibility.STEP_S))
     last = first + int(ends[0]) if len(ends) else len(times)
     return View(
         telescope=telescope.name,
         start=visibility.moment(float(times[first])),
-        end=visibility.moment(float(times[last - 1]) + STEP_S),
+        end=visibility.moment(float(times[last - 1]) + visibility.STEP_S),
         highest_deg=float(height[first:last].max()),
     )

@@ -12,12 +12,14 @@ from scipy import sparse
 
 from tasks.options import PlanOptions
 from tasks.records import FieldOfView, Limits, SkyMap, Telescope
+from tasks.science.astrometry import directions
 from tasks.science.planning import already_observed, tiling, visibility
+from tasks.science.planning.visibility import Refusal
 from tasks.science.skymaps import footprints, regions
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
-STEP_S = 300.0
 # for the hundred thousands of tiles of a small field
 COARSE_STEP_S = 1800.0
 # tiles whose visibility is computed at once: a hundred million flags would not fit
@@ -137,7 +139,7 @@ def _visible(telescope: Telescope, tiles: tiling.Tiles, window: Window) -> Prosp
     prospect = Prospect(
         telescope=telescope,
         tiles=tiles,
-        points=footprints.directions(tiles.ra_deg, tiles.dec_deg),
+        points=directions.unit_vectors(tiles.ra_deg, tiles.dec_deg),
         nights=visibility.nights(telescope.site, window.start, window.end, limits.sun_altitude_deg),
         sharing=sparse.csr_matrix((len(tiles), 0)),
         left_out={},
@@ -146,21 +148,14 @@ def _visible(telescope: Telescope, tiles: tiling.Tiles, window: Window) -> Prosp
     )
     lowest, highest = limits.declination_deg
     words = f"declination: outside {lowest:g} to {highest:g} deg, the telescope's limits"
-    prospect = _keep(prospect, visibility.within_declination(tiles.dec_deg, limits), words)
+    prospect = _keep(prospect, visibility.within_declination(prospect.points, limits), words)
     if prospect.reason:
         return prospect
-    step_s = STEP_S if len(prospect.tiles) <= CHUNK else COARSE_STEP_S
-    times = _openings(prospect, step_s)
+    step_s = visibility.STEP_S if len(prospect.tiles) <= CHUNK else COARSE_STEP_S
+    times = visibility.steps(prospect.nights, step_s, telescope.block_s)
     if len(times) == 0:
         return _keep(prospect, np.zeros(len(prospect.tiles), dtype=bool), _no_opening(prospect, window))
     return _watched(prospect, times, step_s)
-
-
-def _openings(prospect: Prospect, step_s: float) -> Floats:
-    """Return the times, ``step_s`` apart, at which a tile could be begun and ended in the dark."""
-    block = prospect.telescope.block_s
-    spans = [np.arange(first, last - block, step_s) for first, last in prospect.nights]
-    return np.concatenate([*spans, np.empty(0)])
 
 
 def _no_opening(prospect: Prospect, window: Window) -> str:
@@ -176,9 +171,9 @@ def _watched(prospect: Prospect, times: Floats, step_s: float) -> Prospect:
     skies = visibility.over(telescope.site, times), visibility.over(telescope.site, times + telescope.block_s)
     chunks = [slice(first, first + CHUNK) for first in range(0, len(prospect.tiles), CHUNK)]
     seen = [_sight(prospect.points[rows], skies, limits) for rows in chunks]
-    height, steps, last = (np.concatenate(part) for part in zip(*seen, strict=True))
+    high, steps, last = (np.concatenate(part) for part in zip(*seen, strict=True))
     prospect = replace(prospect, last_start_s=last + step_s)
-    high, free = np.isfinite(height), steps > 0
+    free = steps > 0
     low = f"altitude: below {limits.minimum_altitude_deg:g} deg while it is dark"
     moon = f"Moon: closer than {limits.moon_distance_deg:g} deg while high enough"
     short = f"window: observable for less than {limits.minimum_observable_h:g} h"
@@ -187,13 +182,18 @@ def _watched(prospect: Prospect, times: Floats, step_s: float) -> Prospect:
     return _keep(prospect, steps[free] * step_s / 3600 >= limits.minimum_observable_h, short)
 
 
-def _sight(points: Floats, skies: tuple[visibility.Sky, visibility.Sky], limits: Limits) -> tuple[Floats, ...]:
-    """Return, for some tiles, 0 or NaN (never high enough), steps at which they are observable, the last of them."""
-    begin, end = skies
-    high = visibility.high_enough(begin, points, limits) & visibility.high_enough(end, points, limits)
-    free = high & visibility.clear_of_moon(begin, points, limits) & visibility.clear_of_moon(end, points, limits)
-    last = np.where(free, begin.unix_s, -np.inf).max(axis=1)
-    return np.where(high.any(axis=1), 0.0, np.nan), free.sum(axis=1).astype(float), last
+def _sight(
+    points: Floats, skies: tuple[visibility.Sky, visibility.Sky], limits: Limits
+) -> tuple[Flags, Floats, Floats]:
+    """Return, for some tiles, whether they are ever high enough, steps at which they are observable, the last of them.
+
+    A tile has to be observable from its first exposure, under the first sky, to its last one, under the second.
+    """
+    begin, end = (visibility.refusals(sky, points, limits) for sky in skies)
+    low = begin[Refusal.ALTITUDE] | end[Refusal.ALTITUDE]
+    free = ~np.logical_or.reduce([*begin.values(), *end.values()])
+    last = np.where(free, skies[0].unix_s, -np.inf).max(axis=1)
+    return ~low.all(axis=1), free.sum(axis=1), last
 
 
 def _best_height(prospect: Prospect, sky: visibility.Sky) -> str:

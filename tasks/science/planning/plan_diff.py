@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+
+import numpy as np
+from astropy.coordinates import angular_separation
 
 from tasks.records import Plan, Tile
 from tasks.records.events import EventHistory, PlanChange, PlanEntry
-
-SAME_FIELD_DEG = 1 / 60
-"""Tiles of one id whose centres lie further apart are other fields: an id such as that of a centred field comes again."""
+from tasks.science.planning import already_observed
 
 
 def of_history(history: EventHistory, entry: PlanEntry | None = None) -> tuple[PlanChange, ...]:
@@ -78,9 +78,9 @@ def _by_id(plan: Plan) -> dict[str, Tile]:
 
 
 def _same(one: Tile, other: Tile) -> bool:
-    """Tell whether two tiles are one field; on so small an angle the sky is flat."""
-    across = (one.ra_deg - other.ra_deg + 180) % 360 - 180
-    return math.hypot(across * math.cos(math.radians(one.dec_deg)), one.dec_deg - other.dec_deg) <= SAME_FIELD_DEG
+    """Tell whether two tiles are one field."""
+    places = np.radians([one.ra_deg, one.dec_deg, other.ra_deg, other.dec_deg])
+    return bool(np.degrees(angular_separation(*places)) <= already_observed.SAME_FIELD_DEG)
 
 
 def _observed(plans: Sequence[PlanEntry]) -> dict[str, frozenset[str]]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy import sparse, spatial
 
 from tasks.records import FieldOfView, Telescope
+from tasks.science.astrometry import directions
 from tasks.science.skymaps import footprints, healpix, regions
 from tasks.science.skymaps.regions import Cells, Floats, Integers
 
@@ -76,7 +77,7 @@ def centre_of(name: str, telescope: Telescope) -> tuple[float, float] | None:
 def near(tiles: Tiles, cells: Cells, view: FieldOfView) -> Tiles:
     """Return the tiles that may meet a cell: none that does is left out, some that only come close are kept."""
     tiles = tiles.take(_in_mask(tiles, cells, view))
-    points, centres = cells.points(), footprints.directions(tiles.ra_deg, tiles.dec_deg)
+    points, centres = cells.points(), directions.unit_vectors(tiles.ra_deg, tiles.dec_deg)
     close = np.zeros(len(tiles), dtype=bool)
     for order in np.unique(cells.order):
         reach = np.radians(view.radius_deg + footprints.ROOT_PIXEL_DEG / 2.0**order)
@@ -137,7 +138,7 @@ def fitted(cells: Cells, tiles: Tiles, view: FieldOfView) -> Cells:
     order = footprints.order_for(view.smaller_deg / CELLS_ACROSS)
     if len(tiles) == 0:
         return cells
-    tree = spatial.cKDTree(footprints.directions(tiles.ra_deg, tiles.dec_deg))
+    tree = spatial.cKDTree(directions.unit_vectors(tiles.ra_deg, tiles.dec_deg))
     for step in range(int(cells.order.min(initial=order)) + 1, order + 1):
         reach = np.radians(view.radius_deg + footprints.ROOT_PIXEL_DEG / 2.0**cells.order)
         distance, _ = tree.query(cells.points(), distance_upper_bound=float(reach.max(initial=0.0)))
@@ -147,7 +148,7 @@ def fitted(cells: Cells, tiles: Tiles, view: FieldOfView) -> Cells:
 
 def membership(tiles: Tiles, points: Floats, view: FieldOfView) -> sparse.csr_matrix:
     """Return the matrix (tiles, points) that is 1 where a direction lies in a tile; ``points`` is (n, 3)."""
-    centres = footprints.directions(tiles.ra_deg, tiles.dec_deg)
+    centres = directions.unit_vectors(tiles.ra_deg, tiles.dec_deg)
     shape = (len(tiles), len(points))
     if 0 in shape:
         return sparse.csr_matrix(shape)

@@ -1,4 +1,6 @@
-"""When a site can see what: darkness, altitude, airmass, distance from the Moon.
+"""When a telescope can observe what: darkness, declination, altitude, airmass, distance from the Moon.
+
+``refusals`` is the only place where the limits of a telescope are applied: plans and outlooks ask it.
 
 The Earth's orientation is the IAU 2006/2000A precession-nutation and sidereal time at UT1 = UTC and without
 polar motion: within 0.005 deg of the complete model, and no table has to be fetched. Directions are those of the
@@ -8,6 +10,8 @@ from the site, whose parallax is up to 1 deg.
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +19,7 @@ import erfa  # type: ignore[import-untyped]  # pyerfa carries no types
 import numpy as np
 import numpy.typing as npt
 
+from tasks import constants
 from tasks.records import Limits, Site
 
 Floats = npt.NDArray[np.float64]
@@ -23,12 +28,29 @@ Flags = npt.NDArray[np.bool_]
 AU_KM = 149597870.7
 EARTH_RADIUS_KM = 6378.137
 WGS84_FLATTENING = 1 / 298.257223563
-UNIX_EPOCH_JD = 2440587.5
-DAY_S = 86400.0
 NIGHT_STEP_S = 60.0
+# of plans and outlooks: in five minutes a place moves by 1.3 deg at most
+STEP_S = 300.0
 STEPS_AT_ONCE = 10
 # more than the Sun climbs in so many steps
 NEAR_DEG = 3.0
+# twilight is interpolated between two times a minute apart: 0.0002 deg off at most
+TWILIGHT_DEG = 0.001
+# a declination, made a direction and read from it again
+ROUNDING_DEG = 1e-9
+
+
+class Refusal(enum.StrEnum):
+    """Why a telescope cannot observe a direction at a time."""
+
+    SUN = "Sun"
+    """It is not dark: the Sun is not below the limit."""
+    DECLINATION = "declination"
+    """The telescope does not reach it."""
+    ALTITUDE = "altitude"
+    """It is too low."""
+    MOON = "Moon"
+    """The Moon is up, and too close."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +80,10 @@ def moment(unix_s: float) -> datetime:
 def over(site: Site, unix_s: npt.ArrayLike) -> Sky:
     """Return what stands over ``site`` at times in seconds since 1970 UTC, shape (n,)."""
     seconds = np.atleast_1d(np.asarray(unix_s, dtype=float))
-    day, fraction = UNIX_EPOCH_JD + np.floor(seconds / DAY_S), (seconds % DAY_S) / DAY_S
+    day, fraction = (
+        constants.UNIX_EPOCH_JD + np.floor(seconds / constants.DAY_S),
+        (seconds % constants.DAY_S) / constants.DAY_S,
+    )
     tt = erfa.taitt(*erfa.utctai(day, fraction))
     to_date = erfa.pnm06a(*tt)
     sidereal = erfa.gst06(day, fraction, *tt, to_date) + np.radians(site.longitude_deg)
@@ -79,7 +104,10 @@ def over(site: Site, unix_s: npt.ArrayLike) -> Sky:
 
 def sun_and_moon(unix_s: float) -> tuple[Floats, Floats]:
     """Return the directions (3,) of Sun and Moon from the Earth's centre at seconds since 1970 UTC, ICRS."""
-    day, fraction = UNIX_EPOCH_JD + np.floor(unix_s / DAY_S), (unix_s % DAY_S) / DAY_S
+    day, fraction = (
+        constants.UNIX_EPOCH_JD + np.floor(unix_s / constants.DAY_S),
+        (unix_s % constants.DAY_S) / constants.DAY_S,
+    )
     tt = erfa.taitt(*erfa.utctai(day, fraction))
     sun, moon = -erfa.epv00(*tt)[0]["p"], erfa.moon98(*tt)["p"]
     return np.asarray(sun / np.linalg.norm(sun)), np.asarray(moon / np.linalg.norm(moon))
@@ -107,11 +135,6 @@ def _elevation(sine: Floats) -> Floats:
 def altitudes(sky: Sky, points: Floats) -> Floats:
     """Return the altitude in degrees of ICRS directions (m, 3) at the sky's times: (m, n)."""
     return _elevation(points @ sky.zenith.T)
-
-
-def moon_distances(sky: Sky, points: Floats) -> Floats:
-    """Return the distance in degrees from the Moon of ICRS directions (m, 3): (m, n)."""
-    return 90 - _elevation(points @ sky.moon.T)
 
 
 def airmass(altitude_deg: npt.ArrayLike) -> Floats:
@@ -143,19 +166,32 @@ def _near_twilight(site: Site, first: float, last: float, sun_altitude_deg: floa
     return np.asarray(times[np.union1d(np.flatnonzero(wanted), strides)])
 
 
-def high_enough(sky: Sky, points: Floats, limits: Limits) -> Flags:
-    """Tell at which times (m, n) directions stand high enough."""
-    return np.asarray(points @ sky.zenith.T >= np.sin(np.radians(limits.minimum_altitude_deg)))
+def steps(intervals: Sequence[tuple[float, float]], step_s: float, block_s: float = 0.0) -> Floats:
+    """Return times, ``step_s`` apart, at which something that takes ``block_s`` begins and ends within an interval."""
+    return np.concatenate([*(np.arange(first, last - block_s, step_s) for first, last in intervals), np.empty(0)])
 
 
-def clear_of_moon(sky: Sky, points: Floats, limits: Limits) -> Flags:
-    """Tell at which times (m, n) directions are far enough from the Moon; one below the horizon does not matter."""
-    return np.asarray(
-        (points @ sky.moon.T <= np.cos(np.radians(limits.moon_distance_deg))) | (sky.moon_altitude_deg < 0)
-    )
+def refusals(sky: Sky, points: Floats, limits: Limits) -> dict[Refusal, Flags]:
+    """Tell by reason which limit forbids ICRS directions (m, 3) at the sky's times (n,): True where it does, (m, n)."""
+    refused = {
+        Refusal.SUN: sky.sun_altitude_deg > limits.sun_altitude_deg + TWILIGHT_DEG,
+        Refusal.DECLINATION: ~within_declination(points, limits)[:, None],
+        Refusal.ALTITUDE: points @ sky.zenith.T < np.sin(np.radians(limits.minimum_altitude_deg)),
+        # a Moon below the horizon does not matter
+        Refusal.MOON: (points @ sky.moon.T > np.cos(np.radians(limits.moon_distance_deg)))
+        & (sky.moon_altitude_deg >= 0),
+    }
+    shape = (len(points), len(sky.unix_s))
+    return {reason: np.broadcast_to(flags, shape) for reason, flags in refused.items()}
 
 
-def within_declination(dec_deg: Floats, limits: Limits) -> Flags:
-    """Tell which declinations a telescope can reach."""
+def observable(sky: Sky, points: Floats, limits: Limits) -> Flags:
+    """Tell at which of the sky's times (n,) no limit forbids ICRS directions (m, 3): (m, n)."""
+    return np.asarray(~np.logical_or.reduce(list(refusals(sky, points, limits).values())))
+
+
+def within_declination(points: Floats, limits: Limits) -> Flags:
+    """Tell which ICRS directions (m, 3) a telescope can reach, the limits included."""
+    dec_deg = np.degrees(erfa.c2s(points)[1])
     lowest, highest = limits.declination_deg
-    return np.asarray((dec_deg >= lowest) & (dec_deg <= highest))
+    return np.asarray((dec_deg >= lowest - ROUNDING_DEG) & (dec_deg <= highest + ROUNDING_DEG))

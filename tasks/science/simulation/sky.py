@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.coordinates import angular_separation
 from numpy.typing import NDArray
 
+from tasks import constants
 from tasks.science.simulation import bands
 from tasks.science.simulation.bands import Floats
 
@@ -35,8 +37,8 @@ class Stars:
     def positions(self, year: float) -> tuple[Floats, Floats]:
         """Return RA and Dec in degrees at a Julian year; ``pmra_mas`` holds the factor cos(Dec), as Gaia's."""
         years = year - CATALOGUE_EPOCH_YEAR
-        dec = self.dec_deg + self.pmdec_mas * years / 3.6e6
-        ra = self.ra_deg + self.pmra_mas * years / 3.6e6 / np.cos(np.radians(self.dec_deg))
+        dec = self.dec_deg + self.pmdec_mas * years / constants.MAS_PER_DEG
+        ra = self.ra_deg + self.pmra_mas * years / constants.MAS_PER_DEG / np.cos(np.radians(self.dec_deg))
         return ra % 360, dec
 
 
@@ -175,9 +177,8 @@ def _clear_of_bright_stars(ra: Floats, dec: Floats, stars: Stars) -> NDArray[np.
     clear = np.ones(len(ra), dtype=bool)
     for limit_mag, distance_arcsec in ((13.0, 25.0), (16.0, 8.0), (19.0, 4.0)):
         bright = stars.g_mag < limit_mag
-        dx = _turn(ra[:, None] - stars.ra_deg[bright]) * np.cos(np.radians(dec))[:, None]
-        dy = dec[:, None] - stars.dec_deg[bright]
-        clear &= ~np.any(np.hypot(dx, dy) * 3600 < distance_arcsec, axis=1)
+        apart = _apart_arcsec(ra[:, None], dec[:, None], stars.ra_deg[bright], stars.dec_deg[bright])
+        clear &= ~np.any(apart < distance_arcsec, axis=1)
     return clear
 
 
@@ -186,11 +187,16 @@ def _turn(difference_deg: Floats) -> Floats:
     return (difference_deg + 180) % 360 - 180
 
 
+def _apart_arcsec(ra_deg: Floats, dec_deg: Floats, other_ra_deg: Floats, other_dec_deg: Floats) -> Floats:
+    places = (np.radians(each) for each in (ra_deg, dec_deg, other_ra_deg, other_dec_deg))
+    return np.asarray(3600 * np.degrees(angular_separation(*places)))
+
+
 def _spread(ra: Floats, dec: Floats, host: NDArray[np.int64], number: int) -> list[int]:
     """Choose the first places that lie 20" from one another and do not share a host."""
     chosen: list[int] = []
     for i in range(len(ra)):
-        near = np.hypot(_turn(ra[chosen] - ra[i]) * np.cos(np.radians(dec[i])), dec[chosen] - dec[i]) * 3600 < 20
+        near = _apart_arcsec(ra[chosen], dec[chosen], ra[i], dec[i]) < 20
         if not near.any() and (host[i] < 0 or host[i] not in host[chosen]):
             chosen.append(i)
         if len(chosen) == number:

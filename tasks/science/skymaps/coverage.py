@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tasks.errors import UnusableData
 from tasks.records import SkyMap
+from tasks.science.astrometry import directions
 from tasks.science.skymaps import credible_regions, footprints, healpix
 
 Floats = npt.NDArray[np.float64]
@@ -94,7 +95,7 @@ def _ranges(centre: Floats, footprint: tuple[Polygon, ...]) -> Iterator[Integers
         corners = np.tan(np.radians(polygon))
         first, last = _order(polygon, COARSE_ACROSS), _order(polygon, FINE_ACROSS)
         reach = _reach(corners) + healpy.max_pixrad(2**first)
-        pixels = healpy.query_disc(2**first, footprints.directions(*centre)[0], reach, nest=True).astype(np.int64)
+        pixels = healpy.query_disc(2**first, directions.unit_vectors(*centre), reach, nest=True).astype(np.int64)
         for order in range(first, last + 1):
             points = _project(np.stack(healpy.pix2vec(2**order, pixels, nest=True), axis=1), centre)
             within, cut = _inside(points, corners), _near_side(points, corners, healpy.max_pixrad(2**order))
@@ -127,7 +128,7 @@ def _project(points: Floats, centre: Floats) -> Floats:
     ra, dec = np.radians(centre)
     east = np.array([-np.sin(ra), np.cos(ra), 0.0])
     north = np.array([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)])
-    x, y, depth = np.einsum("ij,kj->ki", points, np.stack([east, north, footprints.directions(*centre)[0]]))
+    x, y, depth = np.einsum("ij,kj->ki", points, np.stack([east, north, directions.unit_vectors(*centre)]))
     return np.stack([x / depth, y / depth], axis=-1)
 
 

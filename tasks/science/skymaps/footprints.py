@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import FieldOfView, SkyMap
+from tasks.science.astrometry import directions
 from tasks.science.skymaps import healpix
 
 Floats = npt.NDArray[np.float64]
@@ -58,18 +59,12 @@ def order_for(size_deg: float) -> int:
     return int(np.clip(np.ceil(np.log2(ROOT_PIXEL_DEG / size_deg)), 0, healpix.FINEST_ORDER))
 
 
-def directions(ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> Floats:
-    """Return unit vectors (n, 3)."""
-    ra, dec = np.radians(np.atleast_1d(ra_deg)), np.radians(np.atleast_1d(dec_deg))
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
-
-
 def inside(points: Floats, ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike, view: FieldOfView) -> npt.NDArray[np.bool_]:
     """Tell which unit vectors (n, 3) lie in the field centred at the position, one for all or one each."""
     ra, dec = np.radians(np.atleast_1d(ra_deg)), np.radians(np.atleast_1d(dec_deg))
     east = np.stack([-np.sin(ra), np.cos(ra), np.zeros_like(ra)], axis=-1)
     north = np.stack([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)], axis=-1)
-    axis = np.einsum("ij,ij->i", points, np.broadcast_to(directions(ra_deg, dec_deg), points.shape))
+    axis = np.einsum("ij,ij->i", points, np.broadcast_to(directions.unit_vectors(ra_deg, dec_deg), points.shape))
     x = np.einsum("ij,ij->i", points, np.broadcast_to(east, points.shape))
     y = np.einsum("ij,ij->i", points, np.broadcast_to(north, points.shape))
     half_x, half_y = np.tan(np.radians(view.width_deg) / 2), np.tan(np.radians(view.height_deg) / 2)
@@ -85,7 +80,7 @@ def corners(ra_deg: float, dec_deg: float, view: FieldOfView, *, per_side: int =
     ra, dec = np.radians(ra_deg), np.radians(dec_deg)
     east = np.array([-np.sin(ra), np.cos(ra), 0.0])
     north = np.array([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)])
-    points = directions(ra_deg, dec_deg) + x[:, None] * east + y[:, None] * north
+    points = directions.unit_vectors(ra_deg, dec_deg) + x[:, None] * east + y[:, None] * north
     points /= np.linalg.norm(points, axis=1)[:, None]
     return np.stack([np.degrees(np.arctan2(points[:, 1], points[:, 0])) % 360, np.degrees(np.arcsin(points[:, 2]))], 1)
 
@@ -94,7 +89,7 @@ def field_ranges(ra_deg: float, dec_deg: float, view: FieldOfView) -> Integers:
     """Return the disjoint ranges (n, 2) at order 29 of the pixels whose centres lie in one field."""
     order = order_for(view.smaller_deg / PIXELS_ACROSS)
     nside = 2**order
-    centre = directions(ra_deg, dec_deg)[0]
+    centre = directions.unit_vectors(ra_deg, dec_deg)
     pixel = healpy.query_disc(nside, centre, np.radians(view.radius_deg * 1.01), nest=True)
     points = np.stack(healpy.pix2vec(nside, pixel, nest=True), axis=1)
     pixel = np.sort(pixel[inside(points, ra_deg, dec_deg, view)]).astype(np.int64)

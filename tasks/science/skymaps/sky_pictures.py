@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.records import Outlines, Plan, SkyMap, SkyPicture, Telescope, Zoom
-from tasks.science.astrometry import field_grids
+from tasks.science.astrometry import directions, field_grids
 from tasks.science.skymaps import credible_regions, footprints, healpix, regions
 
 Floats = npt.NDArray[np.float64]
@@ -67,10 +67,10 @@ def frame(sky_map: SkyMap) -> tuple[float, float, float]:
     points = cells.points()
     centre = cells.probability @ points
     centre /= np.linalg.norm(centre)
-    apart = _apart_deg(points, centre)
+    apart = directions.separations_deg(points, centre)
     if apart.max() > LARGEST_HALF_DEG:
         peak = points[np.argmax(cells.probability / healpix.PIXEL_SR[cells.order])]
-        around = _apart_deg(points, peak) < LARGEST_HALF_DEG
+        around = directions.separations_deg(points, peak) < LARGEST_HALF_DEG
         centre = cells.probability[around] @ points[around]
         centre /= np.linalg.norm(centre)
         apart = np.array([LARGEST_HALF_DEG])
@@ -78,10 +78,6 @@ def frame(sky_map: SkyMap) -> tuple[float, float, float]:
     half = float(np.clip(MARGIN * (apart.max() + size), SMALLEST_HALF_DEG, LARGEST_HALF_DEG))
     ra, dec = np.degrees(np.arctan2(centre[1], centre[0])) % 360, np.degrees(np.arcsin(centre[2]))
     return float(ra), float(dec), half
-
-
-def _apart_deg(points: Floats, centre: Floats) -> Floats:
-    return np.asarray(2 * np.degrees(np.arcsin(np.clip(np.linalg.norm(points - centre, axis=1) / 2, 0, 1))))
 
 
 def _outlines(plan: Plan, telescope: Telescope) -> Outlines:

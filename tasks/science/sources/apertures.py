@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import sep
 
+from tasks import constants
 from tasks.errors import AlgorithmError
 from tasks.science.sources import deblending, windowed_shapes
 
@@ -24,7 +25,7 @@ PYRAMID = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32)
 KRON_FACTOR, LEAST_RADIUS_PX = 2.5, 3.5
 KRON_REACH = 6.0
 PIXEL_STACK = 1_000_000
-HALF_LIGHT_TO_SIGMA = 2 / 2.3548
+HALF_LIGHT_TO_SIGMA = 2 / constants.SIGMA_TO_FWHM
 CORE_HALF_PX, CORE_LEVEL, CORE_PIXELS = 10, 0.5, 4
 SEEN_TRUNCATED = int(sep.APER_TRUNC)
 

@@ -15,10 +15,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from astropy.wcs import WCS
 
+from tasks import constants
 from tasks.errors import UnusableData
 from tasks.science.arrays import Array, array_namespace, to_host
-from tasks.science.calibration import correction
-from tasks.science.images import combining, compiled_loops, resampling
+from tasks.science.images import combining, compiled_loops, masks, resampling
 from tasks.science.images.backgrounds import Background, Window
 from tasks.science.images.resampling import GridMap
 
@@ -28,8 +28,6 @@ Floats = np.ndarray[Any, Any]
 # a frame turned by a degree looks at a few rows more than its tile has
 TILE_ROWS, TILE_COLUMNS = 256, 1024
 SMALLEST_TILE = 64
-# fewer frames give no median to clip against
-SMALLEST_CLIPPED = 3
 MEDIAN_EFFICIENCY = (1.0, 1.0, 1.0, 0.743, 0.838, 0.697, 0.776, 0.679, 0.743, 0.669, 2 / np.pi)
 """Variance of a mean over that of a median, by the number of normal values; the last one holds for more."""
 
@@ -163,7 +161,7 @@ def by_arrays(values: Array, weights: Array, *, recipe: Recipe) -> tuple[Array, 
 
 def _plan(number: int, recipe: Recipe) -> tuple[bool, bool]:
     """Tell whether values are clipped, and whether the median is taken."""
-    return recipe.mode == "clipped" and number >= SMALLEST_CLIPPED, recipe.mode == "seed"
+    return recipe.mode == "clipped" and number >= constants.SMALLEST_CLIPPED, recipe.mode == "seed"
 
 
 @functools.cache
@@ -219,7 +217,7 @@ class ReorientedImage:
         image, weight = self.exposure.window(*wider)
         bad = ~(weight > 0) | ~np.isfinite(image)
         if bad.any():
-            weight = np.where(correction.grow(bad), np.float32(0), weight)
+            weight = np.where(masks.grow(bad), np.float32(0), weight)
             image = np.where(np.isfinite(image), image, np.float32(0))
         inner = tuple(
             slice(part.start - around.start, part.stop - around.start)

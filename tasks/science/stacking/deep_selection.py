@@ -16,7 +16,6 @@ from tasks.options import DeepOptions
 from tasks.records import Astrometry, Frame, FrameType, Photometry, Reduced, Rejected, Selection, Stage
 from tasks.science.astrometry import wcs_checks
 from tasks.science.headers import raw_headers
-from tasks.science.photometry import growth_curves
 
 APERTURES = ("AUTO", "0", "1", "2", "3", "4", "5")
 DEPTH = "1"
@@ -57,7 +56,7 @@ def frame_of(cards: Mapping[str, Any], image: Path, *, unit: str) -> Reduced:
         image=image,
         variance=naming.variance_of(image),
         mask=naming.mask_of(image),
-        astrometry=_astrometry(cards, ra, dec),
+        astrometry=_astrometry(cards, ra, dec, wcs_checks.scale_arcsec(wcs)),
         photometry=_photometry(cards, values, naming.photometry_of(image)),
     )
 
@@ -174,7 +173,7 @@ def _moment(cards: Mapping[str, Any]) -> datetime:
         raise UnusableData(f"DATE-OBS {text!r} is no time") from error
 
 
-def _astrometry(cards: Mapping[str, Any], ra_deg: float, dec_deg: float) -> Astrometry:
+def _astrometry(cards: Mapping[str, Any], ra_deg: float, dec_deg: float, scale_arcsec: float) -> Astrometry:
     def known(key: str) -> float:
         return raw_headers.number(cards.get(key)) or 0.0
 
@@ -183,7 +182,7 @@ def _astrometry(cards: Mapping[str, Any], ra_deg: float, dec_deg: float) -> Astr
         rms_ra_arcsec=known("ASTRMSX"),
         rms_dec_arcsec=known("ASTRMSY"),
         offset_arcsec=0.0,
-        scale_arcsec=growth_curves.NOMINAL_SCALE_ARCSEC,
+        scale_arcsec=scale_arcsec,
         ra_deg=ra_deg,
         dec_deg=dec_deg,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,8 +9,9 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+from astropy.coordinates import angular_separation
 
-from tasks import naming
+from tasks import constants, naming
 from tasks.errors import UnusableData
 from tasks.records import MaskBit, Reduced, Rejected, Stage
 from tasks.science.arrays import Array, array_namespace
@@ -33,7 +33,6 @@ SEED_GAIN = 2 / 3
 MOST_LISTED = 500
 # a tile's number may be shared by another survey: its centre counts only where the frames are
 LARGEST_OFFSET_DEG = 1.0
-MJD_ZERO_JD = 2400000.5
 COPIED = (
     "IMAGETYP", "XBINNING", "YBINNING", "GAIN", "XPIXSZ", "YPIXSZ", "INSTRUME", "SET-TEMP", "CCD-TEMP", "TELESCOP",
     "FOCALLEN", "FOCRATIO", "RA", "DEC", "PIERSIDE", "SITEELEV", "SITELAT", "SITELONG", "FWHEEL", "FILTER", "OBJECT",
@@ -241,8 +240,7 @@ def centre(
 
 
 def _apart_deg(one: tuple[float, float], other: tuple[float, float]) -> float:
-    turn = (one[0] - other[0] + 180) % 360 - 180
-    return math.hypot(turn * math.cos(math.radians(one[1])), one[1] - other[1])
+    return float(np.degrees(angular_separation(*np.radians([*one, *other]))))
 
 
 def mean_time(times: Sequence[datetime], weights: Sequence[float] | None = None) -> datetime:
@@ -335,8 +333,8 @@ def _times(combination: Combination) -> Header:
         "DATE-END": _iso(max(ends)),
         "DATE-AVG": _iso(average),
         "JD": julian,
-        "MJD": julian - MJD_ZERO_JD,
-        "MJD-AVG": raw_headers.julian_date(average) - MJD_ZERO_JD,
+        "MJD": julian - constants.MJD_ZERO_JD,
+        "MJD-AVG": raw_headers.julian_date(average) - constants.MJD_ZERO_JD,
     }
 
 

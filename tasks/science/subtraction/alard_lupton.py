@@ -17,21 +17,21 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage, spatial
 
+from tasks import constants
 from tasks.errors import AlgorithmError, UnusableData
 from tasks.records import MaskBit
 from tasks.science import arrays
 from tasks.science.arrays import Array
-from tasks.science.images import convolution
+from tasks.science.images import convolution, masks
 from tasks.science.images.convolution import VaryingKernel
 from tasks.science.sources import stars
 from tasks.science.sources.stars import Floats, Stars
-from tasks.science.subtraction import aligned_images, kernel_fit
+from tasks.science.subtraction import kernel_fit
 from tasks.science.subtraction.aligned_images import Exposure
 from tasks.science.subtraction.kernel_fit import Fit, Settings
 
 log = logging.getLogger(__name__)
 
-EQUAL_SEEING = 1.05  # within 5 % of each other the reference is convolved
 STAMPS_PER_CELL = 4
 CELLS = 10
 SATURATION_GROWTH_PX = 3
@@ -114,7 +114,7 @@ def _direction(settings: Settings, fwhm_science: float, fwhm_reference: float) -
         raise UnusableData("no star whose width can be measured in the science image or the reference")
     if settings.direction != "auto":
         return settings.direction
-    return "reference" if fwhm_reference <= EQUAL_SEEING * fwhm_science else "science"
+    return "reference" if fwhm_reference <= constants.EQUAL_SEEING * fwhm_science else "science"
 
 
 def _pick(found: Stars, science: Exposure, reference: Exposure, width: float) -> Stars:
@@ -159,7 +159,7 @@ def _assemble(
     factor = 1.0 if forward else 1.0 / total
     difference = (other.image - convolved) if forward else (convolved - other.image) * factor
     variance = (other.variance + convolution.convolve_squared(_filled_variance(sharp), fit.kernel)) * factor**2
-    mask = other.mask | aligned_images.grow(other.saturated, SATURATION_GROWTH_PX) | _spread(sharp, fit.kernel)
+    mask = other.mask | masks.grow(other.saturated, SATURATION_GROWTH_PX) | _spread(sharp, fit.kernel)
     psf = _psf(science, reference, forward=forward, found=found, widths=widths)
     return Subtraction(
         difference=xp.where(mask, xp.float32(0), difference).astype(xp.float32),
@@ -222,9 +222,7 @@ def _spread(exposure: Exposure, kernel: VaryingKernel) -> Array:
     bad[0], bad[-1], bad[:, 0], bad[:, -1] = 1, 1, 1, 1
     touched = convolution.convolve_absolute(bad, kernel) > LEAK * weight
     half = kernel.terms.shape[-1] // 2
-    return (
-        exposure.mask | touched | aligned_images.grow(exposure.saturated, min(half, SATURATION_GROWTH_PX + half // 2))
-    )
+    return exposure.mask | touched | masks.grow(exposure.saturated, min(half, SATURATION_GROWTH_PX + half // 2))
 
 
 def from_engine(

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from tasks.errors import UnusableData
 from tasks.records import MaskBit
@@ -66,15 +65,6 @@ def _pixel_noise(image: Array) -> float:
     mean = sum(parts) / 4
     steps = parts[0] - 3 * parts[1] + 3 * parts[2] - parts[3]
     return float(arrays.nmad(steps[mean <= xp.nanmedian(mean)])) / math.sqrt(20)
-
-
-def grow(mask: Array, radius_px: int) -> Array:
-    """Return ``mask`` grown by a disc."""
-    host = arrays.to_host(mask)
-    if not host.any():
-        return mask
-    xp = arrays.array_namespace(mask)
-    return xp.asarray(ndimage.distance_transform_edt(~host) <= radius_px)
 
 
 def aligned(exposure: Exposure, mapping: PixelMap, shape: tuple[int, int]) -> Exposure:

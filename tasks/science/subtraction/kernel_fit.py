@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import linalg
 
+from tasks import constants
 from tasks.errors import AlgorithmError
 from tasks.science import arrays
 from tasks.science.arrays import Array
@@ -99,7 +100,7 @@ def _basis(settings: Settings, widths: tuple[float, float], stamps: int) -> Floa
     half = kernel_half_width(widths)
     if settings.basis == "delta":
         return np.asarray(convolution.delta_basis(min(half, 8)))
-    blur = np.sqrt(abs(widths[0] ** 2 - widths[1] ** 2)) / convolution.SIGMA_TO_FWHM
+    blur = np.sqrt(abs(widths[0] ** 2 - widths[1] ** 2)) / constants.SIGMA_TO_FWHM
     sigma = max(blur, SMALLEST_SIGMA_PX)
     # the widest one moves light between core and wings, which no two nights share
     degrees = (4, 3, 2, 0) if stamps >= 15 else (2, 2, 0, 0)

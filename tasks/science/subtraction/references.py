@@ -9,9 +9,6 @@ from tasks import naming
 from tasks.errors import UnusableData
 from tasks.records import Stack
 
-# a reference of our own telescope has the same optics and filters
-OWN = "ref_7DT_"
-
 
 def best(stack: Stack, paths: Sequence[Path], *, own: Collection[Path], place: Path) -> Path:
     """Return the best reference: same object and filter, other data; ours before a survey's, the farthest in time.
@@ -42,7 +39,12 @@ def best(stack: Stack, paths: Sequence[Path], *, own: Collection[Path], place: P
             + (f": the {len(fitting)} there hold the stack's own data" if fitting else "")
         )
     day = stack.date_obs.toordinal()
-    return max(others, key=lambda path: (path.name.startswith(OWN), abs(_day(path) - day), path.name))
+    return max(others, key=lambda path: (_is_own(stack, path), abs(_day(path) - day), path.name))
+
+
+def _is_own(stack: Stack, reference: Path) -> bool:
+    """Tell whether the stack's own telescope, whose name begins those of its units, made a reference."""
+    return stack.unit.startswith(naming.reference_source(reference.name))
 
 
 def _day(path: Path) -> int:

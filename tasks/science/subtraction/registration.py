@@ -13,11 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 from astropy.wcs import WCS
-from scipy import ndimage, spatial
+from scipy import spatial
 
 from tasks.errors import UnusableData
 from tasks.science import arrays
 from tasks.science.arrays import Array
+from tasks.science.astrometry import offset_votes
+from tasks.science.images import resampling
 from tasks.science.sources.stars import Floats, Stars
 
 VOTERS = 120  # brightest stars of each image that vote for the shift
@@ -32,7 +34,6 @@ FINAL_TOLERANCE_PX = 1.5
 CHECK_STARS = 500
 LARGEST_RMS_PX = 0.3
 LARGEST_OFFSET_PX = 0.1
-LANCZOS = 3
 BAND_ROWS = 128
 
 
@@ -258,19 +259,12 @@ def _vote(science: Stars, reference: Stars, shape: tuple[int, int]) -> tuple[Pix
 
 
 def _vote_shift(science: Stars, reference: Stars, shape: tuple[int, int], matrix: Floats) -> tuple[PixelMap, int]:
-    """Histogram the offsets of all pairs of bright stars; the peak is the shift."""
+    """Return the map that is turned by ``matrix`` and shifted as most pairs of bright stars are, and their number."""
     upright = _linear(shape, matrix, np.zeros(2))
     x, y = upright(science.x[:VOTERS], science.y[:VOTERS])
-    dx = (reference.x[None, :VOTERS] - x[:, None]).ravel()
-    dy = (reference.y[None, :VOTERS] - y[:, None]).ravel()
-    reach = 1.5 * max(shape)
-    edges = np.arange(-reach, reach + VOTE_BIN_PX, VOTE_BIN_PX)
-    counts, _, _ = np.histogram2d(dx, dy, bins=(edges, edges))
-    # a shift on the border of two bins must not lose half its votes
-    smooth = ndimage.uniform_filter(counts, size=2, mode="constant", origin=-1) * 4
-    row, column = np.unravel_index(np.argmax(smooth), smooth.shape)
-    shift = np.array([edges[row + 1], edges[column + 1]])
-    return _linear(shape, matrix, shift), round(float(smooth[row, column]))
+    start, goal = np.stack([x, y], axis=1), np.stack([reference.x[:VOTERS], reference.y[:VOTERS]], axis=1)
+    votes, shift = offset_votes.winner(start, goal, reach=1.5 * max(shape), cell=VOTE_BIN_PX)
+    return _linear(shape, matrix, shift), votes
 
 
 def _check_chance(mapping: PixelMap, science: Stars, reference: Stars, shape: tuple[int, int]) -> None:
@@ -287,12 +281,7 @@ def _check_chance(mapping: PixelMap, science: Stars, reference: Stars, shape: tu
 
 
 def resample(image: Array, mapping: PixelMap, shape: tuple[int, int]) -> Array:
-    """Return ``image`` on the science pixels by Lanczos-3 interpolation; beyond its border the result is NaN.
-
-    References
-    ----------
-    Duchon 1979, J. Appl. Meteorol. 18, 1016.
-    """
+    """Return ``image`` on the science pixels by the Lanczos-3 kernel of ``resampling``; beyond its border it is NaN."""
     return _in_bands(image, mapping, shape, _lanczos)
 
 
@@ -328,15 +317,6 @@ def _in_bands(image: Array, mapping: PixelMap, shape: tuple[int, int], method: A
     return out
 
 
-def _weights(offset: Array) -> Array:
-    """Return the six Lanczos-3 weights, normalised, for a position ``offset`` (0 to 1) beyond a pixel's centre."""
-    xp = arrays.array_namespace(offset)
-    taps = xp.arange(1 - LANCZOS, LANCZOS + 1).reshape((-1,) + (1,) * offset.ndim)
-    distance = offset[None] - taps
-    weights = xp.sinc(distance) * xp.sinc(distance / LANCZOS)
-    return (weights / weights.sum(axis=0)).astype(xp.float32)
-
-
 def _gather(image: Array, x: Array, y: Array, weights: tuple[Array, Array], first: int) -> Array:
     """Sum the neighbours of floor(x), floor(y) with separable weights; NaN beyond the border."""
     xp = arrays.array_namespace(image)
@@ -355,8 +335,8 @@ def _gather(image: Array, x: Array, y: Array, weights: tuple[Array, Array], firs
 
 def _lanczos(image: Array, x: Array, y: Array) -> Array:
     xp = arrays.array_namespace(image)
-    weights = _weights(x - xp.floor(x)), _weights(y - xp.floor(y))
-    return _gather(image, x, y, weights, 1 - LANCZOS)
+    weights = resampling.kernel_weights(x - xp.floor(x)), resampling.kernel_weights(y - xp.floor(y))
+    return _gather(image, x, y, weights, 1 - resampling.LANCZOS)
 
 
 def _bilinear(image: Array, x: Array, y: Array) -> Array:

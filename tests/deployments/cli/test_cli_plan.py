@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from support import field_probability
 
 from deployments import cli
 
@@ -31,6 +34,24 @@ def test_a_plan_names_tiles_probability_area_and_files(
     assert plan["area_deg2"] > 0
     assert plan["seconds"] > 0
     assert all(Path(path).is_file() for path in told["files"])
+
+
+@pytest.mark.parametrize("name", ["TCA", "TCH"])
+def test_a_tile_holds_the_probability_that_the_map_has_at_its_centre(
+    name: str, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = shared_data / "notices" / "S241102br-update.json"
+    words = ["--telescope", name, "--start", "2024-11-02T17:00:00", "--tiles", "5", "--engine", "siren"]
+    _, told = siren(str(source), *words, "--out", str(tmp_path), capsys=capsys)
+    tiles = told["telescopes"][name]["tiles"]
+    file = tmp_path / "map.fits"
+    file.write_bytes(base64.b64decode(json.loads(source.read_text())["event"]["skymap"]))
+    sky = field_probability.Sky(file)
+    truth, moved = (sky.of_tiles(tiles, name, north_deg=north_deg) for north_deg in (0.0, 1.0))
+
+    assert len(tiles) >= 3
+    assert [tile["probability"] for tile in tiles] == pytest.approx(truth, rel=0.02)
+    assert np.abs(moved / truth - 1).max() > 0.1, "a tile moved by a degree would be seen"
 
 
 def test_a_sky_map_can_be_planned_without_a_notice(

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from prefect.client.orchestration import get_client
 from support import kafka
-from support.ears import Running
+from support.listeners import RunningListener
 
 from deployments.listening import daemon, dispatch, listener
 from deployments.server import automations
@@ -47,8 +47,8 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def listening_to(broker: kafka.Broker, topic: str, archive: listener.Archive, **options: Any) -> Running:
-    return Running((topic,), broker.configuration(topic), archive, **options)
+def listening_to(broker: kafka.Broker, topic: str, archive: listener.Archive, **options: Any) -> RunningListener:
+    return RunningListener((topic,), broker.configuration(topic), archive, **options)
 
 
 def payloads(count: int, *, size: int = 1000) -> list[bytes]:
@@ -124,11 +124,11 @@ def test_a_time_is_gone_back_to_once_and_what_was_not_heard_is_not_skipped(
             kept.extend(message.value() for message in messages)
             return super().keep(*messages)
 
-    def back(hours: float) -> Running:
+    def back(hours: float) -> RunningListener:
         again = Counting(root=tmp_path / "again", registry=book)
         since = noon + timedelta(hours=hours)
         topics = (topic, listener.HEARTBEAT_TOPIC)
-        return Running(topics, broker.configuration(topic), again, silence_s=2.0, since=since)
+        return RunningListener(topics, broker.configuration(topic), again, silence_s=2.0, since=since)
 
     with back(1.5) as running:
         until(lambda: len(kept) >= 2)

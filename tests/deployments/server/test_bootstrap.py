@@ -180,7 +180,7 @@ def test_a_server_that_does_not_answer_is_unavailable() -> None:
 
 def test_blocks_come_from_the_environment_and_secrets_stay_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks_from_environment, "block_types", lambda: (Beacon, Lamp))
-    empty = blocks_from_environment.plant({})
+    empty = blocks_from_environment.save_blocks({})
     assert empty.saved == ("lamp/lamp",)
     assert empty.missing == (
         "beacon/beacon: SIREN_BEACON_KEY, SIREN_BEACON_PLACE",
@@ -188,13 +188,13 @@ def test_blocks_come_from_the_environment_and_secrets_stay_secret(monkeypatch: p
     )
 
     variables = {"SIREN_BEACON_KEY": "canary", "SIREN_BEACON_PLACE": "Fornax", "SIREN_BEACON_HEIGHT_M": "22"}
-    full = blocks_from_environment.plant(variables)
+    full = blocks_from_environment.save_blocks(variables)
     assert full.saved == ("beacon/beacon", "lamp/lamp")
     assert "canary" not in repr(full)
     saved = Beacon.load("beacon")
     assert (saved.key.get_secret_value(), saved.place, saved.height_m) == ("canary", "Fornax", 22.0)
 
-    blocks_from_environment.plant({"SIREN_BEACON_PLACE": "El Sauce"})
+    blocks_from_environment.save_blocks({"SIREN_BEACON_PLACE": "El Sauce"})
     again = Beacon.load("beacon")
     assert (again.key.get_secret_value(), again.place, again.height_m) == ("canary", "El Sauce", 22.0)
 
@@ -202,7 +202,7 @@ def test_blocks_come_from_the_environment_and_secrets_stay_secret(monkeypatch: p
 def test_a_block_that_an_operator_edited_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks_from_environment, "block_types", lambda: (Lamp,))
     Lamp(colour="green").save("lamp", overwrite=True)
-    blocks_from_environment.plant({})
+    blocks_from_environment.save_blocks({})
     assert Lamp.load("lamp").colour == "green"
 
 
@@ -210,5 +210,5 @@ def test_a_variable_that_does_not_fit_is_named_without_its_value(monkeypatch: py
     monkeypatch.setattr(blocks_from_environment, "block_types", lambda: (Beacon,))
     variables = {"SIREN_BEACON_KEY": "canary", "SIREN_BEACON_PLACE": "x", "SIREN_BEACON_HEIGHT_M": "canary-high"}
     with pytest.raises(UnusableData, match="SIREN_BEACON_HEIGHT_M") as caught:
-        blocks_from_environment.plant(variables)
+        blocks_from_environment.save_blocks(variables)
     assert "canary" not in str(caught.value)

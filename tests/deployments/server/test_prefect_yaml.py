@@ -29,22 +29,12 @@ TRIGGERS = [
     for each in FILE["deployments"]
     for trigger in each.get("triggers", [])
 ]
-FLOWS = {
-    "respond",
-    "plan",
-    "watch",
-    "night",
-    "calibrate",
-    "reduce",
-    "stack",
-    "deepen",
-    "search",
-    "follow",
-    "rehearse",
-    "reconcile",
-    "revisit",
-    "backfill",
+ROOMS = {
+    "flows.alerts": ("respond", "plan", "revisit", "backfill"),
+    "flows.nights": ("watch", "night", "calibrate", "reduce", "stack", "deepen", "search"),
+    "flows": ("follow", "rehearse", "reconcile"),
 }
+FLOWS = {name: f"{room}.{name}.{name}" for room, names in ROOMS.items() for name in names}
 # what the emitters of these events send, see tasks/alerts/triage.py and tasks/nights/watching.py
 EVENTS = {
     "gw.alert.accepted": (
@@ -56,8 +46,13 @@ EVENTS = {
 }
 
 
+def test_bootstrap_finds_the_file_of_deployments_of_the_checkout(repository):
+    assert repository / "prefect.yaml" == bootstrap.PREFECT_FILE
+    assert bootstrap.PREFECT_FILE.is_file()
+
+
 def test_every_flow_is_deployed_once_under_its_own_name() -> None:
-    assert set(DEPLOYMENTS) == FLOWS
+    assert set(DEPLOYMENTS) == set(FLOWS)
     others = [(each["entrypoint"], each["name"]) for each in FILE["deployments"] if each["name"] != "prod"]
     assert others == [("flows.nights.night.night", "too")]
     assert len(FILE["deployments"]) == len(FLOWS) + 1
@@ -66,7 +61,7 @@ def test_every_flow_is_deployed_once_under_its_own_name() -> None:
 
 @pytest.mark.parametrize("name", sorted(FLOWS))
 def test_a_deployment_has_a_module_entrypoint_and_a_pool_that_bootstrap_makes(name: str) -> None:
-    assert DEPLOYMENTS[name]["entrypoint"] == f"flows.{name}.{name}"
+    assert DEPLOYMENTS[name]["entrypoint"] == FLOWS[name]
     assert DEPLOYMENTS[name]["work_pool"]["name"] in bootstrap.POOLS
 
 
@@ -84,7 +79,7 @@ def test_an_entrypoint_imports_and_has_a_schema_of_its_parameters(name: str) -> 
 def test_names_that_code_relies_on_are_deployed() -> None:
     deployed = {f"{name}/{each['name']}" for name, each in DEPLOYMENTS.items()}
     assert {automations.RECONCILE, dispatch.RESPOND} <= deployed
-    assert set(automations.WATCHED_FLOWS) <= FLOWS
+    assert set(automations.WATCHED_FLOWS) <= set(FLOWS)
     assert "reconcile" not in automations.WATCHED_FLOWS
 
 

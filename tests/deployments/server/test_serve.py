@@ -125,7 +125,7 @@ def test_a_notice_becomes_a_run_within_seconds_and_once(server: prefect_server.S
     started = time.monotonic()
     broker.send("igwn.gwalert", b"a neutron star", b"a neutron star")
     while not (runs := runs_of("respond/prod")):
-        server.house.check_runs()
+        server.system.check_runs()
         assert time.monotonic() - started < 60
         time.sleep(0.2)
     run = server.wait(runs[0])
@@ -139,7 +139,7 @@ def test_a_notice_becomes_a_run_within_seconds_and_once(server: prefect_server.S
 def test_a_schedule_becomes_runs(server: prefect_server.Server) -> None:
     deadline = time.monotonic() + 90
     while not runs_of("reconcile/prod"):
-        server.house.check_runs()
+        server.system.check_runs()
         assert time.monotonic() < deadline
         time.sleep(0.5)
 

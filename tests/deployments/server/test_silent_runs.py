@@ -63,11 +63,11 @@ def test_a_run_whose_host_was_killed_is_crashed_within_minutes_and_reconciled(
     ended = server.run("night/prod", {"mark": str(ended_mark), "seconds": 40})
     server.command("deployment", "run", "night/prod", "-p", f"mark={mark}", "-p", "seconds=600")
     while not mark.exists():
-        server.house.check_runs()
+        server.system.check_runs()
         time.sleep(0.5)
     time.sleep(HEARTBEAT_S + 5)
 
-    [worker] = [each for each in server.house.services if each.name == "worker-nights"]
+    [worker] = [each for each in server.system.services if each.name == "worker-nights"]
     os.killpg(worker.process.pid, signal.SIGKILL)
     os.kill(int(mark.read_text()), signal.SIGKILL)
     killed = time.monotonic()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from support.desk import app, clock, desk, empty, planner, root, store, top, workspace
+from support.slack_buttons import app, clock, empty, handler, planner, root, store, top, workspace
 
-__all__ = ["app", "clock", "desk", "empty", "planner", "root", "store", "top", "workspace"]
+__all__ = ["app", "clock", "empty", "handler", "planner", "root", "store", "top", "workspace"]

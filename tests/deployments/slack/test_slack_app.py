@@ -11,26 +11,26 @@ from click.testing import CliRunner
 from slack_sdk import WebClient
 from support import alerts, clicks, socket_mode
 from support import slack as stand_in
-from support.desk import buttons, free_port, settled, wait_for
+from support.slack_buttons import buttons, free_port, settled, wait_for
 
 from blocks import SlackWorkspace
-from deployments.slack import app, http_door
+from deployments.slack import app, http_endpoint
 from deployments.slack import socket_mode as slack_socket
 from tasks.alerts import registration
 from tasks.errors import MissingPart, Unavailable
 from tasks.io.messages import slack_sender
 from tasks.messages import announcements
-from tasks.records import Audience
+from tasks.records import Audience, Home
 from tasks.registry import delivery
 
 # ------------------------------------------------------------------------------------------------ the ways in
 
 
-def test_over_http_the_answer_comes_long_before_the_work_is_done(desk, planner, store, top) -> None:
+def test_over_http_the_answer_comes_long_before_the_work_is_done(handler, planner, store, top) -> None:
     stop, port = threading.Event(), free_port()
-    app = http_door.application(http_door.Gate(clicks.SECRET), desk.take)
+    app = http_endpoint.application(http_endpoint.SignatureCheck(clicks.SECRET), handler.take)
     server = threading.Thread(
-        target=http_door.serve, args=(app,), kwargs={"host": "127.0.0.1", "port": port, "stop": stop}
+        target=http_endpoint.serve, args=(app,), kwargs={"host": "127.0.0.1", "port": port, "stop": stop}
     )
     server.start()
     try:
@@ -46,7 +46,7 @@ def test_over_http_the_answer_comes_long_before_the_work_is_done(desk, planner, 
         assert seconds < 1
         assert planner.runs == {}
         planner.hold.set()
-        settled(desk)
+        settled(handler)
         assert len(planner.runs) == 1
         print(f"answered in {1000 * seconds:.0f} ms")  # noqa: T201 - the figure
     finally:
@@ -55,11 +55,11 @@ def test_over_http_the_answer_comes_long_before_the_work_is_done(desk, planner, 
     assert not server.is_alive()
 
 
-def test_over_socket_mode_the_same_desk_works_and_answers_first(desk, planner, workspace, top) -> None:
+def test_over_socket_mode_the_same_handler_works_and_answers_first(handler, planner, workspace, top) -> None:
     with socket_mode.gateway(workspace) as gateway:
         stop = threading.Event()
         web = WebClient(base_url=workspace.url, retry_handlers=[])
-        hearing = threading.Thread(target=slack_socket.run, args=("xapp-canary-app-token", web, desk.take, stop))
+        hearing = threading.Thread(target=slack_socket.run, args=("xapp-canary-app-token", web, handler.take, stop))
         hearing.start()
         try:
             planner.hold.clear()
@@ -125,7 +125,9 @@ def test_messages_have_buttons_only_where_somebody_hears_them(workspace, root, s
     assert not SlackWorkspace(token="x").hears()
     assert SlackWorkspace(token="x", app_token="y").hears()
     client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, retry_handlers=[])
-    announcements.announce.fn(alerts.gw(), None, registration.register.fn(alerts.gw(), root=root), root=root)
+    announcements.announce.fn(
+        alerts.gw(), None, registration.register.fn(alerts.gw(), home=Home(root=root)), home=Home(root=root)
+    )
     sender = slack_sender.SlackSender(client, {Audience.OPERATORS: "C-OPS"}, interactive=False)
     delivery.drain_messages(store, sender.send)
     assert workspace.messages

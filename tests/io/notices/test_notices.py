@@ -375,6 +375,21 @@ def test_a_position_without_error_stays(bat):
     assert (notice.ra_deg, notice.dec_deg, notice.error_deg, notice.containment) == (330.2169, -9.167, None, None)
 
 
+@pytest.mark.parametrize(
+    ("packet", "instrument", "containment"),
+    [
+        # Swift and SVOM state 90 %, GBM one sigma without its systematic error: gcn.gsfc.nasa.gov/swift.html, /fermi.html
+        (61, "BAT", 0.90), (67, "XRT", 0.90), (81, "UVOT", 0.90), (111, "GBM", 0.68), (112, "GBM", 0.68),
+        (121, "LAT", 0.90), (202, "ECLAIRs", 0.90), (209, "MXT", 0.90), (201, "GRM", None),
+    ],
+)  # fmt: skip
+def test_an_error_radius_holds_what_its_mission_says(bat, packet, instrument, containment):
+    text = bat.replace('"Packet_Type"  value="61"', f'"Packet_Type" value="{packet}"')
+    assert text != bat or packet == 61
+    notice = parsing.parse(text.encode()).notice
+    assert (notice.instrument, notice.error_deg, notice.containment) == (instrument, 0.05, containment)
+
+
 def test_a_missing_position_is_none_and_not_zero(bat):
     text = re.sub(r"<Position2D.*?</Position2D>", "", bat, flags=re.DOTALL)
     assert parsing.parse(text.encode()).notice.ra_deg is None

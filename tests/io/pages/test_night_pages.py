@@ -111,6 +111,15 @@ def test_the_page_names_losses_borrowed_masters_and_flags_and_escapes_them(repor
     assert page.count("<svg") == 3
 
 
+def test_the_page_tells_which_flags_were_not_checked(report, tmp_path):
+    picture = tmp_path / "p.png"
+    night_page.draw_preview(report.stacks[0].image, picture)
+    pictures = {stack.image: picture for stack in report.stacks}
+    unchecked = replace(report, candidates=(make.candidate(not_checked=("minor-planet",)),))
+    assert "Flags not checked: minor-planet." in night_page.render(unchecked, pictures)
+    assert "not checked" not in night_page.render(replace(report, candidates=(make.candidate(),)), pictures)
+
+
 def test_every_light_has_a_row_that_tells_how_far_it_came(results):
     rows = list(csv.DictReader(night_logs.frames_log(results).splitlines()))
     ways = {row["image"]: (row["data_reduction"], row["photometry"], row["stack"], row["subtraction"]) for row in rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from support import alerts
 
@@ -32,3 +33,13 @@ def test_errors_are_compared_at_the_same_containment():
     tight = alerts.grb(instrument="MXT", error_deg=0.040, containment=0.68, seconds=80)
     assert best_position.error90_deg(tight.notice) == pytest.approx(1.42 * 0.040, rel=0.005)
     assert best_position.best([wide, tight]) is wide.notice
+
+
+@pytest.mark.parametrize(("stated", "meant"), [(0.5, 0.5), (0.68, 0.68), (0.9, 0.9), (0.95, 0.95), (None, 0.9)])
+def test_the_radius_of_90_per_cent_is_that_of_a_drawn_gaussian(rng, stated, meant):
+    """A notice that states no containment means 90 %, as those of Swift and SVOM do."""
+    radii = np.hypot(*rng.normal(size=(2, 400_000)))
+    given, wanted = np.quantile(radii, [meant, 0.9])
+    notice = alerts.grb("BAT", error_deg=float(given), containment=stated).notice
+
+    assert best_position.error90_deg(notice) == pytest.approx(wanted, rel=0.005)

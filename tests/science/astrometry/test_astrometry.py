@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.table import Table
 from astropy.wcs import WCS
 
 from tasks.errors import AlgorithmError
 from tasks.io.catalogues import ldac
+from tasks.programs import scamp
+from tasks.records import MaskBit
 from tasks.science.astrometry import pointing_search, wcs_checks
 
 SHAPE = (1597, 2394)
@@ -251,3 +254,49 @@ def test_a_header_without_rotation_is_an_a_priori_header():
     header.update(cards)
 
     np.testing.assert_allclose(WCS(header).all_pix2world(100, 200, 0), frame(angle=0.7).all_pix2world(100, 200, 0))
+
+
+def detections(**columns):
+    """A table of six stars, brightest last, as Source Extractor makes it."""
+    n = 6
+    plain = {
+        "XWIN_IMAGE": 100.0 + np.arange(n), "YWIN_IMAGE": 200.0 + np.arange(n), "FLUX_AUTO": 1.0 + np.arange(n),
+        "ELLIPTICITY": np.full(n, 0.1), "SNR_WIN": np.full(n, 50.0), "FLAGS": np.zeros(n, np.int16),
+        "IMAFLAGS_ISO": np.zeros(n, np.int32),
+    }  # fmt: skip
+    return Table({**plain, **columns})
+
+
+def test_long_and_faint_detections_are_no_stars_to_match():
+    """SCAMP's own limits: ELLIPTICITY_MAX 0.5 and an S/N above 10 (its manual, and its configuration here)."""
+    table = detections(
+        ELLIPTICITY=np.array([0.0, 0.45, 0.55, 0.9, 0.1, 0.1]), SNR_WIN=np.array([50, 50, 50, 50, 9.5, 10.5])
+    )
+    kept = np.array([5, 1, 0])
+    assert scamp.FIXED["ELLIPTICITY_MAX"] == 0.5
+    for chosen in (wcs_checks.exact_positions(table), wcs_checks.guide_positions(table)):
+        assert chosen == pytest.approx(np.column_stack([99.0 + kept, 199.0 + kept])), "0-based, the brightest first"
+
+
+def test_blended_stars_have_exact_positions_and_saturated_or_spoilt_ones_guide():
+    """Flags of Source Extractor: 1 crowded, 2 blended, 4 saturated."""
+    table = detections(
+        FLAGS=np.array([0, 1, 2, 3, 4, 0], np.int16),
+        IMAFLAGS_ISO=np.array([0, 0, 0, 0, 0, MaskBit.SATURATED.value], np.int32),
+    )
+
+    assert (wcs_checks.exact_positions(table)[:, 0] - 99).tolist() == [3, 2, 1, 0]
+    assert (wcs_checks.guide_positions(table)[:, 0] - 99).tolist() == [5, 4, 3, 2, 1, 0]
+
+
+def test_the_pointing_of_a_solution_is_the_middle_of_its_frame():
+    """As astropy's own interface puts it, wherever the solution's reference pixel is."""
+    wcs = frame(angle=20.0)
+    header = wcs.to_header()
+    header["CRPIX1"], header["CRPIX2"] = 300.0, 1200.0
+    moved = WCS(header)
+    middle = moved.pixel_to_world((SHAPE[1] - 1) / 2, (SHAPE[0] - 1) / 2)
+    pointing = pointing_search.of_wcs(moved, SHAPE)
+
+    assert SkyCoord(pointing.ra_deg, pointing.dec_deg, unit="deg").separation(middle).arcsec < 1e-3
+    assert np.array(pointing.matrix) == pytest.approx(3600 * wcs.pixel_scale_matrix)

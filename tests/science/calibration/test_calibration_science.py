@@ -148,15 +148,6 @@ def test_counts_at_the_limit_are_saturated(rng, kind, limit, saturated):
     assert (planes.mask == MaskBit.SATURATED).sum() == 4 * saturated
 
 
-def test_growing_is_a_dilation_by_a_square(xp, rng):
-    from scipy import ndimage
-
-    mask = rng.random((40, 50)) > 0.97
-    np.testing.assert_array_equal(
-        to_host(correction.grow(xp.asarray(mask))), ndimage.binary_dilation(mask, np.ones((3, 3)))
-    )
-
-
 def test_holes_are_filled_from_good_neighbours_only(xp):
     y, x = np.indices(SHAPE)
     image = (100 + 2 * x + 3 * y).astype(np.float32)

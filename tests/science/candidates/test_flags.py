@@ -7,7 +7,7 @@ import pytest
 from support import pairs
 
 from tasks.records import MaskBit
-from tasks.science.candidates import detection, flags, matched_filter
+from tasks.science.candidates import candidate_table, detection, findings, flags, matched_filter
 from tasks.science.sources import stars
 
 SHAPE = (240, 260)
@@ -25,7 +25,7 @@ def star(x=SPOT[0], y=SPOT[1], flux=4000.0, sigma=SIGMA):
     return pairs.draw(SHAPE, [x], [y], [flux], sigma)
 
 
-def judged(difference, *, science=None, reference=None, bits=None, near=SPOT, minor_planet_arcsec=np.nan, noise=3):
+def judged(difference, *, science=None, reference=None, bits=None, near=SPOT, minor_planet_arcsec=None, noise=3):
     """The flags of the detection nearest to a place on a difference with unit noise added."""
     rng = np.random.default_rng(5)
     field = pairs.draw(SHAPE, rng.uniform(20, 240, 40), rng.uniform(10, 40, 40), rng.uniform(4e3, 3e4, 40), SIGMA)
@@ -66,6 +66,40 @@ def test_a_faint_but_significant_star_survives():
 def test_a_minor_planet_is_named():
     assert judged(star(), minor_planet_arcsec=4.0) == ("minor-planet",)
     assert judged(star(), minor_planet_arcsec=6.0) == ()
+
+
+def findings_of(**separations):
+    """What a search of two places returns; the numbers of all flags but the first are of no account."""
+    planes = matched_filter.planes(
+        star().astype(np.float32),
+        *(np.zeros(SHAPE, dtype=np.float32), np.full(SHAPE, 9, dtype=np.float32), np.zeros(SHAPE, dtype=np.uint8)),
+        star().astype(np.float32),
+        direction="reference",
+        kernel_sum=1.0,
+        psf=psf(),
+        fwhm_px=FWHM,
+    )
+    found, _ = detection.detect(planes, threshold=3.5)
+    table = flags.table(found, SHAPE, stars_delta_mag=np.zeros(3), ellipticity=0.0, **separations)
+    return findings.Findings(found=found, flags=table, planes=planes, wcs=None)
+
+
+def test_a_flag_that_nobody_could_check_is_told_so_and_not_counted_as_absent():
+    unchecked = findings_of()
+    assert unchecked.not_checked == ("minor-planet",)
+    assert candidate_table.flag_summary(unchecked).splitlines()[:2] == ["flag,n,ratio", "minor-planet,not checked,"]
+    table = candidate_table.table_of(unchecked)
+    assert table["flag_0"].mask.all()
+    assert table["flag_0"].description == "minor-planet: not checked"
+    assert [table[f"flag_{number}"].description for number in range(1, 15)] == list(flags.NAMES[1:])
+
+
+def test_a_flag_that_was_checked_is_counted():
+    checked = findings_of(minor_planet_arcsec=4.0)
+    number = len(checked.found)
+    assert checked.not_checked == ()
+    assert candidate_table.flag_summary(checked).splitlines()[1] == f"minor-planet,{number},1.0000"
+    assert candidate_table.table_of(checked)["flag_0"].tolist() == [True] * number
 
 
 def test_a_star_that_moved_leaves_both_signs():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import astropy.units as u
 import healpy
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from support import records as make
 
 from tasks.records import SkyMap
@@ -41,6 +43,19 @@ def test_detections_of_one_place_are_one_source(sky_map):
     assert found[0].mags == {"r": 19.0, "i": 18.5}
     assert found[0].best_snr == 30.0
     assert found[0].detections == 2
+
+
+@pytest.mark.parametrize(("apart_arcsec", "number"), [(1.4, 1), (1.6, 2), (3.5, 2)])
+@pytest.mark.parametrize("direction_deg", [0.0, 90.0])
+def test_detections_are_joined_within_1p5_arcsec_in_any_direction(sky_map, apart_arcsec, number, direction_deg):
+    """Pixels are 0.5", and the error of a position below 0.4"; astropy sets the distance."""
+    there = SkyCoord(110.01, -60.02, unit="deg").directional_offset_by(direction_deg * u.deg, apart_arcsec * u.arcsec)
+    pair = [
+        make.candidate(id="a", dec_deg=-60.02),
+        make.candidate(id="b", ra_deg=there.ra.deg, dec_deg=there.dec.deg, filter="i"),
+    ]
+
+    assert len(sky_map_ranking.sources(pair, sky_map)) == number
 
 
 def test_the_denser_part_of_the_map_comes_first_among_equals(sky_map):

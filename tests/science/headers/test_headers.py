@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from astropy.time import Time
 from tasks import telescopes
 from tasks.errors import UnusableData
 from tasks.records import FrameType, QaBit
+from tasks.science.astrometry import pointing_search
 from tasks.science.headers import raw_headers
 
 LIGHT = {
@@ -252,6 +254,19 @@ def test_a_header_that_disagrees_with_the_camera_by_more_than_2_percent_is_doubt
     frame = raw_headers.compared(parsed(**cards), {**OPTICS, **cards}, CAMERA)
     assert QaBit(frame.qa) == doubts
     assert len(frame.doubts) == doubts.bit_count()
+
+
+@pytest.mark.parametrize("binning", [1, 2])
+def test_a_frame_has_the_pixel_scale_of_its_telescopes_file(binning):
+    camera = dataclasses.replace(CAMERA, pixel_scale_arcsec=0.7)
+    frame = raw_headers.compared(parsed(XBINNING=binning), {}, camera)
+    assert pointing_search.scale_of(frame) == pytest.approx(0.7 * binning)
+
+
+def test_a_frame_of_a_camera_without_pixel_scale_is_refused():
+    frame = raw_headers.compared(parsed(), {}, dataclasses.replace(CAMERA, pixel_scale_arcsec=None))
+    with pytest.raises(UnusableData, match="pixel_scale_arcsec"):
+        pointing_search.scale_of(frame)
 
 
 def test_a_gain_that_the_header_lacks_is_the_cameras_at_its_setting():

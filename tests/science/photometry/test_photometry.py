@@ -6,9 +6,9 @@ import csv
 from datetime import UTC, datetime
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 import pytest
-from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.stats import sigma_clip
 from astropy.table import Table
@@ -19,7 +19,7 @@ from tasks.options import ReduceOptions
 from tasks.science.astrometry import matching
 from tasks.science.photometry import depths, growth_curves, image_photometry, photometric_calibration, zeropoints
 
-FIELD = photometric_calibration.Field(filter="r", shape=(1000, 1500), epoch=2026.04)
+FIELD = photometric_calibration.Field(scale_arcsec=0.505, filter="r", shape=(1000, 1500), epoch=2026.04)
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +225,27 @@ def test_the_catalogue_has_calibrated_columns_and_the_reference(reference, rng):
     assert np.isnan(found.table["MAG_AUTO_r"][0])
     np.testing.assert_array_equal(found.table["source_id"], reference["source_id"])
     np.testing.assert_allclose(found.table["SNR_AUTO_r"], 200, rtol=1e-9)
+
+
+def test_calibrated_fluxes_and_errors_are_those_of_astropys_ab_magnitudes(reference, rng):
+    """As faint as half an ADU; the first star is off the others, the second has no flux."""
+    table = detections(reference, rng=rng)
+    faint, none = 0, 1
+    table["FLUX_AUTO"][faint], table["FLUXERR_AUTO"][faint], table["MAG_AUTO"][faint] = 0.5, 0.1, -2.5 * np.log10(0.5)
+    table["FLUX_AUTO"][none] = -3.0
+    found, _ = measure(reference, table)
+    made = {name: np.asarray(found.table[f"{name}_AUTO_r"]) for name in ("MAG", "MAGERR", "FLUX", "FLUXERR", "SNR")}
+    zero = found.photometry.zero_point_mag["AUTO"]
+    good = np.arange(len(table)) != none
+
+    assert made["MAG"][good] == pytest.approx(zero + np.asarray(table["MAG_AUTO"])[good])
+    assert made["FLUX"][good] == pytest.approx((made["MAG"][good] * u.ABmag).to_value(u.uJy), rel=1e-4)
+    snr = np.asarray(table["FLUX_AUTO"] / table["FLUXERR_AUTO"])
+    assert made["SNR"] == pytest.approx(snr)
+    assert made["MAGERR"][good] == pytest.approx(2.5 / np.log(10) / snr[good], rel=1e-4)
+    assert made["FLUXERR"][good] == pytest.approx(made["FLUX"][good] / snr[good])
+    assert np.isnan([made["MAGERR"][none], made["FLUXERR"][none]]).all()
+    assert found.table["SYSERR_AUTO_r"] == pytest.approx(found.photometry.error_mag["AUTO"])
 
 
 def test_every_key_of_the_header_is_a_fits_keyword_with_a_finite_value(reference, rng):

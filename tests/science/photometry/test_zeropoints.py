@@ -72,6 +72,28 @@ def test_a_cubic_surface_is_recovered_to_a_few_mmag_and_the_scatter_falls_to_the
     assert found.summary.spatial_rms_mag == pytest.approx(np.std(truth), rel=0.1)
 
 
+def test_the_error_of_a_zero_point_is_the_medians_and_below_it_that_of_the_reference(rng):
+    """A median of n normal values of standard deviation s is uncertain by about s / sqrt(n); fields share 5 mmag."""
+    few, many = (zeropoints.zero_point(28.3 + rng.normal(0, 0.1, n)) for n in (30, 40_000))
+
+    # clipping at 2 sigma makes a normal distribution narrower: to 0.77 of its scatter where it is repeated
+    assert few.error_mag == pytest.approx(np.hypot(0.1 / np.sqrt(30), 0.005), rel=0.5)
+    assert many.error_mag == pytest.approx(0.005, rel=0.01)
+    assert zeropoints.zero_point(np.full(9, 28.3)).error_mag == pytest.approx(0.005)
+
+
+def test_stars_count_by_their_errors_and_at_most_as_if_these_were_5_mmag(rng):
+    """The bright half is off by 20 mmag and said to be exact: weights are 1 / (error² + 5 mmag²), not infinite."""
+    n = 2000
+    error = np.where(np.arange(n) < n // 2, 1e-4, 0.01)
+    colour, place = np.tile([0.8, 1.2], n // 2), (rng.uniform(1, SHAPE[1], n), rng.uniform(1, SHAPE[0], n))
+    noise = rng.normal(0, np.hypot(error, 0.005))
+    weight = 1 / (error**2 + 0.005**2)
+    summary = fit((28.3 + noise, error, colour, place)).summary
+
+    assert summary.before_mag == pytest.approx(np.sqrt((weight * noise**2).sum() / weight.sum()), rel=0.05)
+
+
 def test_cells_take_what_a_cubic_surface_leaves(rng):
     sample = stars(rng, 4000, surface=ripple)
     x, y = grid_of()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.records import FieldOfView
+from tasks.science.astrometry import directions
 from tasks.science.planning import error_circles
 from tasks.science.skymaps import footprints, healpix
 
@@ -14,7 +15,7 @@ from tasks.science.skymaps import footprints, healpix
 def test_the_error_circle_holds_its_containment(error_deg: float) -> None:
     made = error_circles.gaussian_map(10.0, 60.0, error_deg=error_deg, containment=0.9)
     ra, dec = healpix.centre_of(healpix.pixel_of(made.uniq, made.order), int(made.order[0]))
-    points, centre = footprints.directions(ra, dec), footprints.directions(10.0, 60.0)[0]
+    points, centre = directions.unit_vectors(ra, dec), directions.unit_vectors(10.0, 60.0)
     within = 2 * np.arcsin(np.linalg.norm(points - centre, axis=1) / 2) <= np.radians(error_deg)
     area = healpix.PIXEL_SR[made.order]
     assert (made.density * area).sum() == pytest.approx(1)

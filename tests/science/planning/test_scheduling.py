@@ -14,6 +14,7 @@ from support import plans
 
 from tasks.options import PlanOptions
 from tasks.records import Exposure, FieldOfView, Limits, Mount, Plan, Site, SkyMap, Telescope
+from tasks.science.astrometry import directions
 from tasks.science.planning import greedy_scheduler, observable_tiles, visibility
 from tasks.science.skymaps import footprints, healpix
 
@@ -51,10 +52,10 @@ def test_every_tile_is_dark_high_and_clear_of_the_moon_from_beginning_to_end() -
     for tile in plan.tiles:
         for second in (0.0, telescope.block_s):
             sky = visibility.over(telescope.site, tile.start.timestamp() + second)
-            point = footprints.directions(tile.ra_deg, tile.dec_deg)
+            point = directions.unit_vectors([tile.ra_deg], [tile.dec_deg])
             assert sky.sun_altitude_deg[0] < -11.99
             assert visibility.altitudes(sky, point)[0, 0] >= 29.99
-            assert visibility.clear_of_moon(sky, point, telescope.limits)[0, 0]
+            assert visibility.observable(sky, point, telescope.limits)[0, 0]
 
 
 def test_the_strongest_tile_comes_first_where_all_can_be_seen() -> None:
@@ -67,7 +68,7 @@ def test_probability_and_area_are_those_of_the_union_not_of_the_sum() -> None:
     telescope = plans.telescope()
     points_inside = np.zeros(12 * 256**2, dtype=bool)
     pixels = np.arange(12 * 256**2)
-    centres = footprints.directions(*healpix.centre_of(pixels, 8))
+    centres = directions.unit_vectors(*healpix.centre_of(pixels, 8))
     for tile in plan.tiles:
         points_inside |= footprints.inside(centres, tile.ra_deg, tile.dec_deg, telescope.field_of_view)
     assert plan.area_deg2 == pytest.approx(points_inside.mean() * footprints.SPHERE_DEG2, rel=0.03)

@@ -9,6 +9,7 @@ from support import plans
 
 from tasks import telescopes
 from tasks.records import FieldOfView, Tiling
+from tasks.science.astrometry import directions
 from tasks.science.planning import tiling
 from tasks.science.skymaps import footprints, regions
 
@@ -66,7 +67,7 @@ def test_membership_is_the_brute_force_test_of_every_pair(rng: np.random.Generat
     view = FieldOfView(width_deg=3.0, height_deg=2.0)
     ra, dec = rng.uniform(0, 20, 30), rng.uniform(-80, -70, 30)
     tiles = tiling.Tiles(number=np.arange(30), ra_deg=ra, dec_deg=dec)
-    points = footprints.directions(rng.uniform(0, 20, 400), rng.uniform(-82, -68, 400))
+    points = directions.unit_vectors(rng.uniform(0, 20, 400), rng.uniform(-82, -68, 400))
     brute = np.array([footprints.inside(points, *centre, view) for centre in zip(ra, dec, strict=True)])
     np.testing.assert_array_equal(tiling.membership(tiles, points, view).toarray() > 0, brute)
 

@@ -12,6 +12,7 @@ from support import plans
 
 from tasks.io.skymaps import sky_map_files
 from tasks.records import FieldOfView
+from tasks.science.astrometry import directions
 from tasks.science.skymaps import footprints, healpix
 
 VIEW = FieldOfView(width_deg=1.34, height_deg=0.90)
@@ -70,7 +71,7 @@ def test_corners_lie_on_the_edge_of_the_field() -> None:
     wide = FieldOfView(width_deg=1.34 * 1.001, height_deg=0.9 * 1.001)
     narrow = FieldOfView(width_deg=1.34 * 0.999, height_deg=0.9 * 0.999)
     outline = footprints.corners(120.0, -70.0, VIEW, per_side=4)
-    points = footprints.directions(outline[:, 0], outline[:, 1])
+    points = directions.unit_vectors(outline[:, 0], outline[:, 1])
     assert outline.shape == (16, 2)
     assert footprints.inside(points, 120.0, -70.0, wide).all()
     assert not footprints.inside(points, 120.0, -70.0, narrow).any()

@@ -13,6 +13,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ligo.skymap.distance import parameters_to_moments
 from ligo.skymap.postprocess.crossmatch import crossmatch
 from scipy import integrate, stats
 from support import skymap_files
@@ -189,6 +190,18 @@ def test_the_host_of_gw170817_lies_where_it_was_found(bright):
     sight = credible_regions.line_of_sight(bright, 197.450354, -23.381484)
     assert sight.credible_level == pytest.approx(0.383, abs=0.01)
     assert (sight.distmu_mpc, sight.distsigma_mpc) == (pytest.approx(36.2, abs=0.1), pytest.approx(7.4, abs=0.1))
+
+
+def test_density_and_distance_of_a_line_of_sight_agree_with_healpy_and_ligo_skymap(bright):
+    place = (197.450354, -23.381484)
+    sight = credible_regions.line_of_sight(bright, *place)
+    nside = 2**bright.order
+    pixel = [healpy.ang2pix(int(n), *place, nest=True, lonlat=True) for n in nside]
+    [row] = np.flatnonzero(bright.uniq == np.array(pixel) + 4 * nside.astype(np.int64) ** 2)
+    mean, std, _ = parameters_to_moments(bright.distmu[row], bright.distsigma[row])
+
+    assert sight.density_deg2 == pytest.approx(bright.density[row] * (np.pi / 180) ** 2)
+    assert (sight.distance_mpc, sight.distance_std_mpc) == (pytest.approx(mean), pytest.approx(std))
 
 
 def test_levels_and_areas_agree_with_ligo_skymap(maps, rng):

@@ -107,6 +107,7 @@ def by_source_extractor(shot, folder):
     image = folder / "image.fits"
     fits_images.write_image(image, shot.image, dict(shot.header))
     options = source_extractor.Options(
+        scale_arcsec=0.505,
         columns=("NUMBER", "X_IMAGE", "Y_IMAGE", "FLUX_APER(5)", "FLUXERR_APER(5)", "FLUX_AUTO", "FLAGS"),
         diameters_px=DIAMETERS,
     )

@@ -18,7 +18,7 @@ from tasks.alerts import backfilling, triage
 from tasks.errors import Unavailable, UnusableData
 from tasks.messages import announcements
 from tasks.options import BackfillOptions
-from tasks.records import PlanMode
+from tasks.records import Home, PlanMode
 from tasks.registry import outbox
 
 CUT = datetime(2026, 1, 10, tzinfo=UTC)
@@ -156,13 +156,13 @@ def test_what_was_missed_is_announced_and_starts_no_telescope(site, tmp_path):
         [stored] = book.undispatched()
 
     alert = triage.understand.fn(stored.path, stored.topic, tmp_path)
-    with resources.registry("", tmp_path) as book:
+    with resources.registry(Home(root=tmp_path)) as book:
         registered = book.record_alert(alert)
     missed = triage.decide.fn(alert, "sevendt", "", registered, BACK)
     fresh = triage.decide.fn(alert, "sevendt", "", registered, alert.notice.time_created)
     assert (fresh.action, fresh.plan) == ("GO", PlanMode.AUTOMATIC)
     assert (missed.action, missed.plan) == ("GO", PlanMode.BUTTON)
-    assert announcements.announce.fn(alert, missed, registered, root=tmp_path) > 0
+    assert announcements.announce.fn(alert, missed, registered, home=Home(root=tmp_path)) > 0
 
 
 def test_the_verb_says_what_it_did(site, tmp_path, capsys):

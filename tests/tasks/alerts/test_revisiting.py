@@ -2,59 +2,32 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from slack_sdk import WebClient
-from support import alerts
+from support import alerts, bat_site
 from support import slack as stand_in
+from support.bat_site import COMPLETE, EARLY
 
 from tasks import registry, resources
 from tasks.alerts import registration, swift_revisits
 from tasks.io.messages import slack_sender
 from tasks.messages import announcements
 from tasks.options import RevisitOptions
-from tasks.records import Audience
+from tasks.records import Audience, Home
 from tasks.registry import delivery
 
-PAGES = Path(__file__).parents[2] / "io" / "services" / "bat_pages"
-COMPLETE, EARLY = (PAGES / "bat_complete.html").read_bytes(), (PAGES / "bat_early.html").read_bytes()
 STRANGE = b"<html><p>All new!</p></html>"
 CHANNELS = {Audience.GRB: "C-GRB", Audience.OPERATORS: "C-OPS"}
 
 
-class Pages(BaseHTTPRequestHandler):
-    answers: list[bytes | int]
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        answer = self.answers.pop(0)
-        content = answer if isinstance(answer, bytes) else b""
-        self.send_response(200 if content else answer)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def site() -> Iterator[tuple[type[Pages], RevisitOptions]]:
-    handler = type("Handler", (Pages,), {"answers": [], "asked": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/BATbursts/{{id}}/bascript/top.html"
-    yield handler, RevisitOptions(bat_page=True, bat_url=url)
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def site() -> Iterator[tuple[type[bat_site.Pages], RevisitOptions]]:
+    with bat_site.site() as (handler, url):
+        yield handler, RevisitOptions(bat_page=True, bat_url=url)
 
 
 @pytest.fixture
@@ -65,7 +38,7 @@ def workspace() -> Iterator[stand_in.Workspace]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[registry.Registry]:
-    with resources.registry("", tmp_path) as opened:
+    with resources.registry(Home(root=tmp_path)) as opened:
         yield opened
 
 
@@ -78,11 +51,13 @@ def house(tmp_path, store, workspace, monkeypatch):
 
     def hear(alert) -> None:
         verdict = alerts.decision("NO", audience=Audience.GRB, reasons=())
-        announcements.announce.fn(alert, verdict, registration.register.fn(alert, root=tmp_path), root=tmp_path)
+        announcements.announce.fn(
+            alert, verdict, registration.register.fn(alert, home=Home(root=tmp_path)), home=Home(root=tmp_path)
+        )
 
     def look(minutes: float, options: RevisitOptions) -> float | None:
         monkeypatch.setattr(swift_revisits, "now", lambda: first.notice.time + timedelta(minutes=minutes))
-        moment: datetime | None = swift_revisits.look.fn("Swift_1423875", options, root=tmp_path)
+        moment: datetime | None = swift_revisits.look.fn("Swift_1423875", options, home=Home(root=tmp_path))
         monkeypatch.undo()
         delivery.drain_messages(store, sender.send)
         return moment and round((moment - first.notice.time) / timedelta(minutes=1), 3)
@@ -148,5 +123,5 @@ def test_only_a_new_burst_of_swift_is_looked_at_again(tmp_path, store, monkeypat
     sent = []
     monkeypatch.setattr(swift_revisits, "emit_event", lambda **event: sent.append(event["payload"]))
     for alert in (alerts.grb("BAT"), alerts.grb("XRT", seconds=90), alerts.grb("GBM", mission="Fermi"), alerts.gw()):
-        swift_revisits.expect.fn(alert, registration.register.fn(alert, root=tmp_path))
+        swift_revisits.schedule_first_look.fn(alert, registration.register.fn(alert, home=Home(root=tmp_path)))
     assert sent == [{"event_id": "Swift_1423875"}]

@@ -21,7 +21,7 @@ from tasks.alerts import coincidences, registration
 from tasks.io.messages import slack_sender
 from tasks.io.notices import parsing
 from tasks.messages import announcements, event_page
-from tasks.records import Alert, Audience, Decision, PlanMode
+from tasks.records import Alert, Audience, Decision, Home, PlanMode
 from tasks.records.events import Registered
 from tasks.registry import delivery
 
@@ -39,10 +39,10 @@ class House:
         self.sender = slack_sender.SlackSender(client, CHANNELS)
 
     def hear(self, alert: Alert) -> Registered:
-        registered = registration.register.fn(alert, root=self.root)
-        linked = coincidences.link.fn(alert, registered, root=self.root)
-        announcements.announce.fn(alert, verdict(), registered, root=self.root)
-        announcements.refresh.fn(linked, alert.sha256, root=self.root)
+        registered = registration.register.fn(alert, home=Home(root=self.root))
+        linked = coincidences.link.fn(alert, registered, home=Home(root=self.root))
+        announcements.announce.fn(alert, verdict(), registered, home=Home(root=self.root))
+        announcements.refresh.fn(linked, alert.sha256, home=Home(root=self.root))
         delivery.drain_messages(self.store, self.sender.send)
         return registered
 
@@ -71,7 +71,7 @@ def verdict() -> Decision:
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("empty")
-    with resources.registry("", folder):
+    with resources.registry(Home(root=folder)):
         return folder / "registry.sqlite"
 
 
@@ -80,7 +80,7 @@ def house(tmp_path: Path, empty: Path) -> Iterator[House]:
     root = tmp_path / "alerts"
     root.mkdir()
     shutil.copyfile(empty, root / "registry.sqlite")
-    with stand_in.workspace() as workspace, resources.registry("", root) as store:
+    with stand_in.workspace() as workspace, resources.registry(Home(root=root)) as store:
         yield House(root, store, workspace)
 
 
@@ -99,7 +99,7 @@ def test_bat_xrt_and_uvot_make_one_thread_with_the_same_top_in_every_order(house
         assert fact in top
     assert "check before pointing" not in top
     assert len(house.replies) == 2
-    assert registration.newest.fn("Swift_1423875", root=house.root).located == kinds["UVOT"]
+    assert registration.load_event.fn("Swift_1423875", home=Home(root=house.root)).located == kinds["UVOT"]
 
 
 def test_bat_alone_is_announced_and_xrt_completes_it(house) -> None:
@@ -167,7 +167,9 @@ def test_two_missions_and_a_merger_of_one_moment_are_linked_and_told_once(house)
     assert "Perhaps one thing with* Swift 1423875, S251214a" in tops["Fermi"]
     assert "Perhaps one thing with* Swift 1423875, Fermi 787" in tops["S251214a"]
     assert sum("may be the same" in reply for reply in house.replies) == 3
-    assert "Linked with Fermi_787" in event_page.publish_page.fn("Swift_1423875", root=house.root).read_text()
+    assert (
+        "Linked with Fermi_787" in event_page.publish_page.fn("Swift_1423875", home=Home(root=house.root)).read_text()
+    )
 
 
 @pytest.mark.parametrize("given", [2.0, -2.0, None], ids=str)
@@ -183,7 +185,9 @@ def test_a_coincidences_order_is_that_of_the_two_times_whatever_the_sign_given(h
     order = "after" if late_s > 0 else "before"
     [top] = [str(message["blocks"]) for message in house.tops if message["text"].startswith("S251214a")]
     assert f"1.74 s {order} the merger" in top
-    assert f"1.74 s {order} the merger" in event_page.publish_page.fn("S251214a", root=house.root).read_text()
+    assert (
+        f"1.74 s {order} the merger" in event_page.publish_page.fn("S251214a", home=Home(root=house.root)).read_text()
+    )
 
 
 def test_an_unrelated_burst_is_not_linked(house) -> None:

@@ -16,8 +16,8 @@ from tasks.alerts import coincidences, registration
 from tasks.io.messages import slack_sender
 from tasks.messages import announcements, event_page, plan_announcements, quiet_digest
 from tasks.planning import claims
-from tasks.records import Alert, Audience, PlanMode
-from tasks.registry import delivery, plans
+from tasks.records import Alert, Audience, Home, PlanMode
+from tasks.registry import delivery
 
 MIDNIGHT = datetime(2026, 1, 16, tzinfo=UTC)
 CHANNELS = {
@@ -43,17 +43,19 @@ class House:
 
     def hear(self, alert: Alert, audience: Audience = Audience.LOW_SIGNIFICANCE, **choices) -> None:
         verdict = alerts.decision("NO", score=0, audience=audience, **{"plan": PlanMode.NO, **choices})
-        registered = registration.register.fn(alert, root=self.root)
-        linked = coincidences.link.fn(alert, registered, root=self.root)
-        announcements.announce.fn(alert, verdict, registered, root=self.root)
-        announcements.refresh.fn(linked, alert.sha256, root=self.root)
-        announcements.illustrate.fn(alert, verdict, registered, self.root / "registry.sqlite", root=self.root)
+        registered = registration.register.fn(alert, home=Home(root=self.root))
+        linked = coincidences.link.fn(alert, registered, home=Home(root=self.root))
+        announcements.announce.fn(alert, verdict, registered, home=Home(root=self.root))
+        announcements.refresh.fn(linked, alert.sha256, home=Home(root=self.root))
+        announcements.announce_sky_picture.fn(
+            alert, verdict, registered, self.root / "registry.sqlite", home=Home(root=self.root)
+        )
         self.deliver()
 
     def digest(self, interval_h: float = 24.0) -> list[str]:
         """Make the digest that is due; return what the channel holds of digests, as text."""
         for _ in range(2):
-            quiet_digest.digest.fn(interval_h, root=self.root)
+            quiet_digest.digest.fn(interval_h, home=Home(root=self.root))
             self.deliver()
         told = [each for each in self.workspace.messages if "low-significance event" in each["text"]]
         assert {each["channel"] for each in told} <= {"C-LOW"}
@@ -70,7 +72,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    with stand_in.workspace() as workspace, resources.registry("", tmp_path) as store:
+    with stand_in.workspace() as workspace, resources.registry(Home(root=tmp_path)) as store:
         made = House(tmp_path, store, workspace)
         for module in (announcements, quiet_digest):
             monkeypatch.setattr(module, "now", made.now)
@@ -116,9 +118,9 @@ def test_an_event_that_became_significant_is_in_no_digest(house) -> None:
 def test_a_flood_is_told_in_one_message_that_slack_takes(house) -> None:
     for number in range(70):
         alert = alerts.gw(f"S260116x{number}", time=alerts.T0 + timedelta(hours=number), **LOW)
-        registered = registration.register.fn(alert, root=house.root)
+        registered = registration.register.fn(alert, home=Home(root=house.root))
         quiet = alerts.decision("NO", score=0, audience=Audience.NOBODY)
-        announcements.announce.fn(alert, quiet, registered, root=house.root)
+        announcements.announce.fn(alert, quiet, registered, home=Home(root=house.root))
     house.time += timedelta(days=1, minutes=2)
     [text] = house.digest()
     assert "70 low-significance events" in text
@@ -143,7 +145,7 @@ def test_what_is_for_nobody_is_told_to_nobody_and_is_on_record(house) -> None:
     known = house.store.history("S241102br")
     assert [entry.decision.audience for entry in known.notices] == ["nobody", "nobody", "gw"]
     assert known.messages == ()
-    assert "S241102br" in event_page.publish_page.fn("S241102br", root=house.root).read_text()
+    assert "S241102br" in event_page.publish_page.fn("S241102br", home=Home(root=house.root)).read_text()
 
 
 def test_a_thread_whose_event_is_for_nobody_now_is_kept_true_without_a_word_more(house) -> None:
@@ -158,21 +160,18 @@ def test_a_thread_whose_event_is_for_nobody_now_is_kept_true_without_a_word_more
 
 
 def test_a_plan_for_nobody_is_quiet_but_its_failure_is_not(house) -> None:
-    alert, where = alerts.gw(), {"parameters_sha256": "p", "root": house.root}
+    alert, home = alerts.gw(), Home(root=house.root)
+    wanted = alerts.request(alert)
     house.hear(alert, Audience.NOBODY, plan=PlanMode.AUTOMATIC)
-    event = registration.newest.fn("S241102br", root=house.root)
-    assert claims.claim_plan.fn(alert, ("7DT",), **where)
-    plan_announcements.announce_started_plan.fn(event, ("7DT",), engine="siren", **where)
-    plan_announcements.announce_failed_plan.fn(
-        alert, ("7DT",), "the disk is full", event.registered, audience=event.audience, **where
-    )
+    event = registration.load_event.fn("S241102br", home)
+    assert claims.claim_plan.fn(alert, wanted, home)
+    plan_announcements.announce_started_plan.fn(event, wanted, home, engine="siren")
+    plan_announcements.announce_failed_plan.fn(event, wanted, "the disk is full", home)
     house.deliver()
     [told] = house.workspace.messages
     assert (told["channel"], "the disk is full" in str(told["blocks"])) == ("C-OPS", True)
-    assert claims.claim_plan.fn(alert, ("7DT",), **where)
-    assert plan_announcements.announce_plans.fn(
-        alert, (alerts.plan(),), event.registered, audience=event.audience, **where
-    )
+    assert claims.claim_plan.fn(alert, wanted, home)
+    assert plan_announcements.announce_plans.fn(event, wanted, (alerts.plan(),), home)
     house.deliver()
     assert len(house.workspace.messages) == 1
-    assert plans.joined(house.store.history("S241102br").plans[0].telescopes) == "7DT"
+    assert house.store.history("S241102br").plans[0].telescopes == ("7DT",)

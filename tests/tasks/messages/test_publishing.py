@@ -22,7 +22,7 @@ from tasks.io.services import product_stores
 from tasks.messages import announcements, event_page, plan_announcements
 from tasks.messages import delivery as message_delivery
 from tasks.planning import claims
-from tasks.records import Alert, Audience, Decision
+from tasks.records import Alert, Audience, Decision, Home
 from tasks.records.events import Registered
 from tasks.registry import delivery, outbox, plans
 
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(root: Path) -> Iterator[registry.Registry]:
-    with resources.registry("", root) as opened:
+    with resources.registry(Home(root=root)) as opened:
         yield opened
 
 
@@ -58,8 +58,8 @@ def send(workspace: stand_in.Workspace) -> Callable:
 
 
 def respond(root: Path, alert: Alert, decision: Decision | None = None) -> Registered:
-    registered = registration.register.fn(alert, root=root)
-    announcements.announce.fn(alert, decision or alerts.decision(), registered, root=root)
+    registered = registration.register.fn(alert, home=Home(root=root))
+    announcements.announce.fn(alert, decision or alerts.decision(), registered, home=Home(root=root))
     return registered
 
 
@@ -143,12 +143,11 @@ def test_a_burst_shows_its_best_position_in_whatever_order_its_notices_come(
 
 def test_a_plan_is_told_once_and_stands_in_the_top_message(root, store, send, workspace) -> None:
     alert = alerts.gw()
-    registered = respond(root, alert)
-    how = {"parameters_sha256": "p", "root": root}
-    assert claims.claim_plan.fn(alert, ("7DT",), **how)
-    assert not claims.claim_plan.fn(alert, ("7DT",), **how)
-    assert plan_announcements.announce_plans.fn(alert, (alerts.plan(),), registered, audience=Audience.GW, **how)
-    assert not plan_announcements.announce_plans.fn(alert, (alerts.plan(),), registered, audience=Audience.GW, **how)
+    event, wanted, home = alerts.in_hand(alert, respond(root, alert)), alerts.request(alert), Home(root=root)
+    assert claims.claim_plan.fn(alert, wanted, home)
+    assert not claims.claim_plan.fn(alert, wanted, home)
+    assert plan_announcements.announce_plans.fn(event, wanted, (alerts.plan(),), home)
+    assert not plan_announcements.announce_plans.fn(event, wanted, (alerts.plan(),), home)
     delivery.drain_messages(store, send)
     assert sum("3 tiles planned" in m["text"] for m in workspace.messages) == 1
     assert "7DT 3 tiles" in str(workspace.messages[0]["blocks"])
@@ -159,24 +158,21 @@ def test_nothing_is_planned_nor_said_to_fail_for_a_retraction(root, store, send,
     respond(root, alerts.retraction(), alerts.decision("NO", score=0))
     delivery.drain_messages(store, send)
     said = len(workspace.messages)
-    newest = registration.newest.fn("S241102br", root=root)
+    newest = registration.load_event.fn("S241102br", home=Home(root=root))
     assert newest.alert.notice.retraction
-    assert not claims.claim_plan.fn(newest.alert, ("7DT",), parameters_sha256="p", root=root)
+    assert not claims.claim_plan.fn(newest.alert, alerts.request(newest.alert), Home(root=root))
     delivery.drain_messages(store, send)
     assert len(workspace.messages) == said
 
 
 def test_a_failed_plan_says_why_and_can_be_claimed_again(root, store, send, workspace) -> None:
     alert = alerts.gw()
-    registered = respond(root, alert)
-    how = {"parameters_sha256": "p", "root": root}
-    claims.claim_plan.fn(alert, ("7DT",), **how)
-    plan_announcements.announce_failed_plan.fn(
-        alert, ("7DT",), "the planner died", registered, audience=Audience.GW, **how
-    )
+    event, wanted, home = alerts.in_hand(alert, respond(root, alert)), alerts.request(alert), Home(root=root)
+    claims.claim_plan.fn(alert, wanted, home)
+    plan_announcements.announce_failed_plan.fn(event, wanted, "the planner died", home)
     delivery.drain_messages(store, send)
     assert "the planner died" in workspace.messages[-1]["text"]
-    assert claims.claim_plan.fn(alert, ("7DT",), **how)
+    assert claims.claim_plan.fn(alert, wanted, home)
 
 
 def test_slack_in_trouble_delays_and_never_loses_or_doubles(root, store, send, workspace, monkeypatch) -> None:
@@ -220,13 +216,14 @@ def test_files_reach_the_store_under_the_events_folder(root, store, tmp_path: Pa
     (notice := tmp_path / "notice").write_bytes(b'{"superevent_id": "S241102br"}')
     (chart := tmp_path / "skymap-gw.fits").write_bytes(b"SIMPLE")
     alert = alerts.gw(sky_map=alerts.sky_map(path=chart))
-    registered = registration.register.fn(alert, root=root)
-    announcements.announce.fn(alert, alerts.decision(), registered, root=root, source=notice)
+    registered = registration.register.fn(alert, home=Home(root=root))
+    announcements.announce.fn(alert, alerts.decision(), registered, home=Home(root=root), source=notice)
+    event = alerts.in_hand(alert, registered)
     plan_announcements.announce_plans.fn(
-        alert, (alerts.plan(),), registered, parameters_sha256="p", audience=Audience.GW, root=root, files=(chart,)
+        event, alerts.request(alert), (alerts.plan(),), Home(root=root), files=(chart,)
     )
-    page = event_page.publish_page.fn("S241102br", root=root)
-    drained = message_delivery.upload.fn(root=root)
+    page = event_page.publish_page.fn("S241102br", home=Home(root=root))
+    drained = message_delivery.upload.fn(home=Home(root=root))
     assert (drained.waiting, drained.failed) == (0, 0)
     base = root / "store" / "Candidates" / "GW" / "S241102br"
     names = sorted(path.relative_to(base).as_posix() for path in base.rglob("*") if path.is_file())
@@ -239,14 +236,14 @@ def test_files_reach_the_store_under_the_events_folder(root, store, tmp_path: Pa
         "index.html",
     ]
     assert (base / "index.html").read_bytes() == page.read_bytes()
-    assert message_delivery.upload.fn(root=root).sent == 0
+    assert message_delivery.upload.fn(home=Home(root=root)).sent == 0
 
 
 def test_a_store_that_is_away_keeps_files_waiting_and_messages_going(root, store, send, workspace, tmp_path) -> None:
     (notice := tmp_path / "notice").write_bytes(b"{}")
     alert = alerts.gw()
-    registered = registration.register.fn(alert, root=root)
-    announcements.announce.fn(alert, alerts.decision(), registered, root=root, source=notice)
+    registered = registration.register.fn(alert, home=Home(root=root))
+    announcements.announce.fn(alert, alerts.decision(), registered, home=Home(root=root), source=notice)
 
     def away(_: object) -> None:
         raise Unavailable("the store does not answer")
@@ -262,7 +259,9 @@ def test_a_notice_that_cannot_be_understood_is_told_once_and_kept(root, store, s
     (notice := tmp_path / "notice").write_bytes(b"\x00 not a notice")
     store.record_notice(sha256="a" * 64, path=notice)
     for _ in range(2):
-        letter = registration.bury.fn(notice, "a" * 64, "it is not JSON", topic="igwn.gwalert", root=root)
+        letter = registration.record_dead_letter.fn(
+            notice, "a" * 64, "it is not JSON", topic="igwn.gwalert", home=Home(root=root)
+        )
     delivery.drain_messages(store, send)
     assert letter.read_bytes() == notice.read_bytes()
     assert [m["channel"] for m in workspace.messages] == ["C-OPS"]
@@ -282,10 +281,12 @@ def test_places_are_blocks_that_are_loaded_in_the_task(prefect_api, root, worksp
 
     @flow
     def everything() -> None:
-        registered = registration.register(alert, root=root, registry="here")
-        announcements.announce(alert, alerts.decision(), registered, root=root, registry="here", store="here")
-        message_delivery.deliver(root=root, registry="here", workspace="here", patience_s=3.0)
-        message_delivery.upload(root=root, registry="here", store="here")
+        registered = registration.register(alert, home=Home(root=root, registry="here"))
+        announcements.announce(
+            alert, alerts.decision(), registered, home=Home(root=root, registry="here", store="here")
+        )
+        message_delivery.deliver(home=Home(root=root, registry="here", slack="here"), patience_s=3.0)
+        message_delivery.upload(home=Home(root=root, registry="here", store="here"))
 
     everything()
     assert len(workspace.messages) == 2
@@ -293,19 +294,23 @@ def test_places_are_blocks_that_are_loaded_in_the_task(prefect_api, root, worksp
     assert (tmp_path / "cloud" / "Candidates" / "GW" / "S241102br" / "LOGBOOK" / "README.txt").is_file()
     assert stand_in.TOKEN not in caplog.text
     with pytest.raises(MissingPart, match="siren bootstrap"), disable_run_logger():
-        registration.register.fn(alert, root=root, registry="nowhere")
+        registration.register.fn(alert, home=Home(root=root, registry="nowhere"))
 
 
 def test_a_new_plan_after_a_new_map_tells_what_it_changes(root, store, send, workspace) -> None:
     update = alerts.gw(alert_type="UPDATE", minutes=30, sky_map=alerts.sky_map(area90_deg2=28.4))
-    how = {"parameters_sha256": "p", "audience": Audience.GW, "root": root}
-    plan_announcements.announce_plans.fn(alerts.gw(), (alerts.plan(tiles=3),), respond(root, alerts.gw()), **how)
+    first, home = alerts.gw(), Home(root=root)
+    plan_announcements.announce_plans.fn(
+        alerts.in_hand(first, respond(root, first)), alerts.request(first), (alerts.plan(tiles=3),), home
+    )
     with store.begin() as session:
         plans.mark_observed(session, 1, telescope="7DT", tiles=["T01000"])
-    plan_announcements.announce_plans.fn(update, (alerts.plan(tiles=5),), respond(root, update), **how)
+    plan_announcements.announce_plans.fn(
+        alerts.in_hand(update, respond(root, update)), alerts.request(update), (alerts.plan(tiles=5),), home
+    )
     delivery.drain_messages(store, send)
     told = [message["text"] for message in workspace.messages if "stay" in message["text"]]
     assert told == ["S241102br: 7DT 2 stay, 2 new, 0 dropped, 1 already observed."]
-    assert "What the newest plan changes" in event_page.publish_page.fn("S241102br", root=root).read_text()
+    assert "What the newest plan changes" in event_page.publish_page.fn("S241102br", home=Home(root=root)).read_text()
     [written] = root.rglob("changes.json")
     assert '"drop": []' in written.read_text()

@@ -11,7 +11,7 @@ from tasks import resources
 from tasks.alerts import registration, triage
 from tasks.io.messages import event_announcements
 from tasks.messages import announcements
-from tasks.records import Alert, Decision, Plan, PlanMode, Tile
+from tasks.records import Alert, Decision, Home, Plan, PlanMode, Tile
 from tasks.records.events import Registered
 from tasks.registry import plans
 from tasks.registry.store import now
@@ -23,15 +23,15 @@ PLAN = Plan(event_id="S241102br", telescope="7DT", engine="siren", tiles=(Tile(i
 
 
 def taken_in(root: Path, alert: Alert, clock=SOON) -> tuple[Registered, Decision]:
-    registered = registration.register.fn(alert, root=root)
+    registered = registration.register.fn(alert, home=Home(root=root))
     decision = triage.decide.fn(alert, "sevendt", "", registered, clock)
-    announcements.announce.fn(alert, decision, registered, root=root)
+    announcements.announce.fn(alert, decision, registered, home=Home(root=root))
     return registered, decision
 
 
 def planned(root: Path, alert: Alert) -> None:
-    with resources.registry("", root) as book, book.begin() as session:
-        assert plans.record(session, alert.sha256, (PLAN,), parameters_sha256="p", now=now())
+    with resources.registry(Home(root=root)) as book, book.begin() as session:
+        assert plans.record(session, alerts.request(alert), (PLAN,), now=now())
 
 
 def test_an_initial_with_the_same_map_keeps_the_plan_of_the_preliminary(tmp_path):
@@ -40,7 +40,7 @@ def test_an_initial_with_the_same_map_keeps_the_plan_of_the_preliminary(tmp_path
     planned(tmp_path, first)
 
     assert taken_in(tmp_path, second)[1].plan is PlanMode.KEEP
-    with resources.registry("", tmp_path) as book:
+    with resources.registry(Home(root=tmp_path)) as book:
         known = book.history("S241102br")
         assert book.unanswered(before=now() + timedelta(hours=1)) == ()
     burst = best_position.burst([entry.alert for entry in known.notices])

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks import errors, futures, naming, products, runtime
+from tasks import errors, futures, naming, products
 from tasks.errors import AlgorithmError, ProgramError, Unavailable, UnusableData
 from tasks.nights import housekeeping
 from tasks.programs import outputs, run
@@ -37,12 +37,12 @@ def half(folder: Path, *, age_s: float = 0) -> Path:
 
 def test_a_night_is_reduced_by_one_run_at_a_time(tmp_path):
     with (
-        housekeeping.alone(NIGHT, tmp_path, FOLDERS),
+        housekeeping.night_lock(NIGHT, tmp_path, FOLDERS),
         pytest.raises(Unavailable, match="7DT01 2026-01-15 is being reduced"),
-        housekeeping.alone(NIGHT, tmp_path, FOLDERS),
+        housekeeping.night_lock(NIGHT, tmp_path, FOLDERS),
     ):
         pass
-    with housekeeping.alone(NIGHT, tmp_path, FOLDERS):
+    with housekeeping.night_lock(NIGHT, tmp_path, FOLDERS):
         pass
 
 
@@ -57,7 +57,7 @@ def test_what_a_killed_run_left_is_gone_at_the_next_start(tree):
     written = half(science / "transient")
     products.write_text(science / "product.fits", "whole")
 
-    with housekeeping.alone(NIGHT, tree.root, FOLDERS):
+    with housekeeping.night_lock(NIGHT, tree.root, FOLDERS):
         assert not any(path.exists() for path in (*stale, scratch, work / run.CANCEL_FILE))
         assert written.exists(), "another night of the unit may be writing it"
         assert (science / "product.fits").exists()
@@ -142,7 +142,7 @@ def test_a_stage_stops_where_no_other_input_would_help():
     [(UnusableData("x"), False), (AlgorithmError("x"), False), (ProgramError("x"), True), (OSError("x"), True)],
 )
 def test_only_what_is_wrong_with_the_data_is_lost_for_good(monkeypatch, error, passing):
-    monkeypatch.setattr(runtime, "_names", lambda runs: ["solve-7DT01" for _ in runs])
+    monkeypatch.setattr(futures, "_names", lambda runs: ["solve-7DT01" for _ in runs])
     _, failures = futures.gather([Ended(error)], stage="reduce")
 
     assert failures[0].passing is passing

@@ -17,7 +17,7 @@ from tasks import naming
 from tasks.io.messages import night_text
 from tasks.io.nights import night_journal
 from tasks.nights import journal, stalled_runs
-from tasks.records import NightFolder, NightTrouble
+from tasks.records import LOCAL, NightFolder, NightTrouble
 from tasks.science.nights import folder_manifests
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -63,7 +63,7 @@ def test_a_crash_and_a_stall_are_told_once_and_a_good_night_is_not(root):
     assert str(stuck.id) not in {each.run for each in stalled_runs.troubled_nights.fn(12.0)}
 
     for _ in range(2):
-        reconcile(stall_h=0.0, registry="", slack="", store="")
+        reconcile(stall_h=0.0, blocks=LOCAL)
     words = said(root)
     assert sum("7DT01 crashed" in text and "no sign of life" in text for text in words) == 1
     assert sum("7DT02 has gone on since" in text for text in words) == 1

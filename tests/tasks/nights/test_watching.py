@@ -145,7 +145,7 @@ def test_a_failed_night_is_announced_again_later_and_a_finished_one_is_not(place
     journal.begin.fn(NIGHT, places.product_root, [folder])
     journal.fail.fn(NIGHT, places.product_root, [folder], "ProgramError: scamp\nbroke")
     assert look(places) == []
-    monkeypatch.setattr(watching.manifests, "RETRY_AFTER", (watching.manifests.timedelta(0),))
+    monkeypatch.setattr(watching.folder_manifests, "RETRY_AFTER", (watching.folder_manifests.timedelta(0),))
     assert len(look(places)) == 1
     assert look(places) == []
     assert [row["payload"]["unit"] for row in events] == ["7DT01", "7DT01"]

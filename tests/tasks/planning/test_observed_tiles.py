@@ -16,7 +16,7 @@ from tasks.options import PlanOptions
 from tasks.planning import aims, tile_plans
 from tasks.records import EventInHand, MapRole
 from tasks.records.events import EventState, Registered, Standing
-from tasks.records.plans import NOTHING, Already, Observed
+from tasks.records.plans import NONE_OBSERVED, Already, Observed
 from tasks.science.planning import plan_diff
 from tasks.science.skymaps import credible_regions as maps
 from tasks.science.skymaps import footprints
@@ -29,7 +29,7 @@ def update(shared_data):
     return shared_data / "notices" / "S241102br-update.json"
 
 
-def plan(source, engine, done=NOTHING, names=("TCA",)):
+def plan(source, engine, done=NONE_OBSERVED, names=("TCA",)):
     options = PlanOptions(engine=engine, tiles=8)
     return tile_plans.make_plans.fn(source, names, options, "S241102br", EVENING, done=done, priority=90)
 

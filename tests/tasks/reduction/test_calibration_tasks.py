@@ -122,7 +122,9 @@ def test_masters_have_their_names_and_cards(masters, root, night):
     assert header["IMCMB007"] == "bias-0007.fits"
     assert header["EGAIN"] == pytest.approx(night.truth["gain"])
     assert header["RDNOISE"] == pytest.approx(night.truth["read_noise_e"], rel=0.01)
-    assert fits_images.read_header(masters.flats["r"])["BIASNAME"] == "zero.fits"
+    dark, flat = (fits_images.read_header(path) for path in (masters.darks[100.0], masters.flats["r"]))
+    assert dark["BIASNAME"] == masters.bias.name
+    assert (flat["BIASNAME"], flat["DARKNAME"]) == (masters.bias.name, masters.darks[100.0].name)
 
 
 def test_the_master_flat_is_the_cameras_transmission(masters, night):

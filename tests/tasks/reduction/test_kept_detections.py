@@ -35,7 +35,7 @@ def light(night):
 
 
 def extract(light, folder, columns):
-    wanted = source_extractor.Options(columns=columns, flags=light.mask, timeout_s=300)
+    wanted = source_extractor.Options(scale_arcsec=0.505, columns=columns, flags=light.mask, timeout_s=300)
     return source_extractor.extract(light.image, folder, wanted)
 
 

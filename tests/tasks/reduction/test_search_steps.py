@@ -44,7 +44,8 @@ def photometry(folder):
         elongation=1.05,
         sky_adu=0.0,
         sky_sigma_adu=10.0,
-        zero_point_mag=dict.fromkeys(APERTURES, ZERO_POINT),
+        # apertures miss part of a star's light; that of all of it is TOT
+        zero_point_mag={**dict.fromkeys(APERTURES, ZERO_POINT - 0.3), "TOT": ZERO_POINT},
         scatter_mag=same,
         error_mag=same,
         depth3_mag=same,
@@ -102,6 +103,7 @@ def test_the_injected_stars_come_out_as_candidates_with_magnitude_and_stamp(nigh
         near = [each for each in survivors if np.hypot(each.x_px - x, each.y_px - y) < 1]
         assert len(near) == 1
         assert near[0].mag == pytest.approx(ZERO_POINT - 2.5 * np.log10(flux), abs=0.12)
+        assert abs(near[0].mag - ZERO_POINT + 2.5 * np.log10(flux)) < 4 * np.hypot(near[0].mag_error, 0.01)
         assert near[0].stamp.read_bytes().startswith(b"\x89PNG")
         sky = image_planes.read(stack.image).wcs.all_pix2world(x, y, 0)
         assert np.hypot((near[0].ra_deg - sky[0]) * np.cos(np.radians(-30)), near[0].dec_deg - sky[1]) * 3600 < 0.5
@@ -121,6 +123,9 @@ def test_the_products_are_complete_and_say_how_they_were_made(night):
     table = Table.read(batch.table, format="ascii.ecsv")
     assert len(table) == len(batch.candidates)
     assert {f"flag_{number}" for number in range(14)} < set(table.colnames)
+    assert table["flag_0"].mask.all()
+    assert table["flag_0"].description == "minor-planet: not checked"
+    assert {each.not_checked for each in batch.candidates} == {("minor-planet",)}
     rejected = table[table["flag"]]
     assert all(str(reason) for reason in rejected["why_not"])
     folder = difference.image.parent
@@ -128,7 +133,7 @@ def test_the_products_are_complete_and_say_how_they_were_made(night):
     regions = next(folder.glob("*.transient.reg")).read_text().splitlines()
     assert regions[0] == "fk5"
     assert len(regions) - 1 == sum(not each.flags for each in batch.candidates)
-    assert next(folder.glob("*.flag.summary.csv")).read_text().startswith("flag,n,ratio\nminor-planet,")
+    assert next(folder.glob("*.flag.summary.csv")).read_text().startswith("flag,n,ratio\nminor-planet,not checked,\n")
     cube = next((folder / "fits_image").glob("*.fits"))
     assert fits.getdata(cube).shape == (3, 63, 63)
     assert not list(folder.rglob(".*"))
@@ -147,6 +152,17 @@ def test_a_second_run_is_a_lookup(night):
 def test_the_reference_is_other_data_of_the_same_object_and_filter(night):
     stack, references, _ = night
     assert subtraction.choose(stack, references).name == "ref_7DT_T00001_20250206_031245_r_3000.fits"
+
+
+def test_a_reference_of_our_own_comes_before_a_surveys_that_is_older(night):
+    stack, references, _ = night
+    for name in ("ref_PS1_T00001_20100101_000000_r_600.fits", "ref_sky_T00001_20300101_000000_r_600.fits"):
+        (references / "r" / name).write_bytes(b"")
+    assert subtraction.choose(stack, references).name == "ref_7DT_T00001_20250206_031245_r_3000.fits"
+
+    for own in references.rglob("ref_7DT_*.fits"):
+        own.unlink()
+    assert subtraction.choose(stack, references).name == "ref_PS1_T00001_20100101_000000_r_600.fits"
 
 
 @pytest.mark.parametrize("change", [{"object": "T00002"}, {"filter": "m650"}, {"object": "T0000"}])
@@ -187,3 +203,13 @@ def test_when_all_engines_fail_the_first_one_speaks(night, monkeypatch):
     science, reference = (image_planes.read(path) for path in (stack.image, subtraction.choose(stack, references)))
     with pytest.raises(AlgorithmError, match=r"no kernel: 3 stamps.*sfft"):
         subtraction_engines.difference(science, reference, SearchOptions())
+
+
+@pytest.mark.parametrize("unit", ["7DT01", "7DT"])
+def test_a_reference_of_the_own_telescope_comes_before_an_older_one_of_a_survey(night, unit):
+    stack, references, _ = night
+    survey = references / "r" / "ref_PS1_T00001_20150206_031245_r_0.fits"
+    survey.touch()
+    own = "ref_7DT_T00001_20250206_031245_r_3000.fits"
+    assert subtraction.choose(replace(stack, unit=unit), references).name == own
+    assert subtraction.choose(replace(stack, unit="KAO01"), references).name == survey.name

@@ -27,7 +27,7 @@ from tasks.registry import Registry
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Reaper:
+class CrashPoints:
     """Kills this process when it comes to a step for the first time; without one it writes all steps into a file."""
 
     def __init__(self, point: str = "", names: Path | None = None) -> None:

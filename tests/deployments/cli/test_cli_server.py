@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments import cli
 from deployments.server import default_paths, doctor
@@ -92,8 +93,9 @@ def test_the_home_is_one_folder_unless_single_places_are_chosen(
     tmp_path: Path, scratch_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert default_paths.home() == scratch_home
-    assert default_paths.alert_root() == scratch_home / "alerts"
-    assert default_paths.registry_url() == f"sqlite:///{scratch_home}/registry.sqlite"
+    with temporary_settings({PREFECT_API_URL: None}):
+        assert default_paths.alert_root() == scratch_home / "alerts"
+        assert default_paths.registry_url() == f"sqlite:///{scratch_home}/registry.sqlite"
     monkeypatch.setenv("SIREN_OBSERVATORY_ALERT_ROOT", str(tmp_path / "elsewhere"))
     assert default_paths.alert_root() == tmp_path / "elsewhere"
 

@@ -56,14 +56,17 @@ def client(prefect_api: None, folder: Path) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture(scope="module")
-def keeper(client: SyncPrefectClient, folder: Path) -> Iterator[warm_runner.Warm]:
+def runner(client: SyncPrefectClient, folder: Path) -> Iterator[warm_runner.WarmRunner]:
     with keeping(folder) as kept:
         yield kept
 
 
 @contextmanager
-def keeping(folder: Path, **options: float) -> Iterator[warm_runner.Warm]:
-    stop, kept = threading.Event(), warm_runner.Warm(folder=folder / "logs", options=warm_runner.WarmOptions(**options))
+def keeping(folder: Path, **options: float) -> Iterator[warm_runner.WarmRunner]:
+    stop, kept = (
+        threading.Event(),
+        warm_runner.WarmRunner(folder=folder / "logs", options=warm_runner.WarmOptions(**options)),
+    )
     thread = threading.Thread(target=kept.keep, args=(stop,))
     thread.start()
     try:
@@ -99,14 +102,14 @@ def doers(path: Path) -> list[int]:
 
 
 def test_a_run_is_done_by_the_warm_process_once_and_is_the_servers_like_any_other(
-    client: SyncPrefectClient, keeper: warm_runner.Warm, tmp_path: Path
+    client: SyncPrefectClient, runner: warm_runner.WarmRunner, tmp_path: Path
 ) -> None:
     one = notice(tmp_path / "one")
-    made = keeper.submit(one)
-    assert keeper.submit(one) == made
+    made = runner.submit(one)
+    assert runner.submit(one) == made
     until(lambda: state(client, made) == "Completed")
-    again = keeper.submit(one)
-    other = keeper.submit(notice(tmp_path / "other"))
+    again = runner.submit(one)
+    other = runner.submit(notice(tmp_path / "other"))
     until(lambda: state(client, other) == "Completed")
 
     run = client.read_flow_run(UUID(made))
@@ -121,25 +124,25 @@ def test_a_run_is_done_by_the_warm_process_once_and_is_the_servers_like_any_othe
 
 
 def test_a_flow_that_fails_is_a_failed_run_and_the_next_one_is_done(
-    client: SyncPrefectClient, keeper: warm_runner.Warm, tmp_path: Path
+    client: SyncPrefectClient, runner: warm_runner.WarmRunner, tmp_path: Path
 ) -> None:
-    bad = keeper.submit(notice(tmp_path / "bad", topic="bad"))
-    good = keeper.submit(notice(tmp_path / "good"))
+    bad = runner.submit(notice(tmp_path / "bad", topic="bad"))
+    good = runner.submit(notice(tmp_path / "good"))
     until(lambda: state(client, good) == "Completed")
     assert state(client, bad) == "Failed"
 
 
 def test_a_run_whose_process_is_killed_is_scheduled_for_the_workers_and_those_behind_it_are_done(
-    client: SyncPrefectClient, keeper: warm_runner.Warm, tmp_path: Path
+    client: SyncPrefectClient, runner: warm_runner.WarmRunner, tmp_path: Path
 ) -> None:
     (tmp_path / "killed.wait").touch()
-    killed = keeper.submit(notice(tmp_path / "killed"))
-    behind = keeper.submit(notice(tmp_path / "behind"))
+    killed = runner.submit(notice(tmp_path / "killed"))
+    behind = runner.submit(notice(tmp_path / "behind"))
     until(lambda: doers(tmp_path / "killed") != [])
     os.kill(doers(tmp_path / "killed")[0], signal.SIGKILL)
     until(lambda: state(client, killed) == "AwaitingRetry")
     until(lambda: state(client, behind) in {"Completed", "AwaitingRetry"})
-    until(keeper.ready.is_set)
+    until(runner.ready.is_set)
 
 
 def test_a_run_that_waits_too_long_goes_to_the_workers_and_is_not_done_here(

@@ -1,4 +1,4 @@
-"""A door before a service: shut, it refuses everybody and cuts those inside; open, the service is there again.
+"""A proxy before a service: shut, it refuses everybody and cuts those inside; open, the service is there again.
 
 Frozen, it lets people in and passes nothing on, as a line does whose other end has gone without a word.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Door:
+class Proxy:
     """Listens on a port of its own and passes everything on to a service at ``host:port`` or a socket in a file."""
 
     def __init__(self, target: tuple[str, int] | str, *, port: int = 0) -> None:
@@ -93,8 +93,8 @@ class Door:
 
 
 @contextmanager
-def door(target: tuple[str, int] | str, *, port: int = 0) -> Iterator[Door]:
-    made = Door(target, port=port)
+def proxy(target: tuple[str, int] | str, *, port: int = 0) -> Iterator[Proxy]:
+    made = Proxy(target, port=port)
     try:
         yield made
     finally:

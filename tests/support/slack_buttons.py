@@ -1,4 +1,4 @@
-"""The desk that hears Slack's buttons, with a planner and a clock of the test's own; everything else is real."""
+"""The handler that hears Slack's buttons, with a planner and a clock of the test's own; everything else is real."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from slack_sdk import WebClient
 
 from deployments.slack import app as slack_app
-from deployments.slack import http_door
-from deployments.slack.actions import Desk, Staff
+from deployments.slack import http_endpoint
+from deployments.slack.actions import ButtonHandler, Permissions
 from support import alerts, clicks
 from support import slack as stand_in
 from tasks import registry, resources
@@ -25,7 +25,7 @@ from tasks.alerts import registration
 from tasks.errors import Unavailable
 from tasks.io.messages import slack_sender
 from tasks.messages import announcements
-from tasks.records import Audience
+from tasks.records import Audience, Home
 from tasks.registry import delivery, models
 
 CHANNELS = {Audience.GW: "C-GW", Audience.GRB: "C-GRB", Audience.TEST: "C-TEST", Audience.OPERATORS: "C-OPS"}
@@ -73,7 +73,7 @@ def workspace() -> Iterator[stand_in.Workspace]:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty registry, migrated once for all tests."""
     folder = tmp_path_factory.mktemp("empty")
-    with resources.registry("", folder):
+    with resources.registry(Home(root=folder)):
         return folder / "registry.sqlite"
 
 
@@ -87,7 +87,7 @@ def root(tmp_path: Path, empty: Path) -> Path:
 
 @pytest.fixture
 def store(root: Path) -> Iterator[registry.Registry]:
-    with resources.registry("", root) as opened:
+    with resources.registry(Home(root=root)) as opened:
         yield opened
 
 
@@ -97,13 +97,13 @@ def planner() -> Planner:
 
 
 @pytest.fixture
-def desk(store, workspace, planner) -> Iterator[Desk]:
+def handler(store, workspace, planner) -> Iterator[ButtonHandler]:
     client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, timeout=5, retry_handlers=[])
-    made = Desk(
+    made = ButtonHandler(
         registry=store,
-        staff=Staff(planners=frozenset({"U1", "U2"}), reviewers=frozenset({"U1", "U2", "U3"})),
+        permissions=Permissions(planners=frozenset({"U1", "U2"}), reviewers=frozenset({"U1", "U2", "U3"})),
         planner=planner,
-        voice=slack_app.SlackVoice(client=client),
+        direct_messages=slack_app.SlackMessages(client=client),
         send=slack_sender.SlackSender(client, CHANNELS).send,
     )
     yield made
@@ -116,33 +116,33 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def app(desk, clock) -> Any:
-    return http_door.application(http_door.Gate(clicks.SECRET, clock), desk.take)
+def app(handler, clock) -> Any:
+    return http_endpoint.application(http_endpoint.SignatureCheck(clicks.SECRET, clock), handler.take)
 
 
 @pytest.fixture
-def top(root, store, desk, workspace) -> dict[str, Any]:
+def top(root, store, handler, workspace) -> dict[str, Any]:
     """The top message of an event that was announced."""
-    tell(root, desk, alerts.gw())
+    tell(root, handler, alerts.gw())
     return workspace.messages[0]
 
 
-def tell(root: Path, desk: Desk, alert, decision=None):
-    registered = registration.register.fn(alert, root=root)
-    announcements.announce.fn(alert, decision or alerts.decision("NO", score=1), registered, root=root)
-    delivery.drain_messages(desk.registry, desk.send)
+def tell(root: Path, handler: ButtonHandler, alert, decision=None):
+    registered = registration.register.fn(alert, home=Home(root=root))
+    announcements.announce.fn(alert, decision or alerts.decision("NO", score=1), registered, home=Home(root=root))
+    delivery.drain_messages(handler.registry, handler.send)
     return registered
 
 
-def settled(desk: Desk) -> None:
+def settled(handler: ButtonHandler) -> None:
     """Wait until all that was taken is done."""
-    desk.pool.shutdown()
-    desk.pool = ThreadPoolExecutor(4)
+    handler.pool.shutdown()
+    handler.pool = ThreadPoolExecutor(4)
 
 
-def pressed(desk: Desk, button: str, message: dict[str, Any], **changes: Any) -> bool:
-    taken = desk.take(clicks.press(button, message, **changes))
-    settled(desk)
+def pressed(handler: ButtonHandler, button: str, message: dict[str, Any], **changes: Any) -> bool:
+    taken = handler.take(clicks.press(button, message, **changes))
+    settled(handler)
     return taken
 
 

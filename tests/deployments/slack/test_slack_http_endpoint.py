@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from support import clicks
 
-from deployments.slack import http_door, payloads
+from deployments.slack import http_endpoint, payloads
 from tasks.errors import MissingPart, UnusableData
 
 
 def test_a_request_may_be_five_minutes_old_and_a_forgotten_signature_is_stale(clock) -> None:
-    gate = http_door.Gate(clicks.SECRET, clock)
+    gate = http_endpoint.SignatureCheck(clicks.SECRET, clock)
     content = b"payload={}"
     headers = clicks.signed(content, clock.time)
     given = {"timestamp": headers["x-slack-request-timestamp"], "signature": headers["x-slack-signature"]}
@@ -18,7 +18,7 @@ def test_a_request_may_be_five_minutes_old_and_a_forgotten_signature_is_stale(cl
     assert gate.admit(content, **given) == "payload={}"
     for later in (0, 100, 400, 10_000):
         clock.time += later
-        with pytest.raises(http_door.Refused):
+        with pytest.raises(http_endpoint.Refused):
             gate.admit(content, **given)
     fresh = clicks.signed(content, clock.time)
     gate.admit(content, timestamp=fresh["x-slack-request-timestamp"], signature=fresh["x-slack-signature"])
@@ -34,7 +34,7 @@ def test_a_request_may_be_five_minutes_old_and_a_forgotten_signature_is_stale(cl
         (b"payload=" + b"%5B" * 100_000, 400),
         (b"payload=%7B%22type%22%3A%22block_actions%22%7D", 400),
         (b"&".join(b"x=1" for _ in range(50)), 400),
-        (b"x" * (http_door.BODY_LIMIT + 1), 413),
+        (b"x" * (http_endpoint.BODY_LIMIT + 1), 413),
     ],
 )
 def test_a_signed_request_without_use_is_refused_in_one_word(app, clock, content: bytes, status: int) -> None:
@@ -50,7 +50,7 @@ def test_another_kind_of_body_is_refused_before_it_is_read(app, clock) -> None:
 def test_without_a_secret_there_is_no_door() -> None:
     for empty in ("", "  \n"):
         with pytest.raises(MissingPart, match="SIREN_SLACK_SIGNING_SECRET"):
-            http_door.Gate(empty)
+            http_endpoint.SignatureCheck(empty)
 
 
 @pytest.mark.parametrize("spoil", ["trigger_id", "user", "container", "actions"])

@@ -10,7 +10,7 @@ from typing import Any, Self
 from deployments.listening import listener
 
 
-class Running:
+class RunningListener:
     """A listener with its alarms, and the moments at which it raised them."""
 
     def __init__(

@@ -42,7 +42,7 @@ class Refused(Exception):
         self.status = status
 
 
-class Gate:
+class SignatureCheck:
     """Lets a request in once, when Slack signed it within the last five minutes.
 
     Parameters
@@ -92,7 +92,7 @@ class Gate:
         return new
 
 
-def application(gate: Gate, take: Callable[[Mapping[str, Any]], object]) -> Starlette:
+def application(gate: SignatureCheck, take: Callable[[Mapping[str, Any]], object]) -> Starlette:
     """Return the web application: ``POST /slack/actions`` and ``GET /health``.
 
     Parameters
