@@ -13,10 +13,12 @@ from tasks.errors import UnusableData
 
 if TYPE_CHECKING:
     from tasks.io.fits.image_planes import Planes
-    from tasks.reduction.subtraction_engines import Result
+    from tasks.reduction.engines.subtraction_engines import Result
     from tasks.science.candidates.findings import Findings
 
 SHOWN = 20
+# columns of the table of candidates that the answer has
+TOLD = ("x", "y", "ra_deg", "dec_deg", "snr", "flux")
 
 
 @click.command(name="subtract", help="Subtract REFERENCE from SCIENCE and detect what is left.")
@@ -53,7 +55,7 @@ def command(
     # slow start-up: astropy, scipy, matplotlib and Prefect
     from tasks.io.fits import image_planes
     from tasks.options import SearchOptions
-    from tasks.reduction import subtraction_engines
+    from tasks.reduction.engines import subtraction_engines
     from tasks.science.candidates import findings as candidates_findings
 
     started = time.monotonic()
@@ -77,9 +79,9 @@ def _align(name: str) -> Any:
 def _write(out: Path, science: Planes, reference: Path, result: Result, findings: Findings) -> dict[str, Path]:
     """Write the products under ``out``; return them by name."""
     from tasks import naming, products  # slow start-up
-    from tasks.reduction import candidates, subtraction
+    from tasks.reduction.engines import candidate_files, difference_files
+    from tasks.science.candidates import candidate_table, stamps
     from tasks.science.candidates import findings as candidates_findings
-    from tasks.science.candidates import stamps
 
     if out.exists() and not out.is_dir():
         raise UnusableData(f"--out {out} is a file, not a folder")
@@ -89,9 +91,9 @@ def _write(out: Path, science: Planes, reference: Path, result: Result, findings
         raise UnusableData(f"--out {out} cannot be made: {error}") from error
     difference = naming.difference_of(out / science.path.name.removesuffix(".gz"))
     convolved = difference.with_name(difference.name.replace(".subt.fits", ".conv.fits"))
-    subtraction.write_planes(difference, convolved, result, science.header, science=science, reference=reference.name)
+    difference_files.write(difference, convolved, result, science=science, reference=reference.name)
     table = naming.transients_of(difference)
-    candidates.write_table(table, candidates_findings.table_of(findings))
+    candidate_files.write_table(table, candidate_table.table_of(findings))
     products.write_text(table.with_suffix(".reg"), candidates_findings.region_text(findings))
     picture = difference.with_suffix(".png")
     products.write_bytes(picture, stamps.overview(findings.planes, findings.found, title=science.path.name))
@@ -107,19 +109,12 @@ def _write(out: Path, science: Planes, reference: Path, result: Result, findings
 
 
 def _answer(result: Result, findings: Findings, files: dict[str, Path], *, seconds: float) -> dict[str, Any]:
-    made, found = result.subtraction, findings.found
-    ra, dec = findings.sky()
+    from tasks.science.candidates import candidate_table  # slow start-up
+
+    made, table = result.subtraction, candidate_table.table_of(findings)
     detections = [
-        {
-            "x": float(found.x[i]),
-            "y": float(found.y[i]),
-            "ra_deg": float(ra[i]),
-            "dec_deg": float(dec[i]),
-            "snr": float(found.snr[i]),
-            "flux": float(found.flux[i]),
-            "flags": list(findings.reasons(i)),
-        }
-        for i in range(len(found))
+        {name: float(row[name]) for name in TOLD} | {"flags": list(findings.reasons(index))}
+        for index, row in enumerate(table)
     ]
     return {
         "convolved": made.direction,

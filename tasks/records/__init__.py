@@ -18,13 +18,13 @@ from tasks.records.alerts import (
     SkyMapSummary,
 )
 from tasks.records.blocks import LOCAL, Blocks, Home
+from tasks.records.candidates import CANDIDATE_COLUMNS, Candidate, CandidateColumn
 from tasks.records.deep_stacks import Deepened, Selection, Survey
 from tasks.records.galaxies import Galaxies
 from tasks.records.nights import (
     Astrometry,
     Calibrated,
     CalibratedBatch,
-    Candidate,
     CandidateBatch,
     Difference,
     Frame,
@@ -71,6 +71,7 @@ from tasks.records.telescopes import (
 )
 
 __all__ = [
+    "CANDIDATE_COLUMNS",
     "LOCAL",
     "Alert",
     "Astrometry",
@@ -81,6 +82,7 @@ __all__ = [
     "Camera",
     "Candidate",
     "CandidateBatch",
+    "CandidateColumn",
     "CatalogueMade",
     "Coincidence",
     "Comparison",

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from enum import IntFlag, StrEnum
 from pathlib import Path
 
+from tasks.records.candidates import Candidate
 from tasks.records.photometry import Photometry
 
 
@@ -344,32 +345,6 @@ class Difference:
     chi2: float
     substamps: int
     seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """One detection on a difference image. ``flags`` names each test that speaks against it; none means it survives.
-
-    ``not_checked`` names the tests that were not made.
-    """
-
-    id: str
-    object: str
-    unit: str
-    filter: str
-    date_obs: datetime
-    x_px: float
-    y_px: float
-    ra_deg: float
-    dec_deg: float
-    snr: float
-    flux_adu: float
-    mag: float | None
-    mag_error: float | None
-    sign: int
-    flags: tuple[str, ...] = ()
-    not_checked: tuple[str, ...] = ()
-    stamp: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
+from tasks.records.candidates import Candidate
 from tasks.records.nights import (
     Calibrated,
-    Candidate,
     Difference,
     Inventory,
     MasterQuality,

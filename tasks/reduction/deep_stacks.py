@@ -49,18 +49,18 @@ def survey(root: Path, wanted: Wanted) -> Survey:
     UnusableData
         Where there is no frame.
     """
-    found = _headers(root, wanted)
-    if not found:
+    headers = _headers(root, wanted)
+    if not headers:
         raise UnusableData(f"no calibrated frame in {root} is of the objects, filters, units and nights asked for")
     usable: list[Reduced] = []
     rejected: list[Rejected] = []
-    for image, unit, cards in found:
+    for image, unit, cards in headers:
         try:
             usable.append(_checked(deep_selection.frame_of(cards, image, unit=unit)))
         except UnusableData as error:
             rejected.append(Rejected(name=image.name, stage=Stage.STACK, reason=str(error), unit=unit))
-    tables = _write_tables(root, found, usable)
-    log.info("%d calibrated frames, %d of them without WCS, zero point or planes", len(found), len(rejected))
+    tables = _write_tables(root, headers, usable)
+    log.info("%d calibrated frames, %d of them without WCS, zero point or planes", len(headers), len(rejected))
     return Survey(frames=tuple(usable), rejected=tuple(rejected), tables=tables)
 
 
@@ -73,17 +73,15 @@ def select(found: Survey, root: Path, options: DeepOptions) -> tuple[Selection, 
     UnusableData
         Where a frame is asked for by name that is not there.
     """
-    known = {item.image.name for item in found.frames} | {each.name for each in found.rejected}
-    if missing := sorted(set(options.names) - known):
-        raise UnusableData(f"no calibrated frame is called {', '.join(missing)}")
-    made = []
+    deep_selection.check_names(found.frames, found.rejected, options)
+    selections = []
     for group in deep_selection.fields(found.frames):
-        bad = [each for each in found.rejected if _is_of(each.name, group[0])]
+        bad = [rejected for rejected in found.rejected if deep_selection.belongs(rejected.name, group[0])]
         selection = deep_selection.select(group, bad, options)
         _write_lists(selection, group, root, deep_selection.label(options))
         log.info("%s %s: %d of %d frames chosen", selection.object, selection.filter, len(selection.frames), len(group))
-        made.append(selection)
-    return tuple(made)
+        selections.append(selection)
+    return tuple(selections)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="conclude-deepen")
@@ -96,28 +94,11 @@ def conclude(
     options: DeepOptions,
 ) -> Deepened:
     """Join what came of a run, and show it on the run's page."""
-    empty = [
-        Rejected(
-            name=f"{each.object} {each.filter}",
-            stage=Stage.STACK,
-            reason=f"none of {each.figures['n_all']:g} frames is chosen by {deep_selection.label(options)}",
-        )
-        for each in selections
-        if not each.frames
-    ]
-    left_out = (rejected for each in selections for rejected in each.rejected)
-    rows = [
-        {
-            "stack": each.image.name,
-            "frames": len(each.inputs),
-            "exposure_s": each.exposure_s,
-            "seeing_arcsec": round(each.photometry.seeing_arcsec, 2),
-            "depth_mag": round(each.photometry.depth5_mag["1"], 2),
-        }
-        for each in stacks
-    ]
-    create_table_artifact(rows, key="deep-stacks", description="Deep stacks")
-    lists = (path for each in selections for path in _lists(each, root, deep_selection.label(options)))
+    empty = deep_selection.without_frames(selections, options)
+    left_out = (rejected for selection in selections for rejected in selection.rejected)
+    create_table_artifact(deep_stack_tables.stack_rows(stacks), key="deep-stacks", description="Deep stacks")
+    label = deep_selection.label(options)
+    lists = (path for selection in selections for path in _lists(selection, root, label))
     return Deepened(
         stacks=tuple(stacks),
         rejected=tuple(dict.fromkeys((*found.rejected, *left_out, *empty, *failures))),
@@ -139,18 +120,15 @@ def _checked(item: Reduced) -> Reduced:
     return item
 
 
-def _is_of(name: str, item: Reduced) -> bool:
-    parsed = naming.parse_image(name)
-    return (naming.slug(parsed.object), parsed.filter) == (naming.slug(item.frame.object), item.frame.filter)
-
-
-def _write_tables(root: Path, found: Sequence[tuple[Path, str, Header]], usable: Sequence[Reduced]) -> tuple[Path, ...]:
+def _write_tables(
+    root: Path, headers: Sequence[tuple[Path, str, Header]], usable: Sequence[Reduced]
+) -> tuple[Path, ...]:
     """Write a table of all headers for each unit and filter, and one of what there is of each field."""
     folder = naming.NightTree(root=root).survey()
     rows: dict[str, list[tuple[str, Header]]] = {}
-    for image, unit, cards in found:
+    for image, unit, cards in headers:
         rows.setdefault(f"{unit}_{naming.parse_image(image.name).filter}", []).append((image.name, cards))
-    texts = {folder / f"{name}.csv": deep_stack_tables.header_table(each) for name, each in sorted(rows.items())}
+    texts = {folder / f"{name}.csv": deep_stack_tables.header_table(frames) for name, frames in sorted(rows.items())}
     texts[folder / "fields.csv"] = deep_stack_tables.tile_table(deep_selection.fields(usable))
     for path, text in texts.items():
         products.write_text(path, text)

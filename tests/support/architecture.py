@@ -22,12 +22,7 @@ SHARED = (
 )
 
 # what a stage does when arrays, programs and files must meet: no tasks themselves, imported by the tasks of their room
-ENGINES = (
-    "tasks.reduction.solving",
-    "tasks.reduction.master_archive",
-    "tasks.reduction.stack_engines",
-    "tasks.reduction.subtraction_engines",
-)
+ENGINES = "tasks.reduction.engines"
 SHARED_LAYERS = frozenset(name.rpartition(".")[2] for name in SHARED)
 BELOW_TASKS = frozenset({"science", "programs", "io", "registry", "telescopes", "policies", "blocks", "vocabulary"})
 
@@ -111,7 +106,7 @@ def layer_of(module: str) -> str:
     """Return the layer that a module of ours belongs to."""
     if ".".join(module.split(".")[:2]) in VOCABULARY:
         return "vocabulary"
-    if module in ENGINES:
+    if module == ENGINES or module.startswith(f"{ENGINES}."):
         return "engines"
     if module in SHARED:
         return module.rpartition(".")[2]

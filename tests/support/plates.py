@@ -19,7 +19,7 @@ from tasks.errors import SirenError
 from tasks.io.catalogues import ldac
 from tasks.options import ReduceOptions
 from tasks.records import Calibrated, Frame, FrameType, MaskBit
-from tasks.reduction import solving
+from tasks.reduction.engines import solving
 from tasks.science.astrometry import wcs_checks as science
 
 SHAPE = (6388, 9576)

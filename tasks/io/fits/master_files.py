@@ -38,19 +38,20 @@ def read_planes(path: Path, variance: Path) -> tuple[Image, Image]:
     return fits_images.read_image(path)[0], fits_images.read_image(variance)[0]
 
 
-def archived_bias(folder: Path) -> tuple[Archived, ...]:
-    """Return the biases of an archive folder, by name."""
-    return _listed(folder, ZERO)
+def archived(folder: Path, kind: str, label: str = "") -> tuple[Archived, ...]:
+    """Return the masters of a kind in its archive folder, by name: all biases or darks, or the flats of one filter.
 
-
-def archived_darks(folder: Path) -> tuple[Archived, ...]:
-    """Return the darks of an archive folder, by name."""
-    return _listed(folder, DARK)
-
-
-def archived_flats(folder: Path, filter_: str) -> tuple[Archived, ...]:
-    """Return the flats of exactly one filter in an archive folder, by name: ``m425`` is not ``m425w``."""
-    return _listed(folder, re.compile(rf"(?P<day>\d{{8}})-n{re.escape(filter_)}\.fits"))
+    Parameters
+    ----------
+    folder
+        Of the archive.
+    kind
+        ``bias``, ``dark`` or ``flat``.
+    label
+        Of flats their filter, exactly: ``m425`` is not ``m425w``.
+    """
+    flat = re.compile(rf"(?P<day>\d{{8}})-n{re.escape(label)}\.fits")
+    return _listed(folder, {"bias": ZERO, "dark": DARK, "flat": flat}[kind])
 
 
 def header_of(path: Path, *, shape: tuple[int, int] | None, gain_setting: int | None) -> Header | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tasks.records import Reduced, Selection
+from tasks.records import Reduced, Selection, Stack
 
 APERTURES = ("AUTO", "0", "1", "2", "3", "4", "5")
 COLUMNS = (
@@ -38,6 +38,20 @@ def header_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
 def tile_table(fields: Iterable[Sequence[Reduced]]) -> str:
     """Write as CSV what there is of each field and filter."""
     return _csv(TILE_COLUMNS, map(_tile_row, fields))
+
+
+def stack_rows(stacks: Iterable[Stack]) -> list[dict[str, Any]]:
+    """Return a row for each deep stack: frames, exposure time in s, seeing in arcsec, depth in mag (5 sigma)."""
+    return [
+        {
+            "stack": stack.image.name,
+            "frames": len(stack.inputs),
+            "exposure_s": stack.exposure_s,
+            "seeing_arcsec": round(stack.photometry.seeing_arcsec, 2),
+            "depth_mag": round(stack.photometry.depth5_mag["1"], 2),
+        }
+        for stack in stacks
+    ]
 
 
 def selection_list(selection: Selection) -> str:

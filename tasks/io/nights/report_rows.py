@@ -212,15 +212,6 @@ def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
-def _candidate_row(each: Candidate) -> Row:
-    return {
-        "id": each.id,
-        "object": each.object,
-        "unit": each.unit,
-        "filter": each.filter,
-        "ra_deg": round(each.ra_deg, 6),
-        "dec_deg": round(each.dec_deg, 6),
-        "mag": None if each.mag is None else round(each.mag, 3),
-        "snr": round(each.snr, 1),
-        "sign": each.sign,
-    }
+def _candidate_row(candidate: Candidate) -> Row:
+    place = {"object": candidate.object, "unit": candidate.unit, "filter": candidate.filter}
+    return {"id": candidate.id, **place, **candidate.shown()}

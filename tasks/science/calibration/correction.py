@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,38 @@ class Master:
 
     image: Array
     variance: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightMasters:
+    """The masters of some lights, on one device; ``bad`` is not 0 where a pixel is bad.
+
+    ``scale`` is the lights' exposure time over the dark's; the gain is in e-/ADU, the read noise in e-.
+    """
+
+    bias: Master
+    dark: Master
+    flat: Master
+    bad: Array
+    scale: float
+    gain: float
+    read_noise_e: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """The terms of a light's equation as far as masters were taken into account: ``raw = offset + image / inverse``.
+
+    ``noise`` is the variance of the counts (ADU²) but for photons; ``dark`` the signal (ADU) whose photons are noise
+    too; ``flat_variance`` that of the relative response; ``mask`` bits that all lights have.
+    """
+
+    offset: Array
+    noise: Array
+    dark: Array
+    inverse: Array
+    flat_variance: Array
+    mask: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,29 +191,59 @@ def bad_flat(flat: Master, *, limits: tuple[float, float] = BAD_FLAT) -> Array:
     return (~good).astype(xp.uint8) * xp.uint8(BAD_FLAT_BIT)
 
 
-def correction(
-    bias: Master, dark: Master, flat: Master, bad: Array, *, scale: float, gain: float, read_noise_e: float
-) -> Correction:
-    """Work out what all lights of one filter and exposure time share.
+def no_terms(masters: LightMasters) -> Terms:
+    """Return what is known of a light before any master: the read noise alone."""
+    xp = array_namespace(masters.bias.image)
+    zero = xp.float32(0)
+    read = xp.float32((masters.read_noise_e / masters.gain) ** 2)
+    return Terms(offset=zero, noise=read, dark=zero, inverse=xp.float32(1), flat_variance=zero, mask=xp.uint8(0))
 
-    ``bad`` is a map of bad pixels, not 0 where bad; ``scale`` is t/t_dark.
-    """
-    xp = array_namespace(bias.image)
+
+def add_bias(terms: Terms, masters: LightMasters) -> Terms:
+    """Take the bias into account: its level and its noise."""
+    bias = masters.bias
+    return replace(terms, offset=bias.image, noise=terms.noise + bias.variance)
+
+
+def add_dark(terms: Terms, masters: LightMasters) -> Terms:
+    """Take the dark into account, scaled to the light's exposure time: its level, its noise, that of its photons."""
+    xp, dark = array_namespace(masters.dark.image), masters.dark
+    scaled = xp.float32(masters.scale) * dark.image
+    noise = terms.noise + xp.float32(masters.scale**2) * dark.variance
+    return replace(terms, offset=terms.offset + scaled, noise=noise, dark=scaled)
+
+
+def add_flat(terms: Terms, masters: LightMasters) -> Terms:
+    """Take the flat into account: the response, its noise, and where it has no value."""
+    xp, flat = array_namespace(masters.flat.image), masters.flat
     empty = ~(xp.isfinite(flat.image) & (flat.image > 0))
-    inverse = xp.where(empty, xp.float32(0), 1 / xp.where(empty, xp.float32(1), flat.image))
-    square = inverse * inverse
-    scaled = xp.float32(scale) * dark.image
-    read = xp.float32((read_noise_e / gain) ** 2)
-    base = (read + bias.variance + xp.float32(scale**2) * dark.variance) * square
-    bits = (bad != 0) * xp.uint8(MaskBit.BAD) | empty * xp.uint8(MaskBit.NO_DATA)
+    return replace(
+        terms,
+        inverse=xp.where(empty, xp.float32(0), 1 / xp.where(empty, xp.float32(1), flat.image)),
+        flat_variance=xp.where(empty, xp.float32(0), flat.variance),
+        mask=terms.mask | empty * xp.uint8(MaskBit.NO_DATA),
+    )
+
+
+def add_bad_pixels(terms: Terms, masters: LightMasters) -> Terms:
+    """Take the map of bad pixels into account."""
+    xp = array_namespace(masters.bad)
+    return replace(terms, mask=terms.mask | (masters.bad != 0) * xp.uint8(MaskBit.BAD))
+
+
+def coefficients(terms: Terms, *, gain: float) -> Correction:
+    """Return the coefficients that turn counts into planes in one pass."""
+    xp = array_namespace(terms.inverse)
+    square = terms.inverse * terms.inverse
+    base = terms.noise * square
     return Correction(
-        offset=bias.image + scaled,
-        inverse=inverse,
-        slope=inverse / xp.float32(gain),
-        start=base + scaled * square / xp.float32(gain),
+        offset=terms.offset,
+        inverse=terms.inverse,
+        slope=terms.inverse / xp.float32(gain),
+        start=base + terms.dark * square / xp.float32(gain),
         base=base,
-        relative=xp.where(empty, xp.float32(0), flat.variance) * square,
-        mask=bits.astype(xp.uint8),
+        relative=terms.flat_variance * square,
+        mask=terms.mask.astype(xp.uint8),
     )
 
 
@@ -197,7 +259,7 @@ def calibrate(
     raws
         Counts, each ``(ny, nx)``, any real type.
     shared
-        From ``correction``, for the filter and exposure time of these lights.
+        From ``lights.shared_correction``, for the filter and exposure time of these lights.
     saturation_adu
         Raw value at and above which a pixel is saturated.
     into

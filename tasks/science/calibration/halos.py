@@ -13,7 +13,7 @@ from scipy import ndimage
 from tasks.options import Reflection
 from tasks.records import MaskBit
 from tasks.science.arrays import Array
-from tasks.science.calibration.shrunken_light import Small
+from tasks.science.calibration.shrunken_light import BinnedLight
 
 # a halo ends where its median around the star falls below the noise of a single pixel, or here
 LARGEST_HALO_PX, RINGS = 400.0, 14
@@ -31,7 +31,7 @@ class Star:
     halo_px: float
 
 
-def saturated_stars(small: Small) -> tuple[Star, ...]:
+def saturated_stars(small: BinnedLight) -> tuple[Star, ...]:
     """Find the saturated stars and how far their light stands out; what is sharp (a hot pixel, a ray) has no halo."""
     labels, number = ndimage.label(small.saturated, np.ones((3, 3)))
     stars = []
@@ -54,7 +54,7 @@ def reflected(star: Star, reflection: Reflection, shape: tuple[int, int]) -> tup
     return x + reflection.dx_px, y + reflection.dy_px
 
 
-def _halo(small: Small, y: float, x: float, inner: float) -> float:
+def _halo(small: BinnedLight, y: float, x: float, inner: float) -> float:
     """Return the radius, in small pixels, to which the median around a position stays above one pixel's noise."""
     edges = inner + 0.5 + np.concatenate([[0.0], np.geomspace(1.0, LARGEST_HALO_PX / small.block, RINGS)])
     near = edges[edges <= inner + NEAR]
@@ -62,7 +62,7 @@ def _halo(small: Small, y: float, x: float, inner: float) -> float:
     return reach if reach < near[-1] else _reach_of(small, y, x, edges)
 
 
-def _reach_of(small: Small, y: float, x: float, edges: Array) -> float:
+def _reach_of(small: BinnedLight, y: float, x: float, edges: Array) -> float:
     """Return the outer edge of the last ring whose median stands out."""
     limit = small.noise_adu / small.scale_adu
     top, left = max(0, int(y - edges[-1])), max(0, int(x - edges[-1]))
@@ -79,7 +79,7 @@ def _reach_of(small: Small, y: float, x: float, edges: Array) -> float:
     return reach
 
 
-def inside(small: Small, stars: Sequence[Star]) -> Array:
+def inside(small: BinnedLight, stars: Sequence[Star]) -> Array:
     """Return the cells of the binned light that the halos of ``stars`` cover, one cell beyond their edges included."""
     covered = np.zeros(small.excess.shape, np.uint8)
     for star in stars:

@@ -1,4 +1,4 @@
-"""One light from raw counts to written planes, on one device: calibrate, fill bad pixels, find cosmic rays."""
+"""Run the recipe of a light: coefficients once for lights that share masters, then counts to planes, then the host."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.records import MaskBit
+from tasks.options import CalibrateOptions
 from tasks.science.arrays import Array, array_namespace, to_host
 from tasks.science.calibration import correction, cosmic_rays
-from tasks.science.calibration.correction import Correction, Master, Planes
-from tasks.science.images import masks
+from tasks.science.calibration.correction import Correction, LightMasters, Master, Planes
+from tasks.science.calibration.recipe import RECIPE, DeviceStep, HostLight, HostStep, MasterStep, OnePass
 
-# the wings of a saturated star look sharp: L.A.Cosmic keeps this far from saturated pixels
-SATURATED_MARGIN_PX = 4
 # counts 2, planes 9; the search for cosmic rays has about as much again as work space
 BYTES_PER_PIXEL = 24
 
@@ -33,6 +31,18 @@ class Setup:
 def nearest_exposure(exposures_s: Sequence[float], light_s: float) -> float:
     """Return the dark exposure for a light: the same, else the nearest in ratio; of two as near the longer."""
     return min(exposures_s, key=lambda dark_s: (max(dark_s / light_s, light_s / dark_s), -dark_s))
+
+
+def shared_correction(
+    bias: Master, dark: Master, flat: Master, bad: Array, *, scale: float, gain: float, read_noise_e: float
+) -> Correction:
+    """Work out what all lights of one filter and exposure time share; the parameters are those of ``LightMasters``."""
+    masters = LightMasters(bias=bias, dark=dark, flat=flat, bad=bad, scale=scale, gain=gain, read_noise_e=read_noise_e)
+    terms = correction.no_terms(masters)
+    for step in RECIPE:
+        if isinstance(step, MasterStep):
+            terms = step.run(terms, masters)
+    return correction.coefficients(terms, gain=gain)
 
 
 def prepare(
@@ -54,7 +64,7 @@ def prepare(
         Raw value from which a pixel is saturated, in ADU.
     """
     return Setup(
-        correction=correction.correction(bias, dark, flat, bad, scale=scale, gain=gain, read_noise_e=read_noise_e),
+        correction=shared_correction(bias, dark, flat, bad, scale=scale, gain=gain, read_noise_e=read_noise_e),
         read_noise_e=read_noise_e,
         gain=gain,
         raw_saturation_adu=full,
@@ -75,33 +85,36 @@ def process(
     On the CPU planes ``into`` which nobody looks any more are written over.
     """
     xp = array_namespace(setup.correction.offset)
-    raws = [xp.asarray(each) for each in counts]
+    raws = [xp.asarray(light) for light in counts]
     used = into if xp is np else ()
-    made = correction.calibrate(raws, setup.correction, saturation_adu=setup.raw_saturation_adu, into=used)
-    for planes in made:
-        correction.fill(planes, MaskBit.BAD | MaskBit.NO_DATA)
-        if find_cosmic_rays:
-            _mark_cosmic_rays(planes, limits)
+    lights: list[Planes] = []
+    for step in RECIPE:
+        if isinstance(step, OnePass):
+            lights = step.run(raws, setup.correction, saturation_adu=setup.raw_saturation_adu, into=used)
+    device_steps = [step for step in RECIPE if isinstance(step, DeviceStep)]
+    for planes in lights:
+        for step in device_steps:
+            step.run(planes, limits if find_cosmic_rays else None)
     return [
-        Planes(image=to_host(each.image), variance=to_host(each.variance), mask=to_host(each.mask)) for each in made
+        Planes(image=to_host(planes.image), variance=to_host(planes.variance), mask=to_host(planes.mask))
+        for planes in lights
     ]
+
+
+def finish(light: HostLight, options: CalibrateOptions) -> HostLight:
+    """Do what the recipe does to a light on the host.
+
+    Raises
+    ------
+    UnusableData
+        If the light shall lose its fringes, and too few of its pixels are good to tell how strong they are.
+    """
+    for step in RECIPE:
+        if isinstance(step, HostStep):
+            light = step.run(light, options)
+    return light
 
 
 def bytes_needed(shape: tuple[int, int]) -> int:
     """Return about how much memory each light of a batch takes, in bytes: counts, planes and work space."""
     return shape[0] * shape[1] * BYTES_PER_PIXEL
-
-
-def _mark_cosmic_rays(planes: Planes, limits: cosmic_rays.Limits) -> None:
-    """Find cosmic rays, set their bit and fill them, in the planes themselves."""
-    hits = cosmic_rays.detect(planes.image, planes.variance, ignore=_ignored(planes.mask), limits=limits)
-    mask = planes.mask
-    mask |= hits.view(mask.dtype) * mask.dtype.type(MaskBit.COSMIC_RAY)
-    correction.fill(planes, MaskBit.COSMIC_RAY)
-
-
-def _ignored(mask: Array) -> Array:
-    saturated = (mask & int(MaskBit.SATURATED)) != 0
-    for _ in range(SATURATED_MARGIN_PX):
-        saturated = masks.grow(saturated)
-    return saturated | (mask != 0)

@@ -19,7 +19,7 @@ LEVEL_BOX_PX, LEAST_BOX = 192, 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Small:
+class BinnedLight:
     """A small copy: excess over the local level in units of its noise, ``block`` px to a pixel, and which are valid.
 
     ``noise_adu`` is that of one pixel of the large image.
@@ -33,7 +33,7 @@ class Small:
     scale_adu: float
 
 
-def shrink(planes: Planes) -> Small:
+def shrink(planes: Planes) -> BinnedLight:
     """Make the small copy of a calibrated light."""
     ny, nx = planes.image.shape
     block = min(max(1, nx // SMALL_WIDTH), LARGEST_BLOCK_PX, ny)
@@ -42,7 +42,7 @@ def shrink(planes: Planes) -> Small:
     holes = _blocks((planes.mask & np.uint8(MaskBit.BAD | MaskBit.NO_DATA)) != 0, block) > block * block / 2
     deviation = means - correction.local_level(means, box_px=max(LEAST_BOX, LEVEL_BOX_PX // block))
     scale = max(float(nmad(deviation)), 1e-6)
-    return Small(
+    return BinnedLight(
         excess=deviation / np.float32(scale),
         valid=~(holes | saturated),
         saturated=saturated,

@@ -13,7 +13,7 @@ from scipy import ndimage
 from tasks.science.arrays import Array, nmad
 from tasks.science.calibration import halos
 from tasks.science.calibration.halos import TRAIL_BIT, Star
-from tasks.science.calibration.shrunken_light import Small
+from tasks.science.calibration.shrunken_light import BinnedLight
 
 CANDIDATE_SIGMA = 1.5
 # brighter pixels are stars: they count no more than this
@@ -47,7 +47,7 @@ class Trail:
     ends_px: tuple[float, float]
 
 
-def find_trails(small: Small, stars: Sequence[Star] = (), *, sigma: float) -> tuple[Trail, ...]:
+def find_trails(small: BinnedLight, stars: Sequence[Star] = (), *, sigma: float) -> tuple[Trail, ...]:
     """Find straight trails that cross the frame.
 
     Pixels that stand out vote for the lines through them (Hough 1962); of the strips with more votes than stars
@@ -143,7 +143,7 @@ def _axes(shape: tuple[int, int], angle: float) -> tuple[Array, Array]:
     return math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x
 
 
-def _followed(small: Small, usable: Array, angle: float, offset: float) -> Trail | None:
+def _followed(small: BinnedLight, usable: Array, angle: float, offset: float) -> Trail | None:
     """Follow a line through its segments; return the trail, or None where it does not show all along."""
     across, along = _axes(small.excess.shape, angle)
     near = np.abs(across - offset) <= FLANKS[1]
@@ -201,7 +201,7 @@ def _half_width(d: Array, value: Array) -> float:
     return width
 
 
-def _enlarged(small: Small, angle: float, offset: float, width: float, ends: tuple[float, float]) -> Trail:
+def _enlarged(small: BinnedLight, angle: float, offset: float, width: float, ends: tuple[float, float]) -> Trail:
     """Return a trail on the large image's pixels: measured there from pixel 0, 0."""
     middle = [(size / 2 * small.block) - 0.5 + small.block / 2 for size in small.excess.shape]
     normal = math.cos(angle) * middle[1] + math.sin(angle) * middle[0]

@@ -1,4 +1,4 @@
-"""Find candidates in a difference image, and make their table."""
+"""Find candidates in a difference image: detect, measure, flag."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from astropy.table import Column, MaskedColumn, Table
 from astropy.wcs import WCS
 
-from tasks import constants
 from tasks.options import SearchOptions
-from tasks.records import Stack
 from tasks.science.candidates import detection, flags
 from tasks.science.candidates.matched_filter import Planes
 from tasks.science.candidates.measurement import Detections
@@ -61,56 +58,6 @@ def find(planes: Planes, wcs: WCS | None, options: SearchOptions) -> Findings:
 def survivors(findings: Findings) -> list[int]:
     """Return the detections that no flag speaks against."""
     return [index for index in range(len(findings.found)) if not findings.reasons(index)]
-
-
-def table_of(findings: Findings, *, zero_point_mag: float | None = None) -> Table:
-    """Return all detections as a table: measurements, ``flag_0`` .. ``flag_14``, their names, and ``why_not``.
-
-    The column of a flag that was not checked is masked.
-    """
-    ra, dec = findings.sky()
-    table = Table({"number": np.arange(1, len(findings.found) + 1), "ra_deg": ra, "dec_deg": dec})
-    for name in Detections.__dataclass_fields__:
-        table[name] = np.asarray(getattr(findings.found, name))
-    table["mag"], table["mag_error"] = magnitudes(findings.found, zero_point_mag)
-    for number, name in enumerate(flags.NAMES):
-        table[f"flag_{number}"] = _flag_column(findings, name)
-    table["flag"] = np.any([np.asarray(answers) for answers in findings.flags.values()], axis=0)
-    table["why_not"] = [";".join(findings.reasons(index)) for index in range(len(table))] or np.zeros(0, dtype="U1")
-    return table
-
-
-def _flag_column(findings: Findings, name: str) -> Column:
-    if name in findings.not_checked:
-        nothing = np.zeros(len(findings.found), dtype=bool)
-        return MaskedColumn(nothing, mask=~nothing, description=f"{name}: not checked")
-    return Column(np.asarray(findings.flags[name], dtype=bool), description=name)
-
-
-def flag_summary(findings: Findings) -> str:
-    """Return, as CSV, how many detections each flag speaks against, and their ratio; or that it was not checked."""
-    total = max(len(findings.found), 1)
-    counts = {name: int(np.sum(answers)) for name, answers in findings.flags.items()}
-    rows = [
-        f"{name},not checked," if name in findings.not_checked else f"{name},{counts[name]},{counts[name] / total:.4f}"
-        for name in flags.NAMES
-    ]
-    return "\n".join(["flag,n,ratio", *rows]) + "\n"
-
-
-def total_zero_point(stack: Stack) -> float | None:
-    """Return the zero point of a star's whole light, which PSF fluxes need; that of AUTO where it was not measured."""
-    known = stack.photometry.zero_point_mag
-    return known.get("TOT", known.get("AUTO"))
-
-
-def magnitudes(found: Detections, zero_point_mag: float | None) -> tuple[Any, Any]:
-    """Return magnitudes of |flux| and their errors; NaN without a zero point."""
-    flux = np.abs(found.flux)
-    error = constants.MAG_PER_RELATIVE_FLUX * found.flux_error / np.where(flux > 0, flux, np.inf)
-    if zero_point_mag is None:
-        return np.full(len(flux), np.nan), error
-    return zero_point_mag - 2.5 * np.log10(np.where(flux > 0, flux, np.nan)), error
 
 
 def region_text(findings: Findings) -> str:

@@ -22,6 +22,7 @@ from tasks.science import arrays
 from tasks.science.arrays import Array
 from tasks.science.images import convolution
 from tasks.science.sources.stars import Floats
+from tasks.science.subtraction.alard_lupton import Subtraction
 
 MESH_PX = 128
 SMALLEST_MESH_PX = 16
@@ -92,6 +93,21 @@ def planes(
         saturated=(bits & MaskBit.SATURATED) != 0,
         psf=psf,
         fwhm_px=fwhm_px,
+    )
+
+
+def planes_of(subtraction: Subtraction, bits: Array, science: Array) -> Planes:
+    """Gather what a search needs of a subtraction in memory, with the bits of its mask and the science image."""
+    return planes(
+        subtraction.difference,
+        subtraction.convolved,
+        subtraction.variance,
+        bits,
+        science,
+        direction=subtraction.direction,
+        kernel_sum=subtraction.kernel_sum,
+        psf=subtraction.psf,
+        fwhm_px=max(subtraction.fwhm_science_px, subtraction.fwhm_reference_px),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 
-class Candidate(Protocol):
+class ArchivedMaster(Protocol):
     """A master of another night; ``exposure_s`` is 0 where it does not matter."""
 
     @property
@@ -24,10 +24,10 @@ class Candidate(Protocol):
         """Return its exposure time."""
 
 
-C = TypeVar("C", bound=Candidate)
+M = TypeVar("M", bound=ArchivedMaster)
 
 
-def ranked(candidates: Iterable[C], *, night: date, limit_days: float, exposure_s: float = 0.0) -> list[C]:
+def ranked(masters: Iterable[M], *, night: date, limit_days: float, exposure_s: float = 0.0) -> list[M]:
     """Return masters of other nights, the one that serves best first.
 
     Within the age limit before beyond it; then (darks) the same exposure time, or the nearest in ratio; then the
@@ -35,7 +35,7 @@ def ranked(candidates: Iterable[C], *, night: date, limit_days: float, exposure_
 
     Parameters
     ----------
-    candidates
+    masters
         Masters of one kind.
     night
         Night that needs one.
@@ -45,13 +45,13 @@ def ranked(candidates: Iterable[C], *, night: date, limit_days: float, exposure_
         Exposure time that a dark shall serve, in s; 0 for other kinds.
     """
 
-    def preference(each: C) -> tuple[bool, float, int, date, str]:
-        known = each.exposure_s > 0 and exposure_s > 0
-        ratio = max(each.exposure_s / exposure_s, exposure_s / each.exposure_s) if known else 1.0
-        age = age_days(each.night, night)
-        return age > limit_days, ratio, age, each.night, each.path.name
+    def preference(master: M) -> tuple[bool, float, int, date, str]:
+        comparable = master.exposure_s > 0 and exposure_s > 0
+        ratio = max(master.exposure_s / exposure_s, exposure_s / master.exposure_s) if comparable else 1.0
+        age = age_days(master.night, night)
+        return age > limit_days, ratio, age, master.night, master.path.name
 
-    return sorted(candidates, key=preference)
+    return sorted(masters, key=preference)
 
 
 def age_days(master_night: date, night: date) -> int:

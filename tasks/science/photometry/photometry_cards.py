@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from tasks import constants
 from tasks.options import ReduceOptions
-from tasks.records import Photometry
+from tasks.records import Frame, Photometry, QaBit
 from tasks.science.arrays import MAD_TO_SIGMA
-from tasks.science.headers.raw_headers import Header
+from tasks.science.headers import provenance, raw_headers
+from tasks.science.headers.raw_headers import Header, Value
 from tasks.science.photometry.growth_curves import TOTAL, Apertures
+
+# cards of an image that are not true of its variance and mask
+OF_THE_IMAGE = ("BUNIT", "SATURATE")
 
 
 def cards(photometry: Photometry, apertures: Apertures, options: ReduceOptions, *, scale_arcsec: float) -> Header:
@@ -43,6 +49,46 @@ def time_card(start: datetime, exposure_s: float) -> Header:
     """
     middle = (start + timedelta(seconds=exposure_s / 2)).astimezone(UTC).replace(tzinfo=None)
     return {"PHOTIME": middle.isoformat(timespec="milliseconds")}
+
+
+def of_light(header: Mapping[str, Value], frame: Frame, measured: Header, *, doubt: str) -> Header:
+    """Return the cards of a reduced light.
+
+    Parameters
+    ----------
+    header
+        Its cards until now.
+    frame
+        The raw frame.
+    measured
+        The cards of its photometry.
+    doubt
+        What speaks against its filter, in words; empty: nothing.
+    """
+    julian = raw_headers.julian_date(frame.date_obs)
+    cards: Header = {**header, **measured, "JD": julian, "MJD": julian - constants.MJD_ZERO_JD}
+    cards["SATLV"] = header.get("SATURATE", 0.0)
+    cards |= time_card(frame.date_obs, frame.exposure_s)
+    return cards | provenance.with_doubt(header, QaBit.FILTER_DOUBTFUL, doubt)
+
+
+def of_plane(cards: Mapping[str, Value], own: Mapping[str, Value]) -> Header:
+    """Return the cards of a variance or a mask: those of its image that are true of it, and its ``own`` unit."""
+    shared = {key: value for key, value in cards.items() if key not in OF_THE_IMAGE}
+    return shared | ({"BUNIT": own["BUNIT"]} if "BUNIT" in own else {})
+
+
+def of_catalogue(frame: Frame) -> dict[str, object]:
+    """Return what the catalogue of a light says of its frame."""
+    julian = raw_headers.julian_date(frame.date_obs)
+    return {
+        "obs": frame.unit,
+        "object": frame.object,
+        "filter": frame.filter,
+        "date-obs": frame.date_obs.replace(tzinfo=None).isoformat(timespec="milliseconds"),
+        "jd": f"{julian:.8f}",
+        "mjd": f"{julian - constants.MJD_ZERO_JD:.8f}",
+    }
 
 
 def aperture_name(key: str) -> str:

@@ -111,19 +111,19 @@ def coadd(
     """
     if not exposures:
         raise UnusableData("a stack needs at least one frame, got none")
-    ready = [_Upright.of(exposure, grid) for exposure in exposures]
-    made = Coadd(
+    ready = [ReorientedImage.of(exposure, grid) for exposure in exposures]
+    stack = Coadd(
         image=np.empty(shape, np.float32), weight=np.empty(shape, np.float32), count=np.empty(shape, np.uint16)
     )
 
     def work(tile: tuple[slice, slice]) -> None:
         values, weights = _stacked([each.on(*tile, xp) for each in ready], xp)
         parts = map(to_host, combine(values, weights, recipe=recipe))
-        made.image[tile], made.weight[tile], made.count[tile] = parts
+        stack.image[tile], stack.weight[tile], stack.count[tile] = parts
 
     with ThreadPoolExecutor(threads if xp is np else 1) as pool:
         list(pool.map(work, _tiles(shape, threads * len(ready), memory_mb)))
-    return made
+    return stack
 
 
 def combine(values: Array, weights: Array, *, recipe: Recipe) -> tuple[Array, Array, Array]:
@@ -185,14 +185,15 @@ def _stacked(parts: Sequence[tuple[Array, Array]], xp: Any) -> tuple[Array, Arra
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Upright:
+class ReorientedImage:
     """An exposure turned as the grid is."""
 
     exposure: Exposure
     mapping: GridMap
 
     @classmethod
-    def of(cls, exposure: Exposure, grid: WCS) -> _Upright:
+    def of(cls, exposure: Exposure, grid: WCS) -> ReorientedImage:
+        """Return an exposure with the turn that the grid asks for."""
         return cls(exposure=exposure, mapping=resampling.grid_map(exposure.wcs, grid, shape=exposure.shape))
 
     def on(self, rows: slice, columns: slice, xp: Any) -> tuple[Array, Array]:

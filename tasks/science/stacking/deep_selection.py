@@ -109,6 +109,32 @@ def select(frames: Sequence[Reduced], bad: Sequence[Rejected], options: DeepOpti
     )
 
 
+def check_names(frames: Sequence[Reduced], bad: Sequence[Rejected], options: DeepOptions) -> None:
+    """Raise ``UnusableData`` where a frame is asked for by name that is not there."""
+    present = {item.image.name for item in frames} | {rejected.name for rejected in bad}
+    if missing := sorted(set(options.names) - present):
+        raise UnusableData(f"no calibrated frame is called {', '.join(missing)}")
+
+
+def belongs(name: str, frame: Reduced) -> bool:
+    """Tell whether an image's name is one of a frame's field and filter."""
+    parsed = naming.parse_image(name)
+    return (naming.slug(parsed.object), parsed.filter) == (naming.slug(frame.frame.object), frame.frame.filter)
+
+
+def without_frames(selections: Sequence[Selection], options: DeepOptions) -> tuple[Rejected, ...]:
+    """Name the fields of which no frame was chosen."""
+    return tuple(
+        Rejected(
+            name=f"{selection.object} {selection.filter}",
+            stage=Stage.STACK,
+            reason=f"none of {selection.figures['n_all']:g} frames is chosen by {label(options)}",
+        )
+        for selection in selections
+        if not selection.frames
+    )
+
+
 def label(options: DeepOptions) -> str:
     """Return the word for a way of choosing in the names of lists: ``median``, ``nsigma1.5``, ``all``, ``names``."""
     if options.names:

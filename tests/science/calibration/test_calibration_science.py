@@ -39,7 +39,7 @@ def test_image_and_variance_are_the_equations(xp, rng, scale):
     bias, dark, flat = masters(xp, rng)
     counts = rng.integers(400, 4000, SHAPE).astype(np.uint16)
     bad = xp.zeros(SHAPE, xp.uint8)
-    shared = correction.correction(bias, dark, flat, bad, scale=scale, gain=GAIN, read_noise_e=READ_E)
+    shared = lights.shared_correction(bias, dark, flat, bad, scale=scale, gain=GAIN, read_noise_e=READ_E)
     [planes] = correction.calibrate([xp.asarray(counts)], shared, saturation_adu=60000)
     B, K, F = (to_host(each.image).astype(np.float64) for each in (bias, dark, flat))
     VB, VK, VF = (to_host(each.variance).astype(np.float64) for each in (bias, dark, flat))
@@ -68,7 +68,7 @@ def test_the_variance_is_the_scatter_of_what_is_drawn(rng):
         electrons = rng.poisson(sky_e * transmission + scale * dark_adu * GAIN, shape)
         counts = (512 + (electrons + rng.normal(0, READ_E, shape)) / GAIN).astype(np.float32)
         bad = np.zeros(shape, np.uint8)
-        shared = correction.correction(bias, dark, flat, bad, scale=scale, gain=GAIN, read_noise_e=READ_E)
+        shared = lights.shared_correction(bias, dark, flat, bad, scale=scale, gain=GAIN, read_noise_e=READ_E)
         [planes] = correction.calibrate([counts], shared, saturation_adu=60000)
         images.append((planes.image, planes.variance))
     values = np.stack([image for image, _ in images])
@@ -87,7 +87,7 @@ def test_every_bit_says_what_happened(xp):
     on_device = [
         Master(image=xp.asarray(m.image), variance=xp.asarray(m.variance)) for m in (plain(500), plain(0), flat)
     ]
-    shared = correction.correction(*on_device, xp.asarray(bad), scale=1.0, gain=GAIN, read_noise_e=READ_E)
+    shared = lights.shared_correction(*on_device, xp.asarray(bad), scale=1.0, gain=GAIN, read_noise_e=READ_E)
     [planes] = correction.calibrate([xp.asarray(counts)], shared, saturation_adu=60000)
     mask = to_host(planes.mask)
     assert mask[20, 30] == MaskBit.BAD
@@ -101,7 +101,7 @@ def test_every_bit_says_what_happened(xp):
 @pytest.mark.parametrize("pixels", [1, 200, 1 << 20])
 def test_lights_calibrated_together_are_what_each_is_alone(rng, monkeypatch, pixels):
     bad = (rng.random(SHAPE) > 0.98).astype(np.uint8)
-    shared = correction.correction(*masters(np, rng), bad, scale=1.0, gain=GAIN, read_noise_e=READ_E)
+    shared = lights.shared_correction(*masters(np, rng), bad, scale=1.0, gain=GAIN, read_noise_e=READ_E)
     counts = rng.integers(400, 4000, (3, *SHAPE)).astype(np.uint16)
     counts[:, rng.random(SHAPE) > 0.99] = 65535
     alone = [correction.calibrate([each], shared, saturation_adu=60000)[0] for each in counts]
@@ -118,7 +118,7 @@ def test_one_pass_gives_the_bits_of_the_equations(rng, kind):
     bias, dark, flat = masters(np, rng)
     dark.image[3, 4] = bias.variance[5, 6] = np.nan
     flat.variance[7, 8] = np.inf
-    shared = correction.correction(
+    shared = lights.shared_correction(
         bias, dark, flat, np.zeros(SHAPE, np.uint8), scale=0.7, gain=GAIN, read_noise_e=READ_E
     )
     # below the bias too, where there are no photons
@@ -139,7 +139,7 @@ def test_one_pass_gives_the_bits_of_the_equations(rng, kind):
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
 @pytest.mark.parametrize(("limit", "saturated"), [(59999.5, 1), (60000.0, 1), (60000.5, 0), (70000.0, 0)])
 def test_counts_at_the_limit_are_saturated(rng, kind, limit, saturated):
-    shared = correction.correction(
+    shared = lights.shared_correction(
         *masters(np, rng), np.zeros(SHAPE, np.uint8), scale=1.0, gain=GAIN, read_noise_e=READ_E
     )
     counts = np.full(SHAPE, 1000, kind)

@@ -11,7 +11,7 @@ from regions import Regions
 from support import records as make
 
 from tasks.science.astrometry.field_grids import field_wcs
-from tasks.science.candidates import findings
+from tasks.science.candidates import candidate_table, findings
 from tasks.science.candidates.measurement import Detections
 
 X, Y = np.array([10.25, 200.5, 99.0]), np.array([0.0, 150.75, 320.0])
@@ -57,7 +57,7 @@ def test_without_detections_the_regions_are_empty():
 
 def test_magnitudes_are_those_of_astropy():
     """Those of the flux's size, for a star that has faded, too."""
-    mag, error = findings.magnitudes(found().found, 27.5)
+    mag, error = candidate_table.magnitudes(found().found, 27.5)
 
     assert mag == pytest.approx(27.5 + (np.abs(FLUX) * u.ct).to(u.mag(u.ct)).value)
     wanted = (np.array([0.01, 0.04, 0.25]) * 2.5 / np.log(10)).tolist()
@@ -69,16 +69,16 @@ def test_the_zero_point_is_that_of_a_stars_whole_light_where_it_is_known():
     own = replace(photometry, zero_point_mag={"AUTO": 28.0, "1": 27.8, "TOT": 28.05})
     blind = replace(photometry, zero_point_mag={"AUTO": 28.0, "1": 27.8})
 
-    assert findings.total_zero_point(make.stack(photometry=own)) == 28.05
-    assert findings.total_zero_point(make.stack(photometry=blind)) == 28.0
+    assert candidate_table.total_zero_point(make.stack(photometry=own)) == 28.05
+    assert candidate_table.total_zero_point(make.stack(photometry=blind)) == 28.0
 
 
 def test_the_table_has_a_row_for_each_detection_and_says_why_it_is_none():
-    table = findings.table_of(found(), zero_point_mag=27.5)
+    table = candidate_table.table_of(found(), zero_point_mag=27.5)
 
     assert list(table["number"]) == [1, 2, 3]
     assert list(table["flag"]) == [False, False, True]
     assert list(table["why_not"]) == ["", "", "dipole"]
-    assert list(table["flag_0"]) == [False, False, True]
-    assert table["flag_1"].description == "edge"
+    assert list(table["flag_10"]) == [False, False, True]
+    assert table["flag_3"].description == "edge"
     assert np.isnan(table["ra_deg"]).all()

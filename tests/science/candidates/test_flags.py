@@ -7,7 +7,7 @@ import pytest
 from support import pairs
 
 from tasks.records import MaskBit
-from tasks.science.candidates import detection, findings, flags, matched_filter
+from tasks.science.candidates import candidate_table, detection, findings, flags, matched_filter
 from tasks.science.sources import stars
 
 SHAPE = (240, 260)
@@ -87,8 +87,8 @@ def findings_of(**separations):
 def test_a_flag_that_nobody_could_check_is_told_so_and_not_counted_as_absent():
     unchecked = findings_of()
     assert unchecked.not_checked == ("minor-planet",)
-    assert findings.flag_summary(unchecked).splitlines()[:2] == ["flag,n,ratio", "minor-planet,not checked,"]
-    table = findings.table_of(unchecked)
+    assert candidate_table.flag_summary(unchecked).splitlines()[:2] == ["flag,n,ratio", "minor-planet,not checked,"]
+    table = candidate_table.table_of(unchecked)
     assert table["flag_0"].mask.all()
     assert table["flag_0"].description == "minor-planet: not checked"
     assert [table[f"flag_{number}"].description for number in range(1, 15)] == list(flags.NAMES[1:])
@@ -98,8 +98,8 @@ def test_a_flag_that_was_checked_is_counted():
     checked = findings_of(minor_planet_arcsec=4.0)
     number = len(checked.found)
     assert checked.not_checked == ()
-    assert findings.flag_summary(checked).splitlines()[1] == f"minor-planet,{number},1.0000"
-    assert findings.table_of(checked)["flag_0"].tolist() == [True] * number
+    assert candidate_table.flag_summary(checked).splitlines()[1] == f"minor-planet,{number},1.0000"
+    assert candidate_table.table_of(checked)["flag_0"].tolist() == [True] * number
 
 
 def test_a_star_that_moved_leaves_both_signs():

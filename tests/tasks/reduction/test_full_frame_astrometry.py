@@ -12,7 +12,7 @@ from support.plates import HOPELESS, SOLUBLE, Wanted
 
 from tasks.io.catalogues import ldac
 from tasks.options import ReduceOptions
-from tasks.reduction import solving
+from tasks.reduction.engines import solving
 from tasks.science.astrometry import wcs_checks as science
 
 pytestmark = [

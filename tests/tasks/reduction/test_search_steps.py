@@ -17,7 +17,8 @@ from tasks.errors import AlgorithmError, MissingPart, UnusableData
 from tasks.io.fits import fits_images, image_planes
 from tasks.options import SearchOptions
 from tasks.records import MaskBit, Photometry, Stack
-from tasks.reduction import candidates, subtraction, subtraction_engines
+from tasks.reduction import candidates, subtraction
+from tasks.reduction.engines import subtraction_engines
 from tasks.science.astrometry.field_grids import field_wcs
 
 MOMENT = datetime(2026, 1, 16, 4, 34, 13, tzinfo=UTC)

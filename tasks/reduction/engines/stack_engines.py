@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from tasks import naming
 from tasks.errors import ProgramError
 from tasks.io.fits import fits_images
@@ -17,12 +15,10 @@ from tasks.records import Reduced
 from tasks.science import arrays
 from tasks.science.astrometry import wcs_checks
 from tasks.science.astrometry.field_grids import Grid
-from tasks.science.astrometry.matching import Floats
-from tasks.science.images.backgrounds import Background, Window
-from tasks.science.stacking import coadding, stack_members
+from tasks.science.stacking import coadding, frame_windows, stack_checks, stack_members
 from tasks.science.stacking.coadding import Coadd
+from tasks.science.stacking.frame_windows import FramePlanes, Sky
 from tasks.science.stacking.stack_members import Combination, Member
-from tasks.science.stacking.weight_maps import SkyNoise
 
 GRID_TOLERANCE_PX = 0.01
 SWARP_MODES: dict[str, swarp.Mode] = {"clipped": "CLIPPED", "mean": "WEIGHTED", "seed": "MEDIAN"}
@@ -30,10 +26,11 @@ SWARP_MODES: dict[str, swarp.Mode] = {"clipped": "CLIPPED", "mean": "WEIGHTED", 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A stack to make: its frames with their headers, its pixels, where it goes, and how it is made."""
+    """A stack to make: its frames with their headers, its own cards, its pixels, where it goes, and how it is made."""
 
     chosen: Combination
     headers: tuple[fits_images.Header, ...]
+    cards: fits_images.Header
     grid: Grid
     folder: Path
     options: StackOptions
@@ -44,7 +41,7 @@ class Job:
         return stack_members.clip_fraction(self.chosen.members)
 
     @property
-    def background(self) -> str:
+    def background(self) -> Sky:
         """What is subtracted from each frame."""
         extended = naming.object_slugs(self.options.extended)
         large = naming.slug(self.chosen.reference.frame.object) in extended
@@ -74,21 +71,13 @@ def by_siren(job: Job) -> Coadd:
 
 def _exposure(member: Member, header: fits_images.Header, job: Job) -> coadding.Exposure:
     """Return a frame that is read in parts, its sky found before."""
-    item = member.frame
-    image, variance, mask = (fits_images.open_image(path) for path in (item.image, item.variance, item.mask))
-    noise = SkyNoise.of(lambda rows, columns: (variance.part(rows, columns), mask.part(rows, columns)), image.shape)
-
-    def raw(rows: slice, columns: slice) -> tuple[Floats, Floats]:
-        weight = noise.weight(variance.part(rows, columns), mask.part(rows, columns), rows, columns)
-        return image.part(rows, columns), weight
-
-    window: Window = raw
-    if job.background == "mesh":
-        window = coadding.without_sky(raw, Background.of(raw, image.shape, job.options.background_px))
-    elif job.background == "level":
-        window = coadding.without_sky(raw, Background.flat(item.photometry.sky_adu))
-    wcs = wcs_checks.wcs_of(header)
-    return coadding.Exposure(window=window, shape=image.shape, wcs=wcs, scale=member.scale)
+    frame = member.frame
+    image, variance, mask = (fits_images.open_image(path) for path in (frame.image, frame.variance, frame.mask))
+    planes = FramePlanes(image=image.part, variance=variance.part, mask=mask.part, shape=image.shape)
+    window = frame_windows.window(
+        planes, sky=job.background, mesh_px=job.options.background_px, level_adu=frame.photometry.sky_adu
+    )
+    return coadding.Exposure(window=window, shape=image.shape, wcs=wcs_checks.wcs_of(header), scale=member.scale)
 
 
 def by_swarp(job: Job) -> Coadd:
@@ -123,11 +112,9 @@ def by_swarp(job: Job) -> Coadd:
     return Coadd(image=image, weight=weight, count=by_siren(plain).count)
 
 
-def _weight(item: Reduced, place: Path) -> Path:
-    variance, mask = (fits_images.read_image(path)[0] for path in (item.variance, item.mask))
-    noise = SkyNoise.of(lambda rows, columns: (variance[rows, columns], mask[rows, columns]), variance.shape)
-    whole = (slice(0, size) for size in variance.shape)
-    fits_images.write_image(place, noise.weight(variance, mask, *whole), {})
+def _weight(frame: Reduced, place: Path) -> Path:
+    variance, mask = (fits_images.read_image(path)[0] for path in (frame.variance, frame.mask))
+    fits_images.write_image(place, frame_windows.whole_weight(variance, mask), {})
     return place
 
 
@@ -135,8 +122,5 @@ def _check_grid(image: Path, grid: Grid) -> None:
     """Raise ``ProgramError`` where the image does not lie on the grid: every later epoch would be shifted."""
     header = fits_images.read_header(image)
     wcs = wcs_checks.wcs_of({key: value for key, value in header.items() if key not in {"NAXIS1", "NAXIS2"}})
-    ny, nx = grid.shape
-    corners = np.array([(0.0, 0.0), (nx - 1.0, ny - 1.0)])
-    there = grid.wcs.wcs_world2pix(wcs.wcs_pix2world(corners, 0), 0)
-    if (worst := float(np.abs(there - corners).max())) > GRID_TOLERANCE_PX:
-        raise ProgramError(f"swarp's pixels are {worst:.3f} px off the field's grid")
+    if (worst_px := stack_checks.off_grid_px(wcs, grid)) > GRID_TOLERANCE_PX:
+        raise ProgramError(f"swarp's pixels are {worst_px:.3f} px off the field's grid")

@@ -17,7 +17,7 @@ from tasks.io.catalogues import astrometric_cells, ldac
 from tasks.options import ReduceOptions
 from tasks.programs import scamp, solve_field
 from tasks.records import Astrometry, Calibrated
-from tasks.science.astrometry import catalogue_cells, pointing_search, wcs_checks
+from tasks.science.astrometry import catalogue_cells, pointing_search, solution_rules, wcs_checks
 from tasks.science.astrometry.matching import Floats
 from tasks.science.headers.raw_headers import Header
 
@@ -31,8 +31,6 @@ POINTED = (
     scamp.Options(match=False, match_radius_arcsec=3.0),
     scamp.Options(match=False, match_radius_arcsec=8.0),
 )
-FEWEST_REFERENCES = 10
-NO_POSITION = "the header does not say where the telescope pointed"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,15 +96,10 @@ def each(
 
 def _sky(jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOptions) -> Sky:
     """Return the reference stars around a batch at the time of its frames."""
-    error = options.position_error_arcmin
-    places = {job.centre: pointing_search.reach_deg(job.light.frame, error) for job in jobs if job.centre is not None}
-    if not places:
-        raise UnusableData(NO_POSITION)
-    moment = jobs[0].light.frame.date_obs
+    places = solution_rules.places([(job.light.frame, job.centre) for job in jobs], options)
     table = astrometric_cells.read(catalogue, catalogue_cells.around(places))
-    stars = wcs_checks.around(table, places, moment=moment)
-    if len(stars) < FEWEST_REFERENCES:
-        raise UnusableData(f"{catalogue.name} has {len(stars)} stars around the field (needed: {FEWEST_REFERENCES})")
+    stars = wcs_checks.around(table, places, moment=jobs[0].light.frame.date_obs)
+    solution_rules.check_number(stars, catalogue.name)
     ldac.write_reference(folder / "reference.cat", stars)
     return Sky(stars=stars, file=folder / "reference.cat")
 
@@ -163,18 +156,14 @@ def _point(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: Errors
 
 
 def _vote(job: Job, sky: Sky, options: ReduceOptions, known: Floats | None) -> pointing_search.Pointing:
-    """Vote within the pointing error that the options expect, then in a wider field."""
-    if len(job.pixels) < options.minimum_matches:
-        raise AlgorithmError(f"only {len(job.pixels)} stars can be measured (needed: {options.minimum_matches})")
-    if job.centre is None:
-        raise UnusableData(NO_POSITION)
-    return pointing_search.search(
+    return solution_rules.pointing(
+        job.pixels,
         job.guides,
         sky.positions,
+        frame=job.light.frame,
         shape=job.shape,
         centre=job.centre,
-        radii_arcmin=pointing_search.radii_arcmin(options.position_error_arcmin),
-        scale_arcsec=pointing_search.scale_of(job.light.frame),
+        options=options,
         known=known,
     )
 
@@ -278,13 +267,13 @@ def _check(job: Job, head: Path | None, sky: Sky, options: ReduceOptions) -> Sol
     """Let a solution through, or raise ``AlgorithmError`` with what is wrong with it."""
     if head is None or job.centre is None:
         raise AlgorithmError("scamp wrote no solution for this frame")
-    limits = wcs_checks.Limits(
-        rms_arcsec=options.maximum_rms_arcsec,
-        matches=options.minimum_matches,
-        scale_arcsec=pointing_search.scale_of(job.light.frame),
+    cards, fit = solution_rules.judged(
+        wcs_checks.solution_cards(ldac.read_header(head)),
+        job.pixels,
+        sky.positions,
+        frame=job.light.frame,
+        shape=job.shape,
         centre=job.centre,
-        pointing_deg=max(wcs_checks.LARGEST_POINTING_DEG, options.position_error_arcmin / 60),
+        options=options,
     )
-    cards = wcs_checks.solution_cards(ldac.read_header(head))
-    found, quality = wcs_checks.judge(cards, job.pixels, sky.positions, limits, shape=job.shape)
-    return Solution(job=job, cards={**cards, **quality}, found=found)
+    return Solution(job=job, cards=cards, found=fit)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tasks.errors import AlgorithmError, MissingPart, ProgramError, SirenError, UnusableData
 from tasks.io.fits import fits_images
 from tasks.io.fits.image_planes import Planes
@@ -18,24 +16,12 @@ from tasks.options import SearchOptions
 from tasks.programs import hotpants
 from tasks.science import arrays
 from tasks.science.candidates import matched_filter
-from tasks.science.sources import stars
-from tasks.science.sources.stars import Stars
-from tasks.science.subtraction import alard_lupton, aligned_images, registration, sfft
+from tasks.science.subtraction import alard_lupton, aligned_images, aligned_pair, engine_images, sfft
 from tasks.science.subtraction.alard_lupton import Subtraction
 from tasks.science.subtraction.aligned_images import Exposure
+from tasks.science.subtraction.aligned_pair import Pair
 
 log = logging.getLogger(__name__)
-
-SATURATED_PART = 0.95  # HOTPANTS sees stars up to this part of saturation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """Science image and reference on the same pixels, with the stars of both (on those pixels)."""
-
-    science: Exposure
-    reference: Exposure
-    found: tuple[Stars, Stars]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +49,13 @@ def difference(science: Planes, reference: Planes, options: SearchOptions, *, on
     AlgorithmError, ProgramError, MissingPart
         What the last engine said, when all failed.
     """
-    pair = align(science, reference, options)
+    pair = aligned_pair.align(
+        exposure(science),
+        exposure(reference),
+        how=options.align,
+        wcs=(science.wcs, reference.wcs),
+        name=science.path.name,
+    )
     errors: list[SirenError] = []
     names = [options.engine] if only else [options.engine, *(name for name in ENGINES if name != options.engine)]
     for name in names:
@@ -80,34 +72,7 @@ def difference(science: Planes, reference: Planes, options: SearchOptions, *, on
 
 def searchable(result: Result) -> matched_filter.Planes:
     """Return what a search needs of a subtraction that is still in memory."""
-    made = result.subtraction
-    return matched_filter.planes(
-        made.difference,
-        made.convolved,
-        made.variance,
-        result.bits,
-        result.science,
-        direction=made.direction,
-        kernel_sum=made.kernel_sum,
-        psf=made.psf,
-        fwhm_px=max(made.fwhm_science_px, made.fwhm_reference_px),
-    )
-
-
-def align(science: Planes, reference: Planes, options: SearchOptions) -> Pair:
-    """Bring the reference onto the science image's pixels."""
-    there, original = exposure(science), exposure(reference)
-    found = stars.find(there.image, there.mask), stars.find(original.image, original.mask)
-    shapes = science.shape, reference.shape
-    mapping = registration.choose(options.align, wcs=(science.wcs, reference.wcs), found=found, shapes=shapes)
-    log.info(
-        "%s: reference moved by %.2f, %.2f px, %d stars within %.2f px",
-        science.path.name, *mapping.shift_px, mapping.matched, mapping.rms_px,
-    )  # fmt: skip
-    moved = aligned_images.aligned(original, mapping, science.shape)
-    if moved is not original:
-        found = found[0], stars.find(moved.image, moved.mask)
-    return Pair(science=there, reference=moved, found=found)
+    return matched_filter.planes_of(result.subtraction, result.bits, result.science)
 
 
 def exposure(planes: Planes) -> Exposure:
@@ -135,27 +100,27 @@ def _sfft(pair: Pair, science: Planes, reference: Planes, options: SearchOptions
 
 def _hotpants(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
     """Write the pair to a scratch folder, run HOTPANTS there and read what it made."""
-    widths = pair.found[0].typical_fwhm, pair.found[1].typical_fwhm
-    low = [_lowest(each) for each in (pair.science, pair.reference)]
+    widths = pair.widths_px
+    low_adu = [engine_images.lowest_adu(image) for image in (pair.science, pair.reference)]
     settings = hotpants.Options(
         fwhm_science_px=widths[0],
         fwhm_reference_px=widths[1],
-        lowest_science_adu=low[0],
-        highest_science_adu=_highest(pair.science, science.saturation),
-        lowest_reference_adu=low[1],
-        highest_reference_adu=_highest(pair.reference, reference.saturation),
+        lowest_science_adu=low_adu[0],
+        highest_science_adu=engine_images.highest_adu(pair.science, science.saturation),
+        lowest_reference_adu=low_adu[1],
+        highest_reference_adu=engine_images.highest_adu(pair.reference, reference.saturation),
         stars=int(pair.found[0].clean.sum()),
         timeout_s=options.program_timeout_s,
     )
     with tempfile.TemporaryDirectory(prefix="hotpants-") as name:
         folder = Path(name)
-        files = [_plain(folder, each, label) for each, label in ((pair.science, "sci"), (pair.reference, "ref"))]
+        labelled = ((pair.science, "sci"), (pair.reference, "ref"))
+        files = [_write_images(folder, image, label) for image, label in labelled]
         inputs = hotpants.Inputs(
             science=files[0][0], science_noise=files[0][1], science_mask=files[0][2],
             reference=files[1][0], reference_noise=files[1][1], reference_mask=files[1][2],
         )  # fmt: skip
-        made = hotpants.subtract(inputs, folder, settings, shape=science.shape)
-        return _read_hotpants(made, pair, widths)
+        return _read_hotpants(hotpants.subtract(inputs, folder, settings, shape=science.shape), pair)
 
 
 ENGINES: dict[str, Callable[[Pair, Planes, Planes, SearchOptions], Subtraction]] = {
@@ -165,48 +130,25 @@ ENGINES: dict[str, Callable[[Pair, Planes, Planes, SearchOptions], Subtraction]]
 }
 
 
-def _lowest(each: Exposure) -> float:
-    """Return the sky minus ten sigma."""
-    xp = arrays.array_namespace(each.image)
-    good = ~each.mask
-    return float(xp.median(each.image[good]) - 10 * xp.sqrt(xp.median(each.variance[good])))
-
-
-def _highest(each: Exposure, saturation: float) -> float:
-    return SATURATED_PART * saturation if np.isfinite(saturation) else float(each.image[~each.mask].max())
-
-
-def _plain(folder: Path, each: Exposure, label: str) -> tuple[Path, Path, Path]:
+def _write_images(folder: Path, image: Exposure, label: str) -> tuple[Path, Path, Path]:
     """Write image, noise and mask as HOTPANTS reads them."""
-    bad = arrays.to_host(each.mask | each.saturated)
-    planes: dict[str, Any] = {
-        "image": np.where(bad, 0, arrays.to_host(each.image)).astype(np.float32),
-        "noise": np.sqrt(np.where(bad, 1e10, arrays.to_host(each.variance))).astype(np.float32),
-        "mask": bad.astype(np.uint8),
-    }
+    planes = engine_images.planes(image)
     paths = tuple(folder / f"{label}-{name}.fits" for name in planes)
     for path, plane in zip(paths, planes.values(), strict=True):
         fits_images.write_image(path, plane, {})
     return paths[0], paths[1], paths[2]
 
 
-def _read_hotpants(made: hotpants.Result, pair: Pair, widths: tuple[float, float]) -> Subtraction:
-    planes = [fits_images.read_image(path)[0] for path in (made.difference, made.convolved, made.noise, made.mask)]
-    xp = arrays.array_namespace(pair.science.image)
-    bad = (planes[3] != 0) | (np.abs(planes[0] - hotpants.FILL) < hotpants.FILL) | ~np.isfinite(planes[0])
-    return alard_lupton.from_engine(
-        pair.science,
-        pair.reference,
-        difference=xp.asarray(np.where(bad, 0, planes[0]).astype(np.float32)),
-        convolved=xp.asarray(planes[1].astype(np.float32)),
-        variance=xp.asarray(np.square(planes[2], dtype=np.float32)),
-        mask=xp.asarray(bad),
-        direction=made.direction,
+def _read_hotpants(result: hotpants.Result, pair: Pair) -> Subtraction:
+    paths = (result.difference, result.convolved, result.noise, result.mask)
+    return engine_images.subtraction(
+        pair,
+        *(fits_images.read_image(path)[0] for path in paths),
+        fill=hotpants.FILL,
         engine="hotpants",
-        kernel_sum=made.kernel_sum,
-        substamps=made.substamps,
-        found=pair.found,
-        widths=widths,
+        direction=result.direction,
+        kernel_sum=result.kernel_sum,
+        substamps=result.substamps,
     )
 
 

@@ -1,0 +1,1 @@
+"""What the stages of a night do where arrays, programs and files meet; the tasks beside this folder call it."""

@@ -1,0 +1,72 @@
+"""The archive of masters: which are valid for a night, and borrowing the nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks import naming, products
+from tasks.io.fits import master_files
+from tasks.io.fits.master_files import Archived
+from tasks.options import CalibrateOptions
+from tasks.records import Inventory
+from tasks.science.masters import borrowing, selection
+from tasks.science.masters.kinds import MasterKind
+
+# kinds of masters, and the folders of the archive they lie in
+ARCHIVE_WORDS: Mapping[str, str] = {"bias": "zero", "dark": "dark", "flat": "flat"}
+
+
+class MasterArchive:
+    """The archive of one unit's good masters, as seen from one night: what serves it best, and what it adds."""
+
+    def __init__(self, tree: naming.NightTree, inventory: Inventory, options: CalibrateOptions) -> None:
+        self.night = inventory.night
+        self.setting = selection.setting(inventory.frames)
+        self.open = options.archive
+        binning, gain = self.setting.binning, self.setting.gain_setting
+        self.folders = {
+            kind: tree.archive(inventory.unit, word, binning=binning, gain_setting=gain)
+            for kind, word in ARCHIVE_WORDS.items()
+        }
+        self.limits = dict(
+            zip(ARCHIVE_WORDS, (options.bias_age_days, options.dark_age_days, options.flat_age_days), strict=True)
+        )
+
+    def best(self, kind: MasterKind, group: Any, *, exact: bool = True) -> Archived | None:
+        """Return the best master of another night; darks that need not be ``exact`` may have another exposure time."""
+        exposure_s = kind.exposure_s(group)
+        masters = master_files.archived(self.folders[kind.name], kind.name, kind.label(group))
+        return self._best(
+            kind, [master for master in masters if not exact or master.exposure_s == exposure_s], exposure_s
+        )
+
+    def age(self, archived: Archived) -> int:
+        """Return a master's age in days."""
+        return borrowing.age_days(archived.night, self.night)
+
+    def fresh(self, kind: MasterKind, archived: Archived | None) -> bool:
+        """Tell whether there is a master and it is within its age limit."""
+        return archived is not None and self.age(archived) <= self.limits[kind.name]
+
+    def keep(self, kind: MasterKind, group: Any, path: Path) -> None:
+        """Put a good master, its variance and its mask into the archive."""
+        if not self.open:
+            return
+        target = self.folders[kind.name] / kind.archived_name(self.night, group)
+        beside = ((path, target), *((of(path), of(target)) for of in (naming.variance_of, naming.mask_of)))
+        for source, place in beside:
+            if source.exists():
+                with products.staged(place) as temporary:
+                    master_files.place(source, temporary)
+
+    def _best(self, kind: MasterKind, masters: Sequence[Archived], exposure_s: float) -> Archived | None:
+        others = [master for master in masters if self.open and master.night != self.night]
+        limit = self.limits[kind.name]
+        for master in borrowing.ranked(others, night=self.night, limit_days=limit, exposure_s=exposure_s):
+            setting = self.setting
+            cards = master_files.header_of(master.path, shape=setting.shape, gain_setting=setting.gain_setting)
+            if cards is not None and naming.variance_of(master.path).exists():
+                return master
+        return None

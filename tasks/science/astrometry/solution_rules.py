@@ -1,0 +1,114 @@
+"""What it takes to solve a frame: reference stars around it, its pointing, and what lets a solution through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from astropy.table import Table
+
+from tasks.errors import AlgorithmError, UnusableData
+from tasks.options import ReduceOptions
+from tasks.records import Astrometry, Frame
+from tasks.science.astrometry import pointing_search, wcs_checks
+from tasks.science.astrometry.matching import Floats
+from tasks.science.astrometry.pointing_search import Pointing
+from tasks.science.headers.raw_headers import Header
+
+FEWEST_REFERENCES = 10
+NO_POSITION = "the header does not say where the telescope pointed"
+
+Place = tuple[float, float]
+"""RA and Dec in degrees."""
+
+
+def places(frames: Iterable[tuple[Frame, Place | None]], options: ReduceOptions) -> dict[Place, float]:
+    """Return where frames are looked for and how far around, in degrees.
+
+    Raises
+    ------
+    UnusableData
+        If no frame says where it points.
+    """
+    error = options.position_error_arcmin
+    around = {centre: pointing_search.reach_deg(frame, error) for frame, centre in frames if centre is not None}
+    if not around:
+        raise UnusableData(NO_POSITION)
+    return around
+
+
+def check_number(stars: Table, catalogue: str) -> None:
+    """Raise ``UnusableData`` where a catalogue has too few stars around the field."""
+    if len(stars) < FEWEST_REFERENCES:
+        raise UnusableData(f"{catalogue} has {len(stars)} stars around the field (needed: {FEWEST_REFERENCES})")
+
+
+def pointing(
+    pixels: Floats,
+    guides: Floats,
+    sky: tuple[Floats, Floats],
+    *,
+    frame: Frame,
+    shape: tuple[int, int],
+    centre: Place | None,
+    options: ReduceOptions,
+    known: Floats | None,
+) -> Pointing:
+    """Vote within the pointing error that the options expect, then in a wider field.
+
+    Parameters
+    ----------
+    pixels, guides
+        Exact positions of stars on the frame, and of the brightest ones whatever their cores, 0-based.
+    sky
+        RA and Dec of the reference stars, in degrees.
+    frame, shape
+        The frame and its shape (ny, nx).
+    centre
+        Where it is looked for.
+    options
+        Fewest stars, and the pointing error.
+    known
+        Orientation that is tried first, as a matrix.
+
+    Raises
+    ------
+    AlgorithmError
+        If there are too few stars, or they do not agree.
+    UnusableData
+        If nobody knows where to look.
+    """
+    if len(pixels) < options.minimum_matches:
+        raise AlgorithmError(f"only {len(pixels)} stars can be measured (needed: {options.minimum_matches})")
+    if centre is None:
+        raise UnusableData(NO_POSITION)
+    return pointing_search.search(
+        guides,
+        sky,
+        shape=shape,
+        centre=centre,
+        radii_arcmin=pointing_search.radii_arcmin(options.position_error_arcmin),
+        scale_arcsec=pointing_search.scale_of(frame),
+        known=known,
+    )
+
+
+def judged(
+    cards: Header,
+    pixels: Floats,
+    sky: tuple[Floats, Floats],
+    *,
+    frame: Frame,
+    shape: tuple[int, int],
+    centre: Place,
+    options: ReduceOptions,
+) -> tuple[Header, Astrometry]:
+    """Let a solution through with the cards of its quality, or raise ``AlgorithmError`` with what is wrong with it."""
+    limits = wcs_checks.Limits(
+        rms_arcsec=options.maximum_rms_arcsec,
+        matches=options.minimum_matches,
+        scale_arcsec=pointing_search.scale_of(frame),
+        centre=centre,
+        pointing_deg=max(wcs_checks.LARGEST_POINTING_DEG, options.position_error_arcmin / 60),
+    )
+    fit, quality = wcs_checks.judge(cards, pixels, sky, limits, shape=shape)
+    return {**cards, **quality}, fit

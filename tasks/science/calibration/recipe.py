@@ -1,0 +1,130 @@
+"""The recipe of a light, from raw counts to planes with their masks: ``RECIPE`` at the end lists the steps in order.
+
+Steps that only masters decide are worked out once for all lights that share them, into coefficients; one compiled pass
+then applies all of these to the counts. What follows is done on the device to a few lights together, the rest on the
+host to each light while the next ones are on the device. ``lights`` runs the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from tasks.options import CalibrateOptions
+from tasks.records import MaskBit
+from tasks.science.arrays import Array
+from tasks.science.calibration import artefacts, correction, cosmic_rays, fringes, sky_noise
+from tasks.science.calibration.correction import LightMasters, Planes, Terms
+from tasks.science.calibration.fringes import Fringes
+from tasks.science.images import masks
+
+# the wings of a saturated star look sharp: L.A.Cosmic keeps this far from saturated pixels
+SATURATED_MARGIN_PX = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HostLight:
+    """A light on the host: its planes, its fringe frame, the scale of that in it, and how uneven its sky's noise is."""
+
+    planes: Planes
+    fringes: Fringes | None = None
+    fringe_scale: float = 0.0
+    unevenness: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MasterStep:
+    """A step that only masters decide: done once for all lights that share them."""
+
+    name: str
+    run: Callable[[Terms, LightMasters], Terms]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnePass:
+    """The step that applies all coefficients to the counts of some lights at once."""
+
+    name: str
+    run: Callable[..., list[Planes]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceStep:
+    """A step done to the planes of each light in place, on the device; without limits no cosmic ray is looked for."""
+
+    name: str
+    run: Callable[[Planes, cosmic_rays.Limits | None], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostStep:
+    """A step done to each light on the host."""
+
+    name: str
+    run: Callable[[HostLight, CalibrateOptions], HostLight]
+
+
+Step: TypeAlias = MasterStep | OnePass | DeviceStep | HostStep
+
+
+def _fill_bad_pixels(planes: Planes, limits: cosmic_rays.Limits | None) -> None:
+    del limits
+    correction.fill(planes, MaskBit.BAD | MaskBit.NO_DATA)
+
+
+def _mark_cosmic_rays(planes: Planes, limits: cosmic_rays.Limits | None) -> None:
+    """Find cosmic rays, set their bit and fill them, in the planes themselves."""
+    if limits is None:
+        return
+    hits = cosmic_rays.detect(planes.image, planes.variance, ignore=_ignored(planes.mask), limits=limits)
+    mask = planes.mask
+    mask |= hits.view(mask.dtype) * mask.dtype.type(MaskBit.COSMIC_RAY)
+    correction.fill(planes, MaskBit.COSMIC_RAY)
+
+
+def _ignored(mask: Array) -> Array:
+    saturated = (mask & int(MaskBit.SATURATED)) != 0
+    for _ in range(SATURATED_MARGIN_PX):
+        saturated = masks.grow(saturated)
+    return saturated | (mask != 0)
+
+
+def _remove_fringes(light: HostLight, options: CalibrateOptions) -> HostLight:
+    del options
+    if light.fringes is None:
+        return light
+    planes, scale = fringes.removed(light.planes, light.fringes)
+    return replace(light, planes=planes, fringe_scale=scale)
+
+
+def _mark_artefacts(light: HostLight, options: CalibrateOptions) -> HostLight:
+    planes = artefacts.marked(
+        light.planes,
+        halos=options.halos,
+        trail_sigma=options.trail_sigma if options.trails else None,
+        reflections=options.reflections,
+    )
+    return replace(light, planes=planes)
+
+
+def _measure_unevenness(light: HostLight, options: CalibrateOptions) -> HostLight:
+    del options
+    planes = light.planes
+    return replace(light, unevenness=sky_noise.sky_unevenness(planes.image, planes.variance, planes.mask))
+
+
+# overscan and trim come before: they belong to reading, of calibration frames as of lights (tasks/io/fits/overscan)
+RECIPE: tuple[Step, ...] = (
+    MasterStep(name="bias", run=correction.add_bias),
+    MasterStep(name="dark, scaled to the exposure time", run=correction.add_dark),
+    MasterStep(name="flat", run=correction.add_flat),
+    MasterStep(name="map of bad pixels", run=correction.add_bad_pixels),
+    OnePass(name="counts to image, variance and mask", run=correction.calibrate),
+    DeviceStep(name="fill bad pixels", run=_fill_bad_pixels),
+    DeviceStep(name="cosmic rays", run=_mark_cosmic_rays),
+    HostStep(name="fringes", run=_remove_fringes),
+    HostStep(name="halos, reflections and trails", run=_mark_artefacts),
+    HostStep(name="unevenness of the sky's noise", run=_measure_unevenness),
+)
+"""The steps of calibrating a light, in order: this list is what is run."""

@@ -1,0 +1,313 @@
+"""The three kinds of masters, bias, dark and flat, as descriptions of one shape: what differs between them.
+
+Whoever builds masters does the same for each kind: group the raw frames, leave out those that do not belong, combine
+each group, finish it with the masters made before, judge it, name it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tasks import naming
+from tasks.options import CalibrateOptions
+from tasks.records import Frame, FrameType
+from tasks.science.arrays import Array
+from tasks.science.calibration import correction
+from tasks.science.calibration.correction import Master
+from tasks.science.headers.raw_headers import Header
+from tasks.science.images.combining import Noise, Prepare
+from tasks.science.masters import flats, quality, selection
+from tasks.science.masters.quality import Quality
+from tasks.science.masters.selection import Selection
+
+BIAS_NAME = "zero.fits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector:
+    """Figures of a detector: gain in e-/ADU, read noise and level of the bias in ADU."""
+
+    gain: float
+    read_adu: float = 0.0
+    bias_adu: float = 0.0
+
+    def measured(self, samples: Sequence[Array], levels_adu: Sequence[float]) -> Detector:
+        """Return it with read noise and bias level of raw bias frames, of which samples of pixels are given."""
+        noises_adu = [correction.pair_noise(*pair) for pair in itertools.pairwise(samples)]
+        read_adu = float(np.median(noises_adu)) if noises_adu else 0.0
+        return replace(self, read_adu=read_adu, bias_adu=float(np.median(levels_adu)))
+
+    def recorded(self, cards: Mapping[str, Any], sample: Array) -> Detector:
+        """Return it with read noise and bias level of a master bias, of which cards and a sample of pixels are given."""
+        read_adu = float(cards.get("RDNOISE", 0.0)) / self.gain
+        return replace(self, read_adu=read_adu, bias_adu=float(np.median(sample)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Combination:
+    """How the raw frames of one master are combined: the least noise of a value, and what is done to rows before."""
+
+    noise: Noise
+    prepare: Prepare | None = None
+
+
+class MasterKind(ABC):
+    """What differs between kinds of masters; a ``group`` is what tells masters of one kind apart."""
+
+    name: ClassVar[str]
+    frames: ClassVar[FrameType]
+    needed: ClassVar[bool]
+    """Whether no light can be calibrated without any."""
+
+    scaled: ClassVar[bool] = False
+    """Whether a master of another group serves too, if there is none of the one wanted."""
+
+    @abstractmethod
+    def group(self, frame: Frame) -> Any:
+        """Return the group of a raw frame."""
+
+    @abstractmethod
+    def label(self, group: Any) -> str:
+        """Return a group in words."""
+
+    @abstractmethod
+    def file_name(self, group: Any) -> str:
+        """Return the name of a master's file among the night's masters."""
+
+    @abstractmethod
+    def archived_name(self, night: date, group: Any) -> str:
+        """Return the name of a master's file in the archive."""
+
+    @abstractmethod
+    def fewest(self, options: CalibrateOptions) -> int:
+        """Return how many raw frames make a master at least."""
+
+    @abstractmethod
+    def select(
+        self,
+        frames: Sequence[Frame],
+        levels_adu: Sequence[float],
+        group: Any,
+        detector: Detector,
+        options: CalibrateOptions,
+    ) -> Selection:
+        """Keep the raw frames of a group whose median levels are as they should be."""
+
+    def combination(self, frames: Sequence[Frame], planes: Iterable[Array], detector: Detector) -> Combination:
+        """Return how raw frames are combined; ``planes`` are their pixels, read only where they are needed."""
+        del frames, planes
+        noise = Noise(read_adu=detector.read_adu, gain=detector.gain, pedestal_adu=detector.bias_adu)
+        return Combination(noise=noise)
+
+    @abstractmethod
+    def finish(self, combined: Master) -> tuple[Master, Header]:
+        """Return the master that combined frames make, and cards that tell how."""
+
+    @abstractmethod
+    def judge(self, master: Master, options: CalibrateOptions) -> Quality:
+        """Judge a master by itself."""
+
+    def bad_pixels(self, master: Master, options: CalibrateOptions) -> Array | None:
+        """Return the map of bad pixels of a master that has one of its own."""
+        del master, options
+        return None
+
+    def words(self, group: Any) -> str:
+        """Return what a master is, in words: ``100 s dark``."""
+        return f"{self.label(group)} {self.name}".strip()
+
+    def exposure_s(self, group: Any) -> float:
+        """Return the exposure time of a group in s, 0 if it does not matter."""
+        del group
+        return 0.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bias(MasterKind):
+    """The bias: one of the night, as combined."""
+
+    name = "bias"
+    frames = FrameType.BIAS
+    needed = True
+
+    def group(self, frame: Frame) -> str:
+        """All bias frames make one master."""
+        del frame
+        return ""
+
+    def label(self, group: str) -> str:
+        """There is nothing to tell apart."""
+        return group
+
+    def file_name(self, group: str) -> str:
+        """Return the name of its file."""
+        del group
+        return BIAS_NAME
+
+    def archived_name(self, night: date, group: str) -> str:
+        """Return the name of its file in the archive."""
+        del group
+        return naming.archived_bias(night)
+
+    def fewest(self, options: CalibrateOptions) -> int:
+        """Return the option's number."""
+        return options.minimum_bias
+
+    def select(
+        self,
+        frames: Sequence[Frame],
+        levels_adu: Sequence[float],
+        group: str,
+        detector: Detector,
+        options: CalibrateOptions,
+    ) -> Selection:
+        """Keep the frames whose level is that of the others."""
+        del group, detector, options
+        return selection.level(frames, levels_adu, kind=self.name)
+
+    def finish(self, combined: Master) -> tuple[Master, Header]:
+        """Nothing is to be done."""
+        return combined, {}
+
+    def judge(self, master: Master, options: CalibrateOptions) -> Quality:
+        """Judge its level and structure."""
+        return quality.bias(master, options)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dark(MasterKind):
+    """Darks: one for each exposure time in s, minus the bias; one of another exposure time can be scaled."""
+
+    bias: Master
+    bias_name: str
+
+    name = "dark"
+    frames = FrameType.DARK
+    needed = True
+    scaled = True
+
+    def group(self, frame: Frame) -> float:
+        """Return its exposure time in s."""
+        return frame.exposure_s
+
+    def label(self, group: float) -> str:
+        """Return the exposure time in words."""
+        return f"{group:g} s"
+
+    def file_name(self, group: float) -> str:
+        """Return the name of its file."""
+        return f"dark-{naming.exposure_text(group)}.fits"
+
+    def archived_name(self, night: date, group: float) -> str:
+        """Return the name of its file in the archive."""
+        return naming.archived_dark(night, group)
+
+    def exposure_s(self, group: float) -> float:
+        """Return the exposure time in s."""
+        return group
+
+    def fewest(self, options: CalibrateOptions) -> int:
+        """Return the option's number."""
+        return options.minimum_darks
+
+    def select(
+        self,
+        frames: Sequence[Frame],
+        levels_adu: Sequence[float],
+        group: float,
+        detector: Detector,
+        options: CalibrateOptions,
+    ) -> Selection:
+        """Keep the frames whose level is that of the others, but for what a dark current drifts."""
+        del options
+        signal_adu = max(float(np.median(levels_adu)) - detector.bias_adu, 0.0) if levels_adu else 0.0
+        return selection.level(frames, levels_adu, kind=self.words(group), signal_adu=signal_adu)
+
+    def finish(self, combined: Master) -> tuple[Master, Header]:
+        """Subtract the bias."""
+        return correction.subtract(combined, self.bias), {"BIASNAME": self.bias_name}
+
+    def judge(self, master: Master, options: CalibrateOptions) -> Quality:
+        """Judge its uniformity."""
+        return quality.dark(master, options)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Flat(MasterKind):
+    """Flats: one for each filter, each frame minus bias and dark and relative to its level, relative to the centre."""
+
+    bias: Master
+    bias_name: str
+    dark: Master
+    dark_name: str
+    dark_s: float
+
+    name = "flat"
+    frames = FrameType.FLAT
+    needed = False
+
+    def group(self, frame: Frame) -> str:
+        """Return its filter."""
+        return frame.filter
+
+    def label(self, group: str) -> str:
+        """Return the filter."""
+        return group
+
+    def file_name(self, group: str) -> str:
+        """Return the name of its file."""
+        return f"n{group}.fits"
+
+    def archived_name(self, night: date, group: str) -> str:
+        """Return the name of its file in the archive."""
+        return naming.archived_flat(night, group)
+
+    def fewest(self, options: CalibrateOptions) -> int:
+        """Return the option's number."""
+        return options.minimum_flats
+
+    def select(
+        self,
+        frames: Sequence[Frame],
+        levels_adu: Sequence[float],
+        group: str,
+        detector: Detector,
+        options: CalibrateOptions,
+    ) -> Selection:
+        """Keep the frames that are neither noisy nor near saturation."""
+        del group
+        signals_adu = [level - detector.bias_adu for level in levels_adu]
+        full_adu = options.saturation_adu - detector.bias_adu
+        return selection.exposed(frames, signals_adu, saturation_adu=full_adu, parts=options.flat_signal)
+
+    def combination(self, frames: Sequence[Frame], planes: Iterable[Array], detector: Detector) -> Combination:
+        """Relate each frame's signal to its level."""
+        scales = [frame.exposure_s / self.dark_s for frame in frames]
+        levels_adu = [
+            flats.level_adu(plane, self.bias, self.dark, scale=scale)
+            for plane, scale in zip(planes, scales, strict=True)
+        ]
+        return Combination(
+            noise=Noise(read_adu=detector.read_adu, gain=detector.gain, scale_adu=float(np.median(levels_adu))),
+            prepare=flats.preparation(self.bias, self.dark, scales=scales, levels_adu=levels_adu),
+        )
+
+    def finish(self, combined: Master) -> tuple[Master, Header]:
+        """Divide by the level of the centre."""
+        flat, factor = correction.renormalise(combined)
+        return flat, {"BIASNAME": self.bias_name, "DARKNAME": self.dark_name, "FLATFACT": factor, "BUNIT": ""}
+
+    def judge(self, master: Master, options: CalibrateOptions) -> Quality:
+        """Judge its levels, edges and noise."""
+        return quality.flat(master, options)
+
+    def bad_pixels(self, master: Master, options: CalibrateOptions) -> Array:
+        """Return where it has no value, or one far from its surroundings."""
+        return correction.bad_flat(master, limits=options.bad_flat)

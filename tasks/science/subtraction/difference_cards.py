@@ -1,0 +1,32 @@
+"""What is written of a subtraction beside its pixels: cards of the header, and the positions of its substamps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasks.science.headers.raw_headers import Header, Value
+from tasks.science.subtraction.alard_lupton import Subtraction
+
+# characters of a text that fit one card
+CARD_TEXT = 68
+
+
+def cards(header: Mapping[str, Value], subtraction: Subtraction, *, science: str, reference: str) -> Header:
+    """Return the science image's cards and those that say how the difference came about; the names are of files."""
+    return {
+        **header,
+        "SUBENG": subtraction.engine,
+        "SUBCONV": subtraction.direction,
+        "KERSUM": subtraction.kernel_sum,
+        "SUBCHI2": subtraction.chi2,
+        "SUBNSTMP": subtraction.substamps,
+        "FWHMSCI": subtraction.fwhm_science_px,
+        "FWHMREF": subtraction.fwhm_reference_px,
+        "REFNAME": reference[:CARD_TEXT],
+        "SCINAME": science[:CARD_TEXT],
+    }
+
+
+def substamp_positions(subtraction: Subtraction) -> str:
+    """Return the substamps' positions as HOTPANTS lists them: x and y in px, 1-based."""
+    return "".join(f"{x + 1:.2f} {y + 1:.2f}\n" for x, y in zip(subtraction.x, subtraction.y, strict=True))

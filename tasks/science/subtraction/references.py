@@ -1,0 +1,51 @@
+"""Which reference a stack is subtracted from, by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from tasks import naming
+from tasks.errors import UnusableData
+from tasks.records import Stack
+
+
+def best(stack: Stack, paths: Sequence[Path], *, own: Collection[Path], place: Path) -> Path:
+    """Return the best reference: same object and filter, other data; ours before a survey's, the farthest in time.
+
+    Parameters
+    ----------
+    stack
+        What it is subtracted from.
+    paths
+        References of any object and filter.
+    own
+        Those of them, and others, that hold the stack's own data.
+    place
+        Folder they lie in, for the words of the error.
+
+    Raises
+    ------
+    UnusableData
+        If there is none.
+    """
+    pattern = naming.reference_pattern(stack.object, stack.filter)
+    fitting = [path for path in paths if pattern.fullmatch(path.name)]
+    moment = stack.date_obs.strftime("%Y%m%d_%H%M%S")
+    others = [path for path in fitting if path not in own and f"_{moment}_" not in path.name]
+    if not others:
+        raise UnusableData(
+            f"no reference of {stack.object} in {stack.filter} under {place}"
+            + (f": the {len(fitting)} there hold the stack's own data" if fitting else "")
+        )
+    day = stack.date_obs.toordinal()
+    return max(others, key=lambda path: (_is_own(stack, path), abs(_day(path) - day), path.name))
+
+
+def _is_own(stack: Stack, reference: Path) -> bool:
+    """Tell whether the stack's own telescope, whose name begins those of its units, made a reference."""
+    return stack.unit.startswith(naming.reference_source(reference.name))
+
+
+def _day(path: Path) -> int:
+    return naming.reference_date(path.name).toordinal()
