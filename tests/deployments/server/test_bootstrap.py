@@ -169,7 +169,7 @@ def test_a_deployment_that_cannot_be_imported_is_named(client: SyncPrefectClient
 
 
 def test_a_missing_file_of_deployments_is_a_missing_part(tmp_path: Path) -> None:
-    with pytest.raises(MissingPart, match=r"prefect\.yaml is not there"):
+    with pytest.raises(MissingPart, match=r"prefect\.yaml does not exist"):
         bootstrap.bootstrap(prefect_file=tmp_path / "prefect.yaml")
 
 

@@ -139,19 +139,19 @@ RESPOND_FAILED = {"prefect.resource.id": "prefect.flow-run.0192", "prefect.resou
 @pytest.mark.parametrize(
     ("words", "resource", "name", "expected"),
     [
-        (automations.FAILED_WORDS, RESPOND_FAILED, "prefect.flow-run.Crashed", "The run respond-igwn-ab"),
+        (automations.FAILED_MESSAGE, RESPOND_FAILED, "prefect.flow-run.Crashed", "The run respond-igwn-ab"),
         (
-            automations.SILENT_WORDS,
+            automations.SILENT_MESSAGE,
             {"prefect.resource.id": "siren.listener.brightsiren"},
             automations.LISTENER_HEARTBEAT,
-            "siren.listener.brightsiren gives no sign of life",
+            "siren.listener.brightsiren sends no heartbeat",
         ),
     ],
 )
 def test_an_alarm_renders_into_words_for_reconcile(
     words: str, resource: dict[str, str], name: str, expected: str
 ) -> None:
-    action = automations.mending(uuid4(), words)
+    action = automations.reconcile_action(uuid4(), words)
     parameters = asyncio.run(render(action.parameters, resource, {}, name=name))
     flow = load_flow_from_entrypoint("flows.reconcile.reconcile")
     assert expected in flow.validate_parameters(parameters)["alarm"]

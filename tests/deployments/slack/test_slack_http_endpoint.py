@@ -10,19 +10,19 @@ from tasks.errors import MissingPart, UnusableData
 
 
 def test_a_request_may_be_five_minutes_old_and_a_forgotten_signature_is_stale(clock) -> None:
-    gate = http_endpoint.SignatureCheck(clicks.SECRET, clock)
+    check = http_endpoint.SignatureCheck(clicks.SECRET, clock)
     content = b"payload={}"
     headers = clicks.signed(content, clock.time)
     given = {"timestamp": headers["x-slack-request-timestamp"], "signature": headers["x-slack-signature"]}
     clock.time += 299
-    assert gate.admit(content, **given) == "payload={}"
+    assert check.verify(content, **given) == "payload={}"
     for later in (0, 100, 400, 10_000):
         clock.time += later
         with pytest.raises(http_endpoint.Refused):
-            gate.admit(content, **given)
+            check.verify(content, **given)
     fresh = clicks.signed(content, clock.time)
-    gate.admit(content, timestamp=fresh["x-slack-request-timestamp"], signature=fresh["x-slack-signature"])
-    assert len(gate.seen) == 1
+    check.verify(content, timestamp=fresh["x-slack-request-timestamp"], signature=fresh["x-slack-signature"])
+    assert len(check.seen) == 1
 
 
 @pytest.mark.parametrize(
