@@ -1,4 +1,4 @@
-"""The listener against a broker, Apache Kafka where there is Java: nothing is lost, nothing is done twice."""
+"""The listener with a broker (Apache Kafka if Java is installed): no notice is lost, none is stored twice."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def payloads(count: int, *, size: int = 1000) -> list[bytes]:
 
 
 def stored(root: Path) -> list[bytes]:
-    """Return what lies under final names; a writer that was killed may leave a hidden file aside."""
+    """Return the files under final names; a killed writer may leave a hidden temporary file."""
     return sorted(path.read_bytes() for path in root.glob("notices/*/[!.]*"))
 
 

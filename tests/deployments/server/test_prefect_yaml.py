@@ -1,4 +1,4 @@
-"""prefect.yaml without a server: every flow imports, every trigger renders into parameters that its flow takes."""
+"""prefect.yaml without a server: every flow imports, every trigger renders into valid parameters of its flow."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_entrypoint_imports_and_has_a_schema_of_its_parameters(name: str) -> 
     assert flow.name == name
     assert flow.description
     assert set(schema.properties) == set(inspect.signature(flow.fn).parameters)
-    # what the form cannot show as a field would be shown as raw JSON
+    # Prefect's form shows unsupported types as raw JSON
     assert all({"type", "allOf", "anyOf", "$ref"} & field.keys() for field in schema.properties.values())
 
 

@@ -1,4 +1,4 @@
-"""`siren serve` as a person starts it, and flows run by its workers."""
+"""``siren serve`` from the command line, and flows run by its workers."""
 
 from __future__ import annotations
 

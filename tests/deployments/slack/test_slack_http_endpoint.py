@@ -1,4 +1,4 @@
-"""The door for Slack's requests over HTTP: who gets in."""
+"""The HTTP endpoint for Slack: which requests are accepted."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ def test_a_payload_that_lacks_a_part_is_unusable(spoil: str) -> None:
     for value in (None, [], {}, "x\x00", 7, [{}], {"id": "../../etc"}):
         with pytest.raises(UnusableData):
             if payloads.read(payload | {spoil: value}) is None:
-                # an unknown action is somebody else's: as good as refused
+                # an unknown action belongs to another app: ignored like a refused one
                 raise UnusableData
