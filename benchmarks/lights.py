@@ -178,5 +178,5 @@ def _theirs_files(paths: list[Path], folder: Path, masters: list[CCDData], *, no
 def _difference(ours: np.ndarray, raw: np.ndarray, bias: Master, dark: Master, flat: Master) -> Gate:
     exact = (raw.astype(np.float64) - bias.image.astype(np.float64) - dark.image) / flat.image
     # above this value, the steps of single precision exceed half the limit
-    told = exact < BRIGHTEST_ADU
-    return Gate(what="largest difference in ADU", value=float(abs(ours - exact)[told].max()), limit=LIMIT_ADU)
+    below = exact < BRIGHTEST_ADU
+    return Gate(what="largest difference in ADU", value=float(abs(ours - exact)[below].max()), limit=LIMIT_ADU)

@@ -49,7 +49,7 @@ class Gateway:
 def gateway(workspace: slack.Workspace) -> Iterator[Gateway]:
     state = Gateway()
     # the stand-in must not write into our log
-    elsewhere = logging.Logger("stand-in")  # noqa: LOG001 - one that no handler of the tests hears
+    elsewhere = logging.Logger("stand-in")  # noqa: LOG001 - a logger without the handlers of the tests
     with serve(state.hear, "127.0.0.1", 0, logger=elsewhere) as server:
         port = server.socket.getsockname()[1]
         workspace.socket_url = f"ws://127.0.0.1:{port}/link?ticket={TICKET}"
