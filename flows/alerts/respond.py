@@ -1,4 +1,4 @@
-"""Respond to one notice: understand it, decide, record and announce."""
+"""Respond: parse one notice, decide, record and announce."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def respond(
     link_within_s: float = 60.0,
     blocks: Blocks = Blocks(),
 ) -> Response:
-    """Do for one notice all that the policy asks. Idempotent: a second run changes nothing.
+    """Respond to one notice as the policy decides. Idempotent.
 
-    An automation starts the flow ``plan`` for an event whose decision says so.
+    If the decision asks for a plan, an automation starts the flow ``plan``.
 
     Args:
         path: File of the stored notice.
         sha256: Hash of the notice's bytes.
-        topic: Kafka topic that it came from.
+        topic: Kafka topic of the notice.
         partition: Partition of the topic.
         offset: Offset in the partition.
         policy: Name of the policy: sevendt, grandma, tarot.
         thresholds: Name of a set of its thresholds; the policy's own if empty.
         telescopes: Telescopes to plan; none means those of the decision.
         clock: Time at which to begin; now, if it is not given.
-        link_within_s: Most seconds between events of two missions that may have one source.
+        link_within_s: Largest time between events of two missions that may have one source, in s.
         blocks: Names of the blocks with places, registry, Slack and store.
     """
     log.info("%s: from %s, partition %s, offset %s", sha256[:8], topic, partition, offset)

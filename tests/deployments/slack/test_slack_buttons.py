@@ -1,4 +1,4 @@
-"""What presses of Slack's buttons do."""
+"""Effects of presses of Slack's buttons."""
 
 from __future__ import annotations
 
