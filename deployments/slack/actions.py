@@ -19,7 +19,7 @@ from tasks import telescopes
 from tasks.errors import SirenError
 from tasks.io.messages import blockkit, buttons, event_announcements, number_words
 from tasks.io.messages.blockkit import Rendered
-from tasks.io.messages.event_text import Knowledge
+from tasks.io.messages.event_text import TopMessageFacts
 from tasks.records import Alert
 from tasks.records.buttons import Button, Press, Pressed
 from tasks.records.events import EventHistory, EventState
@@ -177,7 +177,7 @@ class Desk:
             return self._refuse(session, pressed, press, f"no telescopes are chosen for {name}")
         if why := actions.ask(session, pressed, chosen, now=now()):
             return self._refuse(session, pressed, press, f"{name} {why} for {', '.join(chosen)}")
-        return self._say(session, press, pressed, f"⏳ Planning {name} for {', '.join(chosen)}, asked for by")
+        return self._say(session, press, pressed, f"⏳ Planning {name} for {', '.join(chosen)}, requested by")
 
     def _mark(self, session: Session, press: Press, pressed: Pressed, name: str) -> str:
         if press.button is Button.REVIEW:
@@ -205,10 +205,10 @@ class Desk:
         for message in said:
             outbox.enqueue_message(session, message, now=now())
 
-    def _knowledge(self, known: EventHistory) -> Knowledge:
+    def _knowledge(self, known: EventHistory) -> TopMessageFacts:
         told = best_position.burst([entry.alert for entry in known.notices])
         burst = observability.added(told, telescopes.known(known.telescopes))
-        return event_announcements.knowledge(known, burst=burst, links=self.links(known.newest.alert))
+        return event_announcements.top_message_facts(known, burst=burst, links=self.links(known.newest.alert))
 
     def _refuse(self, session: Session, pressed: Pressed, press: Press, words: str) -> str:
         actions.settle(session, pressed, f"refused: {words}")

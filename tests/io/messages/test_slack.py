@@ -90,7 +90,7 @@ def test_a_picture_that_slack_has_not_taken_in_is_waited_for_and_at_last_left_ou
     place, picture = thread
     workspace.slow_pictures = 99
     for attempt in range(1, slack_sender.PICTURE_TRIES):
-        with pytest.raises(Unavailable, match="has not taken in the picture"):
+        with pytest.raises(Unavailable, match="has not yet processed the picture"):
             sender.send(with_fields(place, picture=picture, attempt=attempt))
     assert workspace.texts()[0] == "first"
     sender.send(with_fields(place, picture=picture, attempt=slack_sender.PICTURE_TRIES))

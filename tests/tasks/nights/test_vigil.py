@@ -66,7 +66,7 @@ def test_a_crash_and_a_stall_are_told_once_and_a_good_night_is_not(root):
         reconcile(stall_h=0.0, blocks=LOCAL)
     words = said(root)
     assert sum("7DT01 crashed" in text and "no sign of life" in text for text in words) == 1
-    assert sum("7DT02 has gone on since" in text for text in words) == 1
+    assert sum("7DT02 has been running since" in text for text in words) == 1
 
     state = night_journal.read_state(naming.NightTree(root=root / "products").journal("7DT01", NIGHT))
     assert state is not None
