@@ -61,7 +61,7 @@ def make_catalogue(
     bands
         Medium bands wanted from the templates: wavelength in nm by filter.
     """
-    with photometric_cells.alone(folder):
+    with photometric_cells.folder_lock(folder):
         if survey == "gaiaxp":
             good, refused = _good_sources(sources)
             wanted = photometric_cells.missing(folder, np.asarray(good["ra"]), np.asarray(good["dec"]))

@@ -24,7 +24,7 @@ class Burst:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Measurement:
     """A number with its error, where that was given."""
 
     value: float
@@ -37,7 +37,7 @@ class Fluence:
 
     span: str
     model: str
-    energy: Measured
+    energy: Measurement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,9 @@ class BatPage:
     ``t90_s`` is of 15-150 keV, ``t90_hard_s`` of 50-300 keV; ``hardness`` is the ratio of energy fluences.
     """
 
-    t90_s: Measured | None = None
-    t90_hard_s: Measured | None = None
-    hardness: Measured | None = None
+    t90_s: Measurement | None = None
+    t90_hard_s: Measurement | None = None
+    hardness: Measurement | None = None
     fluences: tuple[Fluence, ...] = ()
 
     @property

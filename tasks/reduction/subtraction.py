@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import naming, products
 from tasks.errors import UnusableData
 from tasks.io.fits import fits_images, image_planes
-from tasks.io.fits.image_planes import Planes
+from tasks.io.fits.image_planes import ImagePlanes
 from tasks.options import SearchOptions
 from tasks.records import Difference, Stack
 from tasks.reduction import subtraction_engines
@@ -82,7 +82,7 @@ def _day(path: Path) -> int:
 
 
 def write_planes(
-    output: Path, convolved: Path, result: Result, header: dict[str, Any], *, science: Planes, reference: str
+    output: Path, convolved: Path, result: Result, header: dict[str, Any], *, science: ImagePlanes, reference: str
 ) -> None:
     """Write difference, variance, mask, convolved image and PSF; their headers say how they came about."""
     made = result.subtraction
@@ -112,7 +112,7 @@ def write_planes(
 
 
 def _write(
-    stack: Stack, reference: Path, science: Planes, result: Result, output: Path, *, seconds: float
+    stack: Stack, reference: Path, science: ImagePlanes, result: Result, output: Path, *, seconds: float
 ) -> Difference:
     """Write the products of one subtraction and the record of them."""
     made = result.subtraction

@@ -13,7 +13,7 @@ import numpy as np
 
 from tasks.errors import AlgorithmError, MissingPart, ProgramError, SirenError, UnusableData
 from tasks.io.fits import fits_images
-from tasks.io.fits.image_planes import Planes
+from tasks.io.fits.image_planes import ImagePlanes
 from tasks.options import SearchOptions
 from tasks.programs import hotpants
 from tasks.science import arrays
@@ -48,7 +48,7 @@ class Result:
     failures: tuple[str, ...] = ()
 
 
-def difference(science: Planes, reference: Planes, options: SearchOptions, *, only: bool = False) -> Result:
+def difference(science: ImagePlanes, reference: ImagePlanes, options: SearchOptions, *, only: bool = False) -> Result:
     """Align and subtract two images on the device of this process.
 
     Parameters
@@ -94,7 +94,7 @@ def searchable(result: Result) -> matched_filter.Planes:
     )
 
 
-def align(science: Planes, reference: Planes, options: SearchOptions) -> Pair:
+def align(science: ImagePlanes, reference: ImagePlanes, options: SearchOptions) -> Pair:
     """Bring the reference onto the science image's pixels."""
     there, original = exposure(science), exposure(reference)
     found = stars.find(there.image, there.mask), stars.find(original.image, original.mask)
@@ -110,7 +110,7 @@ def align(science: Planes, reference: Planes, options: SearchOptions) -> Pair:
     return Pair(science=there, reference=moved, found=found)
 
 
-def exposure(planes: Planes) -> Exposure:
+def exposure(planes: ImagePlanes) -> Exposure:
     """Put an image and its planes on the device."""
     xp = arrays.device()
     variance = None if planes.variance is None else xp.asarray(planes.variance)
@@ -123,17 +123,17 @@ def exposure(planes: Planes) -> Exposure:
     )
 
 
-def _siren(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+def _siren(pair: Pair, science: ImagePlanes, reference: ImagePlanes, options: SearchOptions) -> Subtraction:
     del science, reference, options
     return alard_lupton.subtract(pair.science, pair.reference, found=pair.found)
 
 
-def _sfft(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+def _sfft(pair: Pair, science: ImagePlanes, reference: ImagePlanes, options: SearchOptions) -> Subtraction:
     del pair, science, reference, options
     return sfft.subtract()
 
 
-def _hotpants(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+def _hotpants(pair: Pair, science: ImagePlanes, reference: ImagePlanes, options: SearchOptions) -> Subtraction:
     """Write the pair to a scratch folder, run HOTPANTS there and read what it made."""
     widths = pair.found[0].typical_fwhm, pair.found[1].typical_fwhm
     low = [_lowest(each) for each in (pair.science, pair.reference)]
@@ -158,7 +158,7 @@ def _hotpants(pair: Pair, science: Planes, reference: Planes, options: SearchOpt
         return _read_hotpants(made, pair, widths)
 
 
-ENGINES: dict[str, Callable[[Pair, Planes, Planes, SearchOptions], Subtraction]] = {
+ENGINES: dict[str, Callable[[Pair, ImagePlanes, ImagePlanes, SearchOptions], Subtraction]] = {
     "siren": _siren,
     "hotpants": _hotpants,
     "sfft": _sfft,

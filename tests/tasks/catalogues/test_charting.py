@@ -82,7 +82,7 @@ def test_a_service_that_cuts_its_answers_gives_the_same_stars(service, stars, tm
 
 def test_a_service_that_cuts_even_the_smallest_part_is_no_source(service, tmp_path):
     service.most = 0
-    with pytest.raises(UnusableData, match="cuts its answers at 0 stars"):
+    with pytest.raises(UnusableData, match="truncates its answers at 0 stars"):
         fetch(service, tmp_path)
     assert not list(tmp_path.glob("gaia*"))
 
