@@ -117,7 +117,7 @@ class Warm:
         environment = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
         command = (sys.executable, "-m", "deployments.listening.warm_process", dispatch.RESPOND)
         while not stop.is_set():
-            with run.service(command, folder=self.folder, name="warm", environment=environment, talks=True) as process:
+            with run.service(command, folder=self.folder, name="warm", environment=environment, piped=True) as process:
                 self._attend(process, stop)
             self._bury()
             stop.wait(RESTART_S)
@@ -136,7 +136,7 @@ class Warm:
 
     def _hear(self, process: run.Service) -> bool:
         """Take in an answer where one comes now; false where the process has ended, or its run is stuck."""
-        answer = process.hear(TICK_S, bell=self._bell[0])
+        answer = process.read_line(TICK_S, wake=self._bell[0])
         if answer is not None and answer.strip() == READY:
             self.ready.set()
             log.info("the warm process is ready")
@@ -154,7 +154,7 @@ class Warm:
             if not self.ready.is_set() or self._in_hand is not None or not self._waiting:
                 return
             self._in_hand = Held(id=self._waiting.popleft().id)
-        process.say(str(self._in_hand.id))
+        process.write_line(str(self._in_hand.id))
 
     def _hold(self, run_id: UUID) -> None:
         with self._lock:

@@ -114,14 +114,14 @@ def bell() -> Iterator[int]:
 
 
 def test_a_service_that_talks_answers_and_ends_when_nothing_more_is_said(tmp_path: Path, bell: int) -> None:
-    with run.service(python(ECHO), folder=tmp_path, name="echo", talks=True) as service:
-        assert service.hear(0.01, bell=bell) is None
-        service.say("vela")
-        assert service.hear(20, bell=bell) == "VELA\n"
+    with run.service(python(ECHO), folder=tmp_path, name="echo", piped=True) as service:
+        assert service.read_line(0.01, wake=bell) is None
+        service.write_line("vela")
+        assert service.read_line(20, wake=bell) == "VELA\n"
         service.end_input(20)
         assert service.process.poll() == 0
-        assert service.hear(20, bell=bell) == ""
-        service.say("nobody hears this")
+        assert service.read_line(20, wake=bell) == ""
+        service.write_line("nobody hears this")
     assert service.log_file.read_text() == "noise\n"
 
 
@@ -129,7 +129,7 @@ def test_a_service_that_talks_outlives_who_is_killed_until_it_has_said_its_last(
     code = (
         "import sys, time; sys.path[:0] = sys.argv[2:]; from pathlib import Path; from tasks.programs import run\n"
         "with run.service([sys.executable, '-c', \"import sys, os; print(os.getpid(), flush=True); sys.stdin.read(); "
-        "open('last', 'w')\"], folder=Path(sys.argv[1]), name='heir', talks=True) as heir:\n"
+        "open('last', 'w')\"], folder=Path(sys.argv[1]), name='heir', piped=True) as heir:\n"
         "    print(heir.process.stdout.readline().decode().strip(), flush=True); time.sleep(60)"
     )
     words = [*python(code), str(tmp_path), *sys.path]
