@@ -25,7 +25,7 @@ def read(catalogue: Path, cells: Sequence[int]) -> Table:
     Raises
     ------
     UnusableData
-        Where a file cannot be read, or cells are missing.
+        If a file cannot be read, or cells are missing.
     """
     files = present(catalogue, cells)
     if catalogue.is_dir() and len(files) < len(cells):

@@ -34,7 +34,7 @@ def read(path: Path) -> Table:
     Raises
     ------
     UnusableData
-        Where the file cannot be read, or has no table LDAC_OBJECTS.
+        If the file cannot be read, or has no table LDAC_OBJECTS.
     """
     try:
         with fits.open(path, memmap=False) as units:

@@ -24,7 +24,7 @@ def read_reference(path: Path) -> Table:
     Raises
     ------
     UnusableData
-        Where the file is no FITS table, or has no positions.
+        If the file is no FITS table, or has no positions.
     """
     try:
         with fits.open(path, memmap=False) as units:

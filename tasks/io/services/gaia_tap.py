@@ -38,9 +38,9 @@ def stars(url: str, source_ids: SourceIds, *, faintest_mag: float) -> Table:
     Raises
     ------
     Unavailable
-        Where the service does not answer, or has trouble.
+        If the service does not answer, or has trouble.
     UnusableData
-        Where it refuses the question, or its answer is no table of stars.
+        If it refuses the question, or its answer is no table of stars.
     """
     table = _ask(lambda ids: _fetch(url, ids, faintest_mag=faintest_mag), source_ids, depth=0)
     return _reference(table)
