@@ -33,7 +33,7 @@ class ProgramError(SirenError):
     Parameters
     ----------
     message
-        One sentence: program, what happened, what was expected.
+        One sentence: program, failure, expectation.
     log_tail
         The last lines that the program wrote, for the report.
     """

@@ -1,4 +1,4 @@
-"""The house keeps its law: who may import what, and the pitfalls of Prefect, checked on the syntax tree."""
+"""The import law and the pitfalls of Prefect, checked on the syntax tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of products: the only place that builds or parses a path.
+"""Names and paths of products: the only module that builds or parses them.
 
 Untrusted text (event ids, OBJECT cards) becomes part of a path only through ``slugs``, which replaces unsafe characters
 or the whole text by a hash.

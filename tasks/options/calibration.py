@@ -67,7 +67,7 @@ class CalibrateOptions:
     """Largest difference of the sensor's temperature from the lights', in C; dark current doubles every 6 C."""
 
     flat_signal: tuple[float, float] = (0.1, 0.8)
-    """Range of a usable flat's signal, as a fraction of saturation: below it is noisy, above the response is non-linear."""
+    """Range of a usable flat's signal, as a fraction of saturation: noisy below it, non-linear above it."""
 
     bad_sigma: Annotated[float, Field(gt=1)] = 5.0
     """Pixels of a master dark, or of the bias noise, that deviate by more than this many nMAD are bad."""
@@ -136,7 +136,7 @@ class CalibrateOptions:
     """Flag a light if its sky noise in one part deviates from the expected noise by more than this fraction."""
 
     defringe: tuple[str, ...] = ()
-    """Filters to correct for fringes, with ``<filter>-fringe.fits`` in the archive's folder ``fringe`` scaled to each light."""
+    """Filters to correct for fringes, with ``<filter>-fringe.fits`` of the archive's folder ``fringe``."""
 
     halos: bool = True
     """Mark the halos of saturated stars (mask bit 64)."""

@@ -1,4 +1,4 @@
-"""The records that travel between tasks.
+"""The records passed between tasks.
 
 Every record is a frozen, keyword-only dataclass. Units are in the names (``_deg``, ``_s``, ``_mpc``, ``_mag``,
 ``_px``, ``_adu``, ``_e``); times are aware ``datetime`` in UTC; files are ``Path``. ``None`` means that the source gives

@@ -66,7 +66,7 @@ class BatPage:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """The first span, UTC, in which a telescope can observe a position, with the highest altitude; or the reason if none."""
+    """The first span, UTC, in which a telescope can observe a position, and its highest altitude; or why there is none."""
 
     telescope: str
     start: datetime | None = None

@@ -45,7 +45,7 @@ class NightFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class NightTrouble:
-    """A run of a night that ``crashed`` or ``stalled``; no units means all. ``run`` is its id, ``name`` its display name."""
+    """A run of a night that ``crashed`` or ``stalled``, of all units if none is named; ``name`` is its display name."""
 
     night: date
     units: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""gwemopt: what is written for it, what it is, and what is read back."""
+"""gwemopt: its input files, a run, and the parsing of its output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Source Extractor, SCAMP, MissFITS, SWarp, solve-field: their commands, their known log lines, and what they leave behind."""
+"""Source Extractor, SCAMP, MissFITS, SWarp, solve-field: commands, known log lines, and output files."""
 
 from __future__ import annotations
 

@@ -295,9 +295,9 @@ def _retraction(
         if registered.previous_decision is not None and registered.previous_decision.audience is Audience.NOBODY:
             return ()
         quiet = Audience.TEST if registered.test else Audience.OPERATORS
-        words = event_text.retraction(alert, known=registered.previous is not None)
+        words = event_text.retraction(alert, announced=registered.previous is not None)
         return (_EventMessages(registered.slug, alert.sha256, quiet).top(words, kind="retraction"),)
-    words = event_text.retraction(alert, known=True)
+    words = event_text.retraction(alert, announced=True)
     return (messages.reply("retraction", words, broadcast=True), messages.edit("notice", event_text.top(known)))
 
 

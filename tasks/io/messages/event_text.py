@@ -59,27 +59,27 @@ class TopMessageFacts:
     links: Mapping[str, str] = field(default_factory=dict)
 
 
-def top(known: TopMessageFacts) -> Rendered:
+def top(event: TopMessageFacts) -> Rendered:
     """Return the message that opens an event's thread; later notices rewrite it."""
-    notice = known.alert.notice
-    facts = _gw_facts(known) if notice.kind is Kind.GW else _grb_facts(known)
+    notice = event.alert.notice
+    facts = _gw_facts(event) if notice.kind is Kind.GW else _grb_facts(event)
     blocks = [
-        blockkit.header(headline(known)),
-        *([blockkit.section("<!channel>")] if known.mention else []),
-        *_standing_line(known),
+        blockkit.header(headline(event)),
+        *([blockkit.section("<!channel>")] if event.mention else []),
+        *_standing_line(event),
         *facts,
-        *coincidence_text.blocks(known.alert, known.counterparts),
-        *_linked(known),
-        *_decision(known.decision),
-        *_plan_lines(known.plans),
-        *buttons.people(known.actions, muted=known.muted, retracted=_retracted(known)),
-        *_buttons(known),
-        *_links(notice, known.links),
-        blockkit.context([_small_print(known)]),
+        *coincidence_text.blocks(event.alert, event.counterparts),
+        *_linked(event),
+        *_decision(event.decision),
+        *_plan_lines(event.plans),
+        *buttons.people(event.actions, muted=event.muted, retracted=_retracted(event)),
+        *_buttons(event),
+        *_links(notice, event.links),
+        blockkit.context([_small_print(event)]),
     ]
-    action = known.decision.action if known.decision else ""
-    text = number_words.sentence(known.alert, action)
-    return blockkit.rendered(f"RETRACTED: {text}" if _retracted(known) else text, blocks)
+    action = event.decision.action if event.decision else ""
+    text = number_words.sentence(event.alert, action)
+    return blockkit.rendered(f"RETRACTED: {text}" if _retracted(event) else text, blocks)
 
 
 def update(
@@ -103,11 +103,11 @@ def late(alert: Alert) -> Rendered:
     return blockkit.rendered(words, [blockkit.section(f"_{escape(words)}_")])
 
 
-def retraction(alert: Alert, *, known: bool) -> Rendered:
-    """Return the message on a retraction of an announced (``known``) or unannounced event."""
+def retraction(alert: Alert, *, announced: bool) -> Rendered:
+    """Return the message on a retraction; ``announced`` is False for an event without earlier messages."""
     who = number_words.name(alert.notice)
-    words = f"{who} was retracted." if known else f"{who} was retracted; it was never announced here."
-    consequence = "Running plans are cancelled and queued tiles withdrawn." if known else "Nothing to do."
+    words = f"{who} was retracted." if announced else f"{who} was retracted; it was never announced here."
+    consequence = "Running plans are cancelled and queued tiles withdrawn." if announced else "Nothing to do."
     blocks = [blockkit.header(f"❌ {who} retracted"), blockkit.section(f"{escape(words)} {consequence}")]
     return blockkit.rendered(f"{words} {consequence}", blocks)
 
@@ -176,28 +176,28 @@ def unreadable(sha256: str, *, topic: str | None, reason: str) -> Rendered:
     )
 
 
-def headline(known: TopMessageFacts) -> str:
+def headline(event: TopMessageFacts) -> str:
     """Return an event's headline: symbol, name, kind of notice, marks."""
-    notice = known.alert.notice
+    notice = event.alert.notice
     marks = ["🧪 TEST"] if notice.test else []
-    if _retracted(known):
+    if _retracted(event):
         marks.append("❌ RETRACTED")
     kind = notice.alert_type if notice.kind is Kind.GW else (notice.instrument or notice.alert_type)
     return " · ".join([f"{_symbol(notice)} {number_words.name(notice)}", kind, *marks])
 
 
-def _standing_line(known: TopMessageFacts) -> list[Block]:
-    if _retracted(known):
+def _standing_line(event: TopMessageFacts) -> list[Block]:
+    if _retracted(event):
         return [blockkit.section("**This event was retracted.* The facts below are from before the retraction.")]
-    if known.state is EventState.REINSTATED:
+    if event.state is EventState.REINSTATED:
         return [blockkit.section("_This event was retracted and has been reinstated._")]
-    if known.alert.notice.alert_type == "EARLYWARNING":
+    if event.alert.notice.alert_type == "EARLYWARNING":
         return [blockkit.section("_Early warning: sent before or at the merger; areas shrink with the next notice._")]
     return []
 
 
-def _gw_facts(known: TopMessageFacts) -> list[Block]:
-    notice, best = known.alert.notice, known.alert.best_map
+def _gw_facts(event: TopMessageFacts) -> list[Block]:
+    notice, best = event.alert.notice, event.alert.best_map
     pairs = [
         ("Event time", _time(notice)),
         ("Class", _classes(notice)),
@@ -212,8 +212,8 @@ def _gw_facts(known: TopMessageFacts) -> list[Block]:
     return blockkit.fields(pairs)
 
 
-def _grb_facts(known: TopMessageFacts) -> list[Block]:
-    burst = known.burst or Burst(facts=known.alert.notice)
+def _grb_facts(event: TopMessageFacts) -> list[Block]:
+    burst = event.burst or Burst(facts=event.alert.notice)
     facts, place = burst.facts, burst.position
     pairs = [
         ("Trigger time", _time(facts)),
@@ -226,14 +226,14 @@ def _grb_facts(known: TopMessageFacts) -> list[Block]:
         ("Duration of trigger", f"{facts.duration_trigger_s:g} s" if facts.duration_trigger_s else ""),
         ("Magnitude", f"{facts.magnitude:.2f}" if facts.magnitude is not None else ""),
         ("Slew", escape(facts.slew_status or "")),
-        ("Reported by", escape(", ".join(known.instruments))),
+        ("Reported by", escape(", ".join(event.instruments))),
         ("Flags", escape(", ".join(facts.flags))),
     ]
     return blockkit.fields(pairs)
 
 
-def _linked(known: TopMessageFacts) -> list[Block]:
-    names = ", ".join(name.replace("_", " ") for name in known.linked)
+def _linked(event: TopMessageFacts) -> list[Block]:
+    names = ", ".join(name.replace("_", " ") for name in event.linked)
     return [blockkit.section(f"**🔗 Possibly the same source as* {escape(names)}")] if names else []
 
 
@@ -258,17 +258,17 @@ def _plan_lines(plans: Sequence[PlanEntry]) -> list[Block]:
     return [blockkit.section("*Plans*\n" + "\n".join(lines))] if lines else []
 
 
-def _buttons(known: TopMessageFacts) -> list[Block]:
-    if _retracted(known) or not known.slug:
+def _buttons(event: TopMessageFacts) -> list[Block]:
+    if _retracted(event) or not event.slug:
         return []
-    telescopes = known.decision.telescopes if known.decision else ()
+    telescopes = event.decision.telescopes if event.decision else ()
     return buttons.row(
-        known.alert.notice,
-        known.slug,
+        event.alert.notice,
+        event.slug,
         telescopes=telescopes,
-        plans=known.pending,
-        actions=known.actions,
-        muted=known.muted,
+        plans=event.pending,
+        actions=event.actions,
+        muted=event.muted,
     )
 
 
@@ -298,12 +298,12 @@ def _links(notice: Notice, links: Mapping[str, str]) -> list[Block]:
     return [blockkit.section(" · ".join(words))] if words else []
 
 
-def _small_print(known: TopMessageFacts) -> str:
-    notice = known.alert.notice
+def _small_print(event: TopMessageFacts) -> str:
+    notice = event.alert.notice
     after = number_words.delay(notice.time_created, notice.time)
     created = f"created {number_words.moment(notice.time_created)}{f', {after}' if after else ''}"
     remarks = " · ".join(notice.remarks)
-    return escape(f"notice {known.notices} · {created} · {known.alert.sha256[:12]}{f' · {remarks}' if remarks else ''}")
+    return escape(f"notice {event.notices} · {created} · {event.alert.sha256[:12]}{f' · {remarks}' if remarks else ''}")
 
 
 def _reason(reason: Reason) -> str:
@@ -317,8 +317,8 @@ def _symbol(notice: Notice) -> str:
     return number_words.TYPE_SYMBOLS.get(notice.alert_type, "❓")
 
 
-def _retracted(known: TopMessageFacts) -> bool:
-    return known.state is EventState.RETRACTED
+def _retracted(event: TopMessageFacts) -> bool:
+    return event.state is EventState.RETRACTED
 
 
 def _time(notice: Notice) -> str:

@@ -1,4 +1,4 @@
-"""Slack: sends each message exactly once, whatever Slack answers.
+"""The Slack sender: sends each message exactly once, also after unclear answers.
 
 Slack has no idempotency key. Every message carries ours in its metadata; if an earlier attempt may have succeeded,
 the sender first searches the channel or the thread for it.

@@ -192,7 +192,7 @@ def _response(filter_: str, group: Sequence[Reduced]) -> Row:
 
 
 def _checks(photometry: Photometry) -> Row:
-    """Return depth by empty apertures, rms of the zero point over the frame, colour term, and the filter fitted to the stars."""
+    """Return depth by empty apertures, spatial rms of the zero point, colour term, and the filter that fits the stars."""
     terms = photometry.terms
     return {
         "empty5_mag": _rounded(photometry.empty5_mag.get("1"), 2),

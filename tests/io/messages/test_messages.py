@@ -1,4 +1,4 @@
-"""What messages say, and that Slack would take them."""
+"""Texts of messages, and their validity for Slack."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_nothing_from_outside_becomes_a_mention_or_a_link() -> None:
         urls={evil: "javascript:alert(1)", "gracedb": "https://x|y> <!here>"},
     )
     known = event_text.TopMessageFacts(alert=alert, decision=alerts.decision(summary=evil))
-    for message in (event_text.top(known), event_text.retraction(alert, known=False), event_text.late(alert)):
+    for message in (event_text.top(known), event_text.retraction(alert, announced=False), event_text.late(alert)):
         sections = [block for block in json.loads(message.blocks) if block["type"] != "header"]
         assert "<!" not in json.dumps(sections)
         assert "<https://evil" not in json.dumps(sections)
@@ -179,7 +179,7 @@ def everything(alert, decision, plans) -> list[Rendered]:
         event_text.top(known),
         event_text.update(alert, registered(Standing.CORRECTION, previous=alerts.gw()), decision),
         event_text.late(alert),
-        event_text.retraction(alert, known=True),
+        event_text.retraction(alert, announced=True),
         event_text.why(decision),
         event_text.plan_started(alert.notice.event_id, ("7DT",) * 400, engine="siren", asked_by="x" * 4000),
         event_text.plan_finished(alert.notice.event_id, plans),

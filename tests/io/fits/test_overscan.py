@@ -1,4 +1,4 @@
-"""Overscan and trim on a real frame with published figures, and on frames made up."""
+"""Overscan and trimming of a real frame with published figures, and of simulated frames."""
 
 from __future__ import annotations
 
