@@ -87,7 +87,7 @@ def _exposure(item: swarp.Input) -> coadding.Exposure:
 def _by_swarp(inputs: Sequence[swarp.Input], shape: tuple[int, int], folder: Path, combine: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     ra_deg, dec_deg = starfields.CENTRE_DEG
-    place = swarp.Grid(ra_deg=ra_deg, dec_deg=dec_deg, scale_arcsec=SCALE_ARCSEC, shape=shape)
+    place = swarp.OutputGrid(ra_deg=ra_deg, dec_deg=dec_deg, scale_arcsec=SCALE_ARCSEC, shape=shape)
     options = swarp.Options(combine=combine, background_px=MESH_PX, threads=harness.CORES, memory_mb=4096)
     return swarp.combine(inputs, place, folder, options).image
 

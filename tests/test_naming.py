@@ -1,4 +1,4 @@
-"""Names from outside never become paths of their choosing."""
+"""Untrusted names never give unsafe paths."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from deployments.cli import output
 from tasks.errors import UnusableData
 
 if TYPE_CHECKING:
-    from tasks.io.fits.image_planes import Planes
+    from tasks.io.fits.image_planes import ImagePlanes
     from tasks.reduction.engines.subtraction_engines import Result
     from tasks.science.candidates.findings import Findings
 
@@ -78,7 +78,7 @@ def _align(name: str) -> Any:
     return name
 
 
-def _write(out: Path, science: Planes, reference: Path, result: Result, findings: Findings) -> dict[str, Path]:
+def _write(out: Path, science: ImagePlanes, reference: Path, result: Result, findings: Findings) -> dict[str, Path]:
     """Write the products under ``out``; return them by name."""
     from tasks import naming, products  # slow start-up
     from tasks.reduction.engines import candidate_files, difference_files

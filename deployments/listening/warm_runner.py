@@ -116,7 +116,7 @@ class WarmRunner:
         environment = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
         command = (sys.executable, "-m", "deployments.listening.warm_process", dispatch.RESPOND)
         while not stop.is_set():
-            with run.service(command, folder=self.folder, name="warm", environment=environment, talks=True) as process:
+            with run.service(command, folder=self.folder, name="warm", environment=environment, piped=True) as process:
                 self._attend(process, stop)
             self._process_ended()
             stop.wait(RESTART_S)
@@ -135,7 +135,7 @@ class WarmRunner:
 
     def _read_answer(self, process: run.Service) -> bool:
         """Read an answer if there is one; return False if the process has exited or its run is stuck."""
-        answer = process.hear(TICK_S, bell=self._bell[0])
+        answer = process.read_line(TICK_S, wake=self._bell[0])
         if answer is not None and answer.strip() == READY:
             self.ready.set()
             log.info("the warm process is ready")
@@ -153,7 +153,7 @@ class WarmRunner:
             if not self.ready.is_set() or self._current is not None or not self._waiting:
                 return
             self._current = HeldRun(id=self._waiting.popleft().id)
-        process.say(str(self._current.id))
+        process.write_line(str(self._current.id))
 
     def _hold(self, run_id: UUID) -> None:
         with self._lock:

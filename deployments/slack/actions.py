@@ -19,7 +19,7 @@ from tasks import telescopes
 from tasks.errors import SirenError
 from tasks.io.messages import blockkit, buttons, event_announcements, number_words
 from tasks.io.messages.blockkit import Rendered
-from tasks.io.messages.event_text import Knowledge
+from tasks.io.messages.event_text import TopMessageFacts
 from tasks.records import Alert
 from tasks.records.buttons import Button, Press, Pressed
 from tasks.records.events import EventHistory, EventState
@@ -177,7 +177,7 @@ class ButtonHandler:
             return self._refuse(session, pressed, press, f"no telescopes are chosen for {name}")
         if reason := actions.ask(session, pressed, chosen, now=now()):
             return self._refuse(session, pressed, press, f"{name} {reason} for {', '.join(chosen)}")
-        return self._say(session, press, pressed, f"⏳ Planning {name} for {', '.join(chosen)}, asked for by")
+        return self._say(session, press, pressed, f"⏳ Planning {name} for {', '.join(chosen)}, requested by")
 
     def _mark(self, session: Session, press: Press, pressed: Pressed, name: str) -> str:
         if press.button is Button.REVIEW:
@@ -205,10 +205,10 @@ class ButtonHandler:
         for message in messages:
             outbox.enqueue_message(session, message, now=now())
 
-    def _knowledge(self, event: EventHistory) -> Knowledge:
+    def _knowledge(self, event: EventHistory) -> TopMessageFacts:
         position = best_position.burst([entry.alert for entry in event.notices])
         burst = observability.added(position, telescopes.known(event.telescopes))
-        return event_announcements.knowledge(event, burst=burst, links=self.links(event.newest.alert))
+        return event_announcements.top_message_facts(event, burst=burst, links=self.links(event.newest.alert))
 
     def _refuse(self, session: Session, pressed: Pressed, press: Press, reason: str) -> str:
         actions.settle(session, pressed, f"refused: {reason}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tasks import products, telescopes
 from tasks.io.messages import event_announcements
-from tasks.io.messages.event_text import Knowledge
+from tasks.io.messages.event_text import TopMessageFacts
 from tasks.io.skymaps import sky_map_files
 from tasks.records import Alert
 from tasks.records.bursts import Burst
@@ -45,6 +45,6 @@ def alerts(known: EventHistory) -> tuple[Alert, ...]:
     return tuple(entry.alert for entry in known.notices)
 
 
-def knowledge(known: EventHistory, links: Mapping[str, str]) -> Knowledge:
+def knowledge(known: EventHistory, links: Mapping[str, str]) -> TopMessageFacts:
     """Return what an event's top message may show."""
-    return event_announcements.knowledge(known, burst=burst(known), links=links)
+    return event_announcements.top_message_facts(known, burst=burst(known), links=links)

@@ -142,7 +142,7 @@ def _scamp(folder: Path, timeout_s: float) -> Any:
 def _swarp(folder: Path, timeout_s: float) -> Any:
     weight = _image(folder / "frame-0001.weight.fits")
     one = swarp.Input(image=_image(folder / "in.fits"), weight=weight, flux_scale=1.0, egain=1.0)
-    grid = swarp.Grid(ra_deg=110.0, dec_deg=-30.0, scale_arcsec=0.505, shape=SHAPE)
+    grid = swarp.OutputGrid(ra_deg=110.0, dec_deg=-30.0, scale_arcsec=0.505, shape=SHAPE)
     return swarp.combine([one], grid, folder, swarp.Options(timeout_s=timeout_s))
 
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from tasks import naming, products
 from tasks.io.fits import fits_images
-from tasks.io.fits.image_planes import Planes
+from tasks.io.fits.image_planes import ImagePlanes
 from tasks.reduction.engines.subtraction_engines import Result
 from tasks.science import arrays
 from tasks.science.subtraction import difference_cards
 
 
-def write(output: Path, convolved: Path, result: Result, *, science: Planes, reference: str) -> None:
+def write(output: Path, convolved: Path, result: Result, *, science: ImagePlanes, reference: str) -> None:
     """Write the planes of a subtraction; their headers say how they came about."""
     subtraction = result.subtraction
     cards = difference_cards.cards(science.header, subtraction, science=science.path.name, reference=reference)

@@ -104,7 +104,7 @@ def by_swarp(job: Job) -> Coadd:
         timeout_s=options.program_timeout_s,
     )
     ra, dec = (float(value) for value in grid.wcs.wcs.crval)
-    place = swarp.Grid(ra_deg=ra, dec_deg=dec, scale_arcsec=grid.scale_arcsec, shape=grid.shape)
+    place = swarp.OutputGrid(ra_deg=ra, dec_deg=dec, scale_arcsec=grid.scale_arcsec, shape=grid.shape)
     result = swarp.combine(inputs, place, job.folder, wanted)
     _check_grid(result.image, grid)
     image, weight = (fits_images.read_image(path)[0] for path in (result.image, result.weight))

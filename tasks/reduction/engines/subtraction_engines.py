@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.errors import AlgorithmError, MissingPart, ProgramError, SirenError, UnusableData
 from tasks.io.fits import fits_images
-from tasks.io.fits.image_planes import Planes
+from tasks.io.fits.image_planes import ImagePlanes
 from tasks.options import SearchOptions
 from tasks.programs import hotpants
 from tasks.science import arrays
@@ -34,7 +34,7 @@ class Result:
     failures: tuple[str, ...] = ()
 
 
-def difference(science: Planes, reference: Planes, options: SearchOptions, *, only: bool = False) -> Result:
+def difference(science: ImagePlanes, reference: ImagePlanes, options: SearchOptions, *, only: bool = False) -> Result:
     """Align and subtract two images on the device of this process.
 
     Parameters
@@ -75,7 +75,7 @@ def searchable(result: Result) -> matched_filter.Planes:
     return matched_filter.planes_of(result.subtraction, result.bits, result.science)
 
 
-def exposure(planes: Planes) -> Exposure:
+def exposure(planes: ImagePlanes) -> Exposure:
     """Put an image and its planes on the device."""
     xp = arrays.device()
     variance = None if planes.variance is None else xp.asarray(planes.variance)
@@ -88,17 +88,17 @@ def exposure(planes: Planes) -> Exposure:
     )
 
 
-def _siren(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+def _siren(pair: Pair, science: ImagePlanes, reference: ImagePlanes, options: SearchOptions) -> Subtraction:
     del science, reference, options
     return alard_lupton.subtract(pair.science, pair.reference, found=pair.found)
 
 
-def _sfft(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+def _sfft(pair: Pair, science: ImagePlanes, reference: ImagePlanes, options: SearchOptions) -> Subtraction:
     del pair, science, reference, options
     return sfft.subtract()
 
 
-def _hotpants(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+def _hotpants(pair: Pair, science: ImagePlanes, reference: ImagePlanes, options: SearchOptions) -> Subtraction:
     """Write the pair to a scratch folder, run HOTPANTS there and read what it made."""
     widths = pair.widths_px
     low_adu = [engine_images.lowest_adu(image) for image in (pair.science, pair.reference)]
@@ -123,7 +123,7 @@ def _hotpants(pair: Pair, science: Planes, reference: Planes, options: SearchOpt
         return _read_hotpants(hotpants.subtract(inputs, folder, settings, shape=science.shape), pair)
 
 
-ENGINES: dict[str, Callable[[Pair, Planes, Planes, SearchOptions], Subtraction]] = {
+ENGINES: dict[str, Callable[[Pair, ImagePlanes, ImagePlanes, SearchOptions], Subtraction]] = {
     "siren": _siren,
     "hotpants": _hotpants,
     "sfft": _sfft,

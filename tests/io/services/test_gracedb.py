@@ -1,4 +1,4 @@
-"""GraceDB's interface, against a server that serves what it documents."""
+"""GraceDB's interface, against a test server that follows its documentation."""
 
 from __future__ import annotations
 

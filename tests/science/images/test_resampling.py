@@ -209,7 +209,7 @@ def by_swarp(shots, folder):
         fits_images.write_image(image, shot.image, dict(shot.header))
         fits_images.write_image(weight, shot.weight, {})
         inputs.append(swarp.Input(image=image, weight=weight, flux_scale=shot.scale, egain=0.2562))
-    place = swarp.Grid(
+    place = swarp.OutputGrid(
         ra_deg=starfields.CENTRE_DEG[0], dec_deg=starfields.CENTRE_DEG[1], scale_arcsec=0.505, shape=GRID_SHAPE
     )
     result = swarp.combine(inputs, place, folder / "swarp", swarp.Options(background_px=128))
