@@ -103,7 +103,7 @@ def _peers(masters: tuple[Master, Master, Master], *, noise: bool) -> list[CCDDa
     ]
 
 
-def _ours(raws: list[np.ndarray], made: lights.Setup) -> list[correction.Planes]:
+def _ours(raws: list[np.ndarray], made: lights.Setup) -> list[correction.LightPlanes]:
     """Calibrate all, each batch into the planes of the last but one, as the task does; return the last ones."""
     work = functools.partial(correction.calibrate, shared=made.correction, saturation_adu=made.raw_saturation_adu)
     return _in_batches(work, raws)
@@ -157,7 +157,7 @@ def _ours_files(paths: list[Path], folder: Path, work) -> None:
             each.result()
 
 
-def _write(out: Path, made: correction.Planes | np.ndarray, header: images.Header):
+def _write(out: Path, made: correction.LightPlanes | np.ndarray, header: images.Header):
     if isinstance(made, np.ndarray):
         images.write_image(out, made, header)
         return made

@@ -19,7 +19,7 @@ from tasks.io import simulated_files
 from tasks.records import FrameType
 from tasks.science.simulation import alerts, bands, camera, frames, optics, plan, references, responses, sky
 from tasks.science.simulation.alerts import AlertRequest, MultiOrderMap, SimulatedAlert
-from tasks.science.simulation.frames import Conditions, Exposed, Field, Unit
+from tasks.science.simulation.frames import Conditions, Exposed, SimulatedField, SimulatedUnit
 from tasks.science.simulation.plan import Request, Shot
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _alert_truth(request: AlertRequest, alert: SimulatedAlert, maps: Mapping[str
     }
 
 
-def _write_unit(out: Path, request: Request, field: Field, unit: Unit) -> list[dict[str, Any]]:
+def _write_unit(out: Path, request: Request, field: SimulatedField, unit: SimulatedUnit) -> list[dict[str, Any]]:
     """Write a unit's frames and truth images; return the truth of its lights."""
     simulated_files.write_image(out / "truth" / f"bad-{unit.name}.fits", unit.camera.bad)
     simulated_files.write_image(out / "truth" / f"transmission-{unit.name}.fits", unit.camera.transmission)
@@ -165,7 +165,7 @@ def _wcs_header(conditions: Conditions, shape: tuple[int, int]) -> Header:
     return header
 
 
-def _write_corrupt(out: Path, request: Request, field: Field, unit: Unit) -> list[dict[str, str]]:
+def _write_corrupt(out: Path, request: Request, field: SimulatedField, unit: SimulatedUnit) -> list[dict[str, str]]:
     """Write extra frames of one unit and corrupt each; return names and kinds of corruption."""
     spoilt = []
     for number, shot in enumerate(plan.corrupt_shots(request, unit.name)):
@@ -176,7 +176,7 @@ def _write_corrupt(out: Path, request: Request, field: Field, unit: Unit) -> lis
     return spoilt
 
 
-def _write_reference(out: Path, request: Request, field: Field, filter_: str) -> None:
+def _write_reference(out: Path, request: Request, field: SimulatedField, filter_: str) -> None:
     reference = references.make_reference(request, field, filter_)
     path = out / "references" / filter_ / reference.name
     simulated_files.write_image(path, reference.image, reference.header)
@@ -184,7 +184,7 @@ def _write_reference(out: Path, request: Request, field: Field, filter_: str) ->
     simulated_files.write_image(naming.mask_of(path), reference.mask, reference.header)
 
 
-def _write_catalogues(out: Path, request: Request, field: Field) -> None:
+def _write_catalogues(out: Path, request: Request, field: SimulatedField) -> None:
     """Write the astrometric and photometric catalogues, and the stars at the epoch of the night."""
     stars, known = field.stars, field.stars.g_mag < sky.CATALOGUE_LIMIT_MAG
     mags = {f"mag_{name}": bands.star_mags(stars.g_mag, stars.bp_rp, name) for name in request.filters}
@@ -230,7 +230,7 @@ def night_year(request: Request) -> float:
 
 
 def _truth(
-    request: Request, field: Field, lights: Sequence[dict[str, Any]], corrupt: Sequence[dict[str, str]]
+    request: Request, field: SimulatedField, lights: Sequence[dict[str, Any]], corrupt: Sequence[dict[str, str]]
 ) -> dict[str, Any]:
     """Return the true parameters of the night."""
     return {
@@ -293,7 +293,7 @@ def _response(request: Request, unit: str) -> dict[str, Any]:
     return {"colour_term_mag": dict(response.colour_mag), "pivot_mag": responses.PIVOT_MAG, "surface": places.tolist()}
 
 
-def _transients(request: Request, field: Field) -> list[dict[str, Any]]:
+def _transients(request: Request, field: SimulatedField) -> list[dict[str, Any]]:
     new = field.transients
     mags = {name: frames.transient_mags(new, name, request.exposure_s) for name in request.filters}
     return [

@@ -13,7 +13,7 @@ from tasks.errors import UnusableData
 
 if TYPE_CHECKING:
     from tasks.io.fits.image_planes import ImagePlanes
-    from tasks.reduction.engines.subtraction_engines import Result
+    from tasks.reduction.engines.subtraction_engines import SubtractionResult
     from tasks.science.candidates.findings import Findings
 
 SHOWN = 20
@@ -78,7 +78,9 @@ def _align(name: str) -> Any:
     return name
 
 
-def _write(out: Path, science: ImagePlanes, reference: Path, result: Result, findings: Findings) -> dict[str, Path]:
+def _write(
+    out: Path, science: ImagePlanes, reference: Path, result: SubtractionResult, findings: Findings
+) -> dict[str, Path]:
     """Write the products under ``out``; return them by name."""
     from tasks import naming, products  # slow start-up
     from tasks.reduction.engines import candidate_files, difference_files
@@ -110,7 +112,7 @@ def _write(out: Path, science: ImagePlanes, reference: Path, result: Result, fin
     }
 
 
-def _answer(result: Result, findings: Findings, files: dict[str, Path], *, seconds: float) -> dict[str, Any]:
+def _answer(result: SubtractionResult, findings: Findings, files: dict[str, Path], *, seconds: float) -> dict[str, Any]:
     from tasks.science.candidates import candidate_table  # slow start-up
 
     subtraction, table = result.subtraction, candidate_table.table_of(findings)

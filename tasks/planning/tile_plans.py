@@ -130,7 +130,7 @@ def plan_aim(
     event_id: str,
     galaxy_file: Path | None = None,
     cancel_folder: Path | None = None,
-    done: already_observed.Done = already_observed.NOTHING,
+    done: already_observed.ObservedCoverage = already_observed.NONE_OBSERVED,
 ) -> tuple[Plan, ...]:
     """Plan likely host galaxies, or one field if it covers the position's error, or else tiles of the map."""
     if galaxy_file is not None:
@@ -152,11 +152,11 @@ def _plan_tiles(
     *,
     event_id: str,
     cancel_folder: Path | None,
-    done: already_observed.Done,
+    done: already_observed.ObservedCoverage,
 ) -> tuple[Plan, ...]:
     """Plan tiles of each telescope's grid with the chosen engine; with ours if that fails."""
     survey = observable_tiles.survey(aim.sky_map, known, window, options, done)
-    wishes: Mapping[str, Sequence[greedy_scheduler.Wish]] = {}
+    wishes: Mapping[str, Sequence[greedy_scheduler.RequestedTile]] = {}
     engine: str = options.engine
     remarks: tuple[str, ...] = ()
     if engine == "gwemopt":
@@ -178,7 +178,7 @@ def _plan_fields(
     *,
     event_id: str,
     galaxy_file: Path | None,
-    done: already_observed.Done,
+    done: already_observed.ObservedCoverage,
 ) -> tuple[Plan, ...]:
     """Plan single fields with our own engine: there are few, and they are not on a grid.
 
@@ -198,8 +198,11 @@ def _plan_fields(
 
 
 def _ask_gwemopt(
-    survey: observable_tiles.Survey, window: observable_tiles.Window, options: PlanOptions, cancel_folder: Path | None
-) -> dict[str, tuple[greedy_scheduler.Wish, ...]]:
+    survey: observable_tiles.ObservableSky,
+    window: observable_tiles.Window,
+    options: PlanOptions,
+    cancel_folder: Path | None,
+) -> dict[str, tuple[greedy_scheduler.RequestedTile, ...]]:
     """Run gwemopt to choose and order tiles for the telescopes that can observe any, larger fields first."""
     able = [each for each in survey.prospects if len(each.tiles)]
     able.sort(key=lambda each: (each.nights[0][0], -each.telescope.field_of_view.area_deg2, each.telescope.name))
@@ -218,7 +221,7 @@ def _ask_gwemopt(
         )
     return {
         name: tuple(
-            greedy_scheduler.Wish(row=int(rows[name][choice.row]), not_before_s=choice.start.timestamp())
+            greedy_scheduler.RequestedTile(row=int(rows[name][choice.row]), not_before_s=choice.start.timestamp())
             for choice in choices
         )
         for name, choices in chosen.items()
@@ -241,7 +244,7 @@ def _job(prospect: observable_tiles.Prospect, rows: list[int]) -> gwemopt.Telesc
     )
 
 
-def _small_map(survey: observable_tiles.Survey, field_deg: float) -> gwemopt.Map:
+def _small_map(survey: observable_tiles.ObservableSky, field_deg: float) -> gwemopt.Map:
     """Return the region for gwemopt in pixels of up to a third of a field: its time grows with pixels times tiles."""
     cells = already_observed.revalued(regions.evened(survey.cells, field_deg / 3, MOST_PIXELS), survey.along)
     ra_deg, dec_deg = cells.centres()
@@ -253,9 +256,11 @@ def _small_map(survey: observable_tiles.Survey, field_deg: float) -> gwemopt.Map
     )
 
 
-def _spent(done: Already) -> already_observed.Done:
+def _spent(done: Already) -> already_observed.ObservedCoverage:
     named = {one.telescope: telescopes.load(one.telescope) for one in done.observed if one.telescope}
-    return already_observed.Done(observed=done.observed, spent=already_observed.ranges(done.observed, named))
+    return already_observed.ObservedCoverage(
+        observed=done.observed, spent=already_observed.ranges(done.observed, named)
+    )
 
 
 def _remarks(done: Already, aim: Aim) -> tuple[str, ...]:

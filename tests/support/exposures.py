@@ -17,7 +17,7 @@ from tasks.records import Frame, FrameType, Solved
 from tasks.science.astrometry import wcs_checks
 from tasks.science.simulation import bands, camera, plan, sky
 from tasks.science.simulation import frames as simulated
-from tasks.science.simulation.frames import Conditions, Field, Unit
+from tasks.science.simulation.frames import Conditions, SimulatedField, SimulatedUnit
 from tasks.science.simulation.plan import Request
 
 
@@ -26,8 +26,8 @@ class Night:
     """A simulation request with its field and first unit; its lights are written under ``root``."""
 
     request: Request
-    field: Field
-    unit: Unit
+    field: SimulatedField
+    unit: SimulatedUnit
     root: Path
 
     def light(self, filter_: str, number: int = 1) -> tuple[Solved, Conditions]:

@@ -46,7 +46,7 @@ class Exposure:
     """A frame's catalogue as Source Extractor writes it, with the true WCS."""
 
     kind: str
-    job: solving.Job
+    job: solving.SolvingJob
     wcs: WCS
 
 
@@ -207,7 +207,7 @@ def _exposure(
     path = Path(f"{number}.fits")
     light = Calibrated(frame=frame, image=path, variance=path, mask=path)
     table = ldac.read(home / "extract.cat")
-    job = solving.Job(
+    job = solving.SolvingJob(
         light=light,
         folder=home,
         shape=SHAPE,

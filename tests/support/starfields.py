@@ -120,10 +120,10 @@ def background_of(image: np.ndarray, weight: np.ndarray) -> Background:
     return Background.of(window_of(image, weight), image.shape, MESH_PX)
 
 
-def exposures(shots: list[Shot]) -> list[coadding.Exposure]:
+def exposures(shots: list[Shot]) -> list[coadding.CoaddInput]:
     """Make shots ready to be combined, each without its sky."""
     return [
-        coadding.Exposure(
+        coadding.CoaddInput(
             window=coadding.without_sky(window_of(shot.image, shot.weight), background_of(shot.image, shot.weight)),
             shape=shot.image.shape,
             wcs=shot.wcs,
