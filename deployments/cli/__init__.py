@@ -30,6 +30,7 @@ VERBS = {
     "replay": "replay stored notices in their order and clock",
     "listen": "run the listener: Kafka to durable notices to flow runs",
     "observed": "note that tiles of an event's plans were observed",
+    "outbox": "show what was not sent; try again or drop what was given up",
     "backfill": "store notices that no broker has any more, from GraceDB",
     "bootstrap": "make blocks, pools, automations and deployments; twice makes no more than once",
     "serve": "run everything on one machine, with the Prefect UI",

@@ -103,15 +103,19 @@ def drain_uploads(
     deadline = time.monotonic() + patience_s
     count = Count()
     outcomes: list[Outcome] = []
+    more = True
     while True:
         with registry.begin() as session:
             _record(session, outcomes)
-            claimed = outbox.claim_uploads(session, FILES_AT_ONCE, now=now())
+            claimed = outbox.claim_uploads(session, FILES_AT_ONCE, now=now()) if more else ()
             lane = None if claimed else outbox.lane_state(session, outbox.UPLOADS)
         count.add(outcomes)
         outcomes = _bring(put, claimed)
-        if lane is not None and not _wait(lane, deadline):
+        came_meanwhile = not more and lane is not None and lane.due is not None and lane.due <= now()
+        if lane is not None and not came_meanwhile and not _wait(lane, deadline):
             return count.drained(lane)
+        # fewer than were asked for: nothing else was due
+        more = len(claimed) in (0, FILES_AT_ONCE)
 
 
 def _record(session: Session, outcomes: Sequence[Outcome]) -> None:

@@ -37,7 +37,7 @@ def record_alert(session: Session, alert: Alert, *, now: datetime) -> Registered
         row, _ = row_updates.insert_once(session, models.Notice, key={"sha256": alert.sha256}, values=values)
     if row.standing is None:
         _settle(session, event, row, alert, related)
-    return _registered(session, row, event)
+    return _registered(session, row, event, related)
 
 
 def record_decision(session: Session, alert: Alert, decision: Decision, *, now: datetime) -> bool:
@@ -260,9 +260,9 @@ def _maps(alert: Alert) -> tuple[SkyMapSummary, ...]:
     return tuple(summary for summary in (alert.sky_map, alert.combined) if summary is not None)
 
 
-def _registered(session: Session, row: models.Notice, event: models.Event) -> Registered:
+def _registered(session: Session, row: models.Notice, event: models.Event, related: _Related) -> Registered:
     session.flush()
-    previous = _alert(session, row.previous_sha256) if row.previous_sha256 else None
+    previous = _alert(session, row.previous_sha256, related) if row.previous_sha256 else None
     decisions = decisions_on(session, [sha256 for sha256 in (row.sha256, row.previous_sha256) if sha256])
     return Registered(
         slug=event.slug,
@@ -277,6 +277,10 @@ def _registered(session: Session, row: models.Notice, event: models.Event) -> Re
     )
 
 
-def _alert(session: Session, sha256: str) -> Alert | None:
-    document = session.scalars(sa.select(models.Notice.alert).filter_by(sha256=sha256)).one()
+def _alert(session: Session, sha256: str, related: _Related) -> Alert | None:
+    document = (
+        related.newest.alert
+        if related.newest is not None and related.newest.sha256 == sha256
+        else session.scalars(sa.select(models.Notice.alert).filter_by(sha256=sha256)).one()
+    )
     return columns.load(Alert, document) if document else None

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session, aliased
 
 from tasks.records import Audience
-from tasks.records.outbox import SKY_MAP, Claimed, ClaimedUpload, LaneState, Outgoing, StoreFile
+from tasks.records.outbox import Claimed, ClaimedUpload, LaneState, Outgoing, StoreFile
 from tasks.registry import columns, models, row_updates
 
 LEASE = timedelta(minutes=3)
@@ -24,6 +24,19 @@ LONGEST_DELAY = timedelta(minutes=15)
 MESSAGES, UPLOADS = "messages", "uploads"
 MODELS: Mapping[str, type[models.Message | models.Upload]] = {MESSAGES: models.Message, UPLOADS: models.Upload}
 OPEN = ("waiting", "sending")
+
+# as text: in RETURNING, SQLAlchemy names no tables on SQLite, so that a subquery would compare a row with itself
+TARGET = """(select target.{} from message as target where target.id = (
+    select max(older.id) from message as older
+    where older.subject = message.subject and older.ts is not null and (
+        message.mode = 'amend' and older.kind = message.kind
+        or message.mode not in ('amend', 'top') and older.mode = 'top')))"""
+"""What a message answers or rewrites: its thread's newest top, or for ``amend`` the last of its own kind."""
+
+PICTURE = """(select picture.file from message as picture where picture.id = (
+    select max(shown.id) from message as shown
+    where shown.subject = message.subject and shown.kind = 'sky-map' and shown.file is not null))"""
+"""Slack's name of the sky map (``records.outbox.SKY_MAP``) that was put last into a message's thread."""
 
 
 def enqueue_message(session: Session, message: Outgoing, *, now: datetime) -> bool:
@@ -64,23 +77,28 @@ def claim_message(session: Session, *, now: datetime) -> Claimed | None:
     A message waits until all earlier ones of its subject are sent or given up, so that a thread keeps its order. What it
     answers or rewrites is read with it: a message and its thread's top are seen as they were at one moment.
     """
-    message, target = models.Message, aliased(models.Message)
-    query = (
-        sa.select(message, target.channel, target.ts, _newest_picture(message))
-        .outerjoin(target, target.id == _target_id(message))
-        .where(message.state.in_(OPEN), message.due <= now, ~_blocked(message), ~_held(MESSAGES, now))
-        .order_by(message.audience == Audience.OPERATORS, message.mode != "top", message.id)
+    message, candidate = models.Message, aliased(models.Message)
+    due = (
+        sa.select(candidate.id)
+        .where(candidate.state.in_(OPEN), candidate.due <= now, ~_blocked(candidate), ~_held(MESSAGES, now))
+        .order_by(candidate.audience == Audience.OPERATORS, candidate.mode != "top", candidate.id)
         .limit(1)
-        .with_for_update(of=message, skip_locked=True)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
     )
-    found = session.execute(query).one_or_none()
+    # a claim that ran out: its sender may have died between the service's answer and our record of it
+    uncertain = sa.or_(message.uncertain, message.state == "sending")
+    claim = (
+        sa.update(message)
+        .where(message.id == due)
+        .values(state="sending", attempt=message.attempt + 1, due=now + LEASE, uncertain=uncertain)
+        .returning(message, *map(sa.literal_column, (TARGET.format("channel"), TARGET.format("ts"), PICTURE)))
+        .execution_options(synchronize_session=False)
+    )
+    found = session.execute(claim).one_or_none()
     if found is None:
         return None
     row, channel, thread, picture = found
-    # a claim that ran out: its sender may have died between the service's answer and our record of it
-    row.uncertain = row.uncertain or row.state == "sending"
-    row.state, row.attempt, row.due = "sending", row.attempt + 1, now + LEASE
-    session.flush()
     return Claimed(
         id=row.id,
         attempt=row.attempt,
@@ -267,30 +285,6 @@ def _blocked(message: type[models.Message]) -> ColumnElement[bool]:
     """Tell a message of whose subject an earlier one is still to be sent."""
     earlier = aliased(message)
     return sa.exists().where(earlier.subject == message.subject, earlier.id < message.id, earlier.state.in_(OPEN))
-
-
-def _target_id(message: type[models.Message]) -> sa.ScalarSelect[int]:
-    """Choose what a message answers or rewrites: its thread's newest top, or for ``amend`` the last of its own kind."""
-    older = aliased(message)
-    amended = sa.and_(message.mode == "amend", older.kind == message.kind)
-    answered = sa.and_(message.mode.not_in(("amend", "top")), older.mode == "top")
-    return (
-        sa.select(sa.func.max(older.id))
-        .where(older.subject == message.subject, older.ts.is_not(None), sa.or_(amended, answered))
-        .scalar_subquery()
-    )
-
-
-def _newest_picture(message: type[models.Message]) -> sa.ScalarSelect[str | None]:
-    """Choose Slack's name of the sky map that was put last into a message's thread."""
-    picture = aliased(message)
-    return (
-        sa.select(picture.file)
-        .where(picture.subject == message.subject, picture.kind == SKY_MAP, picture.file.is_not(None))
-        .order_by(picture.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
 
 
 def _end(
