@@ -30,6 +30,7 @@ VERBS = {
     "replay": "replay stored notices in order and compare the decisions with the registry",
     "listen": "run the listener: receive notices from Kafka, store them, start flow runs",
     "observed": "record that tiles of an event's plans were observed",
+    "outbox": "list messages and uploads that wait or have failed; retry or drop them",
     "backfill": "fetch missed notices, which brokers no longer have, from GraceDB",
     "bootstrap": "create or update blocks, pools, automations and deployments; idempotent",
     "serve": "run everything on one machine, with the Prefect UI",

@@ -10,7 +10,7 @@ from prefect import flow
 
 from flows.deprecated import block_keywords
 from tasks import observatory
-from tasks.alerts import coincidences, registration, swift_revisits, triage
+from tasks.alerts import registration, swift_revisits, triage
 from tasks.errors import UnusableData
 from tasks.messages import announcements, delivery, event_page
 from tasks.planning import sky_pictures
@@ -63,17 +63,14 @@ def respond(
 
     registered = registration.register(alert, home)
     decision = triage.decide(alert, policy, thresholds, registered, clock)
-    linked = coincidences.link(alert, registered, home, within_s=link_within_s)
-    announcements.announce(alert, decision, registered, home, source=path)
-    announcements.refresh(linked, sha256, home)
+    announcements.announce(alert, decision, registered, home, source=path, within_s=link_within_s)
     delivery.deliver(home)
 
     swift_revisits.schedule_first_look(alert, registered)
     to_plan = triage.accept(alert, registered, decision, telescopes)
 
     picture = sky_pictures.draw_alert(alert, home.root)
-    announcements.announce_sky_picture(alert, decision, registered, picture, home)
-    page = event_page.publish_page(registered.slug, home)
+    page = event_page.publish_picture_and_page(alert, decision, registered, picture, home)
     delivery.deliver(home)
     delivery.upload(home)
     registration.mark_answered(alert.sha256, home)

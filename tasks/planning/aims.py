@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks import naming
 from tasks.errors import UnusableData
 from tasks.io.notices import parsing
-from tasks.io.skymaps import sky_map_files
+from tasks.io.skymaps import recent_maps, sky_map_files
 from tasks.records import Alert, MapRole, Notice, Plan, SkyMap, SkyPicture, Telescope
 from tasks.science.alerts import best_position
 from tasks.science.planning import error_circles
@@ -58,7 +58,7 @@ def read_aim(source: Path) -> Aim:
         If the file is neither, or a notice without map and position.
     """
     if _starts_like_fits(source):
-        return Aim(sky_map=sky_map_files.read(source))
+        return Aim(sky_map=recent_maps.read(source))
     parsed = parsing.parse(parsing.read(source))
     role = next((role for role in PREFERRED if role in parsed.maps), None)
     if role is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from tasks.records.alerts import Audience
@@ -62,6 +64,16 @@ class Sent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoreFile:
+    """A file for the product store: where it lies, its path there, the hash and the size (bytes) of its content."""
+
+    source: Path
+    remote: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClaimedUpload:
     """An upload claimed by one sender."""
 
@@ -70,6 +82,26 @@ class ClaimedUpload:
     source: Path
     remote: str
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneState:
+    """How a lane of the outbox stands: its rows counted by state, and when it has something to send, if ever."""
+
+    counts: Mapping[str, int]
+    due: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsent:
+    """A message (id ``m…``) or upload (``u…``) that is not sent: what it is, and why the last attempt failed."""
+
+    id: str
+    what: str
+    reason: str
+    created: datetime
+    due: datetime
+    attempts: int
 
 
 @dataclass(frozen=True, kw_only=True)

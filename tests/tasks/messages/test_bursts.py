@@ -17,7 +17,7 @@ from support import alerts
 from support import slack as stand_in
 
 from tasks import registry, resources
-from tasks.alerts import coincidences, registration
+from tasks.alerts import registration
 from tasks.io.messages import slack_sender
 from tasks.io.notices import parsing
 from tasks.messages import announcements, event_page
@@ -40,9 +40,7 @@ class House:
 
     def hear(self, alert: Alert) -> Registered:
         registered = registration.register.fn(alert, home=Home(root=self.root))
-        linked = coincidences.link.fn(alert, registered, home=Home(root=self.root))
         announcements.announce.fn(alert, verdict(), registered, home=Home(root=self.root))
-        announcements.refresh.fn(linked, alert.sha256, home=Home(root=self.root))
         delivery.drain_messages(self.store, self.sender.send)
         return registered
 
