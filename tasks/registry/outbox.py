@@ -248,7 +248,7 @@ def next_due(session: Session, lane: str) -> datetime | None:
     return lane_state(session, lane).due
 
 
-def counts(session: Session, lane: str) -> dict[str, int]:
+def counts(session: Session, lane: str) -> Mapping[str, int]:
     """Count a lane's rows by state."""
     return lane_state(session, lane).counts
 

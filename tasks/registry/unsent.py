@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from tasks.records.outbox import Unsent
 from tasks.registry import models, outbox, row_updates
 
 # the first letter of an id names the table
-LETTERS = {"m": models.Message, "u": models.Upload}
+LETTERS: Mapping[str, type[models.Message | models.Upload]] = {"m": models.Message, "u": models.Upload}
 
 
 def waiting(session: Session) -> tuple[Unsent, ...]:
