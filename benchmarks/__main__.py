@@ -27,7 +27,7 @@ SUITE = {
 
 
 def main() -> int:
-    """Return 0 where every equality held, 1 where one did not."""
+    """Return 0 if all equality checks passed, else 1."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SUITE)}; all where none is named")
     parser.add_argument("--quick", action="store_true", help="two repeats and small sets: to see that it runs")
@@ -37,7 +37,7 @@ def main() -> int:
     if unknown := set(given.names) - SUITE.keys():
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(SUITE)}")
     log.setLevel("ERROR")
-    logging.basicConfig(level=logging.ERROR)  # ccdproc warns of every negative pixel
+    logging.basicConfig(level=logging.ERROR)  # ccdproc warns about every negative pixel
     with tempfile.TemporaryDirectory(prefix="siren-bench-", dir=given.folder) as folder:
         lane = harness.lane(Path(folder))
         print(f"{lane}\n", flush=True)
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def run(name: str, folder: Path, lane: harness.Lane, *, quick: bool, full: bool) -> bool:
-    """Run one benchmark; tell whether its gates held."""
+    """Run one benchmark; return whether its checks passed."""
     scratch = folder / name
     scratch.mkdir()
     bench = importlib.import_module(f"benchmarks.{SUITE[name]}")

@@ -1,4 +1,4 @@
-"""B9b: from a notice on the broker to the request to Slack, through every part of a deployment.
+"""B9b: time from a notice on the broker to the request to Slack, through a whole deployment.
 
 A broker, a Prefect server with a worker, ``siren listen`` and Slack's stand-in, each a process of its own or a server; one
 notice at a time, each of an event of its own, the next one sent when the run of the one before has ended.
@@ -37,7 +37,7 @@ TOPIC = "igwn.gwalert"
 
 
 class Clocked(list[dict[str, Any]]):
-    """Messages with the moment at which each came."""
+    """Messages with the time of each."""
 
     def append(self, message: dict[str, Any]) -> None:
         message["came"] = time.perf_counter()
@@ -46,7 +46,7 @@ class Clocked(list[dict[str, Any]]):
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """A notice, the time in s from its sending to the first request to Slack, and its run once it had ended."""
+    """A notice, the time in s from sending it to the first request to Slack, and its ended run."""
 
     payload: bytes
     latency_s: float
@@ -77,7 +77,7 @@ def run(setting: Setting) -> Report:
 
 
 class Place:
-    """A deployment that listens to a topic of its own."""
+    """A deployment that listens to its own topic."""
 
     def __init__(self, server: prefect_server.Server, broker: kafka.Broker, topic: str, messages: Clocked) -> None:
         self.server = server
@@ -86,7 +86,7 @@ class Place:
         self.messages = messages
 
     def answer(self, payload: bytes) -> Answered:
-        """Send a notice; wait for the request to Slack, and for the end of its run."""
+        """Send a notice; wait for the request to Slack and the end of the run."""
         known = len(self.messages)
         sent = time.perf_counter()
         self.broker.send(self.topic, payload)
@@ -95,7 +95,7 @@ class Place:
         return Answered(payload=payload, latency_s=latency_s, run=self.server.wait(self.run_of(payload)))
 
     def run_of(self, payload: bytes) -> FlowRun:
-        """Return the run of a notice: the one with its key."""
+        """Return the run of a notice, found by its key."""
         key = FlowRunFilterIdempotencyKey(any_=[f"notice:{hashlib.sha256(payload).hexdigest()}"])
         with get_client(sync_client=True) as client:
             self.until(lambda: bool(client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=key))))
@@ -114,7 +114,7 @@ class Place:
 
 @contextmanager
 def _deployed(home: Path, broker: kafka.Broker, *, warm: bool) -> Iterator[Place]:
-    """Run server, worker and listener; give the place once they are ready."""
+    """Run server, worker and listener; yield when they are ready."""
     topic = broker.topic(f"{TOPIC}-{home.name}")
     broker.send(topic, b"no notice: it makes the topic")
     listen = ("--bootstrap", broker.address, "--topic", topic, "--group", topic, "--warm" if warm else "--cold")
@@ -133,7 +133,7 @@ def _deployed(home: Path, broker: kafka.Broker, *, warm: bool) -> Iterator[Place
 
 
 def _notice(folder: Path) -> bytes:
-    """Return a real notice, where there are any beside the checkout, else a simulated one."""
+    """Return a real notice if there are any beside the checkout, else a simulated one."""
     if REAL.is_file():
         return REAL.read_bytes()
     simulation.make_alert(folder, AlertRequest(seed=1))
@@ -141,7 +141,7 @@ def _notice(folder: Path) -> bytes:
 
 
 def _events(payload: bytes, count: int, *, first: int) -> list[bytes]:
-    """Give a notice the names of other events, each of which has its own thread."""
+    """Yield the notice with ids of different events, each with its own thread."""
     known = json.loads(payload)["superevent_id"].encode()
     return [
         payload.replace(known, b"S25%02d%02da" % (1 + index // 28, 1 + index % 28))
@@ -177,7 +177,7 @@ def _rows(answered: Sequence[Answered], *, warm: bool) -> list[Row]:
 
 
 def _proper(each: Answered) -> bool:
-    """Tell whether a run is one of the deployment, completed, with the parameters of its notice."""
+    """Return whether a run belongs to the deployment, is completed, and has the parameters of its notice."""
     run, sha256 = each.run, hashlib.sha256(each.payload).hexdigest()
     whole = run.state is not None and run.state.is_completed() and run.deployment_id is not None
     return whole and run.parameters["sha256"] == sha256 and Path(run.parameters["path"]).read_bytes() == each.payload

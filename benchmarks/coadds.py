@@ -66,12 +66,12 @@ def _store(shot: starfields.Shot, path: Path) -> swarp.Input:
 def _ours(inputs: Sequence[swarp.Input], grid: WCS, shape: tuple[int, int], out: Path, mode: coadding.Mode) -> None:
     with ThreadPoolExecutor(harness.CORES) as pool:
         exposures = list(pool.map(_exposure, inputs))
-    made = coadding.coadd(exposures, grid, shape=shape, recipe=coadding.Recipe(mode=mode))
+    made = coadding.coadd(exposures, grid, shape=shape, recipe=coadding.CoaddRecipe(mode=mode))
     images.write_image(out, made.image, {})
     images.write_image(out.with_suffix(".weight.fits"), made.weight, {})
 
 
-def _exposure(item: swarp.Input) -> coadding.Exposure:
+def _exposure(item: swarp.Input) -> coadding.CoaddInput:
     image, weight = images.open_image(item.image), images.open_image(item.weight)
 
     def window(rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +79,7 @@ def _exposure(item: swarp.Input) -> coadding.Exposure:
 
     sky = Background.of(window, image.shape, MESH_PX)
     wcs = WCS(fits.Header(image.header))
-    return coadding.Exposure(
+    return coadding.CoaddInput(
         window=coadding.without_sky(window, sky), shape=image.shape, wcs=wcs, scale=item.flux_scale
     )
 
@@ -87,7 +87,7 @@ def _exposure(item: swarp.Input) -> coadding.Exposure:
 def _by_swarp(inputs: Sequence[swarp.Input], shape: tuple[int, int], folder: Path, combine: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     ra_deg, dec_deg = starfields.CENTRE_DEG
-    place = swarp.Grid(ra_deg=ra_deg, dec_deg=dec_deg, scale_arcsec=SCALE_ARCSEC, shape=shape)
+    place = swarp.OutputGrid(ra_deg=ra_deg, dec_deg=dec_deg, scale_arcsec=SCALE_ARCSEC, shape=shape)
     options = swarp.Options(combine=combine, background_px=MESH_PX, threads=harness.CORES, memory_mb=4096)
     return swarp.combine(inputs, place, folder, options).image
 

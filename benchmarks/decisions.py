@@ -1,6 +1,6 @@
 """B7: notice bytes to decision, against ligo.skymap's crossmatch on the same map.
 
-The real notices lie beside the checkout where there are any; else a simulated one is used.
+Uses the real notices beside the checkout if there are any, and a simulated one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ POLICY = "sevendt"
 CALLS, QUICK_CALLS = 400, 60
 TARGET_MS = {50: 5.0, 99: 15.0}
 AREA_TOLERANCE = 1e-3
-# the simulated notice is there for everybody; its peer takes seconds, so one is enough
+# the simulated notice is always available; its peer takes seconds, so one is enough
 WHOLE = "notice"
 
 
@@ -84,7 +84,7 @@ def _rows(name: str, payload: bytes, alert: Alert, policy: Policy, setting: Sett
 
 
 def _notices(folder: Path) -> list[Path]:
-    """Return the notices to decide: real ones where there are any, and always a simulated one."""
+    """Return the notices to decide: real ones if there are any, and always a simulated one."""
     simulation.make_alert(folder, AlertRequest(seed=1))
     real = sorted(REAL.glob("S2*.json")) if REAL.is_dir() else []
     return [*(path for path in real if "edited" not in path.name), folder / "notice.json"]
@@ -99,7 +99,7 @@ def _decide(payload: bytes, policy: Policy) -> object:
 
 
 def _areas_and_distance(content: bytes) -> tuple[float, float]:
-    """Let the peer do what ours does with a map, and no more."""
+    """Let the peer do the same work on a map as ours, and no more."""
     table = read_sky_map(io.BytesIO(content), moc=True)
     if "DISTMU" in table.colnames:
         probability = table["PROBDENSITY"] * uniq2pixarea(table["UNIQ"])

@@ -1,4 +1,4 @@
-"""Frames that benchmarks work on: drawn, not simulated, since only bytes and noise matter to speed."""
+"""Frames for benchmarks: random numbers, because only size and noise matter for speed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXPOSURE_S = 100.0
 
 
 def level(rng, shape, mean, *, outliers=0.0):
-    """Draw counts of a level with photon and read noise (uint16); a part of the pixels are hit by something bright."""
+    """Draw counts of a level with photon and read noise (uint16); a fraction of the pixels is very bright."""
     mean = np.asarray(mean, np.float32)
     noise = np.sqrt(np.maximum(mean - BIAS_ADU, 0) / GAIN + (READ_E / GAIN) ** 2)
     counts = mean + noise * rng.standard_normal(shape, dtype=np.float32)

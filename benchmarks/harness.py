@@ -1,4 +1,4 @@
-"""What every benchmark shares: races in ABAB order, equality gates, the machine's lanes, the table.
+"""Shared part of the benchmarks: races in ABAB order, equality checks, the machine's speed, the table.
 
 A ratio is printed only where every gate of its row holds in the same run. Times are medians with the interquartile
 range; the first, untimed round of each contender takes imports, compilation and first-touch memory away and is
@@ -29,7 +29,7 @@ CORES = os.cpu_count() or 1
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """How the suite is run. ``folder`` is scratch space that goes away with the run."""
+    """Settings of a run. ``folder`` is scratch space, deleted at the end."""
 
     folder: Path
     quick: bool = False
@@ -50,7 +50,7 @@ class Timing:
     """Times of one contender in s: the first, untimed round, and the others.
 
     ``cpu`` is what all its threads and the programs that it ran took of the cores: it says what work there was where
-    other processes kept the machine busy. Worker processes that live on are not counted.
+    other processes kept the machine busy. Worker processes that continue are not counted.
     """
 
     first: float
@@ -73,7 +73,7 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """An equality that must hold before a ratio may be told."""
+    """An equality that must hold before a ratio is reported."""
 
     what: str
     value: float
@@ -91,7 +91,7 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table: ours against a peer, or ours alone against a target in its own unit."""
+    """One line of a table: our time against a peer's, or a value of ours against a target in its own unit."""
 
     what: str
     ours: Timing | None = None
@@ -103,7 +103,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times ours is faster; None where a gate failed, or there is no peer."""
+        """Ratio of the peer's time to ours; None if a gate failed or there is no peer."""
         if self.ours is None or self.peer is None or not all(gate.holds for gate in self.gates):
             return None
         return self.peer.median / self.ours.median
@@ -148,7 +148,7 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """The machine: what memory and disk give, and how busy it was."""
+    """The machine: speed of memory and disk, and its load."""
 
     cpu: str
     cores: int
@@ -184,7 +184,7 @@ def race(
 
 
 def cpu_seconds() -> float:
-    """Return what this process and its ended children have taken of the cores."""
+    """Return the CPU time of this process and its ended children, in s."""
     spent = os.times()
     return spent.user + spent.system + spent.children_user + spent.children_system
 
@@ -205,7 +205,7 @@ def versus(
 
 
 def seconds(value: float) -> str:
-    """Write a time with three digits."""
+    """Return a time as text with three digits."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if value >= size:
             return f"{value / size:.3g} {unit}"

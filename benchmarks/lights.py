@@ -20,7 +20,7 @@ from tasks.science.calibration.correction import Master
 NUMBER, QUICK_NUMBER = 20, 5
 LIMIT_ADU = 1e-3
 BRIGHTEST_ADU = 8192.0
-# lights that are calibrated together, as in the task
+# lights calibrated together, as in the task
 TOGETHER = 4
 
 
@@ -96,14 +96,14 @@ def _masters(shape: tuple[int, int]) -> tuple[Master, Master, Master]:
 
 
 def _peers(masters: tuple[Master, Master, Master], *, noise: bool) -> list[CCDData]:
-    """Return the masters as the peer takes them, with the uncertainty of each where that is wanted."""
+    """Return the masters in the peer's form, with uncertainties if wanted."""
     return [
         CCDData(master.image, unit=unit, uncertainty=StdDevUncertainty(np.sqrt(master.variance)) if noise else None)
         for master, unit in zip(masters, (u.adu, u.adu, u.one), strict=True)
     ]
 
 
-def _ours(raws: list[np.ndarray], made: lights.Setup) -> list[correction.Planes]:
+def _ours(raws: list[np.ndarray], made: lights.Setup) -> list[correction.LightPlanes]:
     """Calibrate all, each batch into the planes of the last but one, as the task does; return the last ones."""
     work = functools.partial(correction.calibrate, shared=made.correction, saturation_adu=made.raw_saturation_adu)
     return _in_batches(work, raws)
@@ -157,7 +157,7 @@ def _ours_files(paths: list[Path], folder: Path, work) -> None:
             each.result()
 
 
-def _write(out: Path, made: correction.Planes | np.ndarray, header: images.Header):
+def _write(out: Path, made: correction.LightPlanes | np.ndarray, header: images.Header):
     if isinstance(made, np.ndarray):
         images.write_image(out, made, header)
         return made
@@ -177,6 +177,6 @@ def _theirs_files(paths: list[Path], folder: Path, masters: list[CCDData], *, no
 
 def _difference(ours: np.ndarray, raw: np.ndarray, bias: Master, dark: Master, flat: Master) -> Gate:
     exact = (raw.astype(np.float64) - bias.image.astype(np.float64) - dark.image) / flat.image
-    # above, single precision itself has steps of more than half the limit
-    told = exact < BRIGHTEST_ADU
-    return Gate(what="largest difference in ADU", value=float(abs(ours - exact)[told].max()), limit=LIMIT_ADU)
+    # above this value, the steps of single precision exceed half the limit
+    below = exact < BRIGHTEST_ADU
+    return Gate(what="largest difference in ADU", value=float(abs(ours - exact)[below].max()), limit=LIMIT_ADU)

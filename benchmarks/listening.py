@@ -1,4 +1,4 @@
-"""B9: how many notices a second the listener makes durable (file, row, offset), with every sync and without."""
+"""B9: number of notices per second that the listener stores durably (file, row, offset), with and without syncs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHUNK_BYTES = 50_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """Notices that wait in the broker: how many, of what sizes in bytes, and how many a second are wanted."""
+    """Notices waiting in the broker: their number, their sizes in bytes, and the target in notices per second."""
 
     name: str
     number: int
@@ -39,11 +39,11 @@ class Load:
     wanted: float
 
     def count(self, setting: Setting) -> int:
-        """Return how many to send."""
+        """Return the number to send."""
         return self.full_number if setting.full else self.number // (QUICK_PART if setting.quick else 1)
 
     def payloads(self, count: int) -> Iterator[bytes]:
-        """Make notices one by one: two thousand big ones are four gigabytes."""
+        """Yield notices one by one: two thousand big ones are four gigabytes."""
         rng = np.random.default_rng(9)
         body = rng.bytes(max(self.sizes))
         for index in range(count):
@@ -52,7 +52,7 @@ class Load:
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What a listener took: how many notices, in how long from the first to the last, and with how much of a core."""
+    """Result of a listener: number of notices, time from the first to the last, and use of a core."""
 
     number: int
     seconds: float
@@ -110,7 +110,7 @@ def _row(load: Load, broker: kafka.Broker, setting: Setting, *, synced: bool) ->
 
 
 def _send(broker: kafka.Broker, topic: str, payloads: Iterator[bytes]) -> int:
-    """Send notices, some megabytes at a time; return the bytes of them all."""
+    """Send notices, some megabytes at a time; return the total number of bytes."""
     total, size, waiting = 0, 0, list[bytes]()
     for payload in payloads:
         waiting.append(payload)
@@ -124,7 +124,7 @@ def _send(broker: kafka.Broker, topic: str, payloads: Iterator[bytes]) -> int:
 
 
 def _listen(broker: kafka.Broker, topic: str, count: int, archive: listener.Archive) -> Taken:
-    """Let a listener take all that waits."""
+    """Let a listener receive all waiting notices."""
     moments: list[tuple[float, float]] = []
     stop, arrived, done = threading.Event(), threading.Event(), threading.Event()
     keep, kept = archive.keep, 0
@@ -133,7 +133,7 @@ def _listen(broker: kafka.Broker, topic: str, count: int, archive: listener.Arch
         nonlocal kept
         if not moments:
             moments.append((time.perf_counter(), time.process_time()))
-        # a group that loses its session gets messages again: only new ones count
+        # a group that loses its session receives messages again: only new ones count
         new = keep(*messages)
         kept += new
         moments.append((time.perf_counter(), time.process_time()))

@@ -21,7 +21,7 @@ from tasks.science.images import combining
 NUMBER, QUICK_NUMBER = 20, 12
 ROUNDS = 5
 NOISE = combining.Noise(read_adu=frames.READ_E / frames.GAIN, gain=frames.GAIN, pedestal_adu=frames.BIAS_ADU)
-# of host memory for a band of the stack, as the task takes it
+# host memory for a band of the stack, as in the task
 BAND_BYTES = 1 << 28
 WORDS = {"median": "plain median", "seed": "clipped median"}
 
@@ -117,7 +117,7 @@ def _combined(combiner: ccdproc.Combiner, mode: str) -> np.ndarray:
 
 
 def _decided(theirs: np.ndarray, ours: np.ndarray, stack: np.ndarray, mode: str) -> np.ndarray:
-    """Return the peer's master with the pixels that differ computed anew in whole numbers, where some were clipped."""
+    """Return the peer's master; different pixels with clipped values are computed again in integers."""
     if mode != "seed":
         return theirs
     exact = np.array(theirs, np.float32)
@@ -138,6 +138,6 @@ def _clipped_median(counts: list[int]) -> float:
 
 
 def _ulps(ours: np.ndarray, theirs: np.ndarray) -> Gate:
-    """Return the largest distance in units of the last place of single precision."""
+    """Return the largest difference in units of the last place of single precision."""
     theirs = np.asarray(theirs, np.float32)
     return Gate(what="largest distance in ulp", value=float((abs(ours - theirs) / np.spacing(theirs)).max()), limit=1)

@@ -33,17 +33,17 @@ from tasks.science.simulation.plan import Request
 LARGEST_SHARE = 0.05
 LONGEST_WAIT_S = 60.0
 PAGE = 200
-# what both sides make: masters, images with a WCS, stacks, catalogues
+# products of both sides: masters, images with a WCS, stacks, catalogues
 PRODUCT = re.compile(
     r"zero\.fits|dark-[\d.]+\.fits|n[a-z]\w*\.fits|calib_[\w.]+?(\.com)?\.fits|calib_[\w.]+\.phot\.cat"
 )
-# a stage is a task run, too, of the flow that calls it, and covers the time between its tasks
+# a stage is also a task run of the calling flow, and covers the time between its tasks
 SUBFLOW = re.compile(r"(calibrate|reduce|stack|search)-\d+")
 PLANE = re.compile(r"\.(var|mask|psf|subt|conv|weight|number)\b")
 
 
 def run(setting: Setting) -> Report:
-    """Time a small night and its peers; with full frames, which take the peers an hour, what orchestration takes."""
+    """Time a small night and its peers; with full frames, which take the peers an hour, only the orchestration."""
     request = Request(seed=10, **({"lights": 3} if setting.quick else {}))
     if setting.full:
         request = replace(request, scale="full", units=request.units[:1], lights=2)
@@ -79,7 +79,7 @@ def _peers(setting: Setting, truth: dict[str, Any], request: Request) -> list[tu
 def _rows(
     setting: Setting, truth: dict[str, Any], request: Request, peers: Sequence[tuple[str, Timing, set[str]]]
 ) -> tuple[Row, ...]:
-    """Reduce the night to candidates twice, the first time compiling, and to stacks where there are peers; time it."""
+    """Time two reductions of the night to candidates, the first one with compilation, and to stacks if there are peers."""
     compiling, stacked, whole = (
         night.locate(setting.folder / "night", out=setting.folder / name)
         for name in ("compiling", "stacked", "products")
@@ -109,7 +109,7 @@ def _figure(what: str, taken: float) -> Row:
 
 
 def _peer(setting: Setting, truth: dict[str, Any], request: Request, match: Any, name: str) -> tuple[Timing, set[str]]:
-    """Run the peer, a process per unit; return its time and what it made."""
+    """Run the peer, a process per unit; return its time and its products."""
     root = setting.folder / "night"
     jobs = [
         seed_night.Job(
@@ -144,7 +144,7 @@ def _reduce_unit(job: seed_night.Job, ready: Barrier) -> None:
 
 
 def _products(root: Path) -> set[str]:
-    """Return the names of what both sides make; masters lie in a folder of their unit."""
+    """Return the names of the products of both sides; masters are in a folder of their unit."""
     found = set()
     for path in root.rglob("*"):
         if not PRODUCT.fullmatch(path.name) or PLANE.search(path.name) or "master_frame" in str(path):
@@ -190,14 +190,14 @@ def _orchestration(first: float, runs: Sequence[TaskRun]) -> Row:
 
 
 def _start(runs: Sequence[TaskRun]) -> float:
-    """Return the time in s from the question for the cluster's slots until its first stage begins."""
+    """Return the time in s from the request for the cluster's slots to the start of the first stage."""
     asked = next(run for run in runs if run.name.startswith("slots-"))
     begun = next(run for run in runs if run.name == "progress-calibrate")
     return float((begun.start_time - asked.end_time).total_seconds())
 
 
 def _waiting(runs: Sequence[TaskRun]) -> Row:
-    """Tell how long it is from the first task to the candidates of a stack: all frames are on disk before."""
+    """Return the 95th percentile of the times from the first task to a stack's candidates, with all frames on disk."""
     begun = min(run.start_time for run in runs)
     waits = [(run.end_time - begun).total_seconds() for run in runs if run.name.startswith("search-")]
     worst = float(np.percentile(waits, 95))
@@ -217,13 +217,13 @@ def _timed(place: night.NightPlace, until: Stage):
 
 
 def _core_seconds() -> float:
-    """Return what this machine's cores have done: workers are no children of this process that it could count."""
+    """Return the CPU time of the machine's cores; workers are not children of this process."""
     spent = psutil.cpu_times()
     return float(spent.user + spent.nice + spent.system)
 
 
 def _task_runs() -> list[TaskRun]:
-    """Return all task runs that ended; the server hears of them a moment late."""
+    """Return all ended task runs; the server receives their states with a delay."""
     time.sleep(3)
     runs: list[TaskRun] = []
     with get_client(sync_client=True) as client:
@@ -233,7 +233,7 @@ def _task_runs() -> list[TaskRun]:
 
 
 def _union(runs: Sequence[TaskRun]) -> float:
-    """Return the time in s in which at least one task runs."""
+    """Return the time in s during which at least one task ran."""
     total, reached = 0.0, None
     for run in sorted(runs, key=lambda run: run.start_time):
         start: datetime = run.start_time if reached is None else max(run.start_time, reached)

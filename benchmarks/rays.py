@@ -65,7 +65,7 @@ def _row(what, ours, peer, found, rays, setting: Setting, *, agree: bool) -> Row
 
 
 def _scene(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return image, variance and the pixels that rays struck well above the noise."""
+    """Return image, variance and the pixels with rays well above the noise."""
     rng = np.random.default_rng(4)
     image = np.full(shape, 450.0, np.float32)
     megapixels = image.size / 1e6

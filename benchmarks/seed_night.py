@@ -1,9 +1,10 @@
 """One unit's night in the order of gppy-gpu, the pipeline that brightsiren replaces: the peer of B10.
 
-The same binaries with the settings that pipeline gives them, one step for all frames after the other, a process per
-unit, four threads where it has four: masters, reduction, Source Extractor, SCAMP, MissFITS, Source Extractor twice per
-image, SWarp, Source Extractor twice per stack. Its array work is NumPy's here, as there is no GPU. Its solve-field needs
-index files that no package holds: every frame is given its true pointing for nothing. Plots and transfers are left out.
+Runs the same binaries with that pipeline's settings, each step for all frames before the next, in one process per unit,
+with four threads where that pipeline uses four: masters, reduction, Source Extractor, SCAMP, MissFITS, Source Extractor
+twice per image, SWarp, Source Extractor twice per stack. Arrays are NumPy's, because there is no GPU here. No package
+contains the index files of its solve-field, so every frame gets its true pointing at no cost. Plots and transfers are left
+out.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ SEED_MATCH = scamp.Options(
 )
 """The settings of that pipeline."""
 POINTED = scamp.Options(match=False, match_radius_arcsec=3.0, timeout_s=600)
-"""Without SCAMP's own search for the pattern, which a true pointing does not need."""
+"""No pattern matching by SCAMP, which a true pointing does not need."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Where one unit's night is, where its products go, and what the simulation knows of each light's pointing."""
+    """Folders of one unit's night and its products, and the true pointing of each light."""
 
     raw: Path
     out: Path
@@ -57,7 +58,7 @@ class Job:
 
 @dataclass(kw_only=True)
 class Light:
-    """A light on its way."""
+    """A light during its reduction."""
 
     path: Path
     header: fits_images.Header
@@ -71,7 +72,7 @@ class Light:
 
 
 def reduce_unit(job: Job) -> None:
-    """Do one unit's night, step by step."""
+    """Reduce one unit's night, step by step."""
     job.out.mkdir(parents=True, exist_ok=True)
     raw = {path: fits_images.read_header(path) for path in sorted(job.raw.glob("*.fits"))}
     bias, dark, flats = _masters(raw, job.out)
@@ -94,7 +95,7 @@ def _kind(header: fits_images.Header) -> str:
 
 
 def _combine(stack: np.ndarray) -> np.ndarray:
-    """Clip five rounds about the mean, then take the median of what is left: the whole set at once."""
+    """Clip five rounds about the mean, then take the median of the rest, on the whole set at once."""
     values = stack.copy()
     for _ in range(CLIP_ROUNDS):
         left = np.isfinite(values).sum()
@@ -244,7 +245,7 @@ def _clipped(values: np.ndarray) -> float:
 
 
 def _groups(lights: Sequence[Light]) -> Iterator[list[Light]]:
-    """Give the lights of one filter whose starts are within 300 s of each other; one alone makes no stack."""
+    """Yield groups of lights of one filter with starts within 300 s of each other; a single light makes no stack."""
     for _, group in itertools.groupby(
         sorted(lights, key=lambda light: (str(light.header["FILTER"]), light.moment)),
         lambda light: light.header["FILTER"],

@@ -32,7 +32,7 @@ def run(setting: Setting) -> Report:
     options = source_extractor.Options(scale_arcsec=0.505, columns=COLUMNS, diameters_px=DIAMETERS)
     folders = [setting.folder / path.stem for path in paths]
     peer = functools.partial(_all_by_source_extractor, paths, folders, options)
-    # tasks run in processes of their own, which are there already
+    # tasks run in separate processes, which exist already
     with ProcessPoolExecutor(harness.CORES, mp_context=multiprocessing.get_context("spawn")) as pool:
         return _report(setting, paths, folders, peer, lambda: list(pool.map(_measure_file, paths)))
 
@@ -105,7 +105,7 @@ def _by_source_extractor(path: Path, folder: Path, options: source_extractor.Opt
 
 
 def _by_sep(image: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the places of plain sep's sources ``(n, 2)`` and their fluxes in each circle."""
+    """Return the positions of plain sep's sources ``(n, 2)`` and their fluxes in each circle."""
     background = sep.Background(image, bw=128, bh=128)
     flat = image - background
     rows = sep.extract(
@@ -123,7 +123,7 @@ def _by_sep(image: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def _same_as_sep(found: apertures.Sources, theirs: tuple[np.ndarray, list[np.ndarray]]) -> Gate:
-    """Compare the fluxes of the same sources; ours come in another order."""
+    """Compare the fluxes of the same sources; ours are in another order."""
     place, fluxes = theirs
     distance, index = cKDTree(place).query(np.stack([found.x, found.y], axis=1))
     same = distance < 0.5

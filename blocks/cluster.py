@@ -1,4 +1,4 @@
-"""Where heavy tasks run."""
+"""The Dask cluster of heavy tasks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Cluster(Block):
         default=1,
         ge=1,
         le=64,
-        description="GPU slots of a local cluster, one worker each; NumPy where there is no GPU.",
+        description="GPU slots of a local cluster, one worker each; without a GPU they use NumPy.",
     )
     shared: bool = Field(
         default=False,
@@ -30,7 +30,7 @@ class Cluster(Block):
     memory_gib: float = Field(default=0.0, ge=0.0, description="Memory of a local worker, in GiB. 0: an equal share.")
 
     def specification(self) -> dict[str, Any]:
-        """Return the fields as plain values, for whoever starts or joins the cluster."""
+        """Return the fields as plain values, to start or join the cluster."""
         return {
             "address": self.address or None,
             "cpus": self.cpus or None,

@@ -1,4 +1,4 @@
-"""Where one machine keeps its state if nobody says otherwise: one folder, from ``SIREN_HOME`` or the user's data."""
+"""Default folder of all state on a machine: ``SIREN_HOME``, or the user's data folder."""
 
 from __future__ import annotations
 

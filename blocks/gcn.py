@@ -11,7 +11,7 @@ TOKEN_URL = "https://auth.gcn.nasa.gov/oauth2/token"  # noqa: S105 - an address,
 
 
 class GcnCredentials(Block):
-    """Client credentials of GCN, and where its brokers are."""
+    """Client credentials of GCN, and the addresses of its brokers."""
 
     _block_type_name: ClassVar[str | None] = "GCN credentials"
     _block_type_slug: ClassVar[str | None] = "gcn"
@@ -21,11 +21,11 @@ class GcnCredentials(Block):
     client_secret: SecretStr = Field(description="Client secret.")
     domain: str = Field(default="gcn.nasa.gov", description="gcn.nasa.gov, or test.gcn.nasa.gov for the test broker.")
     group_id: str = Field(
-        default="brightsiren", description="Consumer group: where offsets are remembered. One per deployment."
+        default="brightsiren", description="Consumer group, under which the broker stores offsets. One per deployment."
     )
 
     def configuration(self) -> dict[str, str | bool]:
-        """Return the settings of a Kafka consumer; they hold the secret, so keep them out of logs."""
+        """Return the settings of a Kafka consumer; they contain the secret, so keep them out of logs."""
         hosts = ["kafka", "kafka1", "kafka2", "kafka3"]
         return {
             "bootstrap.servers": ",".join(f"{host}.{self.domain}:9092" for host in hosts),

@@ -1,4 +1,4 @@
-"""Where people read on about an event: addresses of public pages."""
+"""Links to public pages about an event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PLACEHOLDERS = ("id", "mission", "time")
 
 
 class PublicLinks(Block):
-    """Templates of the links in messages and on pages; an empty one makes no link."""
+    """Templates of the links in messages and on pages; an empty template gives no link."""
 
     _block_type_name: ClassVar[str | None] = "Public links"
     _block_type_slug: ClassVar[str | None] = "links"
@@ -28,9 +28,7 @@ class PublicLinks(Block):
     gracedb: str = Field(
         default="https://gracedb.ligo.org/superevents/{id}/view/", description="GraceDB's page of an event."
     )
-    gcn: str = Field(
-        default="https://gcn.nasa.gov/circulars?query={id}", description="What the GCN circulars say of an event."
-    )
+    gcn: str = Field(default="https://gcn.nasa.gov/circulars?query={id}", description="GCN circulars about an event.")
 
     @field_validator("skyportal_gw", "skyportal_grb", "gracedb", "gcn")
     @classmethod
@@ -41,7 +39,7 @@ class PublicLinks(Block):
         return template
 
     def templates(self, kind: str) -> dict[str, str]:
-        """Return the templates by label that fit a kind of event: ``gw`` or ``grb``."""
+        """Return the templates for a kind of event, ``gw`` or ``grb``, by label."""
         of_gw = {"GraceDB": self.gracedb, "SkyPortal": self.skyportal_gw, "GCN": self.gcn}
         of_grb = {"SkyPortal": self.skyportal_grb, "GCN": self.gcn}
         return {label: template for label, template in (of_gw if kind == "gw" else of_grb).items() if template}

@@ -1,4 +1,4 @@
-"""Where an observatory keeps its files."""
+"""Folders and catalogues of an observatory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Observatory(Block):
     references: str = Field(default="", description="Folder of reference images: <filter>/ref_….fits.")
 
     def paths(self) -> dict[str, Path]:
-        """Return every place by its field's name; one that is not set lies under this user's data folder."""
+        """Return all paths by field name; paths that are not set are under ``default_places.home()``."""
         home = default_places.home()
         defaults = {
             "raw_root": home / "raw",

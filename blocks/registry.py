@@ -1,4 +1,4 @@
-"""Where the registry lives."""
+"""Address of the registry."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class RegistryDatabase(Block):
 
     url: SecretStr = Field(
         default=SecretStr(""),
-        description="sqlite:////path/to/file or postgresql://user:password@host/name. Empty: a file of this user.",
+        description="sqlite:////path/to/file or postgresql://user:password@host/name. Empty: a file in the default folder.",
     )
 
     def address(self) -> str:
-        """Return the database's address; it may hold a password, so keep it out of logs and parameters."""
+        """Return the database's address; it may contain a password, so keep it out of logs and parameters."""
         given = self.url.get_secret_value()
         return given or f"sqlite:///{default_places.home() / 'registry.sqlite'}"

@@ -1,4 +1,4 @@
-"""The Slack workspace that messages go to."""
+"""The Slack workspace that receives our messages."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ TIMEOUT_S = 15
 
 
 class SlackWorkspace(Block):
-    """A bot's token and its channels; without a token messages are rendered to files."""
+    """A bot's token and its channels; without a token, messages are written to files."""
 
     _block_type_name: ClassVar[str | None] = "Slack workspace"
     _block_type_slug: ClassVar[str | None] = "slack"
-    _description: ClassVar[str | None] = "Where messages about events, nights and troubles are posted."
+    _description: ClassVar[str | None] = "Workspace for messages about events, nights and problems."
 
     token: SecretStr = Field(
         default=SecretStr(""),
-        description="Bot token (xoxb-…) with chat:write, files:write and channels:history. Empty: messages become files.",
+        description="Bot token (xoxb-…) with chat:write, files:write and channels:history. Empty: messages are written to files.",
     )
     channel_gw: str = Field(default="", description="Channel id of significant gravitational-wave events.")
     channel_grb: str = Field(default="", description="Channel id of bursts and transients. Empty: that of events.")
-    channel_low_significance: str = Field(default="", description="Channel id of what is not significant. Empty: test.")
+    channel_low_significance: str = Field(
+        default="", description="Channel id of events of low significance. Empty: test."
+    )
     channel_test: str = Field(default="", description="Channel id of tests and mock events. Empty: operators.")
-    channel_operators: str = Field(default="", description="Channel id of what only operators must know.")
-    url: str = Field(default="https://slack.com/api/", description="Address of Slack's interface.")
+    channel_operators: str = Field(default="", description="Channel id of messages for operators.")
+    url: str = Field(default="https://slack.com/api/", description="Address of Slack's API.")
     signing_secret: SecretStr = Field(
         default=SecretStr(""),
         description="Signing secret: proves that a press of a button comes from Slack. No default.",
     )
     app_token: SecretStr = Field(
-        default=SecretStr(""), description="App token (xapp-…) of Socket Mode, where Slack cannot reach this machine."
+        default=SecretStr(""), description="App token (xapp-…) of Socket Mode, if Slack cannot reach this machine."
     )
     planners: str = Field(
         default="", description="User ids of those who may run and cancel plans, separated by commas."
@@ -45,7 +47,7 @@ class SlackWorkspace(Block):
     def client(self) -> WebClient | None:
         """Return a ready client, or None without a token.
 
-        It has no retry handlers: a retry that the outbox does not know of may send a message twice.
+        The client does not retry: a retry unknown to the outbox may send a message twice.
         """
         token = self.token.get_secret_value()
         if not token:
@@ -53,11 +55,11 @@ class SlackWorkspace(Block):
         return WebClient(token=token, base_url=self.url, timeout=TIMEOUT_S, retry_handlers=[])
 
     def hears(self) -> bool:
-        """Tell whether presses of buttons can reach us; without that messages have no buttons."""
+        """Return whether presses of buttons can reach us; otherwise messages have no buttons."""
         return bool(self.signing_secret.get_secret_value() or self.app_token.get_secret_value())
 
     def allowed(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the ids of those who may run plans, and of those who may mark events: the former may that, too."""
+        """Return the user ids of planners, and of all who may mark events: reviewers and planners."""
         planners, reviewers = (
             frozenset(name.strip() for name in people.split(",") if name.strip())
             for people in (self.planners, self.reviewers)
@@ -65,7 +67,7 @@ class SlackWorkspace(Block):
         return planners, planners | reviewers
 
     def channels(self) -> dict[str, str]:
-        """Return the channel of each audience that has one; tests never fall back to the channel of real events."""
+        """Return the channels by audience; tests never fall back to a channel of real events."""
         test = self.channel_test or self.channel_operators
         chosen = {
             "gw": self.channel_gw,

@@ -1,4 +1,4 @@
-"""Where products leave the house for."""
+"""The store for plans, maps and pages."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ProductStore(Block):
     url: str = Field(default="", description="Address of the user's WebDAV root. Empty: a folder on this machine.")
     user: str = Field(default="", description="User of the WebDAV server.")
     password: SecretStr = Field(default=SecretStr(""), description="Password, or better an app password.")
-    root: str = Field(default="", description="Folder on the server, or on this machine, under which everything goes.")
+    root: str = Field(default="", description="Folder on the server, or on this machine, of all uploads.")
     public_url: str = Field(
-        default="", description="What people open: an address to which the path of a file is added. Empty: no links."
+        default="", description="Public address, to which the path of a file is appended. Empty: no links."
     )
 
     @field_validator("url")
@@ -37,7 +37,7 @@ class ProductStore(Block):
         return url.rstrip("/")
 
     def client(self) -> Client | None:
-        """Return a ready client, or None where the store is a folder."""
+        """Return a ready client, or None if the store is a folder."""
         if not self.url:
             return None
         return Client(
@@ -50,5 +50,5 @@ class ProductStore(Block):
         )
 
     def folder(self) -> Path:
-        """Return the folder that is the store where there is no server."""
+        """Return the folder used as the store if there is no server."""
         return Path(self.root).expanduser() if self.root else default_places.home() / "store"

@@ -1,4 +1,4 @@
-"""The Treasure Map: who observes what of a gravitational-wave event."""
+"""The Treasure Map: pointings of all observatories for gravitational-wave events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TreasureMap(Block):
     _description: ClassVar[str | None] = "Pointings of all observatories for an event."
 
     token: SecretStr = Field(default=SecretStr(""), description="Token of the user's account. Empty: not used.")
-    url: str = Field(default="https://treasuremap.space/api/v1", description="Address of its interface.")
+    url: str = Field(default="https://treasuremap.space/api/v1", description="Address of its API.")
 
     def client(self) -> requests.Session | None:
         """Return a session that sends the token with every request, or None without a token."""
@@ -25,6 +25,6 @@ class TreasureMap(Block):
         if not token:
             return None
         session = requests.Session()
-        # the interface takes its token as a parameter
+        # the API takes its token as a query parameter
         session.params = {"api_token": token}
         return session

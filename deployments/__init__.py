@@ -1,1 +1,1 @@
-"""Where brightsiren runs: command line, listener, bootstrap, clusters. Nobody imports this package."""
+"""Entry points of brightsiren: command line, listener, server, Slack app, clusters. No other package imports this one."""

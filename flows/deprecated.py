@@ -1,4 +1,4 @@
-"""Keywords of the last release: each block by a keyword of its own. They work until the next release, with a warning."""
+"""Keywords of the last release, one per block; they work until the next release, with a deprecation warning."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ R = TypeVar("R")
 
 
 def block_keywords(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a flow with the parameter ``blocks`` also take these fields of it as keywords of its own.
+    """Let a flow with the parameter ``blocks`` also accept these fields of it as keywords.
 
     Parameters
     ----------
     names
-        Fields of ``Blocks``. They appear in the flow's schema, so that stored parameters of old deployments are valid.
+        Fields of ``Blocks``. They appear in the flow's schema, so that stored parameters of old deployments stay valid.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:

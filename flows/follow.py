@@ -1,4 +1,4 @@
-"""Follow one event with one night: which of the night's candidates lie where the sky map says."""
+"""Follow: rank the candidates of one night against the sky map of one event."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.records import Blocks, Ranking
 def follow(event_id: str, night: date, *, blocks: Blocks = Blocks()) -> Ranking:
     """Rank a night's candidates against an event's newest sky map and write the ranking beside the event's page.
 
-    Tiles of the event's plans that the night observed are marked as observed: the next plan leaves them out.
+    Mark the tiles of the event's plans that the night observed; the next plan leaves them out.
 
     Args:
         event_id: Name of the event's folder: ``S250910b``.

@@ -1,4 +1,4 @@
-"""Reconcile: notices without an outcome, nights that died, messages and files that wait."""
+"""Reconcile: notices without an outcome, crashed nights, waiting messages and files."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def reconcile(
 
     Args:
         silence_s: Time after its dispatch from which a notice without an outcome is resubmitted, in s.
-        alarm: A message for the operators besides; an automation's words.
+        alarm: Additional message for the operators, from an automation.
         stall_h: Time from which a night that is still being reduced is reported, in h.
-        digest_h: Interval of the digest of low-significance events, 0 to 168 h; 0 is no digest.
+        digest_h: Interval of the digest of low-significance events, 0 to 168 h; 0 means no digest.
         blocks: Names of the blocks with places, registry, Slack and store.
     """
     places = observatory.places(blocks)

@@ -1,4 +1,4 @@
-"""Rehearse: a simulated alert and night through everything, as it would happen tonight."""
+"""Rehearse: run all flows on a simulated alert and night."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def rehearse(
     clock: datetime | None = None,
     blocks: Blocks = Blocks(),
 ) -> Rehearsal:
-    """Respond to a notice, plan, reduce a night, and rank what the night found against the sky map.
+    """Respond to a notice, plan, reduce a night, and rank its candidates against the sky map.
 
     Args:
         notice: File of the stored notice.
         sha256: Hash of the notice's bytes.
         evening: Date of the night to reduce.
         telescopes: Telescopes to plan.
-        topic: Where the notice would have come from.
+        topic: Kafka topic of the notice.
         options: How the event is planned.
         clock: Time at which the plan begins; now, if it is not given.
         blocks: Names of the blocks with places, cluster, registry, Slack and store.

@@ -1,1 +1,1 @@
-"""What can be done: thin Prefect tasks (get, run, put) over pure science, programs, files and the registry."""
+"""Thin Prefect tasks (get, run, put) over pure science, programs, files and the registry."""

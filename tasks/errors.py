@@ -3,11 +3,11 @@
 ::
 
     SirenError
-    ├── UnusableData     skip: the input cannot be used; say why and go on with the next one
-    ├── AlgorithmError   report: good input, but no result; carries the numbers that say why
-    ├── ProgramError     report: an external program failed; carries the tail of its log
-    ├── Unavailable      retry: something outside is away for a while
-    └── MissingPart      stop: something that must be installed or configured is not there
+    ├── UnusableData     skip: the input cannot be used; log the reason, continue with the next one
+    ├── AlgorithmError   report: good input, but no result; the message has the numbers that explain it
+    ├── ProgramError     report: an external program failed; has the tail of its log
+    ├── Unavailable      retry: a service, disk or network is temporarily unavailable
+    └── MissingPart      stop: a program, package or setting is missing
 """
 
 import errno
@@ -16,24 +16,24 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SirenError(Exception):
-    """Base of every error that brightsiren raises on purpose."""
+    """Base class of all errors that brightsiren raises."""
 
 
 class UnusableData(SirenError):
-    """The input cannot be used: say what was got and what is allowed, skip it, go on."""
+    """The input cannot be used; the message gives the value and the allowed values."""
 
 
 class AlgorithmError(SirenError):
-    """Good input gave no result; the message carries the numbers that say why."""
+    """Good input gave no result; the message has the numbers that explain it."""
 
 
 class ProgramError(SirenError):
-    """An external program failed, hung or lied about its output.
+    """An external program failed, hung or wrote invalid output.
 
     Parameters
     ----------
     message
-        One sentence: program, what happened, what was expected.
+        One sentence: program, failure, expectation.
     log_tail
         The last lines that the program wrote, for the report.
     """
@@ -51,22 +51,22 @@ def _rebuild_program_error(message: str, log_tail: str) -> ProgramError:
 
 
 class Unavailable(SirenError):
-    """A service, file system or network does not answer now; trying again later may help."""
+    """A service, file system or network is temporarily unavailable; a retry may succeed."""
 
 
 class MissingPart(SirenError):
-    """A program, package or setting is not there; the message says how to get it."""
+    """A program, package or setting is missing; the message says how to get it."""
 
 
-# what may be wrong with one item of many; anything else is wrong with all of them
+# errors of a single item; any other error concerns all items
 FAULTS = (UnusableData, AlgorithmError, ProgramError)
 
 
 def passing(error: BaseException) -> bool:
-    """Tell whether the same work might succeed another time: nothing is wrong with what it was given."""
+    """Return whether the same work may succeed at a retry: the error is not due to its input."""
     return not isinstance(error, UnusableData | AlgorithmError)
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Tell whether an error says that no space is left."""
+    """Return whether an error is due to a full disk or quota."""
     return isinstance(error, OSError) and error.errno in FULL

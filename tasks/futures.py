@@ -1,4 +1,4 @@
-"""Waiting for submitted tasks: collect results, name the failures, stop when a service is unavailable."""
+"""Submit tasks and wait for them: collect results, name failures, stop if a service is unavailable."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ REASON_LENGTH = 400
 
 
 def unwrapped(value: T) -> T:
-    """Return a task's parameter in a wrapper that keeps Prefect from searching it for futures.
+    """Wrap a task's parameter so that Prefect does not search it for futures.
 
-    The search takes 1 ms for each frame of a night, in each task that gets the night's records.
+    The search takes 1 ms per frame of a night in each task that gets the night's records.
     """
     return cast("T", quote(value))
 
@@ -47,26 +47,26 @@ def submit(task: Task[..., R], *arguments: Any, name: str = "", **keywords: Any)
 
 
 def gather(futures: Iterable[PrefectFuture[R]], *, stage: str = "") -> tuple[tuple[R, ...], tuple[Rejected, ...]]:
-    """Wait for all tasks; return the results of those that succeeded, in order, and the failures in words.
+    """Wait for all tasks; return the results of those that succeeded, in order, and the failures.
 
     Parameters
     ----------
     futures
-        What ``submit`` and ``map`` returned.
+        Futures from ``submit`` and ``map``.
     stage
         Name of the stage, for the failures.
 
     Raises
     ------
     Unavailable
-        If a task failed for something that no other input would cure, such as a full disk.
+        If a task failed for a reason independent of its input, such as a full disk.
     """
     results: list[R] = []
     failed: list[tuple[PrefectFuture[R], Exception]] = []
     for future in futures:
         try:
             results.append(future.result())
-        except Exception as error:  # noqa: BLE001 - whatever ended one task must not end the others' flow
+        except Exception as error:  # noqa: BLE001 - no error of one task may stop the flow of the others
             failed.append((future, error))
     _stop_where_unavailable([error for _, error in failed])
     names = _names([future.task_run_id for future, _ in failed])
@@ -80,7 +80,7 @@ def gather(futures: Iterable[PrefectFuture[R]], *, stage: str = "") -> tuple[tup
 
 
 def _stop_where_unavailable(errors: Iterable[Exception]) -> None:
-    """Raise what is no fault of one task's input: the disk is full, a service is away."""
+    """Raise an error that is independent of a task's input: a full disk, an unavailable service."""
     for error in errors:
         if isinstance(error, Unavailable):
             raise error
@@ -89,7 +89,7 @@ def _stop_where_unavailable(errors: Iterable[Exception]) -> None:
 
 
 def _passing(error: Exception) -> bool:
-    """Tell whether a task might succeed another time; one that another failed for is judged by that one."""
+    """Return whether a task may succeed at a retry; False if it only failed because of another task."""
     return passing(error) and not isinstance(error, UpstreamTaskError)
 
 
@@ -99,10 +99,10 @@ def _reason(error: Exception) -> str:
 
 
 def _names(task_runs: Sequence[UUID]) -> list[str]:
-    """Return the task runs' names, or the id where the server was not told one (its worker died too early).
+    """Return the task runs' names, or the id if the server never got one (its worker crashed too early).
 
-    The server learns of task runs through events, which arrive a moment after the future is done. A run gets its name when
-    it begins: before its end is known there, it may have a makeshift one.
+    The server gets task runs through events, which arrive shortly after the future is done. A run gets its name when it
+    begins; before the server knows its end, the name may be provisional.
     """
     deadline = time.monotonic() + NAMES_S
     names: dict[UUID, str] = {}
@@ -119,9 +119,9 @@ def _names(task_runs: Sequence[UUID]) -> list[str]:
 
 
 def _known_runs(task_runs: Iterable[UUID]) -> list[TaskRun]:
-    known = []
+    runs = []
     with get_client(sync_client=True) as client:
         for run in task_runs:
             with contextlib.suppress(PrefectException):
-                known.append(client.read_task_run(run))
-    return known
+                runs.append(client.read_task_run(run))
+    return runs

@@ -1,4 +1,4 @@
-"""Places of an observatory and the slots of its workers, read from its block."""
+"""Folders of an observatory and slots of its workers, read from Prefect blocks."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def places(blocks: Blocks) -> Places:
 
 @task(cache_policy=NO_CACHE, task_run_name="home-{blocks.observatory}")
 def home(blocks: Blocks) -> Home:
-    """Read from its block where an observatory keeps events, messages and uploads."""
+    """Read the location of an observatory's events, messages and uploads from its block."""
     block = cast("Observatory", Observatory.load(blocks.observatory))
     return Home(root=block.paths()["alert_root"], registry=blocks.registry, slack=blocks.slack, store=blocks.store)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="slots-{blocks.cluster}")
 def slots(blocks: Blocks) -> ClusterSpec:
-    """Read from its block which cluster to join or to start."""
+    """Read the cluster to join or start from its block."""
     block = cast("Cluster", Cluster.load(blocks.cluster))
     gib = block.memory_gib
     return ClusterSpec(

@@ -1,8 +1,8 @@
-"""Products: written aside and renamed, with a recipe beside each, so that a rerun is a lookup.
+"""Products: written under a temporary name and renamed, with a recipe beside each, so that a rerun is a lookup.
 
-A product is a file; ``<file>.json`` holds its sha256, what it was made from, with which options, code and tools, and
-the record that the task returned. ``recall`` gives that record back while the recipe is the same and every output is
-intact; ``staged`` makes a half-written file under a final name impossible.
+A product is a file; ``<file>.json`` holds its sha256, inputs, options, code and tool versions, and the record that the
+task returned. ``recall`` returns that record while the recipe is the same and every output is intact; ``staged`` makes
+sure that a file under its final name is complete.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from tasks.records.decoding import reader
 R = TypeVar("R")
 
 WRITERS = 8
-"""Files that are written and synced at a time: with more the disk is no faster."""
+"""Number of files written and synced at a time; more does not make the disk faster."""
 
 TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}\..+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What determines a product: stage, input files, options (anything JSON can hold), tool versions."""
+    """All that determines a product: stage, input files, options (any JSON value), tool versions."""
 
     stage: str
     inputs: Sequence[Path] = ()
@@ -43,7 +43,7 @@ class Recipe:
     tools: Mapping[str, str] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """Return a hash that changes when the recipe would give another product."""
+        """Return a hash that changes if the recipe would give another product."""
         content = {
             "stage": self.stage,
             "inputs": [[path.name, _identity(path)] for path in self.inputs],
@@ -62,15 +62,15 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; on success sync it and rename it, on failure remove it.
+    """Yield a temporary name beside ``path``; on success sync and rename the file, on failure remove it.
 
     Raises
     ------
     Unavailable
-        Where no space is left.
+        If no space is left.
     """
     temporary = _aside(path)
-    with _told_when_full(path):
+    with _reporting_full_disk(path):
         try:
             _make_folder(path.parent)
             yield temporary
@@ -81,31 +81,31 @@ def staged(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def halves(folder: Path) -> list[Path]:
-    """Return the half-written files under a folder: those of runs that go on, and of runs that were killed."""
+def partial_files(folder: Path) -> list[Path]:
+    """Return the partially written files under a folder, of running and of killed runs."""
     return [path for path in folder.rglob(".*") if TEMPORARY.fullmatch(path.name) and path.is_file()]
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, durably and whole."""
+    """Write ``content`` to ``path`` atomically and durably."""
     with staged(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_all(contents: Mapping[Path, bytes]) -> None:
-    """Write many files, durably and whole: all of them are when this returns.
+    """Write many files, each atomically; all are durable when this returns.
 
-    The disk is asked to sync several at a time and each folder once, which for small files is ten times faster than one
-    after another.
+    Several files are synced at a time and each folder once, which for small files is ten times faster than one after
+    another.
 
     Raises
     ------
     Unavailable
-        Where no space is left.
+        If no space is left.
     """
     asides = {path: _aside(path) for path in contents}
     folders = sorted({path.parent for path in contents})
-    with _told_when_full(*folders):
+    with _reporting_full_disk(*folders):
         try:
             for folder in folders:
                 _make_folder(folder)
@@ -121,19 +121,19 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write ``content`` to ``path`` as UTF-8, durably and whole."""
+    """Write ``content`` to ``path`` as UTF-8, atomically and durably."""
     write_bytes(path, content.encode())
 
 
 def recall(recipe: Recipe, output: Path, kind: type[R]) -> R | None:
-    """Return the record made by an earlier run of ``recipe``, or None where anything differs.
+    """Return the record of an earlier run of ``recipe``, or None if anything differs.
 
     Parameters
     ----------
     recipe
-        What would be run now.
+        The recipe that would be run now.
     output
-        The first of the outputs: its sidecar lists them all and holds the record.
+        The first output: its sidecar lists all outputs and holds the record.
     kind
         The record's class.
     """
@@ -151,10 +151,9 @@ def recall(recipe: Recipe, output: Path, kind: type[R]) -> R | None:
 
 
 def remember(recipe: Recipe, outputs: Sequence[Path], result: Any, *, others: Sequence[Path] = ()) -> None:
-    """Write the sidecars of ``outputs``, the first of which also holds ``result``.
+    """Write the sidecars of ``outputs``; the first one also holds ``result``.
 
-    ``others`` are products that must be intact too for the result to be recalled; the sidecars that tell how they were
-    made stay as they are.
+    ``others`` are products that must also be intact for the result to be recalled; their own sidecars are not changed.
     """
     entries = [_entry(path, relative_to=outputs[0].parent) for path in (*outputs, *others)]
     fingerprint = recipe.fingerprint()
@@ -177,24 +176,24 @@ def remember(recipe: Recipe, outputs: Sequence[Path], result: Any, *, others: Se
 
 
 def stage_of(product: Path) -> str:
-    """Return the stage whose recipe made a product; empty where its sidecar does not tell."""
+    """Return the stage whose recipe made a product; empty if its sidecar has none."""
     return str((_read_note(product) or {}).get("stage", ""))
 
 
 def made_with(product: Path) -> list[Path]:
-    """Return the other outputs of the recipe that made a product, where it is the first of them and they are its own."""
+    """Return the other outputs of a product's recipe if the product is its first output, else an empty list."""
     entries = (_read_note(product) or {}).get("outputs", [])
     others = [product.parent / entry["name"] for entry in entries[1:]]
     return [path for path in others if (_read_note(path) or {}).get("made_with") == product.name]
 
 
 def _aside(path: Path) -> Path:
-    """Name a file beside ``path`` that nobody else writes."""
+    """Return a unique temporary name beside ``path``."""
     return path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.{path.name}")
 
 
 @contextmanager
-def _told_when_full(*paths: Path) -> Iterator[None]:
+def _reporting_full_disk(*paths: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -205,7 +204,7 @@ def _told_when_full(*paths: Path) -> Iterator[None]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing, and have the disk know of them."""
+    """Create a folder and its parents if missing, and sync them to disk."""
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -236,7 +235,7 @@ def _entry(path: Path, *, relative_to: Path) -> dict[str, Any]:
 
 
 def _known_sha256(path: Path, status: os.stat_result) -> str | None:
-    """Return the hash in a product's sidecar where size and time say that it is that of these bytes."""
+    """Return the hash in a product's sidecar if the file has the recorded size and modification time."""
     note = _read_note(path)
     if note and note.get("size") == status.st_size and note.get("mtime_ns") == status.st_mtime_ns:
         return str(note["sha256"])
@@ -244,7 +243,7 @@ def _known_sha256(path: Path, status: os.stat_result) -> str | None:
 
 
 def _intact(path: Path, entry: Mapping[str, Any]) -> bool:
-    """Trust size and time where both agree; where only the time differs let the bytes decide."""
+    """Return whether a file is unchanged: by size and time, or by its hash if only the time differs."""
     try:
         status = path.stat()
     except OSError:
@@ -255,7 +254,7 @@ def _intact(path: Path, entry: Mapping[str, Any]) -> bool:
 
 
 def _identity(path: Path) -> str:
-    """Identify an input by its content's hash where it is one of our products, else by size and time."""
+    """Return an input's identity: the content's hash for our own products, else size and time."""
     status = path.stat()
     return _known_sha256(path, status) or f"{status.st_size}:{status.st_mtime_ns}"
 

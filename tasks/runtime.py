@@ -1,8 +1,8 @@
-"""Where tasks run: a Dask cluster with declared slots, and the runner that gives every task the slot it needs.
+"""The Dask cluster with declared slots, and the runner that gives every task the slot it needs.
 
-A task that needs a GPU says so with the tag ``gpu``; any other task takes a CPU slot. A slot is a Dask resource that
-the workers declare, so a GPU never runs two tasks at a time and never idles under CPU work. Dask itself waits without
-end for a slot that nobody has: the runner looks first and raises ``MissingPart``.
+A task with the tag ``gpu`` takes a GPU slot, any other task a CPU slot. A slot is a Dask resource that the workers
+declare, so a GPU never runs two tasks at a time and is never blocked by CPU work. Dask waits forever for a slot that no
+worker has; the runner checks first and raises ``MissingPart``.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ T = TypeVar("T")
 
 GPU_TAG = "gpu"
 CONNECT_S = 10.0
-# a killed worker is restarted by its nanny within seconds; a slot that has been there may be away for this long
+# a killed worker is restarted by its nanny within seconds; a known slot may be missing for this long
 RETURN_S = 60.0
 START_S = 60.0
 LAUNCHES = 3
-# Dask itself strikes a worker off its list 15 s after the loss
+# Dask itself removes a lost worker after 15 s
 REPLACE_S = 3.0
 POLL_S = 0.2
-# What glibc comes to by itself where images are made and dropped. Dask has it give all memory back at once, and a plane's
-# pages are then made anew for every operation: calibration takes twice as long
+# Values that glibc would reach by itself in a process that allocates and frees images. Dask's setting returns all memory
+# at once, and the pages of each plane are then allocated again for every operation: calibration takes twice as long
 KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
-# Dask tells of every connection; a person at a terminal wants to hear of trouble
+# Dask logs every connection; only errors matter at a terminal
 QUIET = {"DASK_LOGGING__DISTRIBUTED": "error"}
 PRE_SPAWN = "distributed.nanny.pre-spawn-environ"
 
-# the settings of Prefect under which the process was started that workers are forked from
+# Prefect's settings when the process was started from which workers are forked
 _prepared: list[dict[str, str]] = []
 
 
 class Slot(StrEnum):
-    """What a task holds while it runs; the value is the name of the Dask resource."""
+    """The resource that a task holds while it runs; the value is the Dask resource's name."""
 
     CPU = "CPU"
     GPU = "GPU"
@@ -68,9 +68,9 @@ class ClusterSpec:
     """A cluster to join (``address``) or to start on this machine.
 
     ``cpu_slots`` workers of one thread each have a CPU slot; ``gpu_slots`` workers have a GPU slot and one of the
-    visible GPUs each. Where there is no GPU the tasks of a GPU slot compute with NumPy: ``shared`` then gives both slots to
-    the same workers, whose number is the larger one. ``memory_limit`` is Dask's, for each CPU worker (``auto``: its share
-    of the machine's memory).
+    visible GPUs each. Without a GPU the tasks of a GPU slot compute with NumPy: ``shared`` then gives both slots to the
+    same workers, as many as the larger number. ``memory_limit`` is Dask's, for each CPU worker (``auto``: its share of
+    the machine's memory).
     """
 
     address: str | None = None
@@ -91,7 +91,7 @@ class TaggedDaskRunner(DaskTaskRunner):
     Raises
     ------
     MissingPart
-        On ``submit`` and ``map``, where no worker of the cluster has the slot that the task needs.
+        On ``submit`` and ``map``, if no worker of the cluster has the slot that the task needs.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -109,9 +109,9 @@ class TaggedDaskRunner(DaskTaskRunner):
 
 
 class LateDaskRunner(TaggedDaskRunner):
-    """A ``TaggedDaskRunner`` that starts a cluster of its own on this machine, at the first task submitted.
+    """A ``TaggedDaskRunner`` that starts its own cluster on this machine at the first submitted task.
 
-    It is what a stage runs on when it is called alone; a flow that calls it gives it a runner for the common cluster.
+    A stage that is called alone runs on it; a flow that calls stages gives them a runner for the common cluster.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -120,7 +120,7 @@ class LateDaskRunner(TaggedDaskRunner):
 
 
 def require(client: distributed.Client, slot: Slot, *, return_s: float = RETURN_S) -> None:
-    """Raise ``MissingPart`` unless a worker has ``slot``: at once where none ever had, else after ``return_s``."""
+    """Raise ``MissingPart`` if no worker has ``slot``: at once if none ever had, else after ``return_s`` seconds."""
     deadline = time.monotonic() + return_s
     while not (offered := slots(client)).get(slot.value):
         if slot.value not in offered or time.monotonic() > deadline:
@@ -132,28 +132,28 @@ def require(client: distributed.Client, slot: Slot, *, return_s: float = RETURN_
 
 
 def slots(client: distributed.Client) -> dict[str, float]:
-    """Return how many slots of each kind the cluster has now; 0 for a kind whose workers have gone."""
+    """Return the number of slots of each kind in the cluster; 0 for a kind whose workers are lost."""
     return dict(client.run_on_scheduler(_slots_of_scheduler))  # type: ignore[no-untyped-call]  # Dask's own
 
 
 def runner_for(address: str | None) -> TaskRunner[Any]:
-    """Return the runner for the cluster at ``address``, or threads of this process where there is no address."""
+    """Return a runner for the cluster at ``address``; without an address, one with threads of this process."""
     return TaggedDaskRunner(address=address) if address else ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)
 
 
 def own_runner() -> TaskRunner[Any]:
-    """Return the runner of a stage that is called alone: it starts a cluster of its own at the first task."""
+    """Return the runner of a stage that is called alone: it starts its own cluster at the first task."""
     return LateDaskRunner()
 
 
 @contextmanager
 def cluster(spec: ClusterSpec | None = None) -> Iterator[str]:
-    """Give the address of a cluster with the slots of ``spec``; one that was started here ends with the block.
+    """Yield the address of a cluster with the slots of ``spec``; one started here stops with the block.
 
     Raises
     ------
     Unavailable
-        Where nothing answers at the address of ``spec``, or the workers do not start.
+        If nothing answers at the address of ``spec``, or the workers do not start.
     """
     spec = spec or ClusterSpec()
     if spec.address:
@@ -167,10 +167,10 @@ def cluster(spec: ClusterSpec | None = None) -> Iterator[str]:
 
 @contextmanager
 def _complete(started: distributed.SpecCluster) -> Iterator[None]:
-    """Replace lost workers for the length of a block.
+    """Replace lost workers while the block runs.
 
-    A nanny restarts a worker that dies, but gives up where it dies again before it has come up; its slot would be
-    missing ever after, and tasks would wait for it without end.
+    A nanny restarts a worker that crashes, but gives up if it crashes again during its start; its slot would be lost
+    and tasks would wait for it forever.
     """
     stop = threading.Event()
 
@@ -188,10 +188,10 @@ def _complete(started: distributed.SpecCluster) -> Iterator[None]:
 
 
 def prepare(*modules: str) -> None:
-    """Begin to import modules in a process that ``shared`` workers are then forked from; return at once.
+    """Start to import modules in a process from which ``shared`` workers are forked later; return at once.
 
-    Each worker would import them by itself, which takes seconds. A process with a GPU slot is not forked: a device that
-    was opened before would be of no use to it. There is one such process for the life of this one.
+    Otherwise each worker imports them itself, which takes seconds. A worker with a real GPU is not forked, since it cannot
+    use a device opened before the fork. There is one such process during the lifetime of this one.
     """
     if _prepared:
         return
@@ -202,7 +202,7 @@ def prepare(*modules: str) -> None:
 
 
 def _method(spec: ClusterSpec) -> str:
-    """Return how workers are started: by a fork only from what was prepared under the settings of now."""
+    """Return the start method of workers: a fork only if the prepared process has the present settings."""
     return "forkserver" if spec.shared and _settings() in _prepared else "spawn"
 
 
@@ -211,7 +211,7 @@ def _settings() -> dict[str, str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return the variables that a worker must have when it starts; the nanny's other ones reach it later."""
+    """Return the variables that a worker needs at its start; the nanny sets others later."""
     return {**{key: str(value) for key, value in dask.config.get(PRE_SPAWN).items()}, **QUIET, **KEPT_MEMORY}
 
 
@@ -229,7 +229,7 @@ def local_cluster(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
 
 
 def _launch(spec: ClusterSpec, *, folder: str) -> distributed.SpecCluster:
-    """Start a cluster; a nanny gives up where its worker dies before it has come up, so that is tried again."""
+    """Start a cluster; retry, since a nanny gives up if its worker crashes during its start."""
     quiet = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     trouble: RuntimeError | None = None
     for _ in range(LAUNCHES):
@@ -252,7 +252,7 @@ def _workers(spec: ClusterSpec, quiet: Mapping[str, Any]) -> dict[str, dict[str,
     cpu = {f"cpu-{i}": _worker((Slot.CPU,), limited) for i in range(spec.cpu_slots)}
     devices = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
     gpu = {
-        # no limit: the memory of a batch is chosen by its options, and half a machine idles while the GPU works
+        # no limit: a batch's memory follows from its options, and half of the machine's memory is free meanwhile
         f"gpu-{i}": _worker(
             (Slot.GPU,), {**quiet, "memory_limit": 0}, device=devices[i] if i < len(devices) else str(i)
         )
@@ -263,7 +263,7 @@ def _workers(spec: ClusterSpec, quiet: Mapping[str, Any]) -> dict[str, dict[str,
 
 def _worker(held: Sequence[Slot], options: Mapping[str, Any], *, device: str = "") -> dict[str, Any]:
     """Describe a worker that holds these slots, runs one task at a time, and sees one GPU or none."""
-    # a worker that is forked has the environment of when that was prepared
+    # a forked worker has the environment of the prepared process
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": device}
     named = {"nthreads": 1, "resources": {slot.value: 1 for slot in held}, "env": environment}
     return {"cls": distributed.Nanny, "options": {**options, **named}}

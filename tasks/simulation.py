@@ -1,6 +1,6 @@
-"""Make a night or an alert whose truth is known: draw it, write it, tell the truth.
+"""Simulate a night or an alert with known truth, and write its files and truth tables.
 
-These are plain functions: the command line, the rehearsal and the tests call them alike.
+These are plain functions for the command line, the rehearsal and the tests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tasks.io import simulated_files
 from tasks.records import FrameType
 from tasks.science.simulation import alerts, bands, camera, frames, optics, plan, references, responses, sky
 from tasks.science.simulation.alerts import AlertRequest, MultiOrderMap, SimulatedAlert
-from tasks.science.simulation.frames import Conditions, Exposed, Field, Unit
+from tasks.science.simulation.frames import Conditions, Exposed, SimulatedField, SimulatedUnit
 from tasks.science.simulation.plan import Request, Shot
 
 log = logging.getLogger(__name__)
@@ -33,12 +33,12 @@ RESPONSE_POINTS = 5
 
 
 def make_night(out: Path, request: Request) -> Path:
-    """Make a night under ``out``; return the path of its truth.
+    """Simulate a night under ``out``; return the path of its truth.
 
     Raises
     ------
     UnusableData
-        Where the request makes no sense, or ``out`` holds anything but an earlier simulated night.
+        If the request is invalid, or ``out`` holds anything but an earlier simulated night.
     """
     frames.check_observable(plan.checked(request))
     filters = [bands.band(name) for name in request.filters]
@@ -60,12 +60,12 @@ def make_night(out: Path, request: Request) -> Path:
 
 
 def make_alert(out: Path, request: AlertRequest) -> Path:
-    """Make a notice with its sky maps under ``out``; return the path of the truth.
+    """Simulate a notice with its sky maps under ``out``; return the path of the truth.
 
     Raises
     ------
     UnusableData
-        Where the request makes no sense, or ``out`` holds anything but an earlier simulated alert.
+        If the request is invalid, or ``out`` holds anything but an earlier simulated alert.
     """
     alerts.checked(request)
     simulated_files.claim(out, "alert")
@@ -93,7 +93,7 @@ def _map_columns(sky_map: MultiOrderMap) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _alert_truth(request: AlertRequest, alert: SimulatedAlert, maps: Mapping[str, bytes]) -> dict[str, Any]:
-    """Gather what is true of the event."""
+    """Return the true parameters of the event."""
     return {
         "made_by": MADE_BY,
         "seed": request.seed,
@@ -109,8 +109,8 @@ def _alert_truth(request: AlertRequest, alert: SimulatedAlert, maps: Mapping[str
     }
 
 
-def _write_unit(out: Path, request: Request, field: Field, unit: Unit) -> list[dict[str, Any]]:
-    """Write a unit's frames and what is true of them; return the truth about its lights."""
+def _write_unit(out: Path, request: Request, field: SimulatedField, unit: SimulatedUnit) -> list[dict[str, Any]]:
+    """Write a unit's frames and truth images; return the truth of its lights."""
     simulated_files.write_image(out / "truth" / f"bad-{unit.name}.fits", unit.camera.bad)
     simulated_files.write_image(out / "truth" / f"transmission-{unit.name}.fits", unit.camera.transmission)
     folder = out / "obsdata" / unit.name / request.folder
@@ -159,14 +159,14 @@ def _write_light_truth(
 
 
 def _wcs_header(conditions: Conditions, shape: tuple[int, int]) -> Header:
-    """Return the true WCS as cards: TPV terms as astropy and SCAMP read them."""
+    """Return the true WCS as cards, with TPV terms in the convention of Astropy and SCAMP."""
     header = conditions.wcs.to_header()
     header["NAXIS"], header["NAXIS1"], header["NAXIS2"] = 2, shape[1], shape[0]
     return header
 
 
-def _write_corrupt(out: Path, request: Request, field: Field, unit: Unit) -> list[dict[str, str]]:
-    """Write extra frames of one unit and spoil each; return which and how."""
+def _write_corrupt(out: Path, request: Request, field: SimulatedField, unit: SimulatedUnit) -> list[dict[str, str]]:
+    """Write extra frames of one unit and corrupt each; return names and kinds of corruption."""
     spoilt = []
     for number, shot in enumerate(plan.corrupt_shots(request, unit.name)):
         file = Path("obsdata") / unit.name / request.folder / shot.name
@@ -176,7 +176,7 @@ def _write_corrupt(out: Path, request: Request, field: Field, unit: Unit) -> lis
     return spoilt
 
 
-def _write_reference(out: Path, request: Request, field: Field, filter_: str) -> None:
+def _write_reference(out: Path, request: Request, field: SimulatedField, filter_: str) -> None:
     reference = references.make_reference(request, field, filter_)
     path = out / "references" / filter_ / reference.name
     simulated_files.write_image(path, reference.image, reference.header)
@@ -184,8 +184,8 @@ def _write_reference(out: Path, request: Request, field: Field, filter_: str) ->
     simulated_files.write_image(naming.mask_of(path), reference.mask, reference.header)
 
 
-def _write_catalogues(out: Path, request: Request, field: Field) -> None:
-    """Write the astrometric and photometric catalogues, and the stars as they are on the night."""
+def _write_catalogues(out: Path, request: Request, field: SimulatedField) -> None:
+    """Write the astrometric and photometric catalogues, and the stars at the epoch of the night."""
     stars, known = field.stars, field.stars.g_mag < sky.CATALOGUE_LIMIT_MAG
     mags = {f"mag_{name}": bands.star_mags(stars.g_mag, stars.bp_rp, name) for name in request.filters}
     gaia = {
@@ -207,7 +207,7 @@ def _write_catalogues(out: Path, request: Request, field: Field) -> None:
 
 
 def _astrometric(gaia: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the columns that SCAMP reads; positions are those of J2016."""
+    """Return the columns that SCAMP reads, with positions at epoch J2016."""
     n = len(gaia["ra"])
     return {
         "X_WORLD": gaia["ra"],
@@ -230,9 +230,9 @@ def night_year(request: Request) -> float:
 
 
 def _truth(
-    request: Request, field: Field, lights: Sequence[dict[str, Any]], corrupt: Sequence[dict[str, str]]
+    request: Request, field: SimulatedField, lights: Sequence[dict[str, Any]], corrupt: Sequence[dict[str, str]]
 ) -> dict[str, Any]:
-    """Gather what is true of the night."""
+    """Return the true parameters of the night."""
     return {
         "made_by": MADE_BY,
         "seed": request.seed,
@@ -293,7 +293,7 @@ def _response(request: Request, unit: str) -> dict[str, Any]:
     return {"colour_term_mag": dict(response.colour_mag), "pivot_mag": responses.PIVOT_MAG, "surface": places.tolist()}
 
 
-def _transients(request: Request, field: Field) -> list[dict[str, Any]]:
+def _transients(request: Request, field: SimulatedField) -> list[dict[str, Any]]:
     new = field.transients
     mags = {name: frames.transient_mags(new, name, request.exposure_s) for name in request.filters}
     return [

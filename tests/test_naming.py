@@ -1,4 +1,4 @@
-"""Names from outside never become paths of their choosing."""
+"""Untrusted names never give unsafe paths."""
 
 from __future__ import annotations
 
@@ -158,3 +158,127 @@ def test_what_is_no_calibrated_image_has_no_such_name(name: str) -> None:
 def test_a_stack_with_its_sky_or_elsewhere_has_a_name_of_its_own() -> None:
     assert naming.stack_variant(with_sky=False, centre_deg=None) == ""
     assert naming.stack_variant(with_sky=True, centre_deg=(110.25, -30.5)) == ".at110.2500-30.5000.sky"
+
+
+# ------------------------------------------------------------------------------- the tree that 7DT's archive has
+
+SINGLE = Path("/p/T00123/7DT01/r/calib_7DT01_T00123_20260116_043413_r_100.fits")
+STACK = SINGLE.with_name("calib_7DT01_T00123_20260116_043413_r_600.com.fits")
+NIGHT = date(2026, 1, 15)
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (naming.variance_of(SINGLE), "calib_7DT01_T00123_20260116_043413_r_100.var.fits"),
+        (naming.mask_of(STACK), "calib_7DT01_T00123_20260116_043413_r_600.com.mask.fits"),
+        (naming.detections_of(SINGLE), "calib_7DT01_T00123_20260116_043413_r_100.detections.fits"),
+        (naming.weight_of(STACK), "calib_7DT01_T00123_20260116_043413_r_600.com.weight.fits"),
+        (naming.number_of(STACK), "calib_7DT01_T00123_20260116_043413_r_600.com.number.fits"),
+        (naming.psf_of(STACK), "calib_7DT01_T00123_20260116_043413_r_600.com.psf.fits"),
+        (naming.difference_of(STACK), "calib_7DT01_T00123_20260116_043413_r_600.com.subt.fits"),
+        (
+            naming.transients_of(naming.difference_of(STACK)),
+            "calib_7DT01_T00123_20260116_043413_r_600.com.subt.transient.cat",
+        ),
+        (naming.photometry_of(STACK), "phot/calib_7DT01_T00123_20260116_043413_r_600.com.phot.cat"),
+        (naming.zero_point_plot(STACK, "APER_1"), "phot/calib_7DT01_T00123_20260116_043413_r_600.com.MAG_APER_1.png"),
+    ],
+)
+def test_what_is_beside_an_image_has_its_name_and_a_suffix(made, name):
+    assert made == SINGLE.parent / name
+
+
+@pytest.mark.parametrize(
+    ("made", "path"),
+    [
+        (lambda tree: tree.masters("7DT01", NIGHT), "masters/7DT01/2026-01-15"),
+        (lambda tree: tree.archive("7DT01", "zero"), "master_frame_1x1_gain2750/7DT01/zero"),
+        (lambda tree: tree.archive("7DT01", "dark", binning=2, gain_setting=0), "master_frame_2x2_gain0/7DT01/dark"),
+        (
+            lambda tree: tree.fringe_frame("7DT01", "z", binning=1, gain_setting=None),
+            "master_frame_1x1_gain2750/7DT01/fringe/z-fringe.fits",
+        ),
+        (lambda tree: tree.scratch("7DT01", NIGHT), "work/7DT01/2026-01-15"),
+        (lambda tree: tree.solved("7DT01", NIGHT), "work/7DT01/2026-01-15/solved"),
+        (lambda tree: tree.science("T00123", "7DT01", "r"), "processed_1x1_gain2750/T00123/7DT01/r"),
+        (lambda tree: tree.survey(), "survey"),
+        (lambda tree: tree.stage("7DT01", NIGHT, "search"), "nights/2026-01-15/7DT01/search.json"),
+        (lambda tree: tree.stage("7DT", NIGHT, "stack"), "nights/2026-01-15/7DT/stack.json"),
+        (lambda tree: tree.batches("7DT01", NIGHT), "nights/2026-01-15/7DT01/batches.json"),
+        (lambda tree: tree.journal("7DT01", NIGHT), "nights/2026-01-15/7DT01/journal.json"),
+        (lambda tree: tree.log("7DT01"), "log/7DT01.log"),
+        (lambda tree: tree.report(NIGHT), "nights/2026-01-15"),
+    ],
+)
+def test_a_night_keeps_its_products_where_the_archive_has_them(made, path):
+    assert made(naming.NightTree(root=Path("/root"))) == Path("/root") / path
+
+
+def test_masters_references_and_units_have_their_names():
+    assert naming.archived_bias(NIGHT) == "20260115-zero.fits"
+    assert naming.archived_dark(NIGHT, 7.5) == "7.5-20260115-dark.fits"
+    assert naming.archived_flat(NIGHT, "m650") == "20260115-nm650.fits"
+    reference = "ref_7DT_T00123_20250206_031245_r_3000.fits"
+    assert naming.reference_pattern("T00123", "r").fullmatch(reference)
+    assert not naming.reference_pattern("T00124", "r").fullmatch(reference)
+    assert not naming.reference_pattern("T00123", "i").fullmatch(reference)
+    assert naming.reference_date(reference) == date(2025, 2, 6)
+    convolved = naming.convolved_name(Path(reference), datetime(2026, 1, 16, 4, 34, 13, tzinfo=UTC))
+    assert convolved == "ref_7DT_T00123_20260116_043413_r_3000.conv.fits"
+    assert naming.night_folder(NIGHT) == "2026-01-15_gain2750"
+    assert naming.cell_file(42) == "gaia-dr3-5-00042.ldac.fits"
+    with pytest.raises(UnusableData, match="no date"):
+        naming.reference_date("ref_7DT_T00123_r.fits")
+
+
+def test_what_lies_in_the_tree_is_found_and_nothing_else(tmp_path):
+    tree = naming.NightTree(root=tmp_path)
+    names = {("T00123", "7DT01", "r"), ("T00123", "7DT02", "r"), ("T00124", "7DT01", "i")}
+    for object_, unit, band in names:
+        folder = tree.science(object_, unit, band)
+        folder.mkdir(parents=True)
+        (folder / f"calib_{unit}_{object_}_20260116_043413_{band}_100.fits").touch()
+        (folder / f"calib_{unit}_{object_}_20260116_043413_{band}_600.com.fits").touch()
+    tree.archive("7DT01", "zero").mkdir(parents=True)
+    tree.scratch("7DT02", NIGHT).mkdir(parents=True)
+    (note := tree.masters("7DT01", NIGHT) / "zero.fits.json").parent.mkdir(parents=True)
+    note.touch()
+
+    def found(*choice):
+        return {path.name.split("_20260116")[0] for path in tree.singles(*choice)}
+
+    assert found((), (), ()) == {f"calib_{unit}_{object_}" for object_, unit, _ in names}
+    assert found(("123",), (), ("7DT01",)) == {"calib_7DT01_T00123"}
+    assert found((), ("i",), ()) == {"calib_7DT01_T00124"}
+    assert tree.lasting("7DT02") == [tmp_path / "processed_1x1_gain2750" / "T00123" / "7DT02"]
+    assert len(tree.lasting("7DT01")) == 3
+    assert tree.begun(NIGHT) == ["7DT02"]
+    assert tree.notes("7DT01", NIGHT, "calibrate") == [note]
+    assert tree.notes("7DT01", NIGHT, "reduce") == tree.notes("7DT01", NIGHT, "stack") == []
+
+
+def test_an_alert_has_its_places_by_time_type_and_hash():
+    moment = datetime(2024, 11, 2, 12, 41, 27, tzinfo=UTC)
+    notice = Notice(kind=Kind.GW, mission="LVK", event_id="S241102br", alert_type="INITIAL", time_created=moment)
+    alert, tree = Alert(notice=notice, sha256="0123456789abcdef" * 4), naming.AlertTree(root=Path("/a"))
+    visit = Path("/a/events/S241102br/20241102T124127_INITIAL_01234567")
+
+    assert tree.visit(alert) == visit
+    assert tree.notice_copy(alert) == visit / "notice"
+    assert tree.sky_map(alert, "gw") == visit / "skymap-gw.fits"
+    assert tree.plans(alert) == visit / "plans"
+    assert tree.page(notice) == Path("/a/events/S241102br/index.html")
+    assert tree.notice("ab", NIGHT) == Path("/a/notices/2026-01-15/ab")
+    assert tree.dead_letter("ab") == Path("/a/dead-letter/ab")
+    store = "Candidates/GW/S241102br"
+    assert naming.StoreTree.visit(alert) == f"{store}/GWEMOPT/20241102T124127_INITIAL"
+    assert naming.StoreTree.notice(alert, ".json") == f"{store}/VOEVENTS/20241102T124127_INITIAL_01234567.json"
+    assert naming.StoreTree.page(notice) == f"{store}/index.html"
+    burst = Notice(kind=Kind.GRB, mission="Swift", event_id="1423875", alert_type="INITIAL", time=moment, test=True)
+    assert naming.StoreTree.event(burst) == "Test/GRB/Swift_1423875"
+    assert (
+        naming.AlertTree(root=Path("/a"))
+        .visit(Alert(notice=burst, sha256="f" * 64))
+        .name.startswith("20241102T124127_")
+    )

@@ -1,4 +1,4 @@
-"""Policies as files: what may be written, and what is refused with the place named."""
+"""Policies as files: valid ones, and invalid ones refused with the position of the error."""
 
 from __future__ import annotations
 

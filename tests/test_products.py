@@ -1,4 +1,4 @@
-"""A product is whole or absent, and a rerun of the same recipe is a lookup."""
+"""A product is complete or absent, and a rerun of the same recipe is a lookup."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""``siren``: the command for a person at a terminal.
+"""The command ``siren``.
 
-Exit codes: 0 done, 1 failed, 2 bad input. With ``--json`` stdout holds one JSON object and nothing else, also when the
-input was bad: ``{"rejected": "<reason>"}``. Logs go to stderr.
+Exit codes: 0 done, 1 failed, 2 bad input. With ``--json`` stdout contains exactly one JSON object, also for bad input:
+``{"rejected": "<reason>"}``. Logs go to stderr.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from tasks.errors import SirenError, UnusableData
 
 # verb → module that defines `command`; imported only when the verb is called, so that help is instant
 VERBS = {
-    "demo": "rehearse a simulated alert and night through everything",
-    "doctor": "check programs, GPU, server, database, blocks and workers; say how to mend each",
-    "notice": "parse a notice and decide",
-    "skymap": "areas and distance of a sky map, and what it says of a position",
+    "demo": "simulate an alert and a night and run all flows on them",
+    "doctor": "check programs, GPU, server, database, blocks and workers, each with a remedy",
+    "notice": "parse a notice and apply a decision policy",
+    "skymap": "areas and distance of a sky map, and its values at a position",
     "plan": "plan telescopes for a notice or sky map",
-    "coverage": "what a list of pointings covered of a sky map",
-    "simulate": "make a night folder or a notice with known truth",
-    "catalogue": "make the photometric reference that nights read, from files of Gaia or another survey",
+    "coverage": "area and probability of a sky map that a list of pointings covers",
+    "simulate": "simulate a night folder or a notice with known truth",
+    "catalogue": "make the photometric reference catalogue of nights from files of Gaia or another survey",
     "reduce": "reduce a night folder or part of it, without a deployment",
     "deepen": "stack the best frames of many nights and units",
-    "gaia": "fetch the astrometric reference around positions from Gaia, so that nights need no network",
-    "subtract": "subtract a reference from a science image and detect what is left",
-    "replay": "replay stored notices in their order and clock",
-    "listen": "run the listener: Kafka to durable notices to flow runs",
-    "observed": "note that tiles of an event's plans were observed",
-    "backfill": "store notices that no broker has any more, from GraceDB",
-    "bootstrap": "make blocks, pools, automations and deployments; twice makes no more than once",
+    "gaia": "fetch the astrometric reference catalogue around positions from Gaia, so that nights need no network",
+    "subtract": "subtract a reference from a science image and detect sources in the difference",
+    "replay": "replay stored notices in order and compare the decisions with the registry",
+    "listen": "run the listener: receive notices from Kafka, store them, start flow runs",
+    "observed": "record that tiles of an event's plans were observed",
+    "outbox": "list messages and uploads that wait or have failed; retry or drop them",
+    "backfill": "fetch missed notices, which brokers no longer have, from GraceDB",
+    "bootstrap": "create or update blocks, pools, automations and deployments; idempotent",
     "serve": "run everything on one machine, with the Prefect UI",
 }
 
@@ -40,7 +41,7 @@ class Verbs(click.Group):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of the table."""
+        """Return the verbs in the order of ``VERBS``."""
         del ctx
         return list(VERBS)
 
@@ -59,7 +60,7 @@ class Verbs(click.Group):
 
 
 def _load(verb: str) -> click.Command:
-    import importlib  # slow start-up: each verb brings its own heavy libraries
+    import importlib  # slow start-up: each verb imports its own heavy libraries
 
     command: click.Command = importlib.import_module(f"deployments.cli.{verb}").command
     return command

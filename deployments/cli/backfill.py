@@ -1,4 +1,4 @@
-"""``siren backfill``: the notices of an outage longer than the broker remembers, from GraceDB."""
+"""``siren backfill``: fetch the notices of a long outage from GraceDB."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 
 @click.command("backfill")
-@click.option("--since", type=click.DateTime(FORMATS), help="Begin, UTC; the gaps in what was heard if not given.")
+@click.option("--since", type=click.DateTime(FORMATS), help="Begin, UTC.  [default: the gaps in reception]")
 @click.option("--until", type=click.DateTime(FORMATS), help="End, UTC.  [default: now]")
 @click.option("--url", help="Address of GraceDB's interface.  [default: https://gracedb.ligo.org/api/]")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the alert river's files.")
@@ -28,9 +28,9 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Store notices that were missed, as if they had been heard; a running listener makes their runs.
+    """Store missed notices as if the listener had received them; a running listener starts their runs.
 
-    What is known already stays as it is. An old notice starts no telescope by itself.
+    Notices already stored are unchanged. An old notice does not start an automatic plan.
     """
     from deployments.local import backfill  # slow start-up: Prefect
     from deployments.server import default_paths
@@ -38,7 +38,10 @@ def command(
 
     options = BackfillOptions(url=url) if url else BackfillOptions()
     where = default_paths.alert_root(root)
-    made = backfill.fill(since, until, options, root=where, url=default_paths.registry_url(registry))
-    words = f"{len(made.spans)} gaps, {made.events} events: {made.new} notices new, {made.known} known"
-    refused = "".join(f"\nrefused  {each}" for each in made.refused)
-    output.show({**vars(made)}, words + refused, as_json=as_json)
+    backfilled = backfill.fill(since, until, options, root=where, url=default_paths.registry_url(registry))
+    words = (
+        f"{len(backfilled.spans)} gaps, {backfilled.events} events: "
+        f"{backfilled.new} notices new, {backfilled.known} known"
+    )
+    refused = "".join(f"\nrefused  {notice}" for notice in backfilled.refused)
+    output.show({**vars(backfilled)}, words + refused, as_json=as_json)

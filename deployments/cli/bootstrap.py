@@ -1,4 +1,4 @@
-"""``siren bootstrap``: set up the Prefect server; twice makes no more than once."""
+"""``siren bootstrap``: set up the Prefect server; idempotent."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from deployments.cli import output
 
 @click.command("bootstrap")
 @click.option(
-    "--file", "prefect_file", type=click.Path(path_type=Path), help="Deployments; the checkout's prefect.yaml if none."
+    "--file",
+    "prefect_file",
+    type=click.Path(path_type=Path),
+    help="File of deployments.  [default: prefect.yaml of the checkout]",
 )
-@click.option("--home", type=click.Path(path_type=Path), help="Folder of the places that new blocks name.")
-@click.option("--wait", "wait_s", default=60.0, show_default=True, help="How long the server may take to answer, in s.")
+@click.option("--home", type=click.Path(path_type=Path), help="Folder of the default paths in new blocks.")
+@click.option("--wait", "wait_s", default=60.0, show_default=True, help="Longest wait for the server, in s.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(prefect_file: Path | None, home: Path | None, wait_s: float, *, as_json: bool) -> None:
-    """Make the blocks, pools, limits, deployments and automations of the server that PREFECT_API_URL names.
+    """Create or update blocks, pools, limits, deployments and automations on the server at PREFECT_API_URL.
 
-    Blocks take their fields from variables such as SIREN_GCN_CLIENT_ID; those that are missing are named.
+    Blocks take their fields from variables such as SIREN_GCN_CLIENT_ID; the output lists missing variables.
     """
     from deployments.server import bootstrap, default_paths  # slow start-up: Prefect
 

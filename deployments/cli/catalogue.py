@@ -1,4 +1,4 @@
-"""``siren catalogue``: a photometric reference from files, in cells of the sky."""
+"""``siren catalogue``: make a photometric reference catalogue from files, in cells of the sky."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ SURVEYS = ("gaiaxp", "ps1", "sdss", "apass", "2mass")
 MEDIUM_BAND = re.compile(r"m(\d{3})w?")
 
 
-@click.command(name="catalogue", help="Make the photometric reference that nights read, once, from files of a survey.")
+@click.command(name="catalogue", help="Make the photometric reference catalogue of nights from files of a survey.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--survey", type=click.Choice(SURVEYS), required=True, help="Whose files they are.")
+@click.option("--survey", type=click.Choice(SURVEYS), required=True, help="Survey of the files.")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder of cells, such as catalogues/photometric."
 )
 @click.option("--sources", type=click.Path(path_type=Path), default=None, help="gaia_source rows of the spectra.")
 @click.option("--system", "systems", multiple=True, help="GaiaXPy's name of a photometric system; may be repeated.")
-@click.option("--filters", type=click.Path(path_type=Path), default=None, help="Folder of systems of your own.")
+@click.option(
+    "--filters", type=click.Path(path_type=Path), default=None, help="Folder of additional photometric systems."
+)
 @click.option(
     "--name", "names", multiple=True, metavar="BAND=FILTER", help="Our name of a system's band; may be repeated."
 )
 @click.option("--templates", type=click.Path(path_type=Path), default=None, help="Stellar templates, for medium bands.")
-@click.option("--bands", default="", help="Medium bands from the templates, with commas: m425,m450.")
+@click.option("--bands", default="", help="Medium bands from the templates, separated by commas: m425,m450.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     files: tuple[Path, ...],
@@ -42,12 +44,12 @@ def command(
     bands: str,
     as_json: bool,
 ) -> None:
-    """Make a photometric reference."""
+    """Make a photometric reference catalogue."""
     from tasks.catalogues import photometric  # slow start-up: Prefect and astropy
     from tasks.programs import gaiaxpy
 
-    spectra = gaiaxpy.Options(systems=systems, filters=filters, names=dict(_pair(each) for each in names))
-    made = photometric.make_catalogue.fn(
+    spectra = gaiaxpy.Options(systems=systems, filters=filters, names=dict(_pair(name) for name in names))
+    catalogue = photometric.make_catalogue.fn(
         survey,  # type: ignore[arg-type]  # click has checked it
         files,
         out,
@@ -57,16 +59,17 @@ def command(
         bands={name: _wavelength_nm(name) for name in filter(None, (word.strip() for word in bands.split(",")))},
     )
     facts = {
-        "folder": made.folder,
-        "cells": made.cells,
-        "stars": made.stars,
-        "known": made.known,
-        "filters": made.filters,
-        "refused": dict(made.refused),
+        "folder": catalogue.folder,
+        "cells": catalogue.cells,
+        "stars": catalogue.stars,
+        "known": catalogue.known,
+        "filters": catalogue.filters,
+        "refused": dict(catalogue.refused),
     }
-    refused = "".join(f"\n  refused, {test}: {number}" for test, number in made.refused.items())
+    refused = "".join(f"\n  refused, {test}: {number}" for test, number in catalogue.refused.items())
     words = (
-        f"{made.stars} stars into {made.cells} new cells of {made.folder}; {made.known} in cells already there{refused}"
+        f"{catalogue.stars} stars into {catalogue.cells} new cells of {catalogue.folder}; "
+        f"{catalogue.known} in existing cells{refused}"
     )
     output.show(facts, words, as_json=as_json)
 

@@ -1,4 +1,4 @@
-"""``siren coverage``: what a list of pointings covered of a sky map."""
+"""``siren coverage``: area and probability of a sky map that a list of pointings covers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 LARGEST_DEG = 60.0
 
 
-@click.command(name="coverage", help="What a list of pointings covered of a sky map, each place counted once.")
+@click.command(
+    name="coverage", help="Area and probability of a sky map that a list of pointings covers; overlaps count once."
+)
 @click.argument("skymap", type=click.Path(path_type=Path))
 @click.argument("exposures", type=click.Path(path_type=Path))
 @click.option("--fov", help="Field of view: W,H in degrees (one number: a square).")
@@ -29,10 +31,10 @@ def command(
 ) -> None:
     """Print the area of the union of the pointings and the map's probability in it."""
     if fov is None and footprint is None:
-        raise UnusableData("how large is a field? give --fov W,H or --footprint FILE")
+        raise UnusableData("the field of view is missing: give --fov W,H or --footprint FILE")
     size = _size(fov) if fov else None
     from tasks.io.planning import pointing_lists
-    from tasks.io.skymaps import sky_map_files  # slow start-up: sky maps bring astropy and healpy
+    from tasks.io.skymaps import sky_map_files  # slow start-up: sky maps import astropy and healpy
     from tasks.science.skymaps import coverage
 
     polygons: tuple[npt.NDArray[np.float64], ...]
@@ -41,10 +43,10 @@ def command(
     elif size is not None:
         polygons = coverage.rectangle(*size)
     centres = pointing_lists.read(exposures, fields=fields)
-    found = coverage.covered(sky_map_files.read(skymap), centres.ra_deg, centres.dec_deg, footprint=polygons)
-    result: dict[str, Any] = {**vars(found), "exposures": len(centres.ra_deg)}
+    covered = coverage.covered(sky_map_files.read(skymap), centres.ra_deg, centres.dec_deg, footprint=polygons)
+    result: dict[str, Any] = {**vars(covered), "exposures": len(centres.ra_deg)}
     text = (
-        f"{found.area_deg2:.1f} deg² with probability {found.probability:.4f} in {found.fields} fields, "
+        f"{covered.area_deg2:.1f} deg² with probability {covered.probability:.4f} in {covered.fields} fields, "
         f"{len(centres.ra_deg)} exposures"
     )
     output.show(result, text, as_json=as_json)

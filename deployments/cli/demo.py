@@ -1,4 +1,4 @@
-"""``siren demo``: a simulated alert and night through everything."""
+"""``siren demo``: simulate an alert and a night and run all flows on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from deployments.cli import output, simulate
 
 
-@click.command(name="demo", help="Rehearse a simulated alert and night end to end; say where the pages are.")
+@click.command(name="demo", help="Simulate an alert and a night, run all flows on them, print the paths of the pages.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder to fill.")
 @click.option(
     "--notice", type=click.Path(path_type=Path), default=None, help="A real notice instead of a simulated one."
@@ -23,5 +23,7 @@ def command(out: Path, notice: Path | None, seed: int, scale: str, *, as_json: b
     """Run the demonstration."""
     from deployments.local import demo  # slow start-up: Prefect, Dask and the scientific libraries
 
-    made = demo.demonstrate(out, notice=notice, seed=seed, scale=scale, say=lambda line: click.echo(line, err=as_json))
-    output.show(demo.facts(made), demo.words(made), as_json=as_json)
+    demonstration = demo.demonstrate(
+        out, notice=notice, seed=seed, scale=scale, say=lambda line: click.echo(line, err=as_json)
+    )
+    output.show(demo.facts(demonstration), demo.words(demonstration), as_json=as_json)

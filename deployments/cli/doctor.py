@@ -1,4 +1,4 @@
-"""``siren doctor``: what this machine has, what it lacks, how to mend it."""
+"""``siren doctor``: check this machine and print a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from deployments.cli import output
 def command(*, as_json: bool) -> int:
     """Check programs, GPU, server, database, blocks, workers, listener, slots and catalogues.
 
-    It changes nothing and shows no secret.
+    It changes nothing and prints no secret.
 
-    Exit code 1 where a required part is missing; what is optional may be missing.
+    The exit code is 1 if a required part is missing, and 0 if only optional parts are missing.
     """
     from deployments.server import doctor  # slow start-up: Prefect, Dask
 

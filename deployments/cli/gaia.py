@@ -1,4 +1,4 @@
-"""``siren gaia``: fetch Gaia's stars around positions, once and for all, so that nights need no network."""
+"""``siren gaia``: fetch Gaia's stars around positions in advance, so that nights need no network."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from deployments.cli import output
 from tasks.errors import UnusableData
 
 GAIA = "https://gea.esac.esa.int/tap-server/tap"
-# a frame's half diagonal and the widest search for its pointing
+# half the diagonal of a frame plus the widest search for its pointing
 RADIUS_DEG = 2.4
 
 
 @click.command(name="gaia", help="Fetch the cells of Gaia DR3 around positions into a folder of catalogues.")
 @click.argument("positions", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the cells.")
-@click.option("--radius", default=RADIUS_DEG, show_default=True, help="Around each position, in degrees.")
+@click.option("--radius", default=RADIUS_DEG, show_default=True, help="Radius around each position, in degrees.")
 @click.option("--url", default=GAIA, show_default=True, help="TAP service with the table gaiadr3.gaia_source.")
 @click.option("--faintest", default=18.0, show_default=True, help="Faintest G magnitude.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(positions: tuple[str, ...], out: Path, radius: float, url: str, faintest: float, as_json: bool) -> None:
-    """Fetch what is not there yet around POSITIONS, each RA,DEC in degrees."""
+    """Fetch the missing cells around POSITIONS, each RA,DEC in degrees."""
     if not 0 < radius <= 10:
         raise UnusableData(f"radius {radius:g}: expected a number of degrees above 0 and up to 10")
     places = dict.fromkeys(map(_position, positions), radius)

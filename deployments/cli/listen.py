@@ -1,4 +1,4 @@
-"""``siren listen``: the daemon from Kafka to durable notices to flow runs."""
+"""``siren listen``: receive notices from Kafka, store them and start flow runs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ GROUP = "brightsiren"
     help="GCN, with the credentials of SIREN_GCN_CLIENT_ID and SIREN_GCN_CLIENT_SECRET or the block `gcn`.",
 )
 @click.option(
-    "--topic", "topics", multiple=True, help="Topic; may be repeated. GCN's gravitational waves and bursts if none."
+    "--topic", "topics", multiple=True, help="Topic; may be repeated.  [default: GCN's gravitational waves and bursts]"
 )
 @click.option(
-    "--group", default="brightsiren", show_default=True, help="Consumer group: who shares it shares the notices."
+    "--group",
+    default="brightsiren",
+    show_default=True,
+    help="Consumer group; listeners of one group share the notices.",
 )
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the alert river's files.")
 @click.option("--registry", "url", help="URL of the registry.")
@@ -35,12 +38,12 @@ GROUP = "brightsiren"
     "--warm/--cold",
     default=True,
     show_default=True,
-    help="Keep a process warm that begins a notice's run at once, or leave all runs to the pool's workers.",
+    help="Keep a process with everything imported that starts a notice's run at once, or leave all runs to the workers.",
 )
 @click.option(
     "--since",
     type=click.DateTime(backfill.FORMATS),
-    help="Hear again, once, all since this time (UTC); what is known changes nothing, what the group has not heard is not skipped.",
+    help="Receive all messages since this time (UTC) again, once; stored notices are unchanged, and none is skipped.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(
@@ -55,9 +58,9 @@ def command(
     since: datetime | None,
     as_json: bool,
 ) -> None:
-    """Listen until told to stop: each notice becomes a file and a row, then its offset is committed, then a run is made.
+    """Listen until stopped: store each notice as a file and a row, commit its offset, then start its run.
 
-    Notices are kept while the Prefect server is away; their runs are made when it is back.
+    While the Prefect server is unavailable, notices are stored; their runs start when it answers again.
     """
     if bool(servers) == gcn:
         raise click.UsageError("name one broker: --bootstrap HOST:PORT, or --gcn")
@@ -73,10 +76,10 @@ def command(
     options = listener.ListenOptions(
         topics=topics or TOPICS, configuration=configuration, since=since and since.replace(tzinfo=UTC)
     )
-    book, stop = registry.open(default_paths.registry_url(url)), threading.Event()
+    database, stop = registry.open(default_paths.registry_url(url)), threading.Event()
     with signals.stopping(stop):
-        daemon.listen(options, root=root, registry=book, stop=stop, warm=warm)
-    waiting = len(book.undispatched())
+        daemon.listen(options, root=root, registry=database, stop=stop, warm=warm)
+    waiting = len(database.undispatched())
     output.show({"undispatched": waiting}, f"stopped; {waiting} notices wait for their run", as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""``siren notice``: parse a notice and decide."""
+"""``siren notice``: parse a notice and apply a decision policy."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from tasks.records import Alert, Decision, SkyMapSummary
 
 
-@click.command(name="notice", help="Parse a notice and decide what to do about it.")
+@click.command(name="notice", help="Parse a notice and apply a decision policy.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--topic", help="Kafka topic that it came from.")
+@click.option("--topic", help="Kafka topic of the notice.")
 @click.option("--policy", help="Name of a policy, or a TOML file.  [default: sevendt]")
 @click.option(
     "--thresholds",
     "-t",
     multiple=True,
-    help="A set of the policy's thresholds (A), or a change (Distance_cut=300); may be repeated.",
+    help="Name of a set of the policy's thresholds (A), or one threshold (Distance_cut=300); may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(file: Path, topic: str | None, policy: str | None, thresholds: tuple[str, ...], as_json: bool) -> None:
-    """Print what a notice says and what a policy makes of it."""
-    from tasks import policies  # slow start-up: sky maps bring astropy and scipy
+    """Print the contents of a notice and the decision of a policy."""
+    from tasks import policies  # slow start-up: sky maps import astropy and scipy
     from tasks.io.notices import parsing
     from tasks.io.skymaps import sky_map_files
     from tasks.science.alerts import assembly, decisions
@@ -46,7 +46,7 @@ def _policy(text: str) -> str | Path:
 
 
 def _result(alert: Alert, decision: Decision) -> dict[str, Any]:
-    """Return the notice's fields, its maps in numbers and the decision, flat."""
+    """Return the notice's fields, the summaries of its maps and the decision in one flat object."""
     notice = vars(alert.notice) | {"far_inverse_days": _inverse_days(alert.notice.far_hz)}
     chosen = {name: getattr(decision, name) for name in ("score", "action", "rule", "plan", "telescopes", "audience")}
     maps = {**_numbers(alert.sky_map), "combined": _numbers(alert.combined) if alert.combined else None}
@@ -62,7 +62,7 @@ def _result(alert: Alert, decision: Decision) -> dict[str, Any]:
 
 
 def _numbers(sky_map: SkyMapSummary | None) -> dict[str, Any]:
-    from tasks.records import SkyMapSummary  # slow start-up: records bring numpy
+    from tasks.records import SkyMapSummary  # slow start-up: records import numpy
 
     names = [name for name in SkyMapSummary.__dataclass_fields__ if name not in {"path", "role"}]
     return {name: None if sky_map is None else getattr(sky_map, name) for name in names}
@@ -73,7 +73,7 @@ def _inverse_days(far_hz: float | None) -> float | None:
 
 
 def _text(alert: Alert, decision: Decision) -> str:
-    """Write what a person wants to know first."""
+    """Return the notice, its maps and the decision as text."""
     notice = alert.notice
     first = f"{notice.mission} {notice.event_id}: {notice.alert_type}{' (test)' if notice.test else ''}"
     lines = [first, f"time        {notice.time.isoformat() if notice.time else 'not given'}"]
@@ -101,7 +101,7 @@ def _facts(alert: Alert) -> list[tuple[str, str]]:
 
 
 def _rate(far_hz: float | None) -> str:
-    """Write a rate as one in so many hours, days or years."""
+    """Return a rate in Hz as text: one in a number of hours, days or years."""
     if not far_hz:
         return ""
     for unit, seconds in (("years", constants.JULIAN_YEAR_S), ("days", constants.DAY_S), ("hours", 3600.0)):

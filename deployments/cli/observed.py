@@ -1,4 +1,4 @@
-"""``siren observed``: tiles of an event's plans that were observed, as a telescope reports them."""
+"""``siren observed``: record the observed tiles of an event's plans."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from deployments.cli import output
 @click.option("--registry", "url", help="URL of the registry.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(event: str, tiles: tuple[str, ...], telescope: str, url: str | None, *, as_json: bool) -> None:
-    """Note that TILES of the plans of EVENT (the name of its folder: S250910b) were observed.
+    """Record that TILES of the plans of EVENT (the name of its folder: S250910b) were observed.
 
-    The next plan of the event leaves them out, and takes their probability from the map.
+    The next plan of the event leaves them out and removes their probability from the map.
     """
     from deployments.server import default_paths
     from tasks import registry  # slow start-up: Prefect
     from tasks.follow import observed_tiles
 
-    with closing(registry.open(default_paths.registry_url(url))) as book:
-        news = observed_tiles.mark(book, event, telescope, tiles)
-    output.show({"event_id": event, "observed": news}, f"{event}: {len(news)} tiles observed", as_json=as_json)
+    with closing(registry.open(default_paths.registry_url(url))) as database:
+        marked = observed_tiles.mark(database, event, telescope, tiles)
+    output.show({"event_id": event, "observed": marked}, f"{event}: {len(marked)} tiles observed", as_json=as_json)

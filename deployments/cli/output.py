@@ -1,4 +1,4 @@
-"""What a verb prints: one JSON object, or text for a person; logs to stderr."""
+"""Output of a verb: one JSON object or text on stdout, logs on stderr."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def send_logs_to_stderr(level: int = logging.INFO) -> None:
         if not log.handlers:
             log.addHandler(handler)
             log.setLevel(level)
-            # Prefect's own console would say it a second time
+            # Prefect's console handler would print the line again
             log.propagate = False
 
 
@@ -33,12 +33,12 @@ def show(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
 
 
 def to_json(result: Mapping[str, Any]) -> str:
-    """Write an object as JSON that every parser reads: no NaN, no infinity."""
+    """Return an object as strict JSON, without NaN and infinity."""
     return json.dumps(_finite(to_jsonable_python(result)), allow_nan=False)
 
 
 def rejected(reason: str, *, as_json: bool) -> int:
-    """Tell that the input was bad; return the exit code."""
+    """Report bad input; return the exit code."""
     if as_json:
         sys.stdout.write(to_json({"rejected": reason}) + "\n")
     sys.stderr.write(f"siren: {reason}\n")
@@ -46,7 +46,7 @@ def rejected(reason: str, *, as_json: bool) -> int:
 
 
 def failed(reason: str, *, as_json: bool) -> int:
-    """Tell that good input gave no result; return the exit code."""
+    """Report a failure with good input; return the exit code."""
     if as_json:
         sys.stdout.write(to_json({"failed": reason}) + "\n")
     sys.stderr.write(f"siren: {reason}\n")

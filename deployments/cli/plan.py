@@ -1,8 +1,8 @@
 """``siren plan``: plan telescopes for a notice or a sky map.
 
-The object printed with ``--json`` has ``telescopes``, by name: ``tiles`` (in the order of observation), ``probability``
-and ``area_deg2`` of the union of their footprints, ``seconds``, ``reason`` (why there is no tile, or empty); and beside
-it ``probability`` and ``area_deg2`` of all telescopes together, ``event_id``, ``files``.
+The object printed with ``--json`` contains ``telescopes`` by name, each with ``tiles`` (in the order of observation),
+``probability`` and ``area_deg2`` of the union of their footprints, ``seconds``, and ``reason`` (why there is no tile, or
+empty). It also contains ``probability`` and ``area_deg2`` of all telescopes together, ``event_id`` and ``files``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @click.option("--hours", type=click.FloatRange(0, 96, min_open=True), default=24.0, show_default=True)
 @click.option("--tiles", type=click.IntRange(1, 2000), default=50, show_default=True, help="Most tiles per telescope.")
 @click.option("--engine", type=click.Choice(["gwemopt", "siren"]), default="gwemopt", show_default=True)
-@click.option("--galaxies", type=click.Path(path_type=Path), help="Target the likely hosts of a CSV catalogue.")
+@click.option(
+    "--galaxies", type=click.Path(path_type=Path), help="Target the likely host galaxies of this CSV catalogue."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for tables and pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -41,7 +43,7 @@ def command(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Plan, write tables and pictures, and say what the plan covers."""
+    """Plan, write tables and pictures, print probability and area."""
     from typing import Literal, cast  # with the slow start-up below
 
     from tasks.io.planning import plan_tables
@@ -68,7 +70,7 @@ def _moment(text: str) -> datetime:
 
 
 def _text(plans: tuple[Plan, ...], joint: tuple[float, float], out: Path) -> str:
-    """Write one line per telescope and what they cover together."""
+    """Return probability and area of all telescopes together, and one line per telescope."""
     lines = [f"{plans[0].event_id}: {100 * joint[0]:.1f} % of the probability in {joint[1]:.1f} deg²"]
     for plan in plans:
         if not plan.tiles:

@@ -1,4 +1,4 @@
-"""``siren reduce``: a night or part of it, on this machine, without a deployment."""
+"""``siren reduce``: reduce a night or part of it on this machine, without a deployment."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ STAGES = ("calibrate", "reduce", "stack", "search")
 @click.command(name="reduce", help="Reduce a night folder or part of it, without a deployment.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the products.")
-@click.option("--units", default="", help="Units, with commas; all that are there where none is named.")
-@click.option("--objects", default="", help="Objects or tile numbers, with commas; all where none is named.")
+@click.option("--units", default="", help="Units, separated by commas.  [default: all]")
+@click.option("--objects", default="", help="Objects or tile numbers, separated by commas.  [default: all]")
 @click.option("--until", type=click.Choice(STAGES), default="search", show_default=True, help="Last stage to run.")
-@click.option("--force", multiple=True, type=click.Choice(STAGES), help="Stage to run anew; may be repeated.")
-@click.option("--night", default=None, help="Evening's date, where FOLDER holds several nights.")
+@click.option("--force", multiple=True, type=click.Choice(STAGES), help="Stage to run again; may be repeated.")
+@click.option("--night", default=None, help="Date of the evening, if FOLDER contains several nights.")
 @click.option("--catalogues", type=click.Path(path_type=Path), default=None, help="Folder of reference catalogues.")
 @click.option("--references", type=click.Path(path_type=Path), default=None, help="Folder of reference images.")
 @click.option(

@@ -1,4 +1,4 @@
-"""``siren replay``: stored notices again, in their order and clock, up to the decisions."""
+"""``siren replay``: replay stored notices in order, up to the decisions."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 @click.command("replay")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--speed", type=click.FloatRange(min=0, min_open=True), help="Times faster than on the day; none does not wait."
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Factor by which the waits between notices are shortened.  [default: no waits]",
 )
 @click.option("--policy", help="Name of a policy, or a TOML file.  [default: sevendt]")
 @click.option("--registry", "url", help="URL of the registry to compare with; `none` compares with nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(folder: Path, speed: float | None, policy: str | None, url: str | None, *, as_json: bool) -> None:
-    """Replay the notices of FOLDER in their order and with the clock they had; nothing is sent and nothing planned.
+    """Replay the notices of FOLDER in order, each at its creation time; send no message and make no plan.
 
-    What the decisions say otherwise than the registry is printed at the end.
+    The end of the output lists the differences from the decisions in the registry.
     """
-    from deployments.local import replay  # slow start-up: sky maps bring astropy and scipy
+    from deployments.local import replay  # slow start-up: sky maps import astropy and scipy
 
     stored, rejected = replay.read_folder(folder)
     rows, steps = [], []
@@ -37,16 +39,16 @@ def command(folder: Path, speed: float | None, policy: str | None, url: str | No
         rows.append(_row(step, folder))
         if not as_json:
             click.echo(_line(rows[-1]))
-    compared, found = _compared(steps, folder, url)
-    lines = [f"left out  {each.name}: {each.reason}" for each in rejected]
-    lines += [f"differs  {each.file}: {each.field} {each.registry} → {each.replay}" for each in found]
-    lines += [f"{len(rows)} decisions, {len(rejected)} files left out, {len(found)} differences from {compared}"]
-    made = {"decisions": rows, "rejected": rejected, "registry": compared, "differences": found}
-    output.show(made, "\n".join(lines), as_json=as_json)
+    compared, differences = _compared(steps, folder, url)
+    lines = [f"left out  {file.name}: {file.reason}" for file in rejected]
+    lines += [f"differs  {row.file}: {row.field} {row.registry} → {row.replay}" for row in differences]
+    lines += [f"{len(rows)} decisions, {len(rejected)} files left out, {len(differences)} differences from {compared}"]
+    result = {"decisions": rows, "rejected": rejected, "registry": compared, "differences": differences}
+    output.show(result, "\n".join(lines), as_json=as_json)
 
 
 def _compared(steps: Sequence[Step], folder: Path, url: str | None) -> tuple[str, tuple[ReplayDifference, ...]]:
-    """Compare with the registry that is named, or with this machine's where there is one; say with which."""
+    """Compare with the given registry, else with this machine's if it exists; return its name and the differences."""
     from deployments.local import replay  # slow start-up
     from deployments.server import default_paths
     from tasks import registry
@@ -55,8 +57,8 @@ def _compared(steps: Sequence[Step], folder: Path, url: str | None) -> tuple[str
     address = default_paths.registry_url(url)
     if address == "none" or (url is None and not health.exists(address)):
         return "no registry", ()
-    with closing(registry.open(address)) as book:
-        return health.named(address), replay.compare(book, steps, folder)
+    with closing(registry.open(address)) as database:
+        return health.named(address), replay.compare(database, steps, folder)
 
 
 def _row(step: Step, folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``siren serve``: everything on one machine."""
+"""``siren serve``: run everything on one machine."""
 
 from __future__ import annotations
 
@@ -14,20 +14,28 @@ from deployments.cli import output, signals
 
 @click.command("serve")
 @click.option(
-    "--home", type=click.Path(path_type=Path), help="Folder of all state; SIREN_HOME or the user's data if none."
+    "--home",
+    type=click.Path(path_type=Path),
+    help="Folder of all state.  [default: SIREN_HOME or the user's data folder]",
 )
-@click.option("--port", default=4200, show_default=True, help="Port of the server and its interface.")
+@click.option("--port", default=4200, show_default=True, help="Port of the server and its UI.")
 @click.option(
-    "--file", "prefect_file", type=click.Path(path_type=Path), help="Deployments; the checkout's prefect.yaml if none."
+    "--file",
+    "prefect_file",
+    type=click.Path(path_type=Path),
+    help="File of deployments.  [default: prefect.yaml of the checkout]",
 )
 @click.option(
-    "--pool", "pools", multiple=True, help="Pool that gets a worker here; alerts and nights if none is named."
+    "--pool",
+    "pools",
+    multiple=True,
+    help="Work pool that gets a worker here; may be repeated.  [default: alerts and nights]",
 )
 @click.option(
-    "--listen", "listen_to", metavar="HOST:PORT", help="Run a listener beside, on a broker without credentials."
+    "--listen", "listen_to", metavar="HOST:PORT", help="Also run a listener, on a broker without credentials."
 )
-@click.option("--listen-gcn", is_flag=True, help="Run a listener beside, on GCN.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object once all runs.")
+@click.option("--listen-gcn", is_flag=True, help="Also run a listener, on GCN.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object when everything is running.")
 def command(
     home: Path | None,
     port: int,
@@ -38,7 +46,7 @@ def command(
     listen_gcn: bool,
     as_json: bool,
 ) -> None:
-    """Run the Prefect server with its interface, what it must hold, and a worker for each pool, until Ctrl-C."""
+    """Run the Prefect server with its UI, its objects and a worker for each pool, until Ctrl-C."""
     from deployments.server import bootstrap, default_paths, serve  # slow start-up: Prefect
 
     stop = threading.Event()
@@ -70,9 +78,9 @@ def _text(result: Mapping[str, object]) -> str:
     names = "\n".join(f"  {name}" for name in missing) if isinstance(missing, tuple) else ""
     return "\n".join(
         [
-            f"The Prefect interface: {result['ui']}",
-            f"Others join with PREFECT_API_URL={result['api']}",
-            *([f"Not configured, set these variables for more:\n{names}"] if names else []),
+            f"Prefect UI: {result['ui']}",
+            f"Other processes join with PREFECT_API_URL={result['api']}",
+            *([f"Not configured; these variables are missing:\n{names}"] if names else []),
             "Ctrl-C stops everything.",
         ]
     )

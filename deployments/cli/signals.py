@@ -1,4 +1,4 @@
-"""Signals of a verb that runs until it is told to stop."""
+"""Signals that stop a verb."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def stopping(stop: threading.Event) -> Iterator[None]:
-    """Let SIGINT and SIGTERM set ``stop``; the second one of them interrupts at once."""
+    """Let the first SIGINT or SIGTERM set ``stop``; the second one interrupts at once."""
 
-    def ask(number: int, frame: object) -> None:
+    def request_stop(number: int, frame: object) -> None:
         del number, frame
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""``siren simulate``: a night folder or a notice with known truth."""
+"""``siren simulate``: simulate a night folder or a notice with known truth."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ from tasks.errors import UnusableData
 SCALES = ("tiny", "small", "full")
 
 
-@click.group(name="simulate", help="Make a night folder or a notice with known truth.")
+@click.group(name="simulate", help="Simulate a night folder or a notice with known truth.")
 def command() -> None:
-    """Hold the two subcommands."""
+    """Group the two subcommands."""
 
 
-@command.command(name="night", help="Make a night of raw frames with catalogues, references and transients.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to fill: new, empty or ours.")
+@command.command(name="night", help="Simulate a night of raw frames with catalogues, references and transients.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the simulation: new, empty, or of an earlier simulation.",
+)
 @click.option("--scale", type=click.Choice(SCALES), default="small", show_default=True, help="Size of the frames.")
 @click.option("--units", type=int, default=None, help="Number of telescope units  [default: 1 for tiny, else 2]")
-@click.option("--filters", default="r,i", show_default=True, help="Filters, with commas.")
+@click.option("--filters", default="r,i", show_default=True, help="Filters, separated by commas.")
 @click.option("--lights", type=int, default=6, show_default=True, help="Lights per unit and filter.")
-@click.option("--corrupt", type=int, default=0, show_default=True, help="Spoilt frames to add.")
-@click.option("--mislabelled", type=int, default=0, show_default=True, help="Lights whose header names a wrong filter.")
+@click.option("--corrupt", type=int, default=0, show_default=True, help="Number of corrupt frames to add.")
+@click.option(
+    "--mislabelled", type=int, default=0, show_default=True, help="Number of lights with a wrong filter in the header."
+)
 @click.option("--colour-term", type=float, default=0.0, show_default=True, help="Size of colour terms, mag per mag.")
 @click.option("--spatial", type=float, default=0.0, show_default=True, help="Zero point's rms over the frame, in mag.")
 @click.option("--ra", type=float, default=110.0, show_default=True, help="Field centre in degrees.")
@@ -49,7 +56,7 @@ def night(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Make a simulated night."""
+    """Simulate a night."""
     from tasks import simulation  # slow start-up: astropy and scipy
     from tasks.science.simulation import plan
 
@@ -75,18 +82,27 @@ def night(
 
 
 @command.command(
-    name="alert", help="Make a gravitational-wave notice with a multi-order sky map around a true position."
+    name="alert", help="Simulate a gravitational-wave notice with a multi-order sky map around a true position."
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to fill: new, empty or ours.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the simulation: new, empty, or of an earlier simulation.",
+)
 @click.option("--id", "event_id", default="", help="Superevent id  [default: S, the date and two letters of the seed]")
 @click.option("--type", "alert_type", default="PRELIMINARY", show_default=True, help="Alert type, as LVK writes it.")
 @click.option("--time", "moment", default="2026-01-15T22:30:15", show_default=True, help="Time of the event, UTC, ISO.")
 @click.option("--ra", type=float, default=None, help="True position in degrees  [default: drawn]")
 @click.option("--dec", type=float, default=None, help="True position in degrees  [default: drawn]")
 @click.option("--distance", type=float, default=80.0, show_default=True, help="Mean distance in Mpc.")
-@click.option("--distance-std", type=float, default=18.0, show_default=True, help="Its spread in Mpc.")
+@click.option(
+    "--distance-std", type=float, default=18.0, show_default=True, help="Standard deviation of the distance in Mpc."
+)
 @click.option("--area", type=float, default=45.0, show_default=True, help="Area of the 90 % region in deg2.")
-@click.option("--significant/--not-significant", default=True, show_default=True, help="What the notice claims.")
+@click.option(
+    "--significant/--not-significant", default=True, show_default=True, help="Significance stated in the notice."
+)
 @click.option("--coincidence", is_flag=True, help="Add a gamma-ray burst and a combined sky map.")
 @click.option("--test", is_flag=True, help="Make a mock event (MS...).")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bytes.")
@@ -107,7 +123,7 @@ def alert(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Make a simulated alert."""
+    """Simulate an alert."""
     from tasks import simulation  # slow start-up: astropy and ligo.skymap
     from tasks.science.simulation import alerts
 

@@ -1,4 +1,4 @@
-"""``siren skymap``: what a sky map says."""
+"""``siren skymap``: areas and distance of a sky map."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from tasks.science.skymaps.credible_regions import LineOfSight
 
 
-@click.command(name="skymap", help="Areas and distance of a sky map, and what it says of a position.")
+@click.command(name="skymap", help="Areas and distance of a sky map, and its values at a position.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--contours", default="0.5,0.9", show_default=True, help="Credible levels between 0 and 1.")
 @click.option("--at", help="Position: RA,DEC in degrees.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(file: Path, contours: str, at: str | None, as_json: bool) -> None:
-    """Print areas and distance; at a position its credible level and the map's DISTMU and DISTSIGMA there."""
+    """Print areas and distance; at a position, also its credible level, DISTMU and DISTSIGMA."""
     levels = _levels(contours)
     position = _position(at) if at else None
-    from tasks.io.skymaps import sky_map_files as files  # slow start-up: sky maps bring astropy and scipy
+    from tasks.io.skymaps import sky_map_files as files  # slow start-up: sky maps import astropy and scipy
     from tasks.records import MapRole
     from tasks.science.skymaps import credible_regions
 
@@ -44,7 +44,7 @@ def command(file: Path, contours: str, at: str | None, as_json: bool) -> None:
 
 
 def _levels(text: str) -> dict[str, float]:
-    """Read credible levels; each keeps the text it was given as."""
+    """Return credible levels by their given text."""
     levels = {word.strip(): _number(word, "a credible level") for word in text.split(",") if word.strip()}
     if not levels or not all(0 < level <= 1 for level in levels.values()):
         raise UnusableData(f"contours {text[:60]!r}: expected numbers above 0 and up to 1, separated by commas")

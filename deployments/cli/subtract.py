@@ -1,4 +1,4 @@
-"""``siren subtract``: a science image minus a reference, and what is left."""
+"""``siren subtract``: subtract a reference from a science image and detect sources in the difference."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from deployments.cli import output
 from tasks.errors import UnusableData
 
 if TYPE_CHECKING:
-    from tasks.io.fits.image_planes import Planes
-    from tasks.reduction.engines.subtraction_engines import Result
+    from tasks.io.fits.image_planes import ImagePlanes
+    from tasks.reduction.engines.subtraction_engines import SubtractionResult
     from tasks.science.candidates.findings import Findings
 
 SHOWN = 20
@@ -21,7 +21,7 @@ SHOWN = 20
 TOLD = ("x", "y", "ra_deg", "dec_deg", "snr", "flux")
 
 
-@click.command(name="subtract", help="Subtract REFERENCE from SCIENCE and detect what is left.")
+@click.command(name="subtract", help="Subtract REFERENCE from SCIENCE and detect sources in the difference.")
 @click.argument("science", type=click.Path(path_type=Path))
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the products.")
@@ -29,17 +29,19 @@ TOLD = ("x", "y", "ra_deg", "dec_deg", "snr", "flux")
     "--engine",
     type=click.Choice(["siren", "hotpants", "sfft"]),
     default=None,
-    help="Use this engine alone  [default: siren, then the others]",
+    help="Use only this engine.  [default: siren, then the others]",
 )
 @click.option(
     "--align",
     type=click.Choice(["auto", "wcs", "stars", "none"]),
     default="auto",
     show_default=True,
-    help="How the reference is brought onto the science image's pixels.",
+    help="How the reference is aligned with the science image.",
 )
 @click.option("--threshold", type=click.FloatRange(min=3), default=5.0, show_default=True, help="S/N of a detection.")
-@click.option("--saturation", type=click.FloatRange(min=1), default=None, help="In ADU  [default: the header's]")
+@click.option(
+    "--saturation", type=click.FloatRange(min=1), default=None, help="Saturation level in ADU.  [default: the header's]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     science: Path,
@@ -51,7 +53,7 @@ def command(
     saturation: float | None,
     as_json: bool,
 ) -> None:
-    """Subtract, detect, write, show."""
+    """Subtract, detect, write the products, print the detections."""
     # slow start-up: astropy, scipy, matplotlib and Prefect
     from tasks.io.fits import image_planes
     from tasks.options import SearchOptions
@@ -76,7 +78,9 @@ def _align(name: str) -> Any:
     return name
 
 
-def _write(out: Path, science: Planes, reference: Path, result: Result, findings: Findings) -> dict[str, Path]:
+def _write(
+    out: Path, science: ImagePlanes, reference: Path, result: SubtractionResult, findings: Findings
+) -> dict[str, Path]:
     """Write the products under ``out``; return them by name."""
     from tasks import naming, products  # slow start-up
     from tasks.reduction.engines import candidate_files, difference_files
@@ -108,42 +112,40 @@ def _write(out: Path, science: Planes, reference: Path, result: Result, findings
     }
 
 
-def _answer(result: Result, findings: Findings, files: dict[str, Path], *, seconds: float) -> dict[str, Any]:
+def _answer(result: SubtractionResult, findings: Findings, files: dict[str, Path], *, seconds: float) -> dict[str, Any]:
     from tasks.science.candidates import candidate_table  # slow start-up
 
-    made, table = result.subtraction, candidate_table.table_of(findings)
+    subtraction, table = result.subtraction, candidate_table.table_of(findings)
     detections = [
         {name: float(row[name]) for name in TOLD} | {"flags": list(findings.reasons(index))}
         for index, row in enumerate(table)
     ]
     return {
-        "convolved": made.direction,
+        "convolved": subtraction.direction,
         "detections": detections,
         "flags_not_checked": list(findings.not_checked),
         "seconds": seconds,
-        "engine": made.engine,
+        "engine": subtraction.engine,
         "failures": list(result.failures),
-        "kernel_sum": made.kernel_sum,
-        "chi2": made.chi2,
-        "substamps": made.substamps,
-        "fwhm_px": {"science": made.fwhm_science_px, "reference": made.fwhm_reference_px},
+        "kernel_sum": subtraction.kernel_sum,
+        "chi2": subtraction.chi2,
+        "substamps": subtraction.substamps,
+        "fwhm_px": {"science": subtraction.fwhm_science_px, "reference": subtraction.fwhm_reference_px},
         "files": {name: str(path) for name, path in files.items()},
     }
 
 
 def _text(answer: dict[str, Any]) -> str:
-    """Write the answer for a person: one line on the subtraction, one for each detection without flags first."""
+    """Return the answer as text: the subtraction, then one line per detection, unflagged ones first."""
     detections = answer["detections"]
-    good = [each for each in detections if not each["flags"]]
+    unflagged = [detection for detection in detections if not detection["flags"]]
     kernel = f"{answer['convolved']} convolved by {answer['engine']}: kernel sum {answer['kernel_sum']:.3f}"
     quality = f"chi2 {answer['chi2']:.2f} on {answer['substamps']} stamps, {answer['seconds']:.1f} s"
     unchecked = ", ".join(answer["flags_not_checked"])
-    counts = f"{len(detections)} detections, {len(good)} without a flag"
+    counts = f"{len(detections)} detections, {len(unflagged)} without a flag"
     lines = [f"{kernel}, {quality}", counts + (f" (not checked: {unchecked})" if unchecked else "")]
-    for each in detections[:SHOWN]:
-        reasons = ", ".join(each["flags"]) or "-"
-        lines.append(
-            f"  ({each['x']:8.2f}, {each['y']:8.2f})  S/N {each['snr']:8.1f}  {each['flux']:12.1f} ADU  {reasons}"
-        )
+    for row in detections[:SHOWN]:
+        reasons = ", ".join(row["flags"]) or "-"
+        lines.append(f"  ({row['x']:8.2f}, {row['y']:8.2f})  S/N {row['snr']:8.1f}  {row['flux']:12.1f} ADU  {reasons}")
     lines.append(f"written: {answer['files']['difference']}")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""Dask clusters that live by themselves: a TOML file says which machine runs which workers, with which slots.
+"""Permanent Dask clusters: a TOML file gives the workers of each machine and their slots.
 
-``python -m deployments.clusters NAME`` prints the commands, a line for each process, to be run by a supervisor.
+``python -m deployments.clusters NAME`` prints the commands for a supervisor, one line per process.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class _Strict(BaseModel):
 
 
 class Scheduler(_Strict):
-    """Where the scheduler listens: the address that workers and flows reach it by."""
+    """Address of the scheduler for workers and flows."""
 
     host: str
     port: int = Field(default=8786, ge=1, le=65535)
 
 
 class Workers(_Strict):
-    """The workers of one machine: ``cpus`` with a CPU slot each, and one with a GPU slot for each device of ``gpus``."""
+    """Workers of one machine: ``cpus`` workers with a CPU slot each, and one with a GPU slot per device of ``gpus``."""
 
     host: str
     cpus: int = Field(default=0, ge=0)
@@ -46,13 +46,13 @@ class Specification(_Strict):
 
     @property
     def address(self) -> str:
-        """Return what the block ``cluster`` must say."""
+        """Return the address for the block ``cluster``."""
         return f"tcp://{self.scheduler.host}:{self.scheduler.port}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """One process of a cluster: on which machine, which command, with which variables."""
+    """One process of a cluster: machine, command and environment variables."""
 
     name: str
     host: str
@@ -60,13 +60,13 @@ class Process:
     environment: dict[str, str]
 
     def line(self) -> str:
-        """Return it as a line for a supervisor."""
+        """Return the process as a line for a supervisor."""
         variables = " ".join(f"{key}={value}" for key, value in self.environment.items())
         return f"{self.host}: {variables} {' '.join(self.command)}".replace("  ", " ")
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of the clusters that are described here."""
+    """Return the names of the clusters in this folder."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
@@ -76,7 +76,7 @@ def load(name: str | Path) -> Specification:
     Raises
     ------
     UnusableData
-        Where there is none, or it says what no cluster has.
+        If the file does not exist, or is not a valid description.
     """
     path = name if isinstance(name, Path) else FOLDER / f"{name}.toml"
     try:
@@ -92,7 +92,9 @@ def processes(specification: Specification, *, python: str = "python") -> tuple[
     where = specification.scheduler
     words = (python, "-m", "distributed.cli.dask_scheduler", "--host", where.host, "--port", str(where.port))
     scheduler = Process(name="scheduler", host=where.host, command=(*words, "--no-dashboard"), environment={})
-    return scheduler, *(each for workers in specification.workers for each in _workers(specification, workers, python))
+    return scheduler, *(
+        worker for workers in specification.workers for worker in _workers(specification, workers, python)
+    )
 
 
 def _workers(specification: Specification, workers: Workers, python: str) -> tuple[Process, ...]:

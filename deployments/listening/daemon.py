@@ -1,6 +1,6 @@
-"""The listener's process: poll loop, dispatcher, heartbeat and runner of the warm process, each in a thread.
+"""The listener's process: poll loop, dispatcher, heartbeat and warm runner, each in a thread.
 
-When one of them ends, all do.
+When one of them ends, the others are stopped.
 """
 
 from __future__ import annotations
@@ -27,25 +27,26 @@ from tasks.registry.store import now
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = 3600.0
-"""Time after which the operators are told again of a silence."""
+REPEAT_S = 3600.0
+"""Shortest time between two alarms to the operators, in s."""
 
 
 def listen(options: ListenOptions, *, root: Path, registry: Registry, stop: threading.Event, warm: bool = True) -> None:
-    """Listen and dispatch until ``stop`` is set, or one of the parts fails: then its error is raised.
+    """Listen and dispatch until ``stop`` is set; if one of the parts fails, raise its error.
 
     Parameters
     ----------
     options
-        What to listen to.
+        Topics and settings of the Kafka consumer.
     root
         Root of the alert river's files.
     registry
-        Our record of notices.
+        The registry of notices.
     stop
         Set it to end.
     warm
-        Keep a process warm that begins a notice's run at once; else the workers of the pool do all runs.
+        Keep a process with everything imported, which starts the run of a notice at once. Otherwise the workers of the
+        pool execute all runs.
     """
     name = str(options.configuration.get("group.id", "siren"))
     arrived = threading.Event()
@@ -67,7 +68,7 @@ def listen(options: ListenOptions, *, root: Path, registry: Registry, stop: thre
 
 
 def run_together(*parts: Callable[[], None], stop: threading.Event) -> None:
-    """Run every part in a thread of its own; when the first ends, stop the others and raise what it raised."""
+    """Run each part in its own thread; when one ends, stop the others and raise its error."""
     with ThreadPoolExecutor(max_workers=len(parts), thread_name_prefix="siren") as pool:
         running = [pool.submit(part) for part in parts]
         ended, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -78,38 +79,38 @@ def run_together(*parts: Callable[[], None], stop: threading.Event) -> None:
 
 @dataclass
 class Alarm:
-    """Tells the log and the automations of every silence, the operators of the first and then once an hour.
+    """Reports silence of the broker: to the log and the automations each time, to the operators at most once an hour.
 
     Parameters
     ----------
     name
         The listener's name.
     registry
-        Holds the outbox: the automation on ``siren.listener.stalled`` sends what lies there.
+        Holds the outbox. The automation on ``siren.listener.stalled`` sends the messages in it.
     """
 
     name: str
     registry: Registry
     clock: Callable[[], float] = time.monotonic
-    told_at: float = -math.inf
+    alarmed_at: float = -math.inf
 
-    def __call__(self, words: str) -> None:
+    def __call__(self, reason: str) -> None:
         """Raise the alarm."""
-        log.error("%s", words)
-        if self.clock() - self.told_at >= AGAIN_S:
-            self._tell_operators(words)
+        log.error("%s", reason)
+        if self.clock() - self.alarmed_at >= REPEAT_S:
+            self._alarm_operators(reason)
         emit_event(
-            event=STALLED, resource={"prefect.resource.id": f"siren.listener.{self.name}"}, payload={"reason": words}
+            event=STALLED, resource={"prefect.resource.id": f"siren.listener.{self.name}"}, payload={"reason": reason}
         )
 
-    def _tell_operators(self, words: str) -> None:
+    def _alarm_operators(self, reason: str) -> None:
         moment = now()
         try:
             with self.registry.begin() as session:
                 outbox.enqueue_message(
-                    session, event_announcements.of_silence(self.name, words, key=moment.isoformat()), now=moment
+                    session, event_announcements.of_silence(self.name, reason, key=moment.isoformat()), now=moment
                 )
         except Unavailable as trouble:
-            log.warning("the operators cannot be told: %s", trouble)
+            log.warning("the alarm for the operators was not recorded: %s", trouble)
         else:
-            self.told_at = self.clock()
+            self.alarmed_at = self.clock()

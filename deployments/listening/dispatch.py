@@ -1,4 +1,4 @@
-"""The dispatcher: a row that no run was made for becomes a run of ``respond``; it keeps trying while the server is away."""
+"""The dispatcher: creates a run of ``respond`` for each notice without one; retries while the server is unavailable."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ log = logging.getLogger(__name__)
 RESPOND = "respond/prod"
 RECEIVED = "gcn.notice.received"
 HANDED = "HandedOver"
-"""State of a run that was made for a warm process: pending, so that no worker picks it up."""
+"""State of a run created for a warm process. It is pending, so that no worker picks the run up."""
 
 BATCH = 20
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0
 BEAT_S = 25.0
-# refusals that another try may not meet again: no credentials yet, no deployment yet, too busy
+# HTTP statuses worth a retry: no credentials yet, no deployment yet, too busy
 TEMPORARY = frozenset({401, 403, 404, 408, 409, 425, 429})
 
 
 class Submit(Protocol):
-    """Makes the run for a notice and returns its id, the same id for the same notice."""
+    """Creates the run for a notice and returns its id; the same notice gives the same id."""
 
     def __call__(self, notice: StoredNotice) -> str:
-        """Make the run.
+        """Create the run.
 
         Raises
         ------
         Unavailable
-            Where trying later may help.
+            If a later attempt may succeed.
         UnusableData
-            Where the server will never take this notice.
+            If the server refuses the notice for good.
         """
         ...
 
 
 def submit_run(notice: StoredNotice, *, state: State[Any] | None = None) -> str:
-    """Make a run of ``respond``, scheduled for now or in ``state``, or find the one made for the same bytes before."""
+    """Create a run of ``respond``, scheduled for now or in ``state``, or return the earlier run for the same bytes."""
     key = f"notice:{notice.sha256}"
     try:
         with get_client(sync_client=True) as client:
@@ -67,7 +67,7 @@ def submit_run(notice: StoredNotice, *, state: State[Any] | None = None) -> str:
             raise Unavailable(f"the Prefect server answers {status}") from error
         raise UnusableData(f"the Prefect server refuses the notice: {status} {error.response.text[:500]}") from error
     except (httpx.HTTPError, RuntimeError, OSError) as error:
-        # RuntimeError: Prefect's words for a server that cannot be reached
+        # Prefect raises RuntimeError if the server cannot be reached
         raise Unavailable(f"the Prefect server does not answer: {error}") from error
 
 
@@ -80,18 +80,18 @@ def _create_run(client: SyncPrefectClient, parameters: dict[str, Any], *, key: s
 
 
 class Dispatcher:
-    """Turns rows into runs, oldest first, until told to stop.
+    """Creates the runs of stored notices, oldest first, until stopped.
 
     Parameters
     ----------
     root
         Root of the alert river's files, for dead letters.
     registry
-        Our record of notices.
+        The registry of notices.
     submit
-        Makes a run; replaced in tests.
+        Creates a run; replaced in tests.
     announce
-        Told of each notice after the durable steps, best effort.
+        Called with each notice after the durable steps; its failure loses nothing.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Dispatcher:
         self.announce = announce or announce_notice
 
     def run(self, stop: threading.Event, arrived: threading.Event) -> None:
-        """Dispatch whatever arrives; wait longer and longer while the server is away."""
+        """Dispatch notices as they arrive; while the server is unavailable, wait longer after each attempt."""
         delay = FIRST_DELAY_S
         while not stop.is_set():
             try:
@@ -123,7 +123,7 @@ class Dispatcher:
                 arrived.clear()
 
     def dispatch_all(self) -> int:
-        """Dispatch every notice that waits; return how many."""
+        """Dispatch all waiting notices; return their number."""
         count = 0
         while waiting := self.registry.undispatched(BATCH):
             for notice in waiting:
@@ -132,18 +132,18 @@ class Dispatcher:
         return count
 
     def dispatch(self, notice: StoredNotice) -> None:
-        """Make the run of one notice and note it; what the server will never take goes to the dead letters."""
+        """Create the run of one notice and record it; a notice that the server refuses for good becomes a dead letter."""
         try:
             run = self.submit(notice)
         except UnusableData as refusal:
-            self.bury(notice, str(refusal))
+            self.record_dead_letter(notice, str(refusal))
             return
         self.registry.mark_dispatched(notice.sha256, run=run)
         log.info("notice %s: run %s", notice.sha256[:12], run)
         self.announce(notice)
 
-    def bury(self, notice: StoredNotice, reason: str) -> None:
-        """Keep the raw bytes and the reason where people look for them."""
+    def record_dead_letter(self, notice: StoredNotice, reason: str) -> None:
+        """Write the raw bytes and the reason into the folder of dead letters."""
         letter = self.tree.dead_letter(notice.sha256)
         products.write_bytes(letter, notice.path.read_bytes())
         note = {"reason": reason, "topic": notice.topic, "received": notice.received.isoformat()}
@@ -153,7 +153,7 @@ class Dispatcher:
 
 
 def announce_notice(notice: StoredNotice) -> None:
-    """Tell automations of a notice."""
+    """Emit the event that a notice was received."""
     emit_event(
         event=RECEIVED,
         resource={"prefect.resource.id": f"siren.notice.{notice.sha256}"},
@@ -169,9 +169,9 @@ def beat(
     alive: Callable[[], bool] = lambda: True,
     lag: Callable[[], Mapping[str, int]] = dict,
 ) -> None:
-    """Say again and again that the listener lives, as long as ``alive`` says so, until told to stop.
+    """Emit the listener's heartbeat while ``alive`` returns True, until stopped.
 
-    ``lag`` gives how many messages of each partition it has not heard yet.
+    ``lag`` returns the number of messages not yet received, by partition.
     """
     while not stop.is_set():
         if alive():

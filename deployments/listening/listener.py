@@ -1,9 +1,9 @@
-"""The listener: messages from the broker become files and rows, and only then are their offsets committed.
+"""The listener: stores each message as a file and a row of the registry, then commits its offset.
 
-The poll loop does no more than that, so nothing slow can cost it its place in the group. It takes what the broker has
-brought at once: all files are synced together, all rows are one transaction, one commit of offsets ends it. Runs are made
-from the rows by ``dispatch``. A crash between two steps repeats steps that change nothing the second time: a file's name
-is the hash of its bytes, a row's key is that hash.
+The poll loop does nothing else, so that no slow step makes the broker expel it from the consumer group. It stores all
+messages of one poll together: one sync of the files, one transaction for the rows, one commit of offsets. ``dispatch``
+creates the runs from the rows. Each step is idempotent, so a crash between two steps is harmless: a file's name and a
+row's key are the hash of the bytes.
 """
 
 from __future__ import annotations
@@ -28,85 +28,85 @@ from tasks.registry import Registry
 log = logging.getLogger(__name__)
 
 HEARTBEAT_TOPIC = "gcn.heartbeat"
-"""GCN sends one message a second on it: silence means a dead connection, not a quiet sky."""
+"""GCN sends one message per second on this topic: silence means a lost connection."""
 
 POLL_S = 0.5
 STUCK_S = 60.0
-"""A poll loop that has not turned for so long is stuck: on a disk, on the database."""
+"""Time without a turn after which the poll loop counts as stuck on the disk or the database, in s."""
 
 RETRY_S = 1.0
 LAG_S = 20.0
-"""Time between two looks at how far behind the broker we are."""
+"""Time between two measurements of the lag behind the broker, in s."""
 
 REWIND_S = 10.0
-"""Longest wait for the broker's answer to which message is the first since a time."""
+"""Longest wait for the offset of the first message since a time, in s."""
 
 BATCH = 500
-"""Most messages that are made durable together; the client library holds 64 MiB of them at most."""
+"""Most messages stored together; the client library holds at most 64 MiB of them."""
 
-# messages on GCN reach 4 MiB; librdkafka asks for 1 MiB at a time unless told otherwise
+# messages on GCN reach 4 MiB; the default of librdkafka is 1 MiB
 CONSUMER = {
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
-    # a listener that was killed keeps its partitions for this long: a new one waits for it
+    # a new listener gets the partitions of a killed one after this time
     "session.timeout.ms": 10_000,
     "fetch.message.max.bytes": 8 * 1024 * 1024,
-    # once its 64 MiB are full, some 30 sky maps, the library would wait for a second before it asks for more
+    # by default the library waits 1 s before it fetches more once its 64 MiB (some 30 sky maps) are full
     "fetch.queue.backoff.ms": 20,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListenOptions:
-    """What to listen to and when to worry."""
+    """Topics, settings of the consumer, and when silence is an alarm."""
 
     topics: tuple[str, ...]
     configuration: Mapping[str, Any] = field(repr=False)
-    """Settings of the Kafka consumer: servers, group, credentials; never shown, for the secret among them."""
+    """Settings of the Kafka consumer: servers, group, credentials. Never printed: they contain the secret."""
 
     silence_s: float = 25.0
-    """Silence of the heartbeat topic after which the connection is opened anew; only where it is listened to."""
+    """Silence of the heartbeat topic after which the listener reconnects, in s; used only if it reads that topic."""
 
     since: datetime | None = None
-    """Begin with the messages of this time, whatever was heard before; None: where the group left off."""
+    """Begin with the messages of this time, also those received before; None: continue from the committed offsets."""
 
 
 @dataclass
 class Watchdog:
-    """Knows how long nothing was heard."""
+    """Measures the time since the last reset."""
 
     silence_s: float
     clock: Callable[[], float] = time.monotonic
-    heard_at: float = field(init=False)
+    reset_at: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.heard()
+        self.reset()
 
-    def heard(self) -> None:
-        """Note that something was heard now."""
-        self.heard_at = self.clock()
+    def reset(self) -> None:
+        """Start the time again."""
+        self.reset_at = self.clock()
 
-    def is_silent(self) -> bool:
-        """Tell whether it has been silent for too long."""
-        return self.clock() - self.heard_at >= self.silence_s
+    def has_expired(self) -> bool:
+        """Return whether the last reset is too long ago."""
+        return self.clock() - self.reset_at >= self.silence_s
 
-    def barks(self) -> bool:
-        """Tell whether it has been silent for too long; then count anew."""
-        if not self.is_silent():
+    def fires(self) -> bool:
+        """Return whether the last reset is too long ago, and if so, reset."""
+        if not self.has_expired():
             return False
-        self.heard()
+        self.reset()
         return True
 
 
 class Archive:
-    """Where notices become durable: the file first, then the row.
+    """Stores notices durably: the file first, then the row.
 
     Parameters
     ----------
     root
         Root of the alert river's files.
     registry
-        Our record of notices.
+        The registry of notices.
     """
 
     def __init__(self, *, root: Path, registry: Registry) -> None:
@@ -114,7 +114,7 @@ class Archive:
         self.registry = registry
 
     def keep(self, *messages: Message) -> int:
-        """Make messages durable, all of them; return how many have bytes that are new."""
+        """Store all messages durably; return the number with new bytes."""
         contents: dict[Path, bytes] = {}
         stored = []
         for message in messages:
@@ -140,18 +140,18 @@ class Archive:
 
 
 class Listener:
-    """Polls the broker until told to stop.
+    """Polls the broker until stopped.
 
     Parameters
     ----------
     options
-        What to listen to.
+        Topics and settings of the consumer.
     archive
-        Where notices become durable.
+        Stores notices.
     arrived
-        Set once notices are durable: wakes the dispatcher.
+        Set when notices are stored: wakes the dispatcher.
     alarm
-        Called with a sentence when the connection has fallen silent.
+        Called with a sentence when the connection is silent.
     """
 
     def __init__(
@@ -168,94 +168,96 @@ class Listener:
         self.rewound: set[tuple[str, int]] = set()
 
     def is_turning(self) -> bool:
-        """Tell whether the poll loop has turned lately."""
-        return not self.turning.is_silent()
+        """Return whether the poll loop has turned within ``STUCK_S``."""
+        return not self.turning.has_expired()
 
     def run(self, stop: threading.Event) -> None:
-        """Listen; open the connection anew whenever it has fallen silent.
+        """Listen; reconnect whenever the connection is silent.
 
         Raises
         ------
         Unavailable
-            On an error that the client library calls fatal.
+            If the client library reports a fatal error.
         """
         while not stop.is_set():
             consumer = Consumer({**CONSUMER, "on_commit": _committed, **self.options.configuration})
             try:
                 consumer.subscribe(list(self.options.topics), on_assign=self._begin_at)
                 log.info("listening to %s", ", ".join(self.options.topics))
-                self.watchdog.heard()
+                self.watchdog.reset()
                 self._poll(consumer, stop)
             finally:
-                _part_from(consumer, wait=stop.is_set())
+                _close(consumer, wait=stop.is_set())
 
     def _begin_at(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        """Go back to the time that is asked for, once in each partition: a rebalance is no reason to hear all again."""
+        """Go back to the requested time, once per partition: a rebalance must not repeat all messages."""
         since = self.options.since
         if since is None:
             return
-        asked = [
-            TopicPartition(each.topic, each.partition, int(since.timestamp() * 1000))
-            for each in assigned
-            if each.topic != HEARTBEAT_TOPIC and _place(each) not in self.rewound
+        requests = [
+            TopicPartition(partition.topic, partition.partition, int(since.timestamp() * 1000))
+            for partition in assigned
+            if partition.topic != HEARTBEAT_TOPIC and _place(partition) not in self.rewound
         ]
-        if not asked:
+        if not requests:
             return
         try:
-            first = consumer.offsets_for_times(asked, REWIND_S)
-            heard = {_place(each): each.offset for each in consumer.committed(asked, REWIND_S)}
+            first = consumer.offsets_for_times(requests, REWIND_S)
+            committed = {_place(answer): answer.offset for answer in consumer.committed(requests, REWIND_S)}
         except KafkaException as error:
-            log.warning("cannot go back to %s, going on where the group left off: %s", since.isoformat(), error)
+            log.warning("cannot go back to %s, continuing from the committed offsets: %s", since.isoformat(), error)
             return
-        self.rewound.update(map(_place, asked))
-        # what the group has not heard yet is never skipped, however late the time
+        self.rewound.update(map(_place, requests))
+        # messages that the group has not received yet are never skipped, however late the time
         back = {
-            _place(each): each for each in first if heard[_place(each)] < 0 or each.offset in range(heard[_place(each)])
+            _place(answer): answer
+            for answer in first
+            if committed[_place(answer)] < 0 or answer.offset in range(committed[_place(answer)])
         }
-        consumer.assign([back.get(_place(each), each) for each in assigned])
+        consumer.assign([back.get(_place(partition), partition) for partition in assigned])
         log.info(
             "back to %s: %s", since.isoformat(), ", ".join(f"{topic}[{part}]" for topic, part in back) or "nothing"
         )
 
     def _poll(self, consumer: Consumer, stop: threading.Event) -> None:
         while not stop.is_set():
-            self.turning.heard()
-            if not self._take(consumer, _what_came(consumer), stop):
+            self.turning.reset()
+            if not self._take(consumer, _next_messages(consumer), stop):
                 return
-            if self.lagging.barks():
+            if self.lagging.fires():
                 self._measure_lag(consumer)
-            if HEARTBEAT_TOPIC in self.options.topics and self.watchdog.barks():
-                self.alarm(f"nothing heard for {self.options.silence_s:g} s: opening the connection anew")
+            if HEARTBEAT_TOPIC in self.options.topics and self.watchdog.fires():
+                self.alarm(f"nothing received for {self.options.silence_s:g} s: reconnecting")
                 return
 
     def _measure_lag(self, consumer: Consumer) -> None:
-        """Note how many messages the broker has beyond those that came, by partition; where none came it is not known."""
-        found = {}
+        """Record the number of messages not yet received, by partition; unknown before a partition's first message."""
+        lag = {}
         try:
             for place in consumer.position(consumer.assignment()):
                 _, end = consumer.get_watermark_offsets(place, cached=True)
                 if place.topic != HEARTBEAT_TOPIC and place.offset >= 0 and end >= 0:
-                    found[f"{place.topic}[{place.partition}]"] = max(end - place.offset, 0)
+                    lag[f"{place.topic}[{place.partition}]"] = max(end - place.offset, 0)
         except KafkaException as error:
-            # a partition that has just been taken away: what is not known is not told
+            # a partition that has just been taken away has no lag to report
             log.debug("lag not known: %s", error)
-        self.lag = found
-        if behind := {where: number for where, number in found.items() if number}:
+        self.lag = lag
+        if behind := {where: number for where, number in lag.items() if number}:
             log.info("behind the broker: %s", ", ".join(f"{where} by {number}" for where, number in behind.items()))
 
-    def _take(self, consumer: Consumer, came: Sequence[Message], stop: threading.Event) -> bool:
-        """Make what came durable; return whether this connection can go on."""
-        messages = [message for message in came if not _is_complaint(message)]
+    def _take(self, consumer: Consumer, received: Sequence[Message], stop: threading.Event) -> bool:
+        """Store the received messages; return whether this connection can continue."""
+        messages = [message for message in received if not _is_error(message)]
         if messages:
-            self.watchdog.heard()
+            self.watchdog.reset()
         notices = [message for message in messages if message.topic() != HEARTBEAT_TOPIC]
         if not notices:
             return True
         try:
             return self._keep(consumer, notices, stop)
         finally:
-            # a slow disk is no silence of the broker's
-            self.watchdog.heard()
+            # the time that a slow disk took does not count as silence of the broker
+            self.watchdog.reset()
 
     def _keep(self, consumer: Consumer, notices: Sequence[Message], stop: threading.Event) -> bool:
         try:
@@ -274,9 +276,9 @@ class Listener:
         return True
 
     def _one_by_one(self, consumer: Consumer, notices: Sequence[Message], stop: threading.Event) -> bool:
-        """Make durable what can be, one file of several being in trouble; return whether this connection can go on.
+        """Store notices one at a time after a joint attempt failed; return whether this connection can continue.
 
-        The rest of its partition waits behind it: an offset that is committed covers all before it.
+        A failed notice holds back the rest of its partition, because a committed offset covers all earlier messages.
         """
         waiting: set[tuple[str, int]] = set()
         for message in notices:
@@ -294,35 +296,35 @@ class Listener:
         return True
 
     def _again(self, consumer: Consumer, notices: Sequence[Message], trouble: Exception, stop: threading.Event) -> bool:
-        """Go back, a while later, to messages that could not be made durable: their offsets are not committed.
+        """Wait, then go back to messages that could not be stored; their offsets are not committed.
 
-        False where that cannot be done, as after a rebalance: a later message's commit would cover these, so that the
-        connection must begin anew at what was committed.
+        Return False if that is impossible, as after a rebalance: the commit of a later message would cover these, so the
+        listener must reconnect and continue from the committed offsets.
         """
-        log.error("%s: not durable yet: %s", _places(notices), trouble)
+        log.error("%s: not stored yet: %s", _places(notices), trouble)
         stop.wait(RETRY_S)
         try:
             for (topic, partition), offset in _offsets(notices, min).items():
                 consumer.seek(TopicPartition(topic, partition, offset))
         except KafkaException as error:
-            log.warning("cannot go back to them, opening the connection anew: %s", error)
+            log.warning("cannot go back to them, reconnecting: %s", error)
             return False
         return True
 
 
-def _what_came(consumer: Consumer) -> list[Message]:
-    """Wait for a message; return it with all that came with it."""
+def _next_messages(consumer: Consumer) -> list[Message]:
+    """Wait for a message; return it and all others that have arrived."""
     first = consumer.poll(POLL_S)
     return [] if first is None else [first, *consumer.consume(BATCH - 1, 0)]
 
 
-def _is_complaint(message: Message) -> bool:
-    """Tell whether these are the broker's words about itself, which come in the place of a message.
+def _is_error(message: Message) -> bool:
+    """Log and return whether this is an error of the broker in place of a message.
 
     Raises
     ------
     Unavailable
-        Where the client library calls the error fatal.
+        If the client library calls the error fatal.
     """
     if (error := message.error()) is None:
         return False
@@ -332,18 +334,18 @@ def _is_complaint(message: Message) -> bool:
     return True
 
 
-def _part_from(consumer: Consumer, *, wait: bool) -> None:
-    """Close a connection; without waiting where it has gone silent: a good-bye over a dead line takes a minute."""
+def _close(consumer: Consumer, *, wait: bool) -> None:
+    """Close a connection; a silent one in the background, because that takes a minute."""
     if wait:
         consumer.close()
     else:
-        threading.Thread(target=consumer.close, name="siren-parting", daemon=True).start()
+        threading.Thread(target=consumer.close, name="siren-close", daemon=True).start()
 
 
 def _commit(consumer: Consumer, messages: Sequence[Message]) -> None:
-    """Ask for the offsets behind messages to be committed; nobody waits for the answer.
+    """Commit the offsets behind messages, without waiting for the answer.
 
-    On a line that has gone silent the answer would take a minute, and the watchdog could not bark meanwhile.
+    On a silent connection the answer takes a minute, in which the watchdog could not fire.
     """
     places = [
         TopicPartition(topic, partition, offset + 1) for (topic, partition), offset in _offsets(messages, max).items()
@@ -355,22 +357,22 @@ def _commit(consumer: Consumer, messages: Sequence[Message]) -> None:
 
 
 def _committed(error: KafkaException | KafkaError | None, _: Sequence[TopicPartition]) -> None:
-    """Note a commit that failed: it only means that the messages come again."""
+    """Log a failed commit; its only effect is that the messages are received again."""
     if error is not None:
-        log.warning("offsets not committed, the messages will come again: %s", error)
+        log.warning("offsets not committed, the messages will be received again: %s", error)
 
 
 def _offsets(messages: Sequence[Message], which: Callable[[int, int], int]) -> dict[tuple[str, int], int]:
-    """Return the least or the greatest offset of messages in each partition."""
-    found: dict[tuple[str, int], int] = {}
+    """Return the smallest or largest offset of messages in each partition."""
+    offsets: dict[tuple[str, int], int] = {}
     for message in messages:
         place, offset = _partition(message), int(message.offset() or 0)
-        found[place] = which(found.get(place, offset), offset)
-    return found
+        offsets[place] = which(offsets.get(place, offset), offset)
+    return offsets
 
 
 def _places(messages: Sequence[Message]) -> str:
-    """Write where messages are, for the log."""
+    """Return topics, partitions and offsets of messages as text for the log."""
     first, last = _offsets(messages, min), _offsets(messages, max)
     return ", ".join(f"{topic}[{part}] offsets {first[topic, part]} to {last[topic, part]}" for topic, part in first)
 
@@ -384,7 +386,7 @@ def _place(where: TopicPartition) -> tuple[str, int]:
 
 
 def _received(message: Message) -> datetime:
-    """Return when the broker had the message: the same for every delivery of it."""
+    """Return when the broker received the message: the same time for each of its deliveries."""
     kind, milliseconds = message.timestamp()
     if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds <= 0:
         return datetime.now(UTC)

@@ -1,9 +1,9 @@
-"""``python -m deployments.listening.warm_process DEPLOYMENT``: a process with everything imported, that does runs of it.
+"""``python -m deployments.listening.warm_process DEPLOYMENT``: a process with everything imported that executes its runs.
 
-A run's id comes as a line on standard input; the same line goes back on standard output once that run has ended, or was
-found in other hands. The first line of output is ``ready``. The process ends with its input, after the run in hand: where
-the daemon is killed the run goes on. A run is begun only by who moves it out of the state ``HANDED``, which the server
-allows once, so that two warm processes never do the same.
+It reads the ids of runs from standard input, one per line, and writes each line back to standard output when that run has
+ended or another process executes it. Its first line of output is ``ready``. At the end of input it finishes the current
+run and exits, so a killed daemon does not stop a run. A process must move a run out of the state ``HANDED`` before it
+starts it. The server allows that once, so two processes never execute the same run.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ RETRY_S = 2.0
 
 
 def main(deployment: str) -> None:
-    """Do the runs that are named, until there is no more input."""
+    """Execute the runs named on standard input, until its end."""
     answers = _own_output()
     flow = await_flow(deployment)
-    # one client and its connections for all runs: to make one takes a tenth of a second
+    # one client for all runs: creating one takes 0.1 s
     with SyncClientContext.get_or_create():
         answers.write(f"{READY}\n")
         for line in sys.stdin:
@@ -50,33 +50,33 @@ def main(deployment: str) -> None:
 
 
 def await_flow(deployment: str) -> Flow[..., Any]:
-    """Return the flow of a deployment, as a worker would load it; wait for the server, and for the deployment."""
+    """Return the flow of a deployment, loaded as a worker loads it; wait for the server and the deployment."""
     while True:
         try:
             with get_client(sync_client=True) as client:
-                found = client.read_deployment_by_name(deployment)
+                description = client.read_deployment_by_name(deployment)
         except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound, RuntimeError) as trouble:
-            # RuntimeError: Prefect's words for a server that cannot be reached
+            # Prefect raises RuntimeError if the server cannot be reached
             log.warning("%s cannot be read yet: %s", deployment, trouble)
             time.sleep(RETRY_S)
         else:
-            return load_flow_from_entrypoint(str(found.entrypoint))
+            return load_flow_from_entrypoint(str(description.entrypoint))
 
 
 def execute(flow: Flow[..., Any], run_id: UUID) -> bool:
-    """Do a run, unless it is in other hands; return whether it was done here. A flow that fails is a run that failed."""
+    """Execute a run unless another process does; return whether it ran here. A failed flow raises nothing."""
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(run_id)
         if not claim(client, run):
-            log.info("run %s is in other hands", run_id)
+            log.info("another process executes run %s", run_id)
             return False
-    with suppress(Abort):  # the server's word that it was called off
+    with suppress(Abort):  # the server cancelled the run
         run_flow(flow, flow_run=run, return_type="state")
     return True
 
 
 def claim(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Move a run out of the state ``HANDED``; false where somebody else did so before."""
+    """Move a run out of the state ``HANDED``; return False if another process already did."""
     if run.state is None or run.state.name != dispatch.HANDED:
         return False
     message = f"by process {os.getpid()} of {os.uname().nodename}"
@@ -85,7 +85,7 @@ def claim(client: SyncPrefectClient, run: FlowRun) -> bool:
 
 
 def _own_output() -> io.TextIOWrapper:
-    """Keep standard output for our answers; whatever else is printed goes to the log."""
+    """Reserve standard output for our answers; send everything else printed to standard error."""
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     return answers

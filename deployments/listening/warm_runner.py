@@ -1,9 +1,8 @@
-"""The first run of a notice, in a process that is warm: it begins at once, where a worker's takes seconds to start.
+"""Executes the first run of a notice in a warm process, which starts it at once; a worker needs seconds.
 
-The run is the server's like any other, of the same deployment and under the same key; it is only made in the state
-``HANDED``, which no worker picks up. What the warm process does not begin soon, or leaves unfinished when it dies, becomes
-a scheduled run again: the workers do it. Nobody else does it meanwhile: a run is given back before its id was handed on,
-or after the process that had it is dead.
+The run belongs to the same deployment and has the same key as any other, but is created in the state ``HANDED``, which no
+worker picks up. If the warm process does not start the run soon, or exits before its end, the run is scheduled again for
+the workers. It is never executed twice: it is returned before its id reaches the process, or after that process exited.
 """
 
 from __future__ import annotations
@@ -42,48 +41,48 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 RESTART_S = 1.0
-ERRAND_S = 5.0
+SERVER_RETRY_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmOptions:
-    """How long runs wait for the warm process, and it for them."""
+    """Limits of the warm process: number of runs, and times in s."""
 
     room: int = 4
-    """Most runs that are in its hands or wait for it; a worker gets what comes beyond."""
+    """Most runs that it executes or that wait for it; the workers get all others."""
 
     patience_s: float = 20.0
-    """Wait in s after which a run that has not begun goes to a worker."""
+    """Time in s after which a run that has not started goes to a worker."""
 
     limit_s: float = 900.0
-    """Time in s after which a run is taken for stuck, and its process is killed."""
+    """Time in s after which a run counts as stuck and its process is killed."""
 
     grace_s: float = 30.0
-    """Time in s that a run may take to its end when the listener is told to stop."""
+    """Time in s that the current run gets to finish when the listener stops."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldRun:
-    """A run that we hold, and since when."""
+    """A run that waits for the warm process or is executed by it, and since when."""
 
     id: UUID
     since: float = field(default_factory=time.monotonic)
 
     @property
     def age_s(self) -> float:
-        """Seconds since then."""
+        """Time since then, in s."""
         return time.monotonic() - self.since
 
 
 class WarmRunner:
-    """Keeps a warm process, hands it one run at a time, and gives back what it does not do.
+    """Keeps a warm process running, passes it one run at a time, and returns the runs that it does not execute.
 
     Parameters
     ----------
     folder
-        Where it works, and where its log is.
+        Working folder of the process, with its log.
     options
-        How long one waits for the other.
+        Limits of number and time.
     """
 
     def __init__(self, *, folder: Path, options: WarmOptions = WarmOptions()) -> None:
@@ -92,119 +91,119 @@ class WarmRunner:
         self.ready = threading.Event()
         self._lock = threading.Lock()
         self._waiting: collections.deque[HeldRun] = collections.deque()
-        self._homeless: collections.deque[UUID] = collections.deque()
-        self._in_hand: HeldRun | None = None
+        self._returning: collections.deque[UUID] = collections.deque()
+        self._current: HeldRun | None = None
         self._adopted = False
-        self._errand_at = 0.0
+        self._retry_at = 0.0
         self._bell = os.pipe()
 
     def submit(self, notice: StoredNotice) -> str:
-        """Make the run of a notice and see that it begins at once; where that cannot be, leave it to a worker."""
+        """Create the run of a notice and start it at once; if that is impossible, leave it to a worker."""
         if not self.has_room():
             return dispatch.submit_run(notice)
-        made = dispatch.submit_run(notice, state=Pending(name=dispatch.HANDED, message="waits for the warm process"))
-        self._hold(UUID(made))
-        return made
+        run_id = dispatch.submit_run(notice, state=Pending(name=dispatch.HANDED, message="waits for the warm process"))
+        self._hold(UUID(run_id))
+        return run_id
 
     def has_room(self) -> bool:
-        """Tell whether a run given now would begin soon."""
+        """Return whether a run submitted now would start soon."""
         with self._lock:
-            held = len(self._waiting) + (self._in_hand is not None)
+            held = len(self._waiting) + (self._current is not None)
         return self.ready.is_set() and held < self.options.room
 
     def keep(self, stop: threading.Event) -> None:
-        """Keep a warm process until told to stop; start another whenever it ends."""
+        """Keep a warm process running until stopped; start another whenever it exits."""
         environment = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
         command = (sys.executable, "-m", "deployments.listening.warm_process", dispatch.RESPOND)
         while not stop.is_set():
-            with run.service(command, folder=self.folder, name="warm", environment=environment, talks=True) as process:
+            with run.service(command, folder=self.folder, name="warm", environment=environment, piped=True) as process:
                 self._attend(process, stop)
-            self._bury()
+            self._process_ended()
             stop.wait(RESTART_S)
-        self._homeless.extend(self._take_waiting(lambda _: True))
-        self._do_errands()
+        self._returning.extend(self._take_waiting(lambda _: True))
+        self._update_server()
 
     def _attend(self, process: run.Service, stop: threading.Event) -> None:
-        """Hand runs to a process and hear its answers until it ends, is stuck, or is to stop."""
-        while not stop.is_set() and self._hear(process):
-            self._homeless.extend(self._take_waiting(lambda held: held.age_s > self.options.patience_s))
-            self._do_errands()
+        """Pass runs to a process and read its answers until it exits, is stuck, or is stopped."""
+        while not stop.is_set() and self._read_answer(process):
+            self._returning.extend(self._take_waiting(lambda held: held.age_s > self.options.patience_s))
+            self._update_server()
             self._hand_on(process)
         if stop.is_set():
             process.end_input(self.options.grace_s)
-            self._hear(process)
+            self._read_answer(process)
 
-    def _hear(self, process: run.Service) -> bool:
-        """Take in an answer where one comes now; false where the process has ended, or its run is stuck."""
-        answer = process.hear(TICK_S, bell=self._bell[0])
+    def _read_answer(self, process: run.Service) -> bool:
+        """Read an answer if there is one; return False if the process has exited or its run is stuck."""
+        answer = process.read_line(TICK_S, wake=self._bell[0])
         if answer is not None and answer.strip() == READY:
             self.ready.set()
             log.info("the warm process is ready")
         elif answer:
             with self._lock:
-                self._in_hand = None
-        stuck = self._in_hand is not None and self._in_hand.age_s > self.options.limit_s
+                self._current = None
+        stuck = self._current is not None and self._current.age_s > self.options.limit_s
         if stuck:
-            log.error("a run is not done after %g s: killing the warm process", self.options.limit_s)
+            log.error("a run has not ended after %g s: killing the warm process", self.options.limit_s)
         return answer != "" and not stuck
 
     def _hand_on(self, process: run.Service) -> None:
-        """Name the process its next run, if it is free."""
+        """Pass the next run to the process, if it is free."""
         with self._lock:
-            if not self.ready.is_set() or self._in_hand is not None or not self._waiting:
+            if not self.ready.is_set() or self._current is not None or not self._waiting:
                 return
-            self._in_hand = HeldRun(id=self._waiting.popleft().id)
-        process.say(str(self._in_hand.id))
+            self._current = HeldRun(id=self._waiting.popleft().id)
+        process.write_line(str(self._current.id))
 
     def _hold(self, run_id: UUID) -> None:
         with self._lock:
             self._waiting.append(HeldRun(id=run_id))
         os.write(self._bell[1], b".")
 
-    def _bury(self) -> None:
-        """Have the run of a process that has ended given back; those that wait may see the next one."""
+    def _process_ended(self) -> None:
+        """Return the unfinished run of a process that has exited; waiting runs may reach the next one."""
         self.ready.clear()
         with self._lock:
-            unfinished, self._in_hand = self._in_hand, None
+            unfinished, self._current = self._current, None
         if unfinished is not None:
-            log.warning("the warm process ended in the middle of run %s", unfinished.id)
-            self._homeless.append(unfinished.id)
-        self._do_errands()
+            log.warning("the warm process exited during run %s", unfinished.id)
+            self._returning.append(unfinished.id)
+        self._update_server()
 
     def _take_waiting(self, which: Callable[[HeldRun], bool]) -> list[UUID]:
-        """Take runs out of those that wait."""
+        """Remove runs from those that wait; return their ids."""
         with self._lock:
             taken = [held for held in self._waiting if which(held)]
             self._waiting = collections.deque(held for held in self._waiting if not which(held))
         return [held.id for held in taken]
 
-    def _do_errands(self) -> None:
-        """Do with the server what it may have been away for: take over runs from an earlier life, give back ours."""
-        if time.monotonic() < self._errand_at or (self._adopted and not self._homeless):
+    def _update_server(self) -> None:
+        """Take over runs of an earlier listener and return ours; if the server is unavailable, retry later."""
+        if time.monotonic() < self._retry_at or (self._adopted and not self._returning):
             return
         try:
             with get_client(sync_client=True) as client:
                 self._adopt(client)
-                while self._homeless:
-                    give_back(client, self._homeless[0])
-                    self._homeless.popleft()
+                while self._returning:
+                    return_to_workers(client, self._returning[0])
+                    self._returning.popleft()
         except (httpx.HTTPError, PrefectHTTPStatusError, RuntimeError) as trouble:
-            # RuntimeError: Prefect's words for a server that cannot be reached
-            log.warning("%d runs cannot be given back yet: %s", len(self._homeless), trouble)
-            self._errand_at = time.monotonic() + ERRAND_S
+            # Prefect raises RuntimeError if the server cannot be reached
+            log.warning("%d runs cannot be returned yet: %s", len(self._returning), trouble)
+            self._retry_at = time.monotonic() + SERVER_RETRY_S
 
     def _adopt(self, client: SyncPrefectClient) -> None:
-        """Hold, once, the runs that an earlier listener made for its warm process and never handed on."""
+        """Take over, once, the runs that an earlier listener created and its warm process never started."""
         if self._adopted:
             return
         with contextlib.suppress(ObjectNotFound):  # no deployment yet, so no runs of it
-            for orphan in handed_over(client):
-                self._hold(orphan.id)
+            for earlier in handed_over(client):
+                self._hold(earlier.id)
         self._adopted = True
 
 
 def handed_over(client: SyncPrefectClient) -> list[FlowRun]:
-    """Return the runs that wait for a warm process, whoever made them."""
+    """Return all runs that wait for a warm process."""
     deployment = client.read_deployment_by_name(dispatch.RESPOND)
     return client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
@@ -214,10 +213,10 @@ def handed_over(client: SyncPrefectClient) -> list[FlowRun]:
     )
 
 
-def give_back(client: SyncPrefectClient, run_id: UUID) -> None:
+def return_to_workers(client: SyncPrefectClient, run_id: UUID) -> None:
     """Schedule a run for the workers, unless it has ended or is scheduled already."""
-    with contextlib.suppress(ObjectNotFound):  # somebody deleted it
-        found = client.read_flow_run(run_id)
-        if found.state is not None and (found.state.is_pending() or found.state.is_running()):
-            client.set_flow_run_state(run_id, AwaitingRetry(message="the warm process did not do it"))
-            log.warning("run %s is given to a worker", run_id)
+    with contextlib.suppress(ObjectNotFound):  # the run was deleted
+        state = client.read_flow_run(run_id).state
+        if state is not None and (state.is_pending() or state.is_running()):
+            client.set_flow_run_state(run_id, AwaitingRetry(message="the warm process did not execute it"))
+            log.warning("run %s goes to a worker", run_id)

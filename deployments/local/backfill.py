@@ -1,4 +1,4 @@
-"""A back-fill from a terminal: the bodies of the flow's tasks, without a Prefect server."""
+"""Run a backfill from a terminal: the functions of the flow's tasks, without a Prefect server."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from tasks.alerts import backfilling
 from tasks.options import BackfillOptions
 from tasks.records.backfills import Backfilled, Recovered, Superevent
 
-# connections to a server that is not ours
+# connections to GraceDB, which is shared with others
 AT_A_TIME = 4
 
 
 def fill(
     since: datetime | None, until: datetime | None, options: BackfillOptions, *, root: Path, url: str
 ) -> Backfilled:
-    """Store the notices of a span, or of the gaps in what was heard; the parameters are those of the flow.
+    """Store the notices of a time span, or of all gaps in reception; the parameters are those of the flow.
 
     Raises
     ------
     Unavailable
-        If GraceDB or the database does not answer: what is stored stays, and asking again goes on from there.
+        If GraceDB or the database does not answer. Notices stored before are kept, and a repeated call continues.
     UnusableData
-        If the span is none.
+        If the span is empty or has no begin.
     """
     with closing(registry.open(url)) as opened:
         spans = backfilling.spans_of(since, until, options, registry=opened, root=root)

@@ -1,4 +1,4 @@
-"""Make deep stacks on this machine: run the flow ``deepen`` on a server and a cluster of its own."""
+"""Make deep stacks on this machine: run the flow ``deepen`` on a temporary server and cluster."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def deepen(products: Path, catalogues: Path, choices: Mapping[str, Any]) -> Deep
     Raises
     ------
     UnusableData
-        Where a folder, a catalogue, a list or a centre is not what it should be.
+        If a folder or catalogue is missing, or a list of frames or a centre is malformed.
     """
     photometric = catalogues / "photometric.fits"
-    for path, there in ((products, products.is_dir()), (photometric, photometric.is_file())):
-        if not there:
-            raise UnusableData(f"{path} is not there")
+    for path, exists in ((products, products.is_dir()), (photometric, photometric.is_file())):
+        if not exists:
+            raise UnusableData(f"{path} does not exist")
     options = _options(choices)
     places = Places(
         raw_root=products / "raw",
@@ -52,31 +52,31 @@ def deepen(products: Path, catalogues: Path, choices: Mapping[str, Any]) -> Deep
         return deepen_flow(*named, start=start, end=end, options=options)
 
 
-def facts(made: Deepened) -> dict[str, Any]:
-    """Return what was made for a program."""
+def facts(deepened: Deepened) -> dict[str, Any]:
+    """Return the result as an object for ``--json``."""
     return {
         "stacks": [
             {
-                "image": each.image,
-                "frames": len(each.inputs),
-                "exposure_s": each.exposure_s,
-                "seeing_arcsec": each.photometry.seeing_arcsec,
-                "depth5_mag": each.photometry.depth5_mag["1"],
+                "image": stack.image,
+                "frames": len(stack.inputs),
+                "exposure_s": stack.exposure_s,
+                "seeing_arcsec": stack.photometry.seeing_arcsec,
+                "depth5_mag": stack.photometry.depth5_mag["1"],
             }
-            for each in made.stacks
+            for stack in deepened.stacks
         ],
-        "rejected": [{"name": each.name, "reason": each.reason} for each in made.rejected],
-        "files": list(made.files),
+        "rejected": [{"name": frame.name, "reason": frame.reason} for frame in deepened.rejected],
+        "files": list(deepened.files),
     }
 
 
-def words(made: Deepened) -> str:
-    """Return what was made for a person."""
+def words(deepened: Deepened) -> str:
+    """Return the result as text."""
     lines = [
-        f"{each.image}: {len(each.inputs)} frames, {each.exposure_s:g} s, {each.photometry.depth5_mag['1']:.2f} mag"
-        for each in made.stacks
+        f"{stack.image}: {len(stack.inputs)} frames, {stack.exposure_s:g} s, {stack.photometry.depth5_mag['1']:.2f} mag"
+        for stack in deepened.stacks
     ]
-    return "\n".join([f"{len(made.stacks)} deep stacks, {len(made.rejected)} frames left out", *lines])
+    return "\n".join([f"{len(deepened.stacks)} deep stacks, {len(deepened.rejected)} frames left out", *lines])
 
 
 def _options(choices: Mapping[str, Any]) -> DeepOptions:
@@ -91,7 +91,7 @@ def _options(choices: Mapping[str, Any]) -> DeepOptions:
 
 
 def _listed(path: Path) -> tuple[str, ...]:
-    """Read names of frames, one a line; lines that begin with ``#`` are none."""
+    """Read names of frames, one per line; lines that begin with ``#`` are comments."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""The demonstration: simulate an alert and a night, take both through everything, hold the result against the truth."""
+"""The demonstration: simulate an alert and a night, run all flows on them, compare the result with the truth."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Demonstration:
-    """What a demonstration came to, and how many of the simulated transients the night found."""
+    """Result of a demonstration, with the numbers of simulated and of found transients."""
 
     rehearsal: Rehearsal
     transients: int
@@ -47,25 +47,25 @@ class Demonstration:
 
 
 def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say, scale: str = "small") -> Demonstration:
-    """Make an alert and a night under ``out`` where they are not there yet, and rehearse them.
+    """Simulate an alert and a night under ``out`` unless they exist, and run ``rehearse`` on them.
 
     Parameters
     ----------
     out
-        Folder of the demonstration: new, empty, or that of an earlier one.
+        Folder of the demonstration: new, empty, or used by an earlier one.
     notice
         A real notice to use instead of the simulated one.
     seed
         Seed of the simulation.
     say
-        Called with a line for each step.
+        Called with a line of text at each step.
     scale
         Size of the simulated frames: tiny (of one unit), small or full (of two).
 
     Raises
     ------
     UnusableData
-        If ``out`` holds anything else, or the notice cannot be read.
+        If ``out`` contains other files, or the notice cannot be read.
     """
     started = time.monotonic()
     out = _claim(out)
@@ -75,12 +75,12 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say, scale: s
     places = _places(out)
     stored = _store(payload, places)
     clock = _clock(payload)
-    say("starting a Prefect server of its own (15 s) ...")
+    say("starting a temporary Prefect server (15 s) ...")
     with temporary_server.prefect(out / STATE):
         temporary_server.place(places)
-        say(f"responding to the notice: decide, plan {', '.join(TELESCOPES)} with gwemopt, tell everybody;")
+        say(f"responding to the notice: decide, plan {', '.join(TELESCOPES)} with gwemopt, announce;")
         say("then reducing the night: calibrate, solve, measure, stack, subtract, search (two minutes) ...")
-        made = rehearse(
+        rehearsal = rehearse(
             stored,
             stored.name,
             truth["night"],
@@ -90,72 +90,72 @@ def demonstrate(out: Path, *, notice: Path | None, seed: int, say: Say, scale: s
             blocks=LOCAL,
         )
     return Demonstration(
-        rehearsal=made,
+        rehearsal=rehearsal,
         transients=len(truth["transients"]),
-        found=_found(made, truth),
+        found=_found(rehearsal, truth),
         seconds=time.monotonic() - started,
         outbox=places.alert_root / "outbox",
         store=places.alert_root / "store",
     )
 
 
-def facts(made: Demonstration) -> dict[str, Any]:
-    """Return a demonstration's facts for a program."""
-    response, report = made.rehearsal.response, made.rehearsal.report
-    plans = {plan.telescope: len(plan.tiles) for plan in made.rehearsal.plans}
+def facts(demonstration: Demonstration) -> dict[str, Any]:
+    """Return a demonstration as an object for ``--json``."""
+    response, report = demonstration.rehearsal.response, demonstration.rehearsal.report
+    plans = {plan.telescope: len(plan.tiles) for plan in demonstration.rehearsal.plans}
     return {
         "pages": [str(page) for page in (response.page, report.page) if page],
-        "seconds": round(made.seconds, 1),
-        "found": made.found,
-        "transients": made.transients,
+        "seconds": round(demonstration.seconds, 1),
+        "found": demonstration.found,
+        "transients": demonstration.transients,
         "event": response.event_id,
         "rejected": response.rejected,
         "action": response.decision.action if response.decision else None,
         "plans": plans,
         "frames": {"ok": report.frames_ok, "rejected": len(report.rejected)},
         "stacks": len(report.stacks),
-        "candidates": len([each for each in report.candidates if not each.flags]),
-        "outbox": str(made.outbox),
-        "store": str(made.store),
+        "candidates": len([candidate for candidate in report.candidates if not candidate.flags]),
+        "outbox": str(demonstration.outbox),
+        "store": str(demonstration.store),
     }
 
 
-def words(made: Demonstration) -> str:
-    """Return a demonstration for a person."""
-    response, report = made.rehearsal.response, made.rehearsal.report
+def words(demonstration: Demonstration) -> str:
+    """Return a demonstration as text."""
+    response, report = demonstration.rehearsal.response, demonstration.rehearsal.report
     return "\n".join(
         [
             "",
-            *_alert_words(made),
+            *_alert_words(demonstration),
             "",
             (
                 f"Night {report.night}: {report.frames_ok} frames reduced, {len(report.rejected)} left out with a reason, "
                 f"{len(report.stacks)} stacks."
             ),
-            f"  {made.found} of {made.transients} simulated transients found.",
-            *(f"  left out: {each.name}: {each.cause}" for each in report.rejected),
+            f"  {demonstration.found} of {demonstration.transients} simulated transients found.",
+            *(f"  left out: {frame.name}: {frame.cause}" for frame in report.rejected),
             "",
-            f"Done in {made.seconds:.0f} s. Open in a browser:",
+            f"Done in {demonstration.seconds:.0f} s. Open in a browser:",
             *(f"  {page}" for page in (response.page, report.page) if page),
-            f"Messages as Slack would get them: {made.outbox}",
-            f"Files as the store would get them: {made.store}",
+            f"Messages as Slack would get them: {demonstration.outbox}",
+            f"Files as the store would get them: {demonstration.store}",
         ]
     )
 
 
-def _alert_words(made: Demonstration) -> list[str]:
-    response = made.rehearsal.response
+def _alert_words(demonstration: Demonstration) -> list[str]:
+    response, plans = demonstration.rehearsal.response, demonstration.rehearsal.plans
     if response.alert is None or response.decision is None:
         return [f"The notice was not understood: {response.rejected}", f"  kept: {response.dead_letter}"]
     lines = [(f"Event {response.event_id}: {response.alert.notice.alert_type}, {response.decision.summary}")]
-    for plan in made.rehearsal.plans:
+    for plan in plans:
         outcome = f"{len(plan.tiles)} tiles, {plan.probability:.0%} of the probability, {plan.area_deg2:.0f} deg²"
         lines.append(f"  {plan.telescope}: {outcome if plan.tiles else plan.reason}")
-    return lines if made.rehearsal.plans else [*lines, "  no plan: the decision asks for none"]
+    return lines if plans else [*lines, "  no plan: the decision asks for none"]
 
 
 def _claim(out: Path) -> Path:
-    """Make the folder of a demonstration, or take up that of an earlier one; touch no other."""
+    """Create the folder of a demonstration, or reuse that of an earlier one; refuse any other."""
     out = out.resolve()
     try:
         if out.exists() and any(out.iterdir()) and not (out / STATE).is_dir():
@@ -172,7 +172,7 @@ def _request(scale: str, seed: int) -> Request:
 
 
 def _night(folder: Path, request: Request, say: Say) -> dict[str, Any]:
-    """Make the night unless it is there with the same seed and scale; return its truth."""
+    """Simulate the night unless it exists with the same seed and scale; return its truth."""
     truth = folder / "truth.json"
     there = json.loads(truth.read_bytes()) if truth.is_file() else {}
     if (there.get("seed"), there.get("scale")) != (request.seed, request.scale):
@@ -183,7 +183,7 @@ def _night(folder: Path, request: Request, say: Say) -> dict[str, Any]:
 
 
 def _alert(folder: Path, seed: int, truth: dict[str, Any], say: Say) -> bytes:
-    """Make an alert whose source lies in the night's field; return the notice."""
+    """Simulate an alert with its source in the night's field; return the notice."""
     say(f"simulating the alert in {folder} ...")
     centre = truth["centre"]
     request = alerts.AlertRequest(seed=seed, ra_deg=centre["ra_deg"], dec_deg=centre["dec_deg"], coincidence=True)
@@ -211,19 +211,19 @@ def _store(payload: bytes, places: Places) -> Path:
 
 
 def _clock(payload: bytes) -> datetime | None:
-    """Plan from the notice's own time, as if it had just come."""
+    """Return the notice's own time, at which the plan begins as if the notice had just arrived."""
     try:
         notice = parsing.parse(payload).notice
     except UnusableData:
-        return None  # the flow buries it with the reason
+        return None  # the flow makes it a dead letter with the reason
     return notice.time_created or notice.time
 
 
-def _found(made: Rehearsal, truth: dict[str, Any]) -> int:
-    """Count the simulated transients that have a surviving candidate within 1.5 arcsec."""
-    kept = [each for each in made.report.candidates if not each.flags]
-    if not kept:
+def _found(rehearsal: Rehearsal, truth: dict[str, Any]) -> int:
+    """Count the simulated transients with an unflagged candidate within 1.5 arcsec."""
+    candidates = [candidate for candidate in rehearsal.report.candidates if not candidate.flags]
+    if not candidates:
         return 0
-    sky = SkyCoord([each.ra_deg for each in kept], [each.dec_deg for each in kept], unit="deg")
-    there = [SkyCoord(row["ra_deg"], row["dec_deg"], unit="deg") for row in truth["transients"]]
-    return int(sum(np.any(sky.separation(place).arcsec < FOUND_ARCSEC) for place in there))
+    sky = SkyCoord([star.ra_deg for star in candidates], [star.dec_deg for star in candidates], unit="deg")
+    transients = [SkyCoord(row["ra_deg"], row["dec_deg"], unit="deg") for row in truth["transients"]]
+    return int(sum(np.any(sky.separation(transient).arcsec < FOUND_ARCSEC) for transient in transients))

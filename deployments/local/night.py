@@ -1,4 +1,4 @@
-"""Reduce a night on this machine: find its folders, run the flow ``night`` on a server and a cluster of its own."""
+"""Reduce a night on this machine: find its folders, run the flow ``night`` on a temporary server and cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATE = ".siren"
 
 @dataclass(frozen=True, kw_only=True)
 class NightPlace:
-    """A night to reduce: its date, its units, and where everything is."""
+    """A night to reduce: its date, its units, its folders and catalogues."""
 
     night: date
     units: tuple[str, ...]
@@ -38,7 +38,7 @@ def locate(
     catalogues: Path | None = None,
     references: Path | None = None,
 ) -> NightPlace:
-    """Find the night that ``folder`` means.
+    """Find the night, units and catalogues from ``folder``.
 
     Parameters
     ----------
@@ -48,22 +48,22 @@ def locate(
     out
         Folder for the products.
     night
-        Date of the evening; the only night there, where it is not named.
+        Date of the evening. If not given, ``folder`` must contain one night only.
     units
-        Units with commas; all that have frames of the night, where none is named.
+        Units, separated by commas; empty means all with frames of the night.
     catalogues, references
-        Folders of the reference catalogues and images; beside ``obsdata`` where not named.
+        Folders of the reference catalogues and images; by default those beside ``obsdata``.
 
     Raises
     ------
     UnusableData
-        If there is no such night, or catalogues are missing; the message tells what was found.
+        If there is no such night, or catalogues are missing; the message lists the nights found.
     """
     raw_root, named_units, named_night = _raw_root(folder)
     wanted = tuple(naming.unit(name.strip()) for name in units.split(",") if name.strip()) or named_units
     chosen = _date(night) if night else named_night or _only_night(raw_root, wanted)
     base = raw_root.parent
-    # programs run in folders of their own, where a relative path leads nowhere
+    # programs run in folders of their own, so paths must be absolute
     out, catalogues = out.resolve(), (catalogues or base / "catalogues").resolve()
     places = Places(
         raw_root=raw_root,
@@ -86,14 +86,14 @@ def reduce(
     photometry: tuple[str, ...] = (),
     slots: tuple[int, int],
 ) -> NightReport:
-    """Run the flow ``night`` and return its report; its messages are kept beside the products.
+    """Run the flow ``night`` and return its report; its messages are written beside the products.
 
     Parameters
     ----------
     photometry
         ``NAME=VALUE`` of ``ReduceOptions``, for frames and stacks alike.
     """
-    how = options_of(photometry)
+    reduction = options_of(photometry)
     with temporary_server.prefect(out / STATE):
         temporary_server.place(place.places, cpu_slots=slots[0], gpu_slots=slots[1])
         stages = tuple(Stage(name) for name in force)
@@ -103,8 +103,8 @@ def reduce(
             objects=objects,
             until=Stage(until),
             force=stages,
-            reduction=how,
-            stacking=StackOptions(photometry=how),
+            reduction=reduction,
+            stacking=StackOptions(photometry=reduction),
             blocks=LOCAL,
         )
 
@@ -115,7 +115,7 @@ def options_of(words: tuple[str, ...]) -> ReduceOptions:
     Raises
     ------
     UnusableData
-        Where there is no such option, or the value is none that it allows.
+        If there is no such option, or it does not allow the value.
     """
     values: dict[str, str | tuple[str, ...]] = {}
     for word in words:
@@ -124,18 +124,18 @@ def options_of(words: tuple[str, ...]) -> ReduceOptions:
     try:
         return ReduceOptions(**values)  # type: ignore[arg-type]  # pydantic reads numbers and switches from words
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        known = ", ".join(field.name for field in fields(ReduceOptions))
-        raise UnusableData(f"--photometry {told} (options: {known})") from error
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        names = ", ".join(field.name for field in fields(ReduceOptions))
+        raise UnusableData(f"--photometry {problems} (options: {names})") from error
 
 
 def facts(report: NightReport) -> dict[str, Any]:
-    """Return the report's facts for a program."""
+    """Return the report as an object for ``--json``."""
     return {
         "night": report.night,
         "units": report.units,
         "frames": {"ok": report.frames_ok, "rejected": len(report.rejected)},
-        "rejected": [{"name": each.name, "stage": each.stage, "reason": each.reason} for each in report.rejected],
+        "rejected": [{"name": frame.name, "stage": frame.stage, "reason": frame.reason} for frame in report.rejected],
         "stacks": report_rows.stack_rows(report),
         "candidates": report_rows.candidate_rows(report),
         "seconds": round(report.seconds, 2),
@@ -144,13 +144,13 @@ def facts(report: NightReport) -> dict[str, Any]:
 
 
 def words(report: NightReport) -> str:
-    """Return the report for a person."""
+    """Return the report as text."""
     lines = [
         (
             f"night {report.night}: {report.frames_ok} frames reduced, {len(report.rejected)} rejected, "
             f"{len(report.stacks)} stacks, {len(report_rows.survivors(report))} candidates in {report.seconds:.0f} s"
         ),
-        *(f"  left out: {each.name} ({each.stage}): {each.cause}" for each in report.rejected),
+        *(f"  left out: {frame.name} ({frame.stage}): {frame.cause}" for frame in report.rejected),
         f"page: {report.page}",
     ]
     return "\n".join(lines)
@@ -169,13 +169,13 @@ def _raw_root(folder: Path) -> tuple[Path, tuple[str, ...], date | None]:
 
 
 def _only_night(raw_root: Path, units: tuple[str, ...]) -> date:
-    names = units or tuple(path.name for path in raw_root.iterdir() if naming.UNIT_NAME.fullmatch(path.name))
-    folders = [path.name for name in names if (raw_root / name).is_dir() for path in (raw_root / name).iterdir()]
+    unit_names = units or tuple(path.name for path in raw_root.iterdir() if naming.UNIT_NAME.fullmatch(path.name))
+    folders = [path.name for name in unit_names if (raw_root / name).is_dir() for path in (raw_root / name).iterdir()]
     nights = sorted({naming.parse_night_folder(name)[0] for name in folders if naming.NIGHT_FOLDER.fullmatch(name)})
     if len(nights) != 1:
-        found = ", ".join(map(str, nights)) or "none"
+        names = ", ".join(map(str, nights)) or "none"
         raise UnusableData(
-            f"{raw_root} holds nights: {found}; expected <UNIT>/YYYY-MM-DD_gainN folders, and --night where several"
+            f"{raw_root} contains nights: {names}; expected <UNIT>/YYYY-MM-DD_gainN folders, and --night if several"
         )
     return nights[0]
 
@@ -188,18 +188,18 @@ def _date(text: str) -> date:
 
 
 def _astrometric(catalogues: Path) -> Path:
-    """Return the folder of cells where there is one, else the one file."""
+    """Return the folder of cells if it exists, else the single file."""
     folder = catalogues / "astrometric"
     return folder if folder.is_dir() else _existing(catalogues / "astrometric.ldac.fits")
 
 
 def _photometric(catalogues: Path) -> Path:
-    """Return the folder of cells where there is one, else the one table."""
+    """Return the folder of cells if it exists, else the single table."""
     folder = catalogues / "photometric"
     return folder if folder.is_dir() else _existing(catalogues / "photometric.fits")
 
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise UnusableData(f"the catalogue {path} is not there; name its folder with --catalogues")
+        raise UnusableData(f"catalogue {path} does not exist; name its folder with --catalogues")
     return path

@@ -1,4 +1,4 @@
-"""DatedAlert notices again, in their order and with the clock they had, up to the decisions: no message, no run, no plan."""
+"""Replay stored notices in their order and at their times, up to the decisions: no message, no run, no plan."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_WAIT_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class DatedAlert:
-    """A notice of the folder, understood, and when it was made."""
+    """A parsed notice of the folder, with its creation time."""
 
     path: Path
     moment: datetime
@@ -36,7 +36,7 @@ class DatedAlert:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one notice led to: its place in its event, and the decision."""
+    """Result of one notice: its place in its event, and the decision."""
 
     stored: DatedAlert
     registered: Registered
@@ -44,12 +44,12 @@ class Step:
 
 
 def read_folder(folder: Path) -> tuple[tuple[DatedAlert, ...], tuple[Rejected, ...]]:
-    """Understand every file of a folder, hidden ones left out; return notices in their order, and the others with reasons.
+    """Parse all files of a folder except hidden ones; return the notices in time order, and the rejected files.
 
     Raises
     ------
     UnusableData
-        Where the folder is none, or holds no notice at all.
+        If it is not a folder, or contains no notice.
     """
     if not folder.is_dir():
         raise UnusableData(f"{folder} is not a folder; expected one with stored notices")
@@ -60,12 +60,12 @@ def read_folder(folder: Path) -> tuple[tuple[DatedAlert, ...], tuple[Rejected, .
         except UnusableData as error:
             rejected.append(Rejected(name=str(path.relative_to(folder)), stage="parse", reason=str(error)))
     if not stored:
-        raise UnusableData(f"{folder} holds no notice: {len(rejected)} files were read, none could be understood")
-    return tuple(sorted(stored, key=lambda each: (each.moment, each.path))), tuple(rejected)
+        raise UnusableData(f"{folder} contains no notice: {len(rejected)} files were read, none could be parsed")
+    return tuple(sorted(stored, key=lambda alert: (alert.moment, alert.path))), tuple(rejected)
 
 
 def understand(path: Path) -> DatedAlert:
-    """Parse a stored notice and reduce its maps to numbers."""
+    """Parse a stored notice and summarise its sky maps."""
     payload = parsing.read(path)
     alert = assembly.assemble(
         parsing.parse(payload), sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read
@@ -81,33 +81,33 @@ def replay(
     speed: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Step]:
-    """Give each notice its place and its decision, as on the day.
+    """Register each notice and decide, at the time it was created.
 
     Parameters
     ----------
     stored
-        Notices, in their order.
+        Notices, in time order.
     policy
-        The rules.
+        Rules of the decisions.
     speed
-        How many times faster than on the day; none does not wait. No wait is longer than an hour.
+        Factor by which waits between notices are shortened; None does not wait. No wait is longer than an hour.
     sleep
-        How to wait, in s.
+        Function that waits, in s.
     """
     with tempfile.TemporaryDirectory(prefix="siren-replay-") as scratch:
-        book = registry.open(f"sqlite:///{scratch}/registry.sqlite")
+        scratch_registry = registry.open(f"sqlite:///{scratch}/registry.sqlite")
         before = stored[0].moment if stored else None
-        for each in stored:
+        for alert in stored:
             if speed and before is not None:
-                sleep(min((each.moment - before).total_seconds() / speed, LONGEST_WAIT_S))
-            before = each.moment
-            yield decide(book, each, policy)
-        book.close()
+                sleep(min((alert.moment - before).total_seconds() / speed, LONGEST_WAIT_S))
+            before = alert.moment
+            yield decide(scratch_registry, alert, policy)
+        scratch_registry.close()
 
 
-def decide(book: Registry, stored: DatedAlert, policy: Policy) -> Step:
-    """Register one notice at its time and decide."""
-    with book.begin() as session:
+def decide(database: Registry, stored: DatedAlert, policy: Policy) -> Step:
+    """Register one notice at its creation time and decide."""
+    with database.begin() as session:
         registered = events.record_alert(session, stored.alert, now=stored.moment)
         decision = decisions.decide(stored.alert, policy, previous=registered.previous_decision, now=stored.moment)
         events.record_decision(session, stored.alert, decision, now=stored.moment)
@@ -116,7 +116,7 @@ def decide(book: Registry, stored: DatedAlert, policy: Policy) -> Step:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayDifference:
-    """What a replay says of a notice and the registry does not: the field, both values."""
+    """A field of a notice that differs between replay and registry, with both values."""
 
     file: str
     event_id: str
@@ -128,46 +128,48 @@ class ReplayDifference:
 COMPARED = ("policy", "rule", "score", "action", "telescopes", "audience", "mention")
 
 
-def compare(book: Registry, steps: Sequence[Step], folder: Path) -> tuple[ReplayDifference, ...]:
-    """Compare a replay with what the registry has on record of the same notices.
+def compare(database: Registry, steps: Sequence[Step], folder: Path) -> tuple[ReplayDifference, ...]:
+    """Compare a replay with the registry's records of the same notices.
 
-    The registry's decision is the one of the same policy where there is one. Plans are not compared: whether one starts
-    by itself goes by the notice's age on the day.
+    If the registry has a decision of the same policy, that one is compared. Plans are not compared, because an automatic
+    plan depends on the notice's age on that day.
 
     Parameters
     ----------
-    book
-        The registry.
+    database
+        Registry with the records.
     steps
-        What the replay came to.
+        Results of the replay.
     folder
-        Where the notices lie, for their names.
+        Folder of the notices, for relative names.
     """
     return tuple(
-        found for step in steps for found in _differences(book, step, str(step.stored.path.relative_to(folder)))
+        difference
+        for step in steps
+        for difference in _differences(database, step, str(step.stored.path.relative_to(folder)))
     )
 
 
-def _differences(book: Registry, step: Step, file: str) -> Iterator[ReplayDifference]:
+def _differences(database: Registry, step: Step, file: str) -> Iterator[ReplayDifference]:
     alert, decision = step.stored.alert, step.decision
-    with book.read() as session:
-        known = events.on_record(session, alert.sha256, policy_sha256=decision.policy_sha256)
+    with database.read() as session:
+        recorded = events.on_record(session, alert.sha256, policy_sha256=decision.policy_sha256)
 
-    def told(field: str, registry: object, replay: object) -> ReplayDifference:
+    def difference(field: str, registry: object, replay: object) -> ReplayDifference:
         values = {"registry": _shown(registry), "replay": _shown(replay)}
         return ReplayDifference(file=file, event_id=alert.notice.event_id, field=field, **values)
 
-    if known is None:
-        yield told("notice", "not there", step.registered.standing.value)
+    if recorded is None:
+        yield difference("notice", "not there", step.registered.standing.value)
         return
-    standing, before = known
+    standing, before = recorded
     if standing is not None and standing != step.registered.standing:
-        yield told("standing", standing.value, step.registered.standing.value)
+        yield difference("standing", standing.value, step.registered.standing.value)
     if before is None:
-        yield told("decision", "none", decision.action)
+        yield difference("decision", "none", decision.action)
         return
     pairs = ((name, getattr(before, name), getattr(decision, name)) for name in COMPARED)
-    yield from (told(*pair) for pair in pairs if pair[1] != pair[2])
+    yield from (difference(*pair) for pair in pairs if pair[1] != pair[2])
 
 
 def _shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What the Prefect server does by itself: crash silent runs, reconcile after a failure, miss the listener's heartbeat."""
+"""Automations of the Prefect server: crash silent runs, reconcile after a failure, report a silent listener."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ STALLED = "siren.listener.stalled"
 WATCHED_FLOWS = ("respond", "plan", "follow", "watch", "night")
 RECONCILE = "reconcile/prod"
 OPERATORS = "slack-webhook/operators"
-FAILED_WORDS = "The run {{ event.resource.name or event.resource.id }} has {{ event.event.split('.')[-1] | lower }}."
-SILENT_WORDS = "{{ event.resource.id if event else 'A listener' }} gives no sign of life: it hangs or has died."
+FAILED_MESSAGE = "The run {{ event.resource.name or event.resource.id }} has {{ event.event.split('.')[-1] | lower }}."
+SILENT_MESSAGE = "{{ event.resource.id if event else 'A listener' }} sends no heartbeat: it hangs or has crashed."
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")
 
 
 def upsert_all(client: SyncPrefectClient) -> tuple[str, ...]:
-    """Create or update every automation, each known by its name; return the names."""
+    """Create or update every automation by its name; return the names."""
     notify = notification(client)
-    wanted = (crash_silent_runs(), *_telling(client, notify))
+    wanted = (crash_silent_runs(), *_reconciling(client, notify))
     for automation in wanted:
         upsert(client, automation)
     return tuple(automation.name for automation in wanted)
 
 
 def upsert(client: SyncPrefectClient, automation: AutomationCore) -> None:
-    """Update the automation of that name, or create it; remove what earlier accidents left twice."""
-    known = client.read_automations_by_name(automation.name)
-    if not known:
+    """Update the automation of that name, or create it; delete duplicates."""
+    existing = client.read_automations_by_name(automation.name)
+    if not existing:
         client.create_automation(automation)
         return
-    kept, *doubles = known
-    client.update_automation(kept.id, automation.model_copy(update={"enabled": kept.enabled}))
-    for double in doubles:
-        client.delete_automation(double.id)
+    first, *duplicates = existing
+    client.update_automation(first.id, automation.model_copy(update={"enabled": first.enabled}))
+    for duplicate in duplicates:
+        client.delete_automation(duplicate.id)
 
 
 def crash_silent_runs() -> AutomationCore:
-    """Turn a run into Crashed whose process has stopped beating: its slots come free and reconcile sees it."""
+    """Mark a run as crashed if its heartbeats stop: this frees its slots and starts ``reconcile``."""
     return AutomationCore(
         name="siren-crash-silent-runs",
-        description="A flow run that has beaten once and then neither beats nor ends has lost its process.",
+        description="A flow run that has sent a heartbeat and then neither sends one nor ends has lost its process.",
         enabled=True,
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -65,7 +65,7 @@ def crash_silent_runs() -> AutomationCore:
         ),
         actions=[
             ChangeFlowRunState(
-                state=StateType.CRASHED, name="Crashed", message="no sign of life from its process", force=False
+                state=StateType.CRASHED, name="Crashed", message="no heartbeat from its process", force=False
             )
         ],
     )
@@ -75,7 +75,7 @@ def failed_runs(*actions: ActionTypes) -> AutomationCore:
     """Act when one of our flows fails or crashes."""
     return AutomationCore(
         name="siren-after-a-failed-run",
-        description="Reconcile at once, and tell the operators.",
+        description="Reconcile at once and notify the operators.",
         enabled=True,
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -89,10 +89,10 @@ def failed_runs(*actions: ActionTypes) -> AutomationCore:
 
 
 def silent_listener(*actions: ActionTypes) -> AutomationCore:
-    """Act when a listener that has been heard is heard no more."""
+    """Act when the heartbeats of a listener stop."""
     return AutomationCore(
         name="siren-silent-listener",
-        description="The listener beats each 25 s; 80 s without are a listener that hangs or has died.",
+        description="The listener sends a heartbeat every 25 s; after 80 s without one it hangs or has crashed.",
         enabled=True,
         trigger=EventTrigger(
             match={"prefect.resource.id": "siren.listener.*"},
@@ -108,10 +108,10 @@ def silent_listener(*actions: ActionTypes) -> AutomationCore:
 
 
 def stalled_listener(*actions: ActionTypes) -> AutomationCore:
-    """Act when a listener hears nothing of its broker: its words wait in the outbox."""
+    """Act when a listener receives nothing from its broker; its message waits in the outbox."""
     return AutomationCore(
         name="siren-stalled-listener",
-        description="The broker has fallen silent: send what the listener has to say of it.",
+        description="The listener receives nothing from the broker: send its message.",
         enabled=True,
         trigger=EventTrigger(
             match={"prefect.resource.id": "siren.listener.*"}, expect={STALLED}, posture=Posture.Reactive, threshold=1
@@ -121,7 +121,7 @@ def stalled_listener(*actions: ActionTypes) -> AutomationCore:
 
 
 def notification(client: SyncPrefectClient) -> tuple[SendNotification, ...]:
-    """Return the message to the operators, or nothing where no webhook block is saved."""
+    """Return the notification of the operators, or nothing if no webhook block is saved."""
     slug, name = OPERATORS.split("/")
     try:
         block = client.read_block_document_by_name(name, block_type_slug=slug)
@@ -131,21 +131,21 @@ def notification(client: SyncPrefectClient) -> tuple[SendNotification, ...]:
     return (SendNotification(block_document_id=block.id, subject="brightsiren", body=body),)
 
 
-def _telling(client: SyncPrefectClient, notify: Sequence[SendNotification]) -> tuple[AutomationCore, ...]:
-    """Return what needs the deployment of ``reconcile``, which tells the operators; by webhook alone where it is not there."""
+def _reconciling(client: SyncPrefectClient, notify: Sequence[SendNotification]) -> tuple[AutomationCore, ...]:
+    """Return the automations that run ``reconcile``; if it is not deployed, those that can notify by webhook alone."""
     if (deployment := _deployment_id(client, RECONCILE)) is None:
         return (silent_listener(*notify), stalled_listener(*notify)) if notify else ()
     return (
-        failed_runs(mending(deployment, FAILED_WORDS), *notify),
-        silent_listener(mending(deployment, SILENT_WORDS), *notify),
-        stalled_listener(mending(deployment), *notify),
+        failed_runs(reconcile_action(deployment, FAILED_MESSAGE), *notify),
+        silent_listener(reconcile_action(deployment, SILENT_MESSAGE), *notify),
+        stalled_listener(reconcile_action(deployment), *notify),
     )
 
 
-def mending(deployment: UUID, alarm: str = "") -> RunDeployment:
-    """Return the action that reconciles, and tells the operators ``alarm``, a template of the server's."""
-    words = {"alarm": {"__prefect_kind": "jinja", "template": alarm}} if alarm else None
-    return RunDeployment(source="selected", deployment_id=deployment, parameters=words, job_variables=None)
+def reconcile_action(deployment: UUID, alarm: str = "") -> RunDeployment:
+    """Return the action that runs ``reconcile`` and sends the operators ``alarm``, a Jinja template."""
+    parameters = {"alarm": {"__prefect_kind": "jinja", "template": alarm}} if alarm else None
+    return RunDeployment(source="selected", deployment_id=deployment, parameters=parameters, job_variables=None)
 
 
 def _deployment_id(client: SyncPrefectClient, name: str) -> UUID | None:

@@ -1,7 +1,7 @@
 """Blocks from the environment: ``SIREN_<BLOCK>_<FIELD>``, such as ``SIREN_GCN_CLIENT_ID``.
 
-A block whose variables are set is saved with them, over what was saved before. One for which nothing is set is saved
-with its defaults where it has a default for every field and does not exist yet; else its variables are named as missing.
+Variables that are set overwrite the fields of the saved block. A block without variables is saved with its defaults if it
+does not exist yet and has a default for every field. Otherwise its variables are reported as missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ B = TypeVar("B", bound=Block)
 
 @dataclass(frozen=True, kw_only=True)
 class SavedBlocks:
-    """The blocks that are there now, as ``type/name``, and the variables that would give more."""
+    """The blocks that exist, as ``type/name``, and the variables of those that are missing."""
 
     saved: tuple[str, ...]
     missing: tuple[str, ...]
@@ -41,14 +41,14 @@ def save_blocks(
     Parameters
     ----------
     environment
-        Variables; none means those of this process.
+        Variables; None means those of this process.
     defaults
-        Values for a block that does not exist yet, where the environment says nothing.
+        Values for a block that does not exist yet, used for variables that are not set.
 
     Raises
     ------
     UnusableData
-        Where a variable does not fit its field, naming the variable.
+        If a variable does not fit its field; the message names the variable.
     """
     environment = os.environ if environment is None else environment
     saved, missing = [], []
@@ -67,13 +67,13 @@ def save_blocks(
 
 
 def block_types() -> tuple[type[Block], ...]:
-    """Return the block classes that the package exports, in the order of their names."""
+    """Return the block classes that the package exports, sorted by name."""
     members = [value for _, value in sorted(vars(blocks).items()) if inspect.isclass(value)]
     return tuple(kind for kind in members if issubclass(kind, Block) and kind is not Block)
 
 
 def document_name(kind: type[Block]) -> str:
-    """Return the name under which flows ask for the block by default: its type's slug."""
+    """Return the default name of a block in flows: its type's slug."""
     return str(kind.get_block_type_slug())
 
 
@@ -83,7 +83,7 @@ def variable(kind: type[Block], field: str) -> str:
 
 
 def save_block(kind: type[Block], environment: Mapping[str, str], defaults: Mapping[str, str]) -> bool:
-    """Save one block where something is known of it; return whether it exists now."""
+    """Save one block if its fields are given; return whether it exists now."""
     name = document_name(kind)
     values = _values(kind, environment)
     if exists(kind, name):
@@ -98,9 +98,9 @@ def save_block(kind: type[Block], environment: Mapping[str, str], defaults: Mapp
 
 
 def local_defaults(home: Path) -> dict[str, str]:
-    """Return the values of a machine's first set-up: every place under one folder.
+    """Return the default values of a new machine: all paths under one folder.
 
-    A worker runs flows in a folder of its own, so a place must be an absolute path.
+    Paths must be absolute, because a worker runs flows in a folder of its own.
     """
     usual = default_places.home()
     places = {
@@ -114,12 +114,12 @@ def local_defaults(home: Path) -> dict[str, str]:
 
 
 def load(kind: type[B], environment: Mapping[str, str] | None = None) -> B:
-    """Return a block: from the environment where it says enough, else as it is saved on the server.
+    """Return a block: from the environment if it gives all required fields, else as saved on the server.
 
     Raises
     ------
     MissingPart
-        Where neither is there, naming the variables.
+        If neither is available; the message names the variables.
     """
     values = _values(kind, os.environ if environment is None else environment)
     if set(_required_fields(kind)) <= values.keys():
@@ -139,7 +139,7 @@ def save_webhook(environment: Mapping[str, str]) -> bool:
 
 
 def exists(kind: type[Block], name: str) -> bool:
-    """Tell whether a block of that type and name is saved."""
+    """Return whether a block of that type and name is saved."""
     try:
         kind.load(name, validate=False)
     except ValueError:
@@ -158,13 +158,13 @@ def _values(kind: type[Block], variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _build(kind: type[Block], values: Mapping[str, Any]) -> Block:
-    """Build a block; name the variable, never its value, where one does not fit."""
+    """Build a block; if a value does not fit, the error names the variable, never the value."""
     try:
         return kind(**values)
     except ValidationError as error:
-        fields = {str(each["loc"][0]) if each["loc"] else "": each["msg"] for each in error.errors(include_input=False)}
-        words = "; ".join(f"{variable(kind, field)}: {message}" for field, message in fields.items())
-        raise UnusableData(f"block {document_name(kind)} cannot be made from the environment: {words}") from None
+        fields = {str(item["loc"][0]) if item["loc"] else "": item["msg"] for item in error.errors(include_input=False)}
+        problems = "; ".join(f"{variable(kind, field)}: {message}" for field, message in fields.items())
+        raise UnusableData(f"block {document_name(kind)} cannot be made from the environment: {problems}") from None
 
 
 def _own_fields(kind: type[Block]) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
-"""Make everything that the Prefect server must hold: blocks, pools, limits, deployments, automations.
+"""Set up the Prefect server: blocks, pools, limits, deployments, automations.
 
-Each object is known by its name and created or updated, so that running this twice leaves what running it once does.
-What an operator changed since is kept: whether a schedule or an automation is on, and blocks for which the environment
-says nothing.
+Idempotent: each object is created or updated by its name. Changes by an operator are kept: whether a schedule or an
+automation is on, and blocks without variables in the environment.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ log = logging.getLogger(__name__)
 
 PREFECT_FILE = Path(__file__).resolve().parents[2] / "prefect.yaml"
 POOLS = {
-    "alerts": "What minutes count for: notices, plans, messages. Its worker asks every second.",
-    "nights": "What takes hours: nights and their stages, beside the disks and GPUs.",
+    "alerts": "Urgent work: notices, plans, messages. Its worker polls every second.",
+    "nights": "Work of hours: nights and their stages, on the machine with disks and GPUs.",
 }
-# queues of a pool, the most urgent first: a worker with room for one run takes it from there
+# queues of a pool, the most urgent first: a free worker takes its next run from there
 QUEUES = {"nights": ("urgent", "default")}
-# shared services outside, and how many of our tasks may talk to each at a time
+# shared external services, and how many of our tasks may use each at a time
 LIMITS = {"store": 4, "catalogues": 2}
 WAIT_S = 60.0
 DEPLOY_S = 300.0
@@ -44,7 +43,7 @@ POLL_S = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSetup:
-    """What the server holds after a bootstrap, by name, and what the environment would have to say for more."""
+    """Names of the objects on the server after a bootstrap, and the variables that are missing."""
 
     server: str
     blocks: tuple[str, ...]
@@ -63,21 +62,21 @@ def bootstrap(*, prefect_file: Path = PREFECT_FILE, home: Path | None = None, wa
     prefect_file
         Deployments to apply.
     home
-        Folder of the places that a new block names where the environment says nothing.
+        Folder of the default paths in new blocks.
     wait_s
-        How long the server may take to answer.
+        Longest wait for the server, in s.
 
     Raises
     ------
     Unavailable
-        Where the server does not answer.
+        If the server does not answer.
     MissingPart
-        Where there is no file of deployments.
+        If the file of deployments does not exist.
     ProgramError
-        Where a deployment is refused, with Prefect's words.
+        If a deployment is refused; the message is Prefect's.
     """
     if not prefect_file.is_file():
-        raise MissingPart(f"{prefect_file} is not there: run in a checkout, or name the file with --file")
+        raise MissingPart(f"{prefect_file} does not exist: run in a checkout, or name the file with --file")
     with get_client(sync_client=True) as client:
         server = wait_for_health(client, wait_s=wait_s)
         saved_blocks = blocks_from_environment.save_blocks(
@@ -121,7 +120,7 @@ def make_pools(client: SyncPrefectClient) -> None:
 
 
 def make_queues(client: SyncPrefectClient) -> None:
-    """Create the queues that are missing, and give each its place."""
+    """Create the queues that are missing, and set their priorities."""
     for pool, names in QUEUES.items():
         for priority, name in enumerate(names, start=1):
             try:
@@ -134,13 +133,13 @@ def make_queues(client: SyncPrefectClient) -> None:
 
 
 def make_limits(client: SyncPrefectClient) -> None:
-    """Create or update the limits on what is shared with others."""
+    """Create or update the limits on shared services."""
     for name, limit in LIMITS.items():
         client.upsert_global_concurrency_limit_by_name(name, limit)
 
 
 def deploy(prefect_file: Path) -> None:
-    """Apply every deployment of the file, with Prefect's own command: its triggers' automations are made anew."""
+    """Apply every deployment of the file with Prefect's own command, which replaces the automations of triggers."""
     with tempfile.TemporaryDirectory(prefix="siren-deploy-") as folder:
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file"]
         run.run(
@@ -149,14 +148,14 @@ def deploy(prefect_file: Path) -> None:
 
 
 def server_environment() -> Mapping[str, str]:
-    """Return our environment with the Prefect settings of this process, for one that shall talk to the same server."""
+    """Return our environment with the Prefect settings of this process, for a process that uses the same server."""
     return os.environ | get_current_settings().to_environment_variables(exclude_unset=True, include_secrets=True)
 
 
 def deployment_names(client: SyncPrefectClient) -> tuple[str, ...]:
     """Return the deployments of the server, as ``flow/deployment``."""
     flows = {flow.id: flow.name for flow in client.read_flows()}
-    return tuple(sorted(f"{flows[each.flow_id]}/{each.name}" for each in client.read_deployments()))
+    return tuple(sorted(f"{flows[item.flow_id]}/{item.name}" for item in client.read_deployments()))
 
 
 def schedules_of(client: SyncPrefectClient) -> dict[tuple[UUID, str], bool]:
@@ -170,7 +169,7 @@ def schedules_of(client: SyncPrefectClient) -> dict[tuple[UUID, str], bool]:
 
 
 def restore(client: SyncPrefectClient, before: Mapping[tuple[UUID, str], bool]) -> None:
-    """Turn schedules on or off again as they were: a deploy sets them to what the file says."""
+    """Turn schedules on or off as they were before; deploying sets them to the state in the file."""
     for deployment in client.read_deployments():
         for schedule in deployment.schedules:
             active = before.get((deployment.id, schedule.slug or ""), schedule.active)

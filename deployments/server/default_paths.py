@@ -1,8 +1,8 @@
-"""The one answer to where alerts and registry are, for the listener, the verbs, the Slack app and the doctor.
+"""Paths of alerts and registry for the listener, the verbs, the Slack app and the doctor.
 
-The order: what the command line says, what the environment says, what the flows' blocks say on the Prefect server that
-this process is set up for, and last a folder of this machine. The flows read the blocks alone, so an environment that
-names another registry than the block is refused: notices would be split over two databases.
+Order: the command line, the environment, the flows' blocks on the configured Prefect server, a folder of this machine.
+The flows read only the blocks, so an environment that names another registry than the block is refused: it would split
+the notices over two databases.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["alert_root", "home", "registry_url"]
 
 REGISTRY = "SIREN_REGISTRY_URL"
 ALERTS = "SIREN_OBSERVATORY_ALERT_ROOT"
-# a server that takes longer is as good as away; the answer must not keep a listener from its notices
+# a slower server counts as unavailable, so that it cannot delay the start of a listener
 ANSWER_S = 3.0
 
 B = TypeVar("B", bound=Block)
@@ -40,7 +40,7 @@ def alert_root(given: Path | None = None) -> Path:
 
 
 def registry_url(given: str | None = None) -> str:
-    """Return the registry's address; it may hold a password, so keep it out of logs.
+    """Return the registry's address; it may contain a password, so keep it out of logs.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def registry_url(given: str | None = None) -> str:
 
 
 def _saved(kind: type[B], name: str) -> B | None:
-    """Return a block of the server that this process is set up for, or None if there is none or it is away."""
+    """Return a block of the configured server, or None if there is no block or no server."""
     url = get_current_settings().api.url
     if not url:
         return None

@@ -1,4 +1,4 @@
-"""What this machine has, what it lacks, and how to mend it: questions with a deadline, none of which changes anything."""
+"""Checks of this machine, each with a remedy and a deadline; no check changes anything."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ APT = "apt-get install source-extractor scamp missfits swarp astrometry.net (mak
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One answer. ``remedy`` is empty where all is well; without a ``required`` part little works."""
+    """Result of one check. ``remedy`` is empty if ``ok``; without a ``required`` part little works."""
 
     name: str
     ok: bool
@@ -44,7 +44,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """One question: ``ask`` returns what it found, or raises a ``SirenError`` that says what is wrong."""
+    """One check: ``ask`` returns a description, or raises a ``SirenError`` that describes the problem."""
 
     name: str
     ask: Callable[[], str]
@@ -53,46 +53,48 @@ class Probe:
 
 
 def examine(probes: Sequence[Probe] | None = None, *, deadline_s: float = DEADLINE_S) -> tuple[Check, ...]:
-    """Ask all questions at once; what has not answered by the deadline is not well."""
+    """Run all checks in parallel; a check without an answer by the deadline fails."""
     probes = all_probes() if probes is None else probes
     answers: queue.SimpleQueue[Check] = queue.SimpleQueue()
     for probe in probes:
-        # a daemon: a question that hangs must not keep the command from ending
+        # a daemon thread, so that a check that hangs does not keep the command from exiting
         threading.Thread(target=lambda probe=probe: answers.put(ask(probe)), daemon=True).start()
-    known = _collect(answers, len(probes), deadline=time.monotonic() + deadline_s)
+    checks = _collect(answers, len(probes), deadline=time.monotonic() + deadline_s)
     late = f"no answer within {deadline_s:g} s"
-    return tuple(known.get(probe.name) or _ill(probe, late) for probe in probes)
+    return tuple(checks.get(probe.name) or _failed(probe, late) for probe in probes)
 
 
 def ask(probe: Probe) -> Check:
-    """Ask one question."""
+    """Run one check."""
     try:
         return Check(name=probe.name, ok=True, detail=probe.ask(), required=probe.required)
     except SirenError as error:
-        return _ill(probe, str(error))
-    except Exception as error:  # noqa: BLE001 - a doctor does not fall ill of what it finds
-        return _ill(probe, f"{type(error).__name__}: {error}")
+        return _failed(probe, str(error))
+    except Exception as error:  # noqa: BLE001 - an unexpected error is a result of the check
+        return _failed(probe, f"{type(error).__name__}: {error}")
 
 
 def all_probes() -> tuple[Probe, ...]:
-    """Return all questions, in the order of the answers."""
-    return (*machine_probes(), *program_probes(), *vital_probes())
+    """Return all checks, in the order of the output."""
+    return (*machine_probes(), *program_probes(), *service_probes())
 
 
 def machine_probes() -> tuple[Probe, ...]:
-    """Return the questions about Python, disk and GPU."""
+    """Return the checks of Python, disk and GPU."""
     return (
         Probe(name="python", ask=python, remedy="make picks the newest Python of 3.11 to 3.14", required=True),
         Probe(name="packages", ask=packages, remedy="make, which installs requirements.lock", required=True),
         Probe(name="disk", ask=disk, remedy="free space, or choose another folder with SIREN_HOME"),
         Probe(
-            name="gpu", ask=gpu, remedy="only where there is a GPU: install the extra `gpu` (CuPy); NumPy does without"
+            name="gpu",
+            ask=gpu,
+            remedy="only on a machine with a GPU: install the extra `gpu` (CuPy); else NumPy is used",
         ),
     )
 
 
 def program_probes() -> tuple[Probe, ...]:
-    """Return the questions about external programs."""
+    """Return the checks of external programs."""
     needed = {
         "source-extractor": source_extractor.NAMES,
         "scamp": scamp.NAMES,
@@ -108,15 +110,17 @@ def program_probes() -> tuple[Probe, ...]:
     )
 
 
-def vital_probes() -> tuple[Probe, ...]:
-    """Return the questions about server, database, blocks, workers and catalogues."""
+def service_probes() -> tuple[Probe, ...]:
+    """Return the checks of server, database, blocks, workers and catalogues."""
     bootstrap = "siren bootstrap"
     return (
         Probe(
-            name="server", ask=service_checks.server, remedy="siren serve, or set PREFECT_API_URL to a server that runs"
+            name="server", ask=service_checks.server, remedy="siren serve, or set PREFECT_API_URL to a running server"
         ),
         Probe(
-            name="database", ask=service_checks.database, remedy="set SIREN_REGISTRY_URL, or mend the database it names"
+            name="database",
+            ask=service_checks.database,
+            remedy="set SIREN_REGISTRY_URL, or repair the database it names",
         ),
         Probe(
             name="blocks",
@@ -141,14 +145,14 @@ def vital_probes() -> tuple[Probe, ...]:
 
 
 def python() -> str:
-    """Say which Python this is."""
+    """Return version and place of Python."""
     if not PYTHON[0] <= sys.version_info[:2] <= PYTHON[1]:
         raise MissingPart(f"Python {platform.python_version()}; 3.11 to 3.14 are supported")
     return f"{platform.python_version()} at {sys.prefix}"
 
 
 def packages() -> str:
-    """Say which versions decide whether the server works."""
+    """Return the versions on which the server depends."""
     versions = {name: metadata.version(name) for name in SHOWN}
     for name, limit in BELOW.items():
         if tuple(int(part) for part in versions[name].split(".")[:2]) >= limit:
@@ -157,18 +161,18 @@ def packages() -> str:
 
 
 def disk() -> str:
-    """Say how much room there is where products go."""
+    """Return the free space of the disk for products."""
     home = default_paths.home()
-    folder = next(each for each in (home, *home.parents) if each.is_dir())
+    folder = next(path for path in (home, *home.parents) if path.is_dir())
     free = shutil.disk_usage(folder).free
-    words = f"{free / GIGABYTE:.0f} GB free for {home}"
+    text = f"{free / GIGABYTE:.0f} GB free for {home}"
     if free < RESERVE_BYTES:
-        raise MissingPart(f"{words}; a night needs {RESERVE_BYTES / GIGABYTE:.0f} GB in reserve")
-    return words
+        raise MissingPart(f"{text}; a night needs {RESERVE_BYTES / GIGABYTE:.0f} GB in reserve")
+    return text
 
 
 def gpu() -> str:
-    """Say whether images are computed on a GPU."""
+    """Return the GPU memory that is free for images."""
     if not arrays.has_gpu():
         raise MissingPart("no GPU that CuPy can use; images are computed with NumPy")
     free = arrays.free_memory_bytes() or 0
@@ -176,36 +180,36 @@ def gpu() -> str:
 
 
 def version(names: Sequence[str]) -> str:
-    """Say where a program is and what it says of itself."""
-    found = run.find(names)
+    """Return the path of a program and the first line of its ``--version``."""
+    program = run.find(names)
     with tempfile.TemporaryDirectory(prefix="siren-doctor-") as folder:
         try:
-            said = run.run([str(found), "--version"], folder=Path(folder), timeout_s=VERSION_S).log_text()
+            printed = run.run([str(program), "--version"], folder=Path(folder), timeout_s=VERSION_S).log_text()
         except ProgramError as error:
-            raise MissingPart(f"{found} does not run: {error}") from error
-    return f"{said.strip().splitlines()[0] if said.strip() else 'no version'} at {found}"
+            raise MissingPart(f"{program} does not run: {error}") from error
+    return f"{printed.strip().splitlines()[0] if printed.strip() else 'no version'} at {program}"
 
 
 def present(names: Sequence[str]) -> str:
-    """Say where a program is."""
+    """Return the path of a program."""
     return str(run.find(names))
 
 
 def is_fit(checks: Sequence[Check]) -> bool:
-    """Tell whether every required part is well."""
+    """Return whether all required checks passed."""
     return all(check.ok for check in checks if check.required)
 
 
 def _collect(answers: queue.SimpleQueue[Check], count: int, *, deadline: float) -> dict[str, Check]:
-    known: dict[str, Check] = {}
-    while len(known) < count:
+    checks: dict[str, Check] = {}
+    while len(checks) < count:
         try:
             check = answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             break
-        known[check.name] = check
-    return known
+        checks[check.name] = check
+    return checks
 
 
-def _ill(probe: Probe, detail: str) -> Check:
+def _failed(probe: Probe, detail: str) -> Check:
     return Check(name=probe.name, ok=False, detail=detail, remedy=probe.remedy, required=probe.required)

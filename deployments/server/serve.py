@@ -1,6 +1,6 @@
-"""Everything on one machine: the Prefect server, what it must hold, a worker for each pool, optionally the listener.
+"""Run everything on one machine: a Prefect server with its objects, a worker for each pool, optionally the listener.
 
-All state lives in one folder; every address is on the loopback interface; all processes end with the block.
+All state is in one folder, all addresses are on the loopback interface, and all processes end with the block.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 START_S = 120.0
 POLL_S = 0.5
-# seconds between two questions of a worker: a notice must not wait, a night may
+# interval in s at which a worker polls: a notice must not wait, a night may
 ASK_S = {"alerts": 1, "nights": 3}
 OUR_LOGGERS = """loggers:
-  # added by brightsiren: our own lines belong on the page of their run
+  # added by brightsiren: our log lines appear on the page of their run
   tasks:
     level: INFO
     handlers: [api]
@@ -43,7 +43,7 @@ OUR_LOGGERS = """loggers:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSystem:
-    """What runs: the addresses of the interface and of the API, and the environment of those who want to take part."""
+    """The running system: addresses of the UI and the API, and the environment for processes that join it."""
 
     ui_url: str
     api_url: str
@@ -52,7 +52,7 @@ class LocalSystem:
     setup: bootstrap.ServerSetup
 
     def check_runs(self) -> None:
-        """Raise ``ProgramError`` where a process has ended by itself."""
+        """Raise ``ProgramError`` if a process has exited."""
         for service in self.services:
             service.check_runs()
 
@@ -66,12 +66,12 @@ def serving(
     pools: Sequence[str] = tuple(ASK_S),
     listen: Sequence[str] = (),
 ) -> Iterator[LocalSystem]:
-    """Run everything for the length of a block.
+    """Run everything while the block runs.
 
     Parameters
     ----------
     home
-        Folder of all state, made if missing.
+        Folder of all state, created if missing.
     port
         Port of the server.
     prefect_file
@@ -79,14 +79,14 @@ def serving(
     pools
         Work pools that get a worker here.
     listen
-        Arguments of ``siren listen``, for a listener beside them; none for no listener.
+        Arguments of ``siren listen``, to run a listener as well; empty means no listener.
 
     Raises
     ------
     UnusableData
-        Where the port is taken.
+        If the port is in use.
     ProgramError
-        Where a process ends while it starts, with the tail of its log.
+        If a process exits during its start; with the tail of its log.
     """
     check_free(port)
     home = home.resolve()
@@ -115,7 +115,7 @@ def serving(
 
 @contextmanager
 def server(home: Path, port: int, environment: Mapping[str, str]) -> Iterator[run.Service]:
-    """Run a Prefect server for the length of a block, and use it for whatever this process does meanwhile."""
+    """Run a Prefect server while the block runs, and let this process use it."""
     write_logging(home / "prefect")
     settings = {PREFECT_API_URL: environment["PREFECT_API_URL"], PREFECT_HOME: home / "prefect"}
     with temporary_settings(settings), _service(home, "server", server_command(port), environment) as started:
@@ -124,19 +124,19 @@ def server(home: Path, port: int, environment: Mapping[str, str]) -> Iterator[ru
 
 
 def watch(system: LocalSystem, stop: threading.Event) -> None:
-    """Wait until told to stop; raise ``ProgramError`` where a process ends by itself."""
+    """Wait until ``stop`` is set; raise ``ProgramError`` if a process exits before."""
     while not stop.wait(POLL_S):
         system.check_runs()
 
 
 def local_environment(home: Path, port: int) -> dict[str, str]:
-    """Return the environment of the server and of all that use it: one folder, one address, nothing sent home."""
+    """Return the environment of the server and its clients: one folder, one address, no telemetry."""
     api = f"http://{HOST}:{port}/api"
     return {
         **os.environ,
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": api,
-        # the interface asks this address; without it, it looks for a server on port 4200
+        # the UI uses this address; by default it looks for a server on port 4200
         "PREFECT_SERVER_UI_API_URL": api,
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(port),
@@ -170,13 +170,13 @@ def listener_command(arguments: Sequence[str]) -> list[str]:
 
 
 def write_logging(prefect_home: Path) -> None:
-    """Write Prefect's own logging configuration with our loggers added, where every process of the system reads it."""
+    """Write Prefect's own logging configuration with our loggers added, to the path that all processes read."""
     configuration = DEFAULT_LOGGING_SETTINGS_PATH.read_text().replace("loggers:\n", OUR_LOGGERS, 1)
     products.write_text(prefect_home / "logging.yml", configuration)
 
 
 def check_free(port: int) -> None:
-    """Raise ``UnusableData`` where somebody else listens on the port."""
+    """Raise ``UnusableData`` if the port is in use."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -186,14 +186,14 @@ def check_free(port: int) -> None:
 
 
 def free_port() -> int:
-    """Return a port that nobody uses now."""
+    """Return a free port."""
     with socket.socket() as trial:
         trial.bind((HOST, 0))
         return int(trial.getsockname()[1])
 
 
 def online_workers(client: SyncPrefectClient, pool: str) -> tuple[str, ...]:
-    """Return the names of the workers of a pool that the server has heard lately."""
+    """Return the names of the workers of a pool that are online."""
     workers = client.read_workers_for_work_pool(pool)
     return tuple(worker.name for worker in workers if str(worker.status) in {"ONLINE", "WorkerStatus.ONLINE"})
 
@@ -229,5 +229,5 @@ def _await_workers(pools: Sequence[str], workers: Sequence[run.Service]) -> None
             for worker in workers:
                 worker.check_runs()
             if time.monotonic() > deadline:
-                raise ProgramError(f"no worker came up within {START_S:g} s", log_tail=run.tail(workers[0].log_file))
+                raise ProgramError(f"no worker started within {START_S:g} s", log_tail=run.tail(workers[0].log_file))
             time.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""What the doctor asks of the services: Prefect server, registry, Dask. Every question ends within seconds."""
+"""The doctor's checks of the services: Prefect server, registry, Dask. Each ends within seconds."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ B = TypeVar("B", bound=Block)
 
 ANSWER_S = 4.0
 HEARTBEATS = 50
-"""How many of the newest heartbeats are looked at: those of several listeners lie side by side."""
+"""Number of newest heartbeats to read; several listeners may have sent them."""
 
 
 @contextmanager
 def asking() -> Iterator[SyncPrefectClient]:
-    """Give a client of the server that is configured; never start one, never try twice.
+    """Yield a client of the configured server; never start a server, never retry.
 
     Raises
     ------
     MissingPart
-        Where no server is configured.
+        If no server is configured.
     Unavailable
-        Where it does not answer.
+        If the server does not answer.
     """
     url = PREFECT_API_URL.value()
     if not url:
         raise MissingPart("PREFECT_API_URL is not set")
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: ANSWER_S}):
         try:
-            # the client would wait for longer than its own limit where nothing listens
+            # if nothing listens, the client waits longer than its own limit
             httpx.get(f"{url}/health", timeout=ANSWER_S).raise_for_status()
         except httpx.HTTPError as error:
             raise Unavailable(f"{url} does not answer: {error}") from error
@@ -61,19 +61,19 @@ def asking() -> Iterator[SyncPrefectClient]:
 
 
 def server() -> str:
-    """Say which server answers."""
+    """Return version and address of the server."""
     with asking() as client:
         version = httpx.get(f"{str(client.api_url).rstrip('/')}/admin/version", timeout=ANSWER_S).json()
         return f"Prefect {version} at {client.api_url}"
 
 
 def database() -> str:
-    """Say where our registry is and how many tables it has; a file that is not there yet will be made."""
+    """Return the address of the registry and its number of tables; a missing file is created later."""
     return health.of(default_paths.registry_url(), answer_s=ANSWER_S)
 
 
 def blocks() -> str:
-    """Say which of our blocks are saved."""
+    """Return the names of our blocks; all must be saved."""
     wanted = {
         f"{kind.get_block_type_slug()}/{blocks_from_environment.document_name(kind)}"
         for kind in blocks_from_environment.block_types()
@@ -84,13 +84,13 @@ def blocks() -> str:
 
 
 def pools() -> str:
-    """Say which work pools there are."""
+    """Return the names of the work pools; all must exist."""
     with asking() as client:
         return _all_of(set(bootstrap.POOLS), {pool.name for pool in client.read_work_pools()} & set(bootstrap.POOLS))
 
 
 def deployments() -> str:
-    """Say which flows are deployed."""
+    """Return the names of the deployments."""
     with asking() as client:
         names = bootstrap.deployment_names(client)
     if not names:
@@ -99,43 +99,43 @@ def deployments() -> str:
 
 
 def workers() -> str:
-    """Say which workers are online, by pool."""
+    """Return the number of workers online, by pool; each pool needs one."""
     with asking() as client:
         online = {pool: _workers_of(client, pool) for pool in bootstrap.POOLS}
-    words = ", ".join(f"{pool}: {len(names)}" for pool, names in online.items())
+    text = ", ".join(f"{pool}: {len(names)}" for pool, names in online.items())
     if not all(online.values()):
-        raise MissingPart(f"workers online: {words}; every pool needs one")
-    return words
+        raise MissingPart(f"workers online: {text}; every pool needs one")
+    return text
 
 
 def listener() -> str:
-    """Say when each listener was last heard of within a day, and how many messages it has not heard yet."""
+    """Return the age of each listener's last heartbeat within a day, and its lag in messages."""
     wanted = EventFilter(
         event=EventNameFilter(name=[LISTENER_HEARTBEAT]),
         occurred=EventOccurredFilter.model_validate({"since": now() - timedelta(days=1)}),
     )
     with asking() as client:
-        asked = {"filter": wanted.model_dump(mode="json"), "limit": HEARTBEATS}
-        answer = httpx.post(f"{str(client.api_url).rstrip('/')}/events/filter", json=asked, timeout=ANSWER_S)
+        query = {"filter": wanted.model_dump(mode="json"), "limit": HEARTBEATS}
+        answer = httpx.post(f"{str(client.api_url).rstrip('/')}/events/filter", json=query, timeout=ANSWER_S)
     newest: dict[str, Event] = {}
     for document in answer.raise_for_status().json()["events"]:
         beat = Event.model_validate(document)
         newest.setdefault(beat.resource.id.removeprefix("siren.listener."), beat)
     if not newest:
-        raise MissingPart("no listener was heard of within a day")
+        raise MissingPart("no heartbeat of a listener within a day")
     ages = {name: (now() - beat.occurred).total_seconds() for name, beat in newest.items()}
-    words = "; ".join(_heard(name, ages[name], beat.payload.get("lag", {})) for name, beat in newest.items())
+    text = "; ".join(_last_heartbeat(name, ages[name], beat.payload.get("lag", {})) for name, beat in newest.items())
     if min(ages.values()) > LISTENER_SILENCE.total_seconds():
-        raise Unavailable(words)
-    return words
+        raise Unavailable(text)
+    return text
 
 
 def slots() -> str:
-    """Say which slots the cluster has, or will have when a flow starts it."""
+    """Return the slots of the cluster; both kinds must exist."""
     with asking():
         block = _load(ours.Cluster)
     if not block.address:
-        return "a cluster on the flow's machine is started with each night"
+        return "each night starts a cluster on the machine of its flow"
     try:
         client = distributed.Client(block.address, set_as_default=False, timeout=ANSWER_S)  # type: ignore[no-untyped-call]  # Dask's own
     except OSError as error:
@@ -148,17 +148,17 @@ def slots() -> str:
 
 
 def catalogues() -> str:
-    """Say whether the files that a night needs are where the observatory's block says."""
+    """Return the paths of catalogues and references in the observatory's block; all must exist."""
     with asking():
         block = _load(ours.Observatory)
     paths = block.paths()
     places = [paths[name] for name in ("astrometric_catalogue", "photometric_catalogue", "references")]
     if missing := [str(place) for place in places if not place.exists()]:
-        raise MissingPart(f"not there: {', '.join(missing)}")
+        raise MissingPart(f"missing: {', '.join(missing)}")
     return ", ".join(str(place) for place in places)
 
 
-def _heard(name: str, age_s: float, lag: dict[str, int]) -> str:
+def _last_heartbeat(name: str, age_s: float, lag: dict[str, int]) -> str:
     behind = [f"{count} on {partition}" for partition, count in sorted(lag.items()) if count]
     return f"{name} {age_s:.0f} s ago, {'behind by ' + ', '.join(behind) if behind else 'not behind'}"
 

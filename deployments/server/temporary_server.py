@@ -1,4 +1,4 @@
-"""A Prefect server of one command's own: for verbs that run flows on a machine where nobody serves."""
+"""A temporary Prefect server, for verbs that run flows without a deployment."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tasks import runtime
 from tasks.records import Places
 from tasks.science import arrays
 
-# nobody waits for a silent run here: it ends with this process. A flow with heartbeats ends up to 1 s late
+# no heartbeats: a run ends with this process, and with heartbeats a flow ends up to 1 s later
 SETTINGS = {PREFECT_LOGGING_EXTRA_LOGGERS: "tasks", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-# what a server does for deployments and automations, of which this one has none
+# services for deployments and automations, which a temporary server does not have
 UNUSED = (
     "SCHEDULER",
     "LATE_RUNS",
@@ -30,24 +30,24 @@ UNUSED = (
     "TRIGGERS",
     "EVENT_PERSISTER",
 )
-# each write into SQLite may have another one refused, whose client waits 2 s: few and large ones
+# a write into SQLite may block another one, whose client then waits 2 s: write few and large batches
 SERVICES = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in UNUSED} | {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
 LEVEL = "PREFECT_LOGGING_LEVEL"
-# a person at a terminal reads our own lines; the states of runs are on the server's pages
+# loggers whose lines a terminal does not show below WARNING: the server has the states of runs
 CHATTY = ("prefect", "prefect.flow_runs", "prefect.task_runs", "httpx")
 
 
 @contextmanager
 def prefect(home: Path) -> Iterator[str]:
-    """Run a server whose state lies in ``home`` for the length of a block; give its address.
+    """Run a server with its state in ``home`` while the block runs; yield its address.
 
     Raises
     ------
     ProgramError
-        Where the server does not start, with the tail of its log.
+        If the server does not start; with the tail of its log.
     """
     home = home.resolve()
     port = serve.free_port()
@@ -56,7 +56,7 @@ def prefect(home: Path) -> Iterator[str]:
         logging.getLogger(name).setLevel(logging.WARNING)
     with _quiet_workers(), temporary_settings(SETTINGS):
         if not arrays.gpus():
-            # while the server starts; a process that opened a GPU could not be forked
+            # in parallel to the start of the server; a process that has opened a GPU cannot be forked
             runtime.prepare("flows.nights.night")
         _drain()
         with serve.server(home, port, environment):
@@ -67,14 +67,14 @@ def prefect(home: Path) -> Iterator[str]:
 
 
 def _drain() -> None:
-    """Send what is on its way to the server of now, while it is there; what comes later goes to the one of then."""
+    """Send pending logs and events to this server; later ones go to the server of that time."""
     APILogWorker.drain_all()
     EventsWorker.drain_all()
 
 
 @contextmanager
 def _quiet_workers() -> Iterator[None]:
-    """Have the processes that are started meanwhile, Dask's workers, say no more than this one does."""
+    """Limit the logs of child processes, Dask's workers, to warnings."""
     before = os.environ.get(LEVEL)
     os.environ[LEVEL] = "WARNING"
     try:
@@ -88,8 +88,8 @@ def _quiet_workers() -> Iterator[None]:
 def place(places: Places, *, cpu_slots: int = 0, gpu_slots: int = 0) -> None:
     """Save the blocks ``observatory`` and ``cluster`` for the folders of one command.
 
-    No slots asked for means a CPU slot for each core and a GPU slot for each GPU; where NumPy does that work, each core has
-    one worker with a slot of both kinds.
+    With 0 slots there is a CPU slot for each core and a GPU slot for each GPU. Without a GPU each core has one worker with a
+    slot of both kinds.
     """
     cores, devices = os.cpu_count() or 1, arrays.gpus()
     Observatory(

@@ -1,20 +1,20 @@
-"""The process that hears Slack's buttons: over HTTP, over Socket Mode, or both. ``python -m deployments.slack.app``.
+"""The process that receives Slack's buttons over HTTP, Socket Mode, or both: ``python -m deployments.slack.app``.
 
-It needs of Slack's app, from the variables ``SIREN_SLACK_*`` or the block ``slack``:
+It reads these settings from the variables ``SIREN_SLACK_*`` or the block ``slack``:
 
 ``SIREN_SLACK_TOKEN``
-    bot token, with ``chat:write``, ``im:write`` and what posting messages needs;
+    bot token, with ``chat:write``, ``im:write`` and the scopes for posting messages;
 ``SIREN_SLACK_SIGNING_SECRET``
-    for HTTP: Slack's "Interactivity" request address is ``https://HOST/slack/actions``, a proxy with TLS before
-    ``--host`` and ``--port``;
+    for HTTP: the request address for "Interactivity" in Slack is ``https://HOST/slack/actions``, on a proxy with TLS in
+    front of ``--host`` and ``--port``;
 ``SIREN_SLACK_APP_TOKEN``
-    for Socket Mode, where Slack cannot reach this machine: an app token with ``connections:write``;
+    for Socket Mode, if Slack cannot reach this machine: an app token with ``connections:write``;
 ``SIREN_SLACK_PLANNERS``, ``SIREN_SLACK_REVIEWERS``
     user ids of those who may press buttons.
 
-There are no defaults: what is missing is named, and the process does not start. Those who pressed and what came of it are
-in the registry; planning runs as ``plan/prod``. A press that was answered and not yet worked on when the process is killed
-does nothing: it can be pressed again.
+There are no defaults: if a setting is missing, the process names it and exits. The registry records each press and its
+outcome. Planning runs as ``plan/prod``. If the process is killed between the answer to a press and its work, the press has
+no effect, and the button can be pressed again.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ HOST, PORT = "127.0.0.1", 3000
 
 
 class PrefectPlanner:
-    """Makes and stops runs of ``plan`` on the Prefect server."""
+    """Creates and cancels runs of ``plan`` on the Prefect server."""
 
     def start(self, slug: str, telescopes: tuple[str, ...], *, key: str, asked_by: str) -> str:
-        """Make a run, or find the one made with the same key."""
+        """Create a run, or return the one with the same key."""
         parameters = {"event_id": slug, "telescopes": list(telescopes), "asked_by": asked_by}
         with _translated(), get_client(sync_client=True) as client:
             deployment = client.read_deployment_by_name(PLAN)
@@ -80,7 +80,7 @@ class PrefectPlanner:
             return str(run.id)
 
     def stop(self, slug: str) -> int:
-        """Stop the runs of an event that are waiting or under way; return how many."""
+        """Cancel the waiting and running runs of an event; return their number."""
         with _translated(), get_client(sync_client=True) as client:
             runs = {run.id for wanted in _filters(slug) for run in client.read_flow_runs(flow_run_filter=wanted)}
             for run in runs:
@@ -90,15 +90,15 @@ class PrefectPlanner:
 
 @dataclass(frozen=True, kw_only=True)
 class SlackMessages:
-    """Speaks with one person in Slack, best effort: what cannot be said is logged."""
+    """Sends direct messages in Slack; a failure is only logged."""
 
     client: WebClient
 
-    def tell(self, user: str, text: str) -> None:
+    def send(self, user: str, text: str) -> None:
         """Send a direct message."""
         self._call("chat.postMessage", lambda: self.client.chat_postMessage(channel=user, text=text))
 
-    def open(self, trigger: str, view: Mapping[str, Any]) -> None:
+    def open_window(self, trigger: str, view: Mapping[str, Any]) -> None:
         """Open a window."""
         self._call("views.open", lambda: self.client.views_open(trigger_id=trigger, view=dict(view)))
 
@@ -118,7 +118,7 @@ def tag(slug: str) -> str:
 
 
 def workspace(environment: Mapping[str, str] | None = None) -> SlackWorkspace:
-    """Return the Slack block with the environment's values over the saved ones."""
+    """Return the Slack block; values from the environment override saved ones."""
     environment = os.environ if environment is None else environment
     fields = [
         name
@@ -132,7 +132,7 @@ def workspace(environment: Mapping[str, str] | None = None) -> SlackWorkspace:
 
 
 def check(block: SlackWorkspace, *, http: bool, socket: bool) -> None:
-    """Raise ``MissingPart`` naming everything that must be set and is not."""
+    """Raise ``MissingPart`` if settings are missing; the message names them."""
     wanted = {"token": True, "signing_secret": http, "app_token": socket}
     empty = [name for name, needed in wanted.items() if needed and not getattr(block, name).get_secret_value().strip()]
     if not block.allowed()[1]:
@@ -145,7 +145,7 @@ def check(block: SlackWorkspace, *, http: bool, socket: bool) -> None:
 
 
 def button_handler(block: SlackWorkspace, registry: registries.Registry) -> ButtonHandler:
-    """Return the desk of a workspace."""
+    """Return the button handler of a workspace."""
     client = block.client()
     if client is None:
         raise MissingPart("set SIREN_SLACK_TOKEN")
@@ -164,7 +164,7 @@ def button_handler(block: SlackWorkspace, registry: registries.Registry) -> Butt
 
 
 def public_links(alert: Alert) -> Mapping[str, str]:
-    """Return an event's links by the saved blocks; those that need none where the server is away."""
+    """Return an event's links from the saved blocks; without a server, those that need no block."""
     try:
         return resources.links_of(Home(root=default_paths.alert_root(), store="store"), alert)
     except (SirenError, RuntimeError, OSError, httpx.HTTPError) as error:
@@ -173,32 +173,32 @@ def public_links(alert: Alert) -> Mapping[str, str]:
 
 
 def run(block: SlackWorkspace, *, host: str, port: int, stop: threading.Event) -> None:
-    """Hear presses every way that is configured, until told to stop or one of the ways ends."""
+    """Receive presses over all configured connections, until stopped or one of them ends."""
     secret, app_token = block.signing_secret.get_secret_value(), block.app_token.get_secret_value()
     check(block, http=bool(secret), socket=bool(app_token))
-    # at DEBUG the client writes down addresses that hold a ticket, and whole messages
+    # at DEBUG the client logs addresses with a ticket, and whole messages
     logging.getLogger("slack_sdk").setLevel(logging.INFO)
     registry = registries.open(default_paths.registry_url())
     handler = button_handler(block, registry)
-    ways: list[Callable[[], None]] = []
+    connections: list[Callable[[], None]] = []
     if secret:
         app = http_endpoint.application(http_endpoint.SignatureCheck(secret), handler.take)
-        ways.append(lambda: http_endpoint.serve(app, host=host, port=port, stop=stop))
+        connections.append(lambda: http_endpoint.serve(app, host=host, port=port, stop=stop))
     if app_token:
         web = WebClient(base_url=block.url, retry_handlers=[])
-        ways.append(lambda: socket_mode.run(app_token, web, handler.take, stop))
+        connections.append(lambda: socket_mode.run(app_token, web, handler.take, stop))
     try:
-        daemon.run_together(*ways, stop=stop)
+        daemon.run_together(*connections, stop=stop)
     finally:
         handler.close()
         registry.close()
 
 
 @click.command("slack-app")
-@click.option("--host", default=HOST, show_default=True, help="Address to listen on; put a proxy with TLS before it.")
+@click.option("--host", default=HOST, show_default=True, help="Address to listen on, behind a proxy with TLS.")
 @click.option("--port", default=PORT, show_default=True, help="Port to listen on.")
 def main(host: str, port: int) -> None:
-    """Hear the buttons of Slack until told to stop."""
+    """Receive presses of Slack buttons until stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stop = threading.Event()
     try:
@@ -209,18 +209,18 @@ def main(host: str, port: int) -> None:
 
 
 def _saved() -> dict[str, Any]:
-    """Return the fields of the saved block, or nothing where there is none or no server."""
+    """Return the fields of the saved block, or nothing without a block or a server."""
     try:
-        found = SlackWorkspace.load(blocks_from_environment.document_name(SlackWorkspace), validate=False)
+        saved = SlackWorkspace.load(blocks_from_environment.document_name(SlackWorkspace), validate=False)
     except (ValueError, RuntimeError, OSError, httpx.HTTPError) as error:
         log.warning("no block %s: %s", blocks_from_environment.document_name(SlackWorkspace), type(error).__name__)
         return {}
     names: Sequence[str] = [name for name in SlackWorkspace.model_fields if not name.startswith("_")]
-    return {name: getattr(found, name) for name in names if hasattr(found, name)}
+    return {name: getattr(saved, name) for name in names if hasattr(saved, name)}
 
 
 def _filters(slug: str) -> tuple[FlowRunFilter, ...]:
-    """Return what finds an event's runs: by their tag, and by their name where an automation made them."""
+    """Return the filters for an event's runs: by their tag, and by the name of those that an automation created."""
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY))
     return (
         FlowRunFilter(state=state, tags=FlowRunFilterTags(all_=[tag(slug)])),
@@ -237,7 +237,7 @@ def _translated() -> Iterator[None]:
     except PrefectHTTPStatusError as error:
         raise Unavailable(f"the Prefect server answers {error.response.status_code}") from error
     except (httpx.HTTPError, RuntimeError, OSError) as error:
-        # RuntimeError: Prefect's words for a server that cannot be reached
+        # Prefect raises RuntimeError if the server cannot be reached
         raise Unavailable("the Prefect server does not answer") from error
 
 

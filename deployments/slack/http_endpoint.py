@@ -1,4 +1,4 @@
-"""The door for Slack's requests over HTTP: signed by Slack, fresh, never seen before; answered before any work is done."""
+"""HTTP endpoint for Slack's requests: checks signature, age and repetition, and answers before any work is done."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.errors import MissingPart, UnusableData
 
 log = logging.getLogger(__name__)
 
-# a payload holds the message under which a button was pressed: at most 50 blocks of 3000 characters, percent-encoded
+# a payload contains the message of the pressed button: at most 50 blocks of 3000 characters, percent-encoded
 BODY_LIMIT = 2 * 1024 * 1024
 BODY_S = 5.0
 # Slack's own rule: https://docs.slack.dev/authentication/verifying-requests-from-slack
@@ -35,42 +35,42 @@ MOST_CONNECTIONS = 64
 
 
 class Refused(Exception):
-    """A request is not let in; ``status`` is the answer, the words are for our log alone."""
+    """A refused request; ``status`` is the answer, the reason goes only into our log."""
 
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
         self.status = status
 
 
 class SignatureCheck:
-    """Lets a request in once, when Slack signed it within the last five minutes.
+    """Accepts a request once, if Slack signed it within the last five minutes.
 
     Parameters
     ----------
     secret
-        The app's signing secret; an empty one is refused: there is no default.
+        The app's signing secret; it has no default and must not be empty.
     clock
-        Tells the time; replaced in tests.
+        Gives the time; replaced in tests.
     """
 
     def __init__(self, secret: str, clock: Clock | None = None) -> None:
         if not secret.strip():
-            raise MissingPart("set SIREN_SLACK_SIGNING_SECRET: without it anybody could press the buttons")
+            raise MissingPart("set SIREN_SLACK_SIGNING_SECRET: without it, anybody could press the buttons")
         self.clock = clock or Clock()
         self.verifier = SignatureVerifier(secret, self.clock)
         self.seen: OrderedDict[str, float] = OrderedDict()
         self.lock = threading.Lock()
 
-    def admit(self, body: bytes, *, timestamp: str, signature: str) -> str:
-        """Return the text of a request that may come in.
+    def verify(self, body: bytes, *, timestamp: str, signature: str) -> str:
+        """Return the text of a valid request.
 
         Raises
         ------
         Refused
-            With the status to answer; neither the expected nor the given signature is in its words.
+            With the status of the answer; its text contains no signature.
         """
         if not TIMESTAMP.fullmatch(timestamp) or not SIGNATURE.fullmatch(signature):
-            raise Refused(400, "no timestamp or signature of Slack's form")
+            raise Refused(400, "timestamp or signature is missing or malformed")
         try:
             text = body.decode()
         except UnicodeDecodeError as error:
@@ -78,11 +78,11 @@ class SignatureCheck:
         if not self.verifier.is_valid(body=text, timestamp=timestamp, signature=signature):
             raise Refused(401, "the signature is wrong or older than five minutes")
         if not self._is_new(signature):
-            raise Refused(409, "the same request came before")
+            raise Refused(409, "the same request was received before")
         return text
 
     def _is_new(self, signature: str) -> bool:
-        """Remember a signature for as long as its timestamp can be fresh."""
+        """Return whether a signature is new; remember it while its timestamp may be valid."""
         moment = self.clock.now()
         with self.lock:
             while self.seen and next(iter(self.seen.values())) < moment - 2 * FRESH_S:
@@ -92,25 +92,25 @@ class SignatureCheck:
         return new
 
 
-def application(gate: SignatureCheck, take: Callable[[Mapping[str, Any]], object]) -> Starlette:
+def application(check: SignatureCheck, take: Callable[[Mapping[str, Any]], object]) -> Starlette:
     """Return the web application: ``POST /slack/actions`` and ``GET /health``.
 
     Parameters
     ----------
-    gate
-        Decides who comes in.
+    check
+        Checks the signature of requests.
     take
-        Takes a payload and returns at once; raises ``UnusableData`` for one that is no press of a button.
+        Accepts a payload and returns at once; raises ``UnusableData`` if it is not a press of a button.
     """
 
     async def actions(request: Request) -> Response:
         try:
-            take(_payload(gate.admit(await _body(request), **_signed(request))))
+            take(_payload(check.verify(await _body(request), **_signed(request))))
         except Refused as refusal:
             log.warning("request refused: %s", refusal)
             return PlainTextResponse("refused", status_code=refusal.status)
         except UnusableData as error:
-            log.warning("request without use: %s", error)
+            log.warning("unusable request: %s", error)
             return PlainTextResponse("refused", status_code=400)
         # an empty answer closes a window and leaves a message as it is
         return Response(status_code=200)
@@ -122,7 +122,7 @@ def application(gate: SignatureCheck, take: Callable[[Mapping[str, Any]], object
 
 
 def serve(app: Starlette, *, host: str, port: int, stop: threading.Event) -> None:
-    """Answer requests until told to stop."""
+    """Answer requests until stopped."""
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -157,7 +157,7 @@ async def _body(request: Request) -> bytes:
         async with asyncio.timeout(BODY_S):
             return await _read(request)
     except TimeoutError as error:
-        raise Refused(408, "the body did not come in time") from error
+        raise Refused(408, "the body was not received in time") from error
     except ClientDisconnect as error:
         raise Refused(400, "the connection broke off") from error
 
@@ -184,7 +184,7 @@ def _payload(text: str) -> Mapping[str, Any]:
         [content] = parse_qs(text, max_num_fields=10, strict_parsing=True).get("payload", [""])
         payload = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UnusableData("the form holds no payload of JSON") from error
+        raise UnusableData("the form contains no JSON payload") from error
     if not isinstance(payload, dict):
-        raise UnusableData("the payload is no object")
+        raise UnusableData("the payload is not an object")
     return payload

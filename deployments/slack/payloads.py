@@ -1,4 +1,4 @@
-"""Slack's payloads of interaction, read once into a ``Press``: everything in them is checked before it is believed."""
+"""Parse Slack's interaction payloads into a ``Press``; every field is checked."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BUTTONS = {button.value: button for button in Button}
 
 
 def read(payload: Mapping[str, Any]) -> Press | None:
-    """Read a payload of interaction; None for a press that is not ours, such as one of a link.
+    """Parse an interaction payload; return None for another element's press, such as a link.
 
     Raises
     ------
     UnusableData
-        Where a field that must be there is missing or has another form; the message holds no value of the payload.
+        If a required field is missing or malformed; the message contains no value of the payload.
     """
     kind = payload.get("type")
     if kind == "block_actions":
@@ -37,7 +37,7 @@ def read(payload: Mapping[str, Any]) -> Press | None:
 
 
 def address(press: Press) -> str:
-    """Write down the message of a press, for a window to bring back."""
+    """Return the message of a press as text; Slack returns it with the answer of a window."""
     return json.dumps({"channel": press.channel, "ts": press.ts})
 
 
@@ -69,7 +69,7 @@ def _chosen(view: Mapping[str, Any]) -> tuple[str, ...]:
         place = _mapping(place.get(key), key)
     options = place.get("selected_options")
     if not isinstance(options, list) or not 0 < len(options) <= MOST_TELESCOPES:
-        raise UnusableData(f"selected_options is no list of 1 to {MOST_TELESCOPES} options")
+        raise UnusableData(f"selected_options is not a list of 1 to {MOST_TELESCOPES} options")
     return tuple(str(_mapping(option, "option").get("value"))[:NAME_LENGTH] for option in options)
 
 
@@ -95,11 +95,11 @@ def _first(value: object) -> object:
 
 def _mapping(value: object, name: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise UnusableData(f"{name} is no object")
+        raise UnusableData(f"{name} is not an object")
     return value
 
 
 def _matching(pattern: re.Pattern[str], value: object, name: str) -> str:
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise UnusableData(f"{name} is missing or has another form than {pattern.pattern}")
+        raise UnusableData(f"{name} is missing or does not match {pattern.pattern}")
     return value

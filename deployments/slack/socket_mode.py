@@ -1,4 +1,4 @@
-"""Slack's presses of buttons over Socket Mode: a connection that we open, for a machine that Slack cannot reach."""
+"""Receive presses over Socket Mode, a connection opened from here, for a machine that Slack cannot reach."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tasks.errors import MissingPart, Unavailable, UnusableData
 log = logging.getLogger(__name__)
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 60.0
-# refusals that no later try mends: https://docs.slack.dev/reference/methods/apps.connections.open
+# refusals that a retry cannot change: https://docs.slack.dev/reference/methods/apps.connections.open
 HOPELESS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "not_allowed_token_type"})
 
 
 def run(app_token: str, web: WebClient, take: Callable[[Mapping[str, Any]], object], stop: threading.Event) -> None:
-    """Hear presses until told to stop; the client opens a lost connection anew.
+    """Receive presses until stopped; the client reopens a lost connection.
 
     Raises
     ------
     MissingPart
-        Where the token is empty or Slack refuses it.
+        If the token is empty or Slack refuses it.
     """
     if not app_token.strip():
         raise MissingPart("set SIREN_SLACK_APP_TOKEN: the app token (xapp-…) of Socket Mode")
@@ -45,22 +45,22 @@ def run(app_token: str, web: WebClient, take: Callable[[Mapping[str, Any]], obje
 def listener(
     take: Callable[[Mapping[str, Any]], object],
 ) -> Callable[[BaseSocketModeClient, SocketModeRequest], None]:
-    """Return what answers an envelope first and then takes what is in it."""
+    """Return a listener that answers an envelope first and then passes on its payload."""
 
-    def hear(client: BaseSocketModeClient, request: SocketModeRequest) -> None:
+    def receive(client: BaseSocketModeClient, request: SocketModeRequest) -> None:
         client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id))
         if request.type != "interactive":
             return
         try:
             take(request.payload)
         except UnusableData as error:
-            log.warning("envelope without use: %s", error)
+            log.warning("unusable envelope: %s", error)
 
-    return hear
+    return receive
 
 
 def _connect(client: SocketModeClient, stop: threading.Event) -> None:
-    """Open the first connection; wait longer and longer while Slack is away."""
+    """Open the first connection; wait longer after each failed attempt."""
     delay = FIRST_DELAY_S
     while not stop.is_set():
         try:
@@ -69,9 +69,9 @@ def _connect(client: SocketModeClient, stop: threading.Event) -> None:
             code = str(error.response.get("error", "")) if isinstance(error, SlackApiError) else type(error).__name__
             if code in HOPELESS:
                 raise MissingPart(f"Slack refuses the app token: {code}") from None
-            log.warning("no Socket Mode now (%s); next try in %g s", code, delay)
+            log.warning("Socket Mode is not available (%s); next attempt in %g s", code, delay)
             stop.wait(delay)
             delay = min(2 * delay, LONGEST_DELAY_S)
         else:
-            log.info("hearing presses over Socket Mode")
+            log.info("receiving presses over Socket Mode")
             return

@@ -1,4 +1,4 @@
-"""After an outage longer than the broker remembers: fetch the missed notices from GraceDB."""
+"""Backfill: fetch missed notices from GraceDB after an outage longer than the broker's memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.options import BackfillOptions
 from tasks.records import Blocks
 from tasks.records.backfills import Backfilled
 
-# four connections at most: the server is not ours
+# at most four connections: GraceDB is shared with others
 POLITE = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=4))
 
 
@@ -32,13 +32,13 @@ def backfill(
 ) -> Backfilled:
     """Store the notices of a time in which the listener received nothing; the dispatcher starts their runs.
 
-    A notice that came by the broker after all has the same bytes and counts once. A decision weighs the notice's age, so
-    an old notice starts no telescope by itself.
+    A notice that the broker delivers as well has the same bytes and is stored once. Decisions depend on the notice's age, so
+    an old notice starts no automatic plan.
 
     Args:
         since: Begin of the time; if it is not given, the gaps in what was received.
         until: End of the time; now, if it is not given.
-        options: Where notices are fetched from, and what counts as a gap.
+        options: Address of GraceDB, and the definition of a gap.
         blocks: Names of the blocks with places, registry and Slack.
     """
     home = observatory.home(blocks)
@@ -47,6 +47,6 @@ def backfill(
 
     recovered = backfilling.recover.map(events, unmapped(spans), unmapped(options), unmapped(home)).result()
 
-    made = backfilling.report(spans, recovered, home)
+    backfilled = backfilling.report(spans, recovered, home)
     delivery.deliver(home)
-    return made
+    return backfilled

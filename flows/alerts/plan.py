@@ -1,4 +1,4 @@
-"""Plan one event: what chosen telescopes should observe for it."""
+"""Plan: the tiles that telescopes should observe for one event."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def plan(
 ) -> tuple[Plan, ...]:
     """Plan telescopes for the newest notice of an event, write tables and pictures, and announce the plan.
 
-    Two requests for the same plan make one; the second gets what the first made.
+    A second request for the same plan gets the plan of the first.
 
     Args:
         event_id: Name of the event's folder: ``S250910b``, ``Swift_1423875``.
         telescopes: Names of telescopes; none means those of the event's decision.
         options: How the event is planned.
         clock: Time at which the window begins; now, if it is not given.
-        asked_by: Who asked for it.
+        asked_by: Person who requested the plan.
         blocks: Names of the blocks with places, registry, Slack, store and the Treasure Map's token.
     """
     home = observatory.home(blocks)

@@ -1,4 +1,4 @@
-"""Respond to one notice: understand it, decide, record and announce."""
+"""Respond: parse one notice, decide, record and announce."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prefect import flow
 
 from flows.deprecated import block_keywords
 from tasks import observatory
-from tasks.alerts import coincidences, registration, swift_revisits, triage
+from tasks.alerts import registration, swift_revisits, triage
 from tasks.errors import UnusableData
 from tasks.messages import announcements, delivery, event_page
 from tasks.planning import sky_pictures
@@ -35,21 +35,21 @@ def respond(
     link_within_s: float = 60.0,
     blocks: Blocks = Blocks(),
 ) -> Response:
-    """Do for one notice all that the policy asks. Idempotent: a second run changes nothing.
+    """Respond to one notice as the policy decides. Idempotent.
 
-    An automation starts the flow ``plan`` for an event whose decision says so.
+    If the decision asks for a plan, an automation starts the flow ``plan``.
 
     Args:
         path: File of the stored notice.
         sha256: Hash of the notice's bytes.
-        topic: Kafka topic that it came from.
+        topic: Kafka topic of the notice.
         partition: Partition of the topic.
         offset: Offset in the partition.
         policy: Name of the policy: sevendt, grandma, tarot.
         thresholds: Name of a set of its thresholds; the policy's own if empty.
         telescopes: Telescopes to plan; none means those of the decision.
         clock: Time at which to begin; now, if it is not given.
-        link_within_s: Most seconds between events of two missions that may have one source.
+        link_within_s: Largest time between events of two missions that may have one source, in s.
         blocks: Names of the blocks with places, registry, Slack and store.
     """
     log.info("%s: from %s, partition %s, offset %s", sha256[:8], topic, partition, offset)
@@ -63,17 +63,14 @@ def respond(
 
     registered = registration.register(alert, home)
     decision = triage.decide(alert, policy, thresholds, registered, clock)
-    linked = coincidences.link(alert, registered, home, within_s=link_within_s)
-    announcements.announce(alert, decision, registered, home, source=path)
-    announcements.refresh(linked, sha256, home)
+    announcements.announce(alert, decision, registered, home, source=path, within_s=link_within_s)
     delivery.deliver(home)
 
     swift_revisits.schedule_first_look(alert, registered)
     to_plan = triage.accept(alert, registered, decision, telescopes)
 
     picture = sky_pictures.draw_alert(alert, home.root)
-    announcements.announce_sky_picture(alert, decision, registered, picture, home)
-    page = event_page.publish_page(registered.slug, home)
+    page = event_page.publish_picture_and_page(alert, decision, registered, picture, home)
     delivery.deliver(home)
     delivery.upload(home)
     registration.mark_answered(alert.sha256, home)

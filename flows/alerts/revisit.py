@@ -1,4 +1,4 @@
-"""Look again at a burst of Swift some time later: has XRT come, what does the BAT team's page say."""
+"""Revisit: look again at a burst of Swift for an XRT position and the BAT team's page."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tasks.records import Blocks
 @flow(name="revisit", flow_run_name="revisit-{event_id}")
 @block_keywords("observatory", "registry", "slack", "store")
 def revisit(event_id: str, *, options: RevisitOptions = RevisitOptions(), blocks: Blocks = Blocks()) -> datetime | None:
-    """Announce what is new of a burst, and schedule the run of the next look; return its time.
+    """Announce news of a burst, and schedule the run of the next look; return its time.
 
-    A look that fails is no failure of the run: the next look is scheduled all the same.
+    If a look fails, the run still succeeds and schedules the next look.
 
     Args:
         event_id: Name of the event's folder: Swift_1423875.
-        options: What is looked for, and when.
+        options: Kinds and times of the looks.
         blocks: Names of the blocks with places, registry, Slack and store.
     """
     home = observatory.home(blocks)

@@ -37,18 +37,20 @@ def calibrate(
     raw = folders.night_folders(places.raw_root, night, units)
 
     taken = [
-        futures.submit(inventory.take_inventory, each.folder, each.unit, night, options, objects, places.telescope)
-        for each in raw
+        futures.submit(inventory.take_inventory, folder.folder, folder.unit, night, options, objects, places.telescope)
+        for folder in raw
     ]
-    found, no_inventory = futures.gather(taken, stage=Stage.CALIBRATE)
-    inventories = inventory.join(found)
+    partial, no_inventory = futures.gather(taken, stage=Stage.CALIBRATE)
+    inventories = inventory.join(partial)
     housekeeping.check_space(inventories, places.product_root)
 
-    building = {each: futures.submit(masters.make_masters, each, places.product_root, options) for each in inventories}
+    building = {
+        frames: futures.submit(masters.make_masters, frames, places.product_root, options) for frames in inventories
+    }
     lights = [
         futures.submit(calibration.calibrate_lights, batch, built, night, places.product_root, options)
-        for each, built in building.items()
-        for batch in each.batches(options.batch)
+        for frames, built in building.items()
+        for batch in frames.batches(options.batch)
     ]
     batches, no_batch = futures.gather(lights, stage=Stage.CALIBRATE)
     built, no_masters = futures.gather(building.values(), stage=Stage.CALIBRATE)

@@ -27,7 +27,7 @@ def deepen(
 ) -> Deepened:
     """Stack the best frames of each field and filter, of all units and nights, and write tables of all frames.
 
-    With ``select`` all and one night this is that night's stack of all units.
+    With ``select`` all and one night, the result is that night's stack of all units.
 
     Args:
         objects: Objects or tiles (``T00123`` or 123) to take; none means all.

@@ -1,4 +1,4 @@
-"""Reduce one night, from its folders to its page and messages."""
+"""Night: reduce one night, from its folders to its page and messages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def night(
 ) -> NightReport:
     """Reduce a night: calibrate, reduce, stack, search, report.
 
-    If raw frames, options and products are as an earlier run left them, its report is returned at once.
+    If raw frames, options and products are unchanged since an earlier run, its report is returned at once.
 
     Args:
         night: Date of the evening.
@@ -80,7 +80,7 @@ def night(
                 staged = stage_flow.with_options(task_runner=runtime.runner_for(address))
                 results += staged(night, units, objects=objects, options=chosen, blocks=blocks)
 
-        found = futures.unwrapped(tuple(results))
-        made = run.finish(report.report(night, places, raw, options, found))
-        night_logs.file_night(futures.unwrapped(made), found)
-    return made
+        outcomes = futures.unwrapped(tuple(results))
+        night_report = run.finish(report.report(night, places, raw, options, outcomes))
+        night_logs.file_night(futures.unwrapped(night_report), outcomes)
+    return night_report

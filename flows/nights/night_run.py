@@ -1,4 +1,4 @@
-"""One run of a night around its stages: the lock, the journal, the memory gauge, the messages."""
+"""Context of a night's run around its stages: lock, journal, memory gauge, messages."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tasks.nights import housekeeping, journal, memory_use
 from tasks.records import Home, NightFolder, NightReport
 from tasks.records.outbox import Outgoing
 
-# if Slack is away, a night waits no longer than this; the next run sends the outbox again
+# longest wait for Slack, in s; the next run sends the outbox again
 PATIENCE_S = 5.0
 
 
 class NightRun:
-    """A night that is being reduced; ``report`` is None until ``finish``."""
+    """A running reduction of a night; ``report`` is None until ``finish``."""
 
     report: NightReport | None = None
 
     def finish(self, report: NightReport) -> NightReport:
-        """Take the night's report, which the end of the run announces."""
+        """Set the night's report, which is announced at the end of the run."""
         self.report = report
         return report
 
@@ -55,7 +55,7 @@ def running(night: date, folders: tuple[NightFolder, ...], root: Path, home: Hom
 
 
 def _announce(messages: tuple[Outgoing, ...], home: Home) -> None:
-    """Put messages into the outbox and send them; a night goes on whether or not that succeeds."""
+    """Put messages into the outbox and send them; if that fails, the night continues."""
     for message in messages:
         delivery.enqueue_message.with_options(retries=1)(message, home, return_state=True)
     delivery.deliver.with_options(retries=1)(home, patience_s=PATIENCE_S, return_state=True)

@@ -24,7 +24,7 @@ def search(
     options: SearchOptions = SearchOptions(),
     blocks: Blocks = Blocks(),
 ) -> tuple[StageResult, ...]:
-    """Subtract the reference from each stack and find what is new.
+    """Subtract the reference from each stack and find candidates in the difference.
 
     Args:
         night: Date of the evening; its frames must be stacked.

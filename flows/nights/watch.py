@@ -1,4 +1,4 @@
-"""Watch: announce night folders that no longer change, once each; an automation starts ``night`` for them."""
+"""Watch: announce each night folder once when it has stopped changing; an automation then starts ``night``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.records import Blocks, NightFolder
 @flow(name="watch", flow_run_name="watch-{blocks.observatory}")
 @block_keywords("observatory")
 def watch(quiet_s: float = 120.0, *, blocks: Blocks = Blocks()) -> tuple[NightFolder, ...]:
-    """Announce every night folder that has settled since the last look; late frames announce it again.
+    """Announce each night folder that has settled since the last run; late frames cause a second announcement.
 
     Args:
         quiet_s: Time without any change after which a folder has settled, in s.

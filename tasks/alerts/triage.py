@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +16,8 @@ from prefect.runtime import flow_run
 
 from tasks import naming, policies, products
 from tasks.io.notices import parsing
-from tasks.io.skymaps import sky_map_files
-from tasks.records import Alert, Decision, ParsedNotice, PlanMode, SkyMapSummary
+from tasks.io.skymaps import recent_maps, sky_map_files
+from tasks.records import Alert, Decision, ParsedNotice, PlanMode, SkyMap, SkyMapSummary
 from tasks.records.events import Registered
 from tasks.science.alerts import assembly, decisions
 
@@ -27,7 +28,7 @@ ACCEPTED = "gw.alert.accepted"
 
 @task(cache_policy=NO_CACHE, task_run_name="understand-{path.name}")
 def understand(path: Path, topic: str | None, root: Path) -> Alert:
-    """Parse a stored notice, reduce its sky maps to numbers and keep them as files under ``root``.
+    """Parse a stored notice, reduce its sky maps to numbers and write them as files under ``root``.
 
     Raises
     ------
@@ -36,12 +37,18 @@ def understand(path: Path, topic: str | None, root: Path) -> Alert:
     """
     payload = parsing.read(path)
     parsed = parsing.parse(payload, topic=topic)
-    alert = assembly.assemble(parsed, sha256=hashlib.sha256(payload).hexdigest(), read=sky_map_files.read)
+    sky_maps: dict[bytes, SkyMap] = {}
+
+    def read(content: bytes) -> SkyMap:
+        sky_maps[content] = sky_map_files.read(content)
+        return sky_maps[content]
+
+    alert = assembly.assemble(parsed, sha256=hashlib.sha256(payload).hexdigest(), read=read)
     tree = naming.AlertTree(root=root)
-    kept = _keep_maps(alert, parsed, tree)
-    _keep(tree.notice_copy(alert), payload)
-    log.info("%s %s of %s understood", kept.notice.mission, kept.notice.alert_type, kept.notice.event_id)
-    return kept
+    stored = _store_maps(alert, parsed, sky_maps, tree)
+    _write(tree.notice_copy(alert), payload)
+    log.info("%s %s of %s understood", stored.notice.mission, stored.notice.alert_type, stored.notice.event_id)
+    return stored
 
 
 @task(cache_policy=NO_CACHE, task_run_name="decide-{alert.notice.event_id}-{policy}")
@@ -99,20 +106,21 @@ def name_of_run() -> str:
     return f"respond-{naming.slug(topic)}-{str(parameters.get('sha256'))[:8]}"
 
 
-def _keep_maps(alert: Alert, parsed: ParsedNotice, tree: naming.AlertTree) -> Alert:
-    """Write the maps that could be read, once, and name their files in the alert."""
+def _store_maps(alert: Alert, parsed: ParsedNotice, sky_maps: Mapping[bytes, SkyMap], tree: naming.AlertTree) -> Alert:
+    """Write the maps that could be read, once, and name their files in the alert; nobody need read these again."""
 
-    def keep(summary: SkyMapSummary | None) -> SkyMapSummary | None:
+    def store(summary: SkyMapSummary | None) -> SkyMapSummary | None:
         if summary is None:
             return None
         path, content = tree.sky_map(alert, summary.role), parsed.maps[summary.role]
-        _keep(path, content)
+        _write(path, content)
+        recent_maps.remember(path, sky_maps[content])
         return replace(summary, path=path)
 
-    return replace(alert, sky_map=keep(alert.sky_map), combined=keep(alert.combined))
+    return replace(alert, sky_map=store(alert.sky_map), combined=store(alert.combined))
 
 
-def _keep(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes) -> None:
     """Write a file unless it is there with the same bytes."""
     if not (path.is_file() and path.read_bytes() == content):
         products.write_bytes(path, content)

@@ -1,4 +1,4 @@
-"""The reference catalogue in cells: what a night needs of it is fetched once and kept."""
+"""Fetch the cells of the astrometric reference catalogue that a night needs."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from tasks.science.astrometry import catalogue_cells, pointing_search
 
 log = logging.getLogger(__name__)
 
-# a service is asked for so many cells at a time
+# number of simultaneous requests to a service
 ASKED_AT_ONCE = 2
 
 
 @task(name="fetch-catalogue", cache_policy=NO_CACHE, **{**resources.PATIENT, "retries": 3})
 def fetch_for(calibrated: Sequence[StageResult], catalogue: Path, options: ReduceOptions) -> int:
-    """Fetch the cells around a stage's frames that are not there yet; return how many.
+    """Fetch the missing cells around a stage's frames; return how many.
 
-    Nothing is fetched where the catalogue is a file, or no service is named.
+    Nothing is fetched if the catalogue is a file, or no service is configured.
 
     Raises
     ------
     Unavailable
-        Where the service is away.
+        If the service does not answer.
     UnusableData
-        Where it refuses.
+        If it refuses.
     """
     if catalogue.is_file() or not options.catalogue_url:
         return 0
@@ -49,14 +49,14 @@ def fetch_for(calibrated: Sequence[StageResult], catalogue: Path, options: Reduc
 
 
 def fetch(wanted: Sequence[int], folder: Path, *, url: str, faintest_mag: float) -> int:
-    """Fetch cells into a folder; return how many were not there. The errors are those of ``fetch_for``."""
+    """Fetch the missing cells into a folder; return how many. Errors as for ``fetch_for``."""
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         fetched = list(pool.map(lambda cell: _fetch_one(cell, folder, url=url, faintest_mag=faintest_mag), wanted))
     return sum(fetched)
 
 
 def _fetch_one(cell: int, folder: Path, *, url: str, faintest_mag: float) -> bool:
-    """Fetch one cell, where nobody else has it yet; whoever wants it at the same time waits for the one who asks."""
+    """Fetch one cell if its file is missing; a lock keeps two processes from fetching it at the same time."""
     path = folder / naming.cell_file(cell)
     if path.exists():
         return False

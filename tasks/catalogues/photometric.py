@@ -1,4 +1,4 @@
-"""Photometric references in cells of the sky, made once from files of Gaia or of other surveys; a night only reads them."""
+"""Make photometric references in cells of the sky, from files of Gaia or other surveys."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ def make_catalogue(
     templates: Path | None = None,
     bands: Mapping[str, float] | None = None,
 ) -> CatalogueMade:
-    """Write the stars of a survey's files into the cells of ``folder`` that are not there yet.
+    """Write the stars of a survey's files into those cells of ``folder`` that do not exist yet.
 
     Parameters
     ----------
     survey
-        Whose files they are.
+        Survey of the files.
     files
-        Spectra of Gaia (XP_CONTINUOUS), or tables of other surveys.
+        Gaia spectra (XP_CONTINUOUS), or tables of other surveys.
     folder
-        The reference that a night reads.
+        Folder of the reference.
     spectra
         Photometric systems, for Gaia.
     sources
-        Gaia's ``gaia_source`` rows of these spectra, for positions and quality.
+        Table of Gaia's ``gaia_source`` rows for these spectra, for positions and quality.
     templates
-        Table of stellar templates, for medium bands of surveys that have broad ones.
+        Table of stellar templates, to derive medium bands from a survey's broad bands.
     bands
-        Medium bands wanted from the templates: wavelength in nm by filter.
+        Medium bands to derive from the templates: wavelength in nm by filter.
     """
-    with photometric_cells.alone(folder):
+    with photometric_cells.folder_lock(folder):
         if survey == "gaiaxp":
             good, refused = _good_sources(sources)
             wanted = photometric_cells.missing(folder, np.asarray(good["ra"]), np.asarray(good["dec"]))
@@ -71,7 +71,7 @@ def make_catalogue(
 
 
 def _fill(folder: Path, stars: Table, refused: Mapping[str, int], survey: str) -> CatalogueMade:
-    """Write the cells that are not there yet."""
+    """Write the cells that do not exist yet."""
     wanted = photometric_cells.missing(folder, np.asarray(stars["ra"]), np.asarray(stars["dec"]))
     for cell, rows in wanted.items():
         with products.staged(folder / photometric_cells.name_of(cell)) as temporary:
@@ -109,8 +109,8 @@ def _gaia(good: Table, files: Sequence[Path], folder: Path, options: gaiaxpy.Opt
 
 def _with_medium_bands(stars: Table, templates: Path | None, bands: Mapping[str, float]) -> Table:
     if templates is not None:
-        known = {name: np.asarray(stars[name]) for name in stars.colnames if name.startswith("mag_")}
-        for name, values in reference_stars.by_templates(known, _templates(templates), bands).items():
+        broad = {name: np.asarray(stars[name]) for name in stars.colnames if name.startswith("mag_")}
+        for name, values in reference_stars.by_templates(broad, _templates(templates), bands).items():
             stars[name] = values
     return stars
 
@@ -120,13 +120,13 @@ def _nothing(name: str) -> float:
 
 
 def _others(survey: Survey, files: Sequence[Path]) -> Table:
-    """Return positions, magnitudes and their signal to noise from a survey's tables."""
+    """Return positions, magnitudes and signal-to-noise ratios from a survey's tables."""
     parts = []
     for path in files:
         table = photometric_cells.read_table(path)
         ra, dec = _position(table, path)
-        made = reference_stars.from_ps1(table) if survey == "ps1" else reference_stars.from_survey(table, survey)
-        columns: dict[str, np.ndarray] = {"source_id": np.full(len(table), -1), "ra": ra, "dec": dec, **made}
+        magnitudes = reference_stars.from_ps1(table) if survey == "ps1" else reference_stars.from_survey(table, survey)
+        columns: dict[str, np.ndarray] = {"source_id": np.full(len(table), -1), "ra": ra, "dec": dec, **magnitudes}
         for name in ERRORS.get(survey, ()):
             if f"{name}err" in table.colnames:
                 error = np.asarray(table[f"{name}err"], dtype=float)
@@ -139,15 +139,15 @@ def _others(survey: Survey, files: Sequence[Path]) -> Table:
 
 
 def _position(table: Table, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    known = {name.lower(): name for name in table.colnames}
+    columns = {name.lower(): name for name in table.colnames}
     for ra, dec in POSITIONS:
-        if ra in known and dec in known:
-            return np.asarray(table[known[ra]], dtype=float), np.asarray(table[known[dec]], dtype=float)
+        if ra in columns and dec in columns:
+            return np.asarray(table[columns[ra]], dtype=float), np.asarray(table[columns[dec]], dtype=float)
     raise UnusableData(f"{path.name} has no columns of positions: {' or '.join(' '.join(pair) for pair in POSITIONS)}")
 
 
 def _templates(path: Path) -> Templates:
-    """Read stellar templates: tab-separated, a magnitude and an effective wavelength [Angstrom] of each band."""
+    """Read stellar templates from a tab-separated table: magnitude and effective wavelength [Angstrom] of each band."""
     table = Table.read(path, format="ascii.tab")
     names = tuple(name for name in table.colnames if f"eff_wavelength_{name}" in table.colnames)
     if missing := set(reference_stars.TEMPLATE_BANDS) - set(names):

@@ -1,1 +1,1 @@
-"""Prefect tasks that join the rivers: what a night observed, and how its candidates rank."""
+"""Prefect tasks that join the rivers: observed tiles of an event, and the ranking of a night's candidates."""

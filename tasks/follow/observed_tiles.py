@@ -1,4 +1,4 @@
-"""What was observed of an event: by our telescopes as nights and people tell, by others as the Treasure Map tells."""
+"""Observed tiles of an event: by our telescopes, from nights and operators; by others, from the Treasure Map."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ log = logging.getLogger(__name__)
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="mark-{slug}-{night}")
 def mark_night(slug: str, night: date, places: Places, home: Home) -> tuple[str, ...]:
-    """Note which tiles of an event's plans a night observed: those that name the object of a light after T0."""
+    """Mark the tiles of an event's plans that a night observed: those named as OBJECT of a light after T0."""
     with resources.registry(home) as registry:
         begin = registry.history(slug).time
         files = sorted(naming.NightTree(root=places.product_root).report(night).glob(f"*/{Stage.CALIBRATE}.json"))
-        lights = [each.frame for file in files for each in stage_results.read_stage(file).calibrated]
-        later = [each for each in lights if each.object and (begin is None or each.date_obs >= begin)]
-        objects = naming.object_slugs(each.object for each in later)
+        frames = [light.frame for file in files for light in stage_results.read_stage(file).calibrated]
+        later = [frame for frame in frames if frame.object and (begin is None or frame.date_obs >= begin)]
+        objects = naming.object_slugs(frame.object for frame in later)
         with registry.read() as session:
-            known = plans.tiles_of(session, slug, places.telescope)
-        seen = tuple(name for name in known if naming.slug(name) in objects)
-        return mark(registry, slug, places.telescope, seen)
+            planned = plans.tiles_of(session, slug, places.telescope)
+        observed = tuple(name for name in planned if naming.slug(name) in objects)
+        return mark(registry, slug, places.telescope, observed)
 
 
 def mark(registry: Registry, slug: str, telescope: str, tiles: Sequence[str]) -> tuple[str, ...]:
-    """Note that tiles of an event's plans were observed; return those for which that is news.
+    """Mark tiles of an event's plans as observed; return those that were not marked before.
 
     Raises
     ------
     UnusableData
-        If no plan of the event has such a tile for the telescope; names those that there are.
+        If no plan of the event has such a tile for the telescope; the error lists the known tiles.
     """
     registry.history(slug)
     with registry.begin() as session:
-        known = plans.tiles_of(session, slug, telescope)
-        if unknown := [name for name in tiles if name not in known]:
-            there = ", ".join(sorted(known)) or "none"
-            raise UnusableData(f"{slug} has no tile {', '.join(unknown)} of {telescope}; there are {there}")
-        news = tuple(name for name in dict.fromkeys(tiles) if known[name] != "observed")
-        plans.mark_observed_of(session, slug, telescope=telescope, tiles=news)
-    log.info("%s: %d tiles of %s observed", slug, len(news), telescope)
-    return news
+        planned = plans.tiles_of(session, slug, telescope)
+        if unknown := [name for name in tiles if name not in planned]:
+            existing = ", ".join(sorted(planned)) or "none"
+            raise UnusableData(f"{slug} has no tile {', '.join(unknown)} of {telescope}; there are {existing}")
+        newly = tuple(name for name in dict.fromkeys(tiles) if planned[name] != "observed")
+        plans.mark_observed_of(session, slug, telescope=telescope, tiles=newly)
+    log.info("%s: %d tiles of %s observed", slug, len(newly), telescope)
+    return newly
 
 
 @task(cache_policy=NO_CACHE, task_run_name="already-{event.registered.slug}")
 def already(event: EventInHand, options: PlanOptions, block: str) -> Already:
-    """Return what need not be planned; where the Treasure Map cannot be asked, the plan says so and does not wait."""
+    """Return the observed tiles, which need no plan; if the Treasure Map fails, a remark in the plan says so."""
     own = event.observed if options.subtract_observed else ()
     if not options.treasure_map or event.alert.notice.kind is not Kind.GW:
         return Already(observed=own)

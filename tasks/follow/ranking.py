@@ -1,4 +1,4 @@
-"""Rank what a night found against what an event's sky map says."""
+"""Rank a night's candidates by an event's sky map."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def rank(alert: Alert, night: date, places: Places) -> Ranking:
     Raises
     ------
     UnusableData
-        If the event has no sky map, or nothing of the night was searched.
+        If the event has no sky map, or the night has not been searched.
     """
     best = alert.best_map
     if best is None or best.path is None:
         raise UnusableData(f"event {alert.notice.event_id} has no sky map to rank candidates against")
-    found = sky_map_ranking.sources(_candidates(places.product_root, night), sky_map_files.read(best.path))
-    log.info("%s: %d sources of %s ranked", alert.notice.event_id, len(found), night)
-    return Ranking(event_id=naming.event_slug(alert.notice), night=night, sources=found)
+    sources = sky_map_ranking.sources(_candidates(places.product_root, night), sky_map_files.read(best.path))
+    log.info("%s: %d sources of %s ranked", alert.notice.event_id, len(sources), night)
+    return Ranking(event_id=naming.event_slug(alert.notice), night=night, sources=sources)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="write-ranking-{ranked.night}")
@@ -51,4 +51,4 @@ def _candidates(root: Path, night: date) -> list[Candidate]:
     ledger_files = sorted(naming.NightTree(root=root).report(night).glob(f"*/{Stage.SEARCH}.json"))
     if not ledger_files:
         raise UnusableData(f"night {night} has not been searched: run the flow night first")
-    return [each for file in ledger_files for each in stage_results.read_stage(file).candidates]
+    return [candidate for file in ledger_files for candidate in stage_results.read_stage(file).candidates]

@@ -1,4 +1,4 @@
-"""Files of a simulated night or alert: raw frames, catalogues, truth tables, and frames spoilt on purpose."""
+"""Files of a simulated night or alert: raw frames, catalogues, truth tables, and corrupted frames."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ Array = NDArray[Any]
 
 MARK = ".simulated.json"
 CARD_LENGTH = 80
-# how a corrupt frame is spoilt, in turn
+# ways to corrupt a frame, in turn
 SPOILS = ("truncated", "garbage", "no-filter", "unknown-type", "empty")
 
 
 def claim(out: Path, kind: str) -> None:
-    """Make ``out`` an empty folder of ours, or clear one that an earlier simulation of this ``kind`` filled.
+    """Create the folder ``out``, or clear one with an earlier simulation of this ``kind``.
 
     Raises
     ------
     UnusableData
-        Where ``out`` is a file, or a folder with anything that is not such a simulation's.
+        If ``out`` is a file, or a folder with anything but such a simulation.
     """
     if out.exists() and not out.is_dir():
-        raise UnusableData(f"{out} is a file: a folder is wanted")
+        raise UnusableData(f"{out} is a file: expected a folder")
     if out.is_dir() and any(out.iterdir()):
         _clear(out, kind)
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / MARK).write_text(json.dumps({"kind": kind}) + "\n")
     except OSError as error:
-        raise UnusableData(f"folder {out} cannot be made: {error.strerror}") from error
+        raise UnusableData(f"folder {out} cannot be created: {error.strerror}") from error
 
 
 def _clear(out: Path, kind: str) -> None:
-    """Remove what an earlier simulation made, as its mark says, and nothing else."""
+    """Remove the files of an earlier simulation, which the folder's mark identifies, and nothing else."""
     try:
         mark = json.loads((out / MARK).read_bytes())
     except (OSError, ValueError):
@@ -58,26 +58,26 @@ def _clear(out: Path, kind: str) -> None:
 
 
 def write_image(path: Path, data: Array, header: fits.Header | None = None) -> None:
-    """Write an image; unsigned integers get the BZERO that FITS wants. The same image gives the same bytes."""
+    """Write an image; unsigned integers get FITS's BZERO. The same image gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fits.PrimaryHDU(data=data, header=header).writeto(path, overwrite=True)
 
 
 def write_header(path: Path, header: fits.Header) -> None:
-    """Write a header alone, as text of one card per line."""
+    """Write a header as text, one card per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     header.totextfile(path, overwrite=True)
 
 
 def write_table(path: Path, columns: Mapping[str, Array], units: Mapping[str, str]) -> None:
-    """Write columns of numbers as a FITS table in the first extension."""
+    """Write numerical columns as a FITS table in the first extension."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table = fits.BinTableHDU.from_columns([_column(name, array, units.get(name)) for name, array in columns.items()])
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(path, overwrite=True)
 
 
 def write_ldac(path: Path, columns: Mapping[str, Array], units: Mapping[str, str]) -> None:
-    """Write a catalogue as FITS_LDAC, the form of Source Extractor and SCAMP: a field header, then the objects."""
+    """Write a catalogue as FITS_LDAC, the format of Source Extractor and SCAMP: a field header, then the objects."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cards = [
         "SIMPLE  =                    T",
@@ -111,13 +111,13 @@ def sky_map_bytes(columns: Mapping[str, Array], header: fits.Header) -> bytes:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON that every parser reads; the keys keep their order."""
+    """Write strict JSON; the keys keep their order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def spoil(path: Path, number: int) -> str:
-    """Spoil a good frame in one of the ways of ``SPOILS``, in turn; return which."""
+    """Corrupt a good frame in one of the ways of ``SPOILS``, in turn; return which."""
     way = SPOILS[number % len(SPOILS)]
     size = path.stat().st_size
     if way == "truncated":

@@ -1,4 +1,4 @@
-"""What leaves the house: notices into the registry, messages and files into the outbox, the outbox to Slack and the store.
+"""What leaves the house for a notice: the words into the outbox, with the cause on record.
 
 Every place is the name of a block, loaded in the task that uses it; an empty name means under ``root``: an SQLite file,
 a folder of rendered messages, a folder for products.
@@ -6,8 +6,6 @@ a folder of rendered messages, a folder for products.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prefect import task
@@ -16,86 +14,68 @@ from prefect.cache_policies import NO_CACHE
 from tasks import resources
 from tasks.io.messages import event_announcements
 from tasks.io.services import store_layout
-from tasks.messages import event_facts, outgoing
+from tasks.messages import coincidences, event_facts, outgoing
+from tasks.messages.event_facts import EventContext
 from tasks.records import Alert, Decision, Home
-from tasks.records.events import Registered
-from tasks.registry import Session, events, history
+from tasks.records.events import EventHistory, Registered
+from tasks.records.outbox import Outgoing
+from tasks.records.skymaps import Overlap
+from tasks.registry import events, history
 from tasks.registry.store import now
 
-log = logging.getLogger(__name__)
+SAME_TIME_S = 60.0
+"""Most seconds between events of two missions that may have one source."""
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="announce-{alert.notice.event_id}")
 def announce(
-    alert: Alert, decision: Decision | None, registered: Registered, home: Home, *, source: Path | None = None
-) -> int:
-    """Record the decision and put the notice's messages and files into the outbox, in one transaction.
-
-    ``source`` is the notice's bytes. Announcing again does nothing. Returns the number of new messages.
-    """
-    known_links, files = resources.links_of(home, alert), store_layout.of_notice(alert, source, home.root)
-    with resources.registry(home) as registry, registry.begin() as session:
-        if decision is not None:
-            events.record_decision(session, alert, decision, now=now())
-        if not events.mark_announced(session, alert.sha256, now=now()):
-            return 0
-        told = _tell_notice(session, alert, decision, registered, known_links)
-        outgoing.enqueue_files(session, registered.slug, files)
-        return told
-
-
-@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="announce-sky-picture-{alert.notice.event_id}")
-def announce_sky_picture(
-    alert: Alert, decision: Decision | None, registered: Registered, picture: Path | None, home: Home
-) -> int:
-    """Put the picture of a notice's sky map, if there is one, into the outbox for its thread and its top message.
-
-    It takes seconds to draw, for which the words do not wait. Doing so again does nothing. Returns the number of new
-    messages.
-    """
-    if picture is None:
-        return 0
-    links = resources.links_of(home, alert)
-    with resources.registry(home) as registry, registry.begin() as session:
-        known = event_facts.knowledge(history.of_event(session, registered.slug), links)
-        return outgoing.enqueue(
-            session, event_announcements.of_picture(alert, decision, registered, picture, known=known)
-        )
-
-
-@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="refresh")
-def refresh(slugs: Sequence[str], key: str, home: Home) -> int:
-    """Rewrite the top messages of events of which something came to be known; ``key`` names what, once."""
-    with resources.registry(home) as registry, registry.begin() as session:
-        told = [history.of_event(session, slug) for slug in slugs]
-        said = [
-            event_announcements.of_refresh(
-                each.slug,
-                known=event_facts.knowledge(each, resources.links_of(home, each.newest.alert)),
-                audience=tops[-1],
-                key=key,
-            )
-            for each in told
-            if (tops := [entry.audience for entry in each.messages if entry.kind == event_announcements.TOP])
-        ]
-        return outgoing.enqueue(session, said)
-
-
-def _tell_notice(
-    session: Session,
     alert: Alert,
     decision: Decision | None,
     registered: Registered,
-    links: Mapping[str, str],
+    home: Home,
+    *,
+    source: Path | None = None,
+    within_s: float = SAME_TIME_S,
 ) -> int:
-    known = history.of_event(session, registered.slug)
-    opened_for = frozenset(entry.audience for entry in known.messages if entry.kind == event_announcements.TOP)
-    said = event_announcements.of_notice(
-        alert,
-        decision,
-        registered,
-        known=event_facts.knowledge(known, links),
-        opened=opened_for,
-        overlap=event_facts.overlap(registered.previous, alert),
+    """Record the decision, link the event, and put the notice's messages and files into the outbox, in one transaction.
+
+    The top messages of linked events are rewritten, once for each notice. ``source`` is the notice's bytes, ``within_s``
+    how far apart in time linked events may be. Announcing again does nothing. Returns the number of new messages.
+    """
+    links, files = resources.links_of(home, alert), store_layout.of_notice(alert, source, home.root)
+    # sky maps take seconds to compare: before the transaction, for which other writers wait
+    overlap = event_facts.overlap(registered.previous, alert)
+    with resources.registry(home) as registry, registry.begin() as session:
+        if decision is not None:
+            events.record_decision(session, alert, decision, now=now())
+        news = events.mark_announced(session, alert.sha256, now=now())
+        event = history.of_event(session, registered.slug)
+        linked = coincidences.link(session, alert, event, within_s=within_s)
+        if linked.new:
+            event = history.of_event(session, registered.slug)
+        messages = list(linked.messages)
+        if news:
+            context = event_facts.context(event, links)
+            messages += _of_notice(alert, decision, registered, context, overlap)
+            outgoing.enqueue_files(session, registered.slug, files)
+        messages += [message for other in linked.others for message in _of_linked(other, alert.sha256, home)]
+        return outgoing.enqueue(session, messages)
+
+
+def _of_notice(
+    alert: Alert, decision: Decision | None, registered: Registered, event: EventContext, overlap: Overlap | None
+) -> tuple[Outgoing, ...]:
+    """Return the messages that a notice calls for."""
+    tops = (entry.audience for entry in event.history.messages if entry.kind == event_announcements.TOP)
+    return event_announcements.of_notice(
+        alert, decision, registered, known=event.knowledge, opened=frozenset(tops), overlap=overlap
     )
-    return outgoing.enqueue(session, said)
+
+
+def _of_linked(event: EventHistory, key: str, home: Home) -> tuple[Outgoing, ...]:
+    """Rewrite the top message of an event of which something came to be known; ``key`` names what, once."""
+    tops = [entry.audience for entry in event.messages if entry.kind == event_announcements.TOP]
+    if not tops:
+        return ()
+    known = event_facts.knowledge(event, resources.links_of(home, event.newest.alert))
+    return (event_announcements.of_refresh(event.slug, known=known, audience=tops[-1], key=key),)

@@ -1,16 +1,21 @@
-"""The task that writes an event's page and queues it for the store."""
+"""The tasks that write an event's page and queue it for the store, with the picture of a notice's sky map."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, resources
+from tasks.io.messages import event_announcements
 from tasks.io.pages import event_page
 from tasks.messages import event_facts, outgoing
-from tasks.records import Home
+from tasks.messages.event_facts import EventContext
+from tasks.records import Alert, Decision, Home
+from tasks.records.events import Registered
+from tasks.registry import Registry, history
 from tasks.science.planning import plan_diff
 
 
@@ -18,19 +23,46 @@ from tasks.science.planning import plan_diff
 def publish_page(slug: str, home: Home) -> Path:
     """Write an event's page from all that is known of it and put it into the outbox."""
     with resources.registry(home) as registry:
-        known = registry.history(slug)
-        alert = known.newest.alert
-        page = naming.AlertTree(root=home.root).page(alert.notice)
-        pictures = sorted(page.parent.rglob("*.png"))
-        html = event_page.render(
-            known,
-            burst=event_facts.burst(known),
-            pictures=pictures,
-            links=resources.links_of(home, alert),
-            changed=plan_diff.of_history(known),
-            overlaps=event_facts.overlaps_of(known),
-        )
-        products.write_text(page, html)
+        event = registry.history(slug)
+        return _publish(event_facts.context(event, resources.links_of(home, event.newest.alert)), home, registry)
+
+
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="picture-and-page-{registered.slug}")
+def publish_picture_and_page(
+    alert: Alert, decision: Decision | None, registered: Registered, picture: Path | None, home: Home
+) -> Path:
+    """Put a notice's picture and its event's page into the outbox, both from one reading of the event.
+
+    The picture of the sky map, if there is one, goes into the thread and the top message: it takes seconds to draw, for
+    which the words do not wait. Doing so again does nothing. Returns the page.
+    """
+    links = resources.links_of(home, alert)
+    with resources.registry(home) as registry:
         with registry.begin() as session:
-            outgoing.enqueue_files(session, slug, {naming.StoreTree.page(alert.notice): page})
+            event = history.of_event(session, registered.slug)
+            context = event_facts.context(event, links)
+            if picture is not None:
+                messages = event_announcements.of_picture(alert, decision, registered, picture, known=context.knowledge)
+                if outgoing.enqueue(session, messages):
+                    event = history.with_new_messages(session, event)
+        newest = event.newest.alert
+        links = links if newest == alert else resources.links_of(home, newest)
+        return _publish(dataclasses.replace(context, history=event, links=links), home, registry)
+
+
+def _publish(event: EventContext, home: Home, registry: Registry) -> Path:
+    """Write an event's page and queue it."""
+    notice = event.history.newest.alert.notice
+    page = naming.AlertTree(root=home.root).page(notice)
+    html = event_page.render(
+        event.history,
+        burst=event.burst,
+        pictures=sorted(page.parent.rglob("*.png")),
+        links=event.links,
+        changed=plan_diff.of_history(event.history),
+        overlaps=event_facts.overlaps_of(event.history),
+    )
+    products.write_text(page, html)
+    with registry.begin() as session:
+        outgoing.enqueue_files(session, event.history.slug, {naming.StoreTree.page(notice): page})
     return page

@@ -1,7 +1,7 @@
-"""Names of products: the only place that builds or parses a path.
+"""Names and paths of products: the only module that builds or parses them.
 
-Text from outside (event ids, OBJECT cards) becomes part of a path only through ``slugs``, which maps anything hostile
-to letters, digits and ``+-.`` or to a hash.
+Untrusted text (event ids, OBJECT cards) becomes part of a path only through ``slugs``, which replaces unsafe characters
+or the whole text by a hash.
 """
 
 from tasks.naming.alerts import AlertTree, StoreTree, event_slug

@@ -1,4 +1,4 @@
-"""Paths and names of the alert river: event folders, notices, the store's tree."""
+"""Paths and names of the alert river: event folders, notices, the tree of the product store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MISSION_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
 def event_slug(notice: Notice) -> str:
-    """Name an event's folder: its id where that has the mission's form, else a hash of it."""
+    """Return the name of an event's folder: its id if that has the mission's form, else a hash of it."""
     if notice.kind is Kind.GW:
         return notice.event_id if LVK_EVENT_ID.fullmatch(notice.event_id) else f"gw-{slugs.hashed(notice.event_id)}"
     mission = re.sub(r"[^A-Za-z0-9]+", "-", notice.mission).strip("-")[:24] or "unknown"
@@ -26,45 +26,45 @@ def event_slug(notice: Notice) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertTree:
-    """Where the alert river keeps its files, under one root."""
+    """Paths of the alert river's files under one root."""
 
     root: Path
 
     def notice(self, sha256: str, day: date) -> Path:
-        """Return the bytes of a notice as received."""
+        """Return the path of a notice's bytes as received."""
         return self.root / "notices" / day.isoformat() / sha256
 
     def dead_letter(self, sha256: str) -> Path:
-        """Return the bytes of a notice that could not be understood; ``<file>.json`` beside it tells why."""
+        """Return the path of an unparsable notice's bytes; ``<file>.json`` beside it has the reason."""
         return self.root / "dead-letter" / sha256
 
     def event(self, notice: Notice) -> Path:
-        """Return the folder of one event's maps, plans and page."""
+        """Return the folder of an event's maps, plans and page."""
         return self.root / "events" / event_slug(notice)
 
     def visit(self, alert: Alert) -> Path:
-        """Return the folder of what one notice led to: ``<time>_<ALERTTYPE>_<hash>``, the same on every replay."""
+        """Return the folder of one notice's products: ``<time>_<ALERTTYPE>_<hash>``, the same on every replay."""
         return self.event(alert.notice) / f"{_stamp(alert)}_{alert.sha256[:8]}"
 
     def notice_copy(self, alert: Alert) -> Path:
-        """Return the copy of the notice beside what it led to."""
+        """Return the path of the notice's copy beside its products."""
         return self.visit(alert) / "notice"
 
     def sky_map(self, alert: Alert, role: str) -> Path:
-        """Return a notice's sky map, as sent."""
+        """Return the path of a notice's sky map as sent."""
         return self.visit(alert) / f"skymap-{slugs.slug(role)}.fits"
 
     def plans(self, alert: Alert) -> Path:
-        """Return the folder of the plans that one notice led to."""
+        """Return the folder of one notice's plans."""
         return self.visit(alert) / "plans"
 
     def page(self, notice: Notice) -> Path:
-        """Return the event's page."""
+        """Return the path of the event's page."""
         return self.event(notice) / "index.html"
 
 
 class StoreTree:
-    """Where products lie in the product store: relative paths, tests apart from what is real."""
+    """Relative paths in the product store, with tests separate from real events."""
 
     @staticmethod
     def event(notice: Notice) -> str:
@@ -74,7 +74,7 @@ class StoreTree:
 
     @classmethod
     def visit(cls, alert: Alert) -> str:
-        """Return the folder of the plans that one notice led to: ``<time>_<ALERTTYPE>``, the same on every replay."""
+        """Return the folder of one notice's plans: ``<time>_<ALERTTYPE>``, the same on every replay."""
         return f"{cls.event(alert.notice)}/GWEMOPT/{_stamp(alert)}"
 
     @classmethod

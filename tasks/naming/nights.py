@@ -15,7 +15,7 @@ UNIT_NAME = re.compile(r"[0-9]?[A-Za-z]{2,8}\d{2}")
 JOINT_NAME = re.compile(r"[0-9]?[A-Za-z]{2,8}")
 FILTER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,7}")
 NIGHT_FOLDER = re.compile(r"(\d{4}-\d{2}-\d{2})(_ToO)?_gain(\d+)")
-# a calibrated single; OBJECT may hold underscores in products of others, stacks and planes have more suffixes
+# a calibrated single frame; OBJECT may hold underscores in products of others, stacks and planes have more suffixes
 IMAGE_NAME = re.compile(
     r"calib_(?P<unit>[0-9]?[A-Za-z]{2,8}\d{2})_(?P<object>.+)_(?P<moment>\d{8}_\d{6})_(?P<filter>[A-Za-z][A-Za-z0-9]*)"
     r"_(?P<exposure>\d+(\.\d+)?(e[+-]?\d+)?)\.fits"
@@ -23,15 +23,15 @@ IMAGE_NAME = re.compile(
 DEFAULT_GAIN_SETTING = 2750
 # one folder for all products of lights, whatever binning and gain: the name that 7DT's observers look for
 PROCESSED = f"processed_1x1_gain{DEFAULT_GAIN_SETTING}"
-# time after 0 h UTC at which a new night's label begins: in Chile the night is over and the next day's frames are far
+# a night's label begins at 15 h UTC, in the daytime of Chile
 NIGHT_BEGINS = timedelta(hours=15)
-# of the HEALPix pixels that a catalogue is kept by
+# HEALPix order of the cells of a reference catalogue
 CELL_ORDER = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageName:
-    """What the name of a calibrated image tells."""
+    """The parts of a calibrated image's name."""
 
     unit: str
     object: str
@@ -40,43 +40,43 @@ class ImageName:
 
 
 def object_slugs(objects: Iterable[str]) -> frozenset[str]:
-    """Return the slugs of objects or tiles that a person named; a number is a tile (123 is ``T00123``)."""
+    """Return the slugs of objects or tiles given by a user; a number is a tile (123 is ``T00123``)."""
     return frozenset(slugs.slug(f"T{int(each):05d}" if each.isdecimal() else each) for each in objects)
 
 
 def unit(text: str) -> str:
-    """Check a unit's name (``7DT01``): two to eight letters, perhaps after a digit, and two digits."""
+    """Check a unit's name (``7DT01``): an optional digit, two to eight letters, two digits."""
     if not UNIT_NAME.fullmatch(text):
         raise UnusableData(f"unit name {text!r} is not of the form 7DT01: letters and two digits")
     return text
 
 
 def joint_unit(units: Iterable[str], *, always: bool = False) -> str:
-    """Name what several units made together, or ``always``: their name without number, ``7DT``; of one its own name."""
+    """Return the name for joint products of several units: ``7DT``, without number; of one unit only if ``always``."""
     names = sorted({unit(name) for name in units})
     return names[0] if len(names) == 1 and not always else names[0][:-2]
 
 
 def unit_list(units: Iterable[str]) -> str:
-    """Write the names of units in the 68 characters that a card holds: ``7DT01,02,05``."""
+    """Return units' names in a form that fits the 68 characters of a card: ``7DT01,02,05``."""
     names = sorted(units)
     return ",".join([names[0], *(name[-2:] for name in names[1:])]) if names else ""
 
 
 def filter_name(text: str) -> str:
-    """Check a filter's name: a letter and up to seven letters or digits."""
+    """Check a filter's name: a letter, then up to seven letters or digits."""
     if not FILTER_NAME.fullmatch(text):
         raise UnusableData(f"filter name {text!r} is not a letter followed by at most seven letters or digits")
     return text
 
 
 def night_folder(night: date, *, gain_setting: int = 2750, too: bool = False) -> str:
-    """Name a raw night folder: ``2026-01-15_gain2750``, or ``2026-01-15_ToO_gain2750``."""
+    """Return the name of a raw night folder: ``2026-01-15_gain2750`` or ``2026-01-15_ToO_gain2750``."""
     return f"{night.isoformat()}{'_ToO' if too else ''}_gain{gain_setting}"
 
 
 def parse_night_folder(name: str) -> tuple[date, bool, int]:
-    """Read night, target of opportunity or not, and gain setting from a raw night folder's name."""
+    """Parse a raw night folder's name: night, whether it is a target of opportunity, gain setting."""
     match = NIGHT_FOLDER.fullmatch(name)
     if match is None:
         raise UnusableData(f"folder {name!r} is not a night: expected YYYY-MM-DD_gainN or YYYY-MM-DD_ToO_gainN")
@@ -88,45 +88,45 @@ def parse_night_folder(name: str) -> tuple[date, bool, int]:
 
 
 def night_of(date_obs: datetime) -> date:
-    """Return the night (date of its evening) that a moment belongs to: that of UTC - 15 h, as the observers of 7DT do."""
+    """Return the night of a time, as the date of its evening: the date of UTC - 15 h, the convention of 7DT."""
     return (date_obs.astimezone(UTC) - NIGHT_BEGINS).date()
 
 
 def exposure_text(exposure_s: float) -> str:
-    """Write an exposure time: an integer where it is one (``100``), else with a point (``7.5``)."""
+    """Format an exposure time in s: an integer if it is one (``100``), else with a decimal point (``7.5``)."""
     return f"{exposure_s:g}"
 
 
 def cell_file(cell: int) -> str:
-    """Name the file with the stars of one cell of the reference catalogue."""
+    """Return the name of the file with the stars of one cell of the reference catalogue."""
     return f"gaia-dr3-{CELL_ORDER}-{cell:05d}.ldac.fits"
 
 
 def batch_ledger(object_: str, filter_: str, names: Iterable[str]) -> str:
-    """Return the name of the file that stands for a batch of frames, solved and rejected alike."""
+    """Return the name of the ledger file of a batch of frames, solved and rejected ones."""
     return "_".join((slugs.slug(object_), filter_name(filter_), slugs.hashed("\n".join(sorted(names))))) + ".txt"
 
 
 def image_stem(object_name: str, unit_name: str, filter_: str, date_obs: datetime, exposure_s: float) -> str:
-    """Name a calibrated image: ``calib_<UNIT>_<OBJECT>_<YYYYMMDD>_<HHMMSS>_<filter>_<exptime>``."""
+    """Return the stem of a calibrated image's name: ``calib_<UNIT>_<OBJECT>_<YYYYMMDD>_<HHMMSS>_<filter>_<exptime>``."""
     return f"calib_{unit_name}_{slugs.slug(object_name)}_{date_obs:%Y%m%d_%H%M%S}_{filter_}_{exposure_text(exposure_s)}"
 
 
 def stack_variant(*, with_sky: bool, centre_deg: tuple[float, float] | None) -> str:
-    """Name what sets a stack apart from the usual one of its frames: that the sky is still in it, another centre."""
+    """Return the suffix of a stack that differs from the usual one of its frames: with sky, or with another centre."""
     moved = f".at{centre_deg[0]:.4f}{centre_deg[1]:+.4f}" if centre_deg else ""
     return f"{moved}{'.sky' if with_sky else ''}"
 
 
 def parse_image(name: str) -> ImageName:
-    """Read what ``image_stem`` wrote; ``UnusableData`` where a name has not that form."""
+    """Parse an image's name (see ``image_stem``); raises ``UnusableData`` for another form."""
     match = IMAGE_NAME.fullmatch(name)
     if match is None:
         raise UnusableData(f"{name!r} is not of the form calib_<UNIT>_<OBJECT>_<date>_<time>_<filter>_<exposure>.fits")
     try:
         moment = datetime.strptime(match["moment"], "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
     except ValueError as error:
-        raise UnusableData(f"{name!r} has no date and time that there can be: {match['moment']}") from error
+        raise UnusableData(f"{name!r} has an impossible date or time: {match['moment']}") from error
     return ImageName(unit=match["unit"], object=match["object"], filter=match["filter"], date_obs=moment)
 
 
@@ -171,7 +171,7 @@ def transients_of(difference: Path) -> Path:
 
 
 def reference_pattern(object_name: str, filter_: str) -> re.Pattern[str]:
-    """Return what the names of references of an object and filter look like: ``ref_<source>_<OBJ>_<date>_..``."""
+    """Return the pattern of the names of an object's references in a filter: ``ref_<source>_<OBJ>_<date>_..``."""
     object_, band = re.escape(slugs.slug(object_name)), re.escape(filter_name(filter_))
     return re.compile(rf"ref_[A-Za-z0-9]+_{object_}_\d{{8}}_\d{{6}}_{band}_[0-9.]*\d\.fits")
 
@@ -191,7 +191,7 @@ def reference_date(name: str) -> date:
 
 
 def convolved_name(reference: Path, date_obs: datetime) -> str:
-    """Name the convolved reference: the reference's name with the science image's date and time."""
+    """Return the name of a convolved reference: the reference's with the science image's date and time."""
     return re.sub(r"_\d{8}_\d{6}_", f"{date_obs:_%Y%m%d_%H%M%S_}", reference.name.removesuffix(".fits")) + ".conv.fits"
 
 
@@ -201,28 +201,28 @@ def photometry_of(image: Path) -> Path:
 
 
 def zero_point_plot(image: Path, aperture: str) -> Path:
-    """Return the picture of an image's zero point in an aperture (``AUTO``, ``APER``, ``APER_1``), beside its catalogue."""
+    """Return the path of the plot of an image's zero point in an aperture (``AUTO``, ``APER``, ``APER_1``)."""
     return image.parent / "phot" / f"{image.name.removesuffix('.fits')}.MAG_{aperture}.png"
 
 
 def archived_bias(night: date) -> str:
-    """Name a master bias in the archive."""
+    """Return the name of a master bias in the archive."""
     return f"{night:%Y%m%d}-zero.fits"
 
 
 def archived_dark(night: date, exposure_s: float) -> str:
-    """Name a master dark in the archive."""
+    """Return the name of a master dark in the archive."""
     return f"{exposure_text(exposure_s)}-{night:%Y%m%d}-dark.fits"
 
 
 def archived_flat(night: date, filter_: str) -> str:
-    """Name a master flat in the archive."""
+    """Return the name of a master flat in the archive."""
     return f"{night:%Y%m%d}-n{filter_name(filter_)}.fits"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NightTree:
-    """Where the night river keeps its products, under one root."""
+    """Paths of the night river's products under one root."""
 
     root: Path
 
@@ -231,12 +231,12 @@ class NightTree:
         return self.root / "masters" / unit(unit_name) / night.isoformat()
 
     def archive(self, unit_name: str, kind: str, *, binning: int = 1, gain_setting: int | None = None) -> Path:
-        """Return the folder of a unit's good masters of one kind (``zero``, ``dark``, ``flat``, ``fringe``), all nights."""
+        """Return the folder of a unit's accepted masters of one kind (``zero``, ``dark``, ``flat``, ``fringe``)."""
         gain = DEFAULT_GAIN_SETTING if gain_setting is None else gain_setting
         return self.root / f"master_frame_{binning}x{binning}_gain{gain}" / unit(unit_name) / kind
 
     def fringe_frame(self, unit_name: str, filter_: str, *, binning: int, gain_setting: int | None) -> Path:
-        """Return the fringe frame of a unit's filter, which somebody has put into the archive."""
+        """Return the path of a unit's fringe frame of a filter, which the observer puts into the archive."""
         folder = self.archive(unit_name, "fringe", binning=binning, gain_setting=gain_setting)
         return folder / f"{filter_name(filter_)}-fringe.fits"
 
@@ -253,18 +253,18 @@ class NightTree:
         return self.root / PROCESSED / slugs.slug(object_name) / unit_name / filter_name(filter_)
 
     def singles(self, objects: Iterable[str], filters: Iterable[str], units: Iterable[str]) -> list[Path]:
-        """Return the calibrated single frames of some objects, filters and units, all where none is named; sorted."""
-        places = (object_slugs(objects), {filter_name(each) for each in filters}, {unit(each) for each in units})
+        """Return the sorted calibrated single frames of some objects, filters and units; an empty list selects all."""
+        selections = (object_slugs(objects), {filter_name(name) for name in filters}, {unit(name) for name in units})
         return sorted(
             path
             for path in self.root.glob(f"{PROCESSED}/*/*/*/calib_*.fits")
             if IMAGE_NAME.fullmatch(path.name)
-            for found in [(path.parts[-4], path.parts[-2], path.parts[-3])]
-            if all(not wanted or part in wanted for wanted, part in zip(places, found, strict=True))
+            for parts in [(path.parts[-4], path.parts[-2], path.parts[-3])]
+            if all(not selected or part in selected for selected, part in zip(selections, parts, strict=True))
         )
 
     def survey(self) -> Path:
-        """Return the folder of the tables of all nights."""
+        """Return the folder of the tables over all nights."""
         return self.root / "survey"
 
     def lasting(self, unit_name: str) -> list[Path]:
@@ -282,16 +282,16 @@ class NightTree:
         return self.root / "nights" / night.isoformat() / name / f"{slugs.slug(stage)}.json"
 
     def batches(self, unit_name: str, night: date) -> Path:
-        """Return the note of the batches in which a unit's lights arrived."""
+        """Return the path of the record of the batches in which a unit's lights arrived."""
         return self.root / "nights" / night.isoformat() / unit(unit_name) / "batches.json"
 
     def notes(self, unit_name: str, night: date, stage: str) -> list[Path]:
-        """Return the sidecars of what a stage keeps in working folders: masters, and frames before photometry."""
+        """Return the sidecars of a stage's products in working folders: masters, or solved frames."""
         folders = {"calibrate": self.masters(unit_name, night), "reduce": self.solved(unit_name, night)}
         return sorted(folders[stage].glob("*.json")) if stage in folders else []
 
     def journal(self, unit_name: str, night: date) -> Path:
-        """Return what became of one unit's night."""
+        """Return the path of the state of one unit's night."""
         return self.root / "nights" / night.isoformat() / unit(unit_name) / "journal.json"
 
     def log(self, unit_name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Safe names for text from outside, and the sidecar of a product."""
+"""Safe names for untrusted text, and the sidecar of a product."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ HASH_LENGTH = 16
 
 
 def hashed(text: str) -> str:
-    """Return a short name for ``text`` that is safe anywhere."""
+    """Return a short hash of ``text``, safe in any path."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_LENGTH]
 
 
 def slug(text: str) -> str:
-    """Turn a header's OBJECT into a strict name: letters, digits, ``+-.``, at most 40 characters, never empty."""
+    """Convert a header's OBJECT to a safe name: letters, digits, ``+-.``, at most 40 characters, never empty."""
     name = re.sub(r"[^A-Za-z0-9+.-]+", "-", text).strip("-.")[:OBJECT_SLUG_LENGTH]
     return name or f"object-{hashed(text)}"
 

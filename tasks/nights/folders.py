@@ -1,4 +1,4 @@
-"""Where an observatory's frames are: places from its block, folders of a night."""
+"""Raw folders of a night, and of all nights."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def night_folders(raw_root: Path, night: date, units: tuple[str, ...] = ()) -> t
     night
         Date of the evening.
     units
-        Units to look at; none means all that are there.
+        Units to search; empty for all.
 
     Raises
     ------
     UnusableData
-        If there is no folder of that night, naming what is there.
+        If there is no folder of that night; the error lists the existing nights.
     """
     wanted = tuple(naming.unit(name) for name in units) or _units_in(raw_root)
-    found = [folder for unit in wanted for folder in _folders_of(raw_root / unit, unit)]
-    tonight = [folder for folder in found if folder.night == night]
+    folders = [folder for unit in wanted for folder in _folders_of(raw_root / unit, unit)]
+    tonight = [folder for folder in folders if folder.night == night]
     if not tonight:
-        nights = ", ".join(sorted({folder.night.isoformat() for folder in found})) or "none"
+        nights = ", ".join(sorted({folder.night.isoformat() for folder in folders})) or "none"
         raise UnusableData(
             f"no folder of {night} in {raw_root} for {', '.join(wanted) or 'any unit'}; nights: {nights}"
         )
@@ -49,8 +49,8 @@ def night_folders(raw_root: Path, night: date, units: tuple[str, ...] = ()) -> t
 @task(cache_policy=NO_CACHE, task_run_name="all-folders")
 def all_folders(raw_root: Path) -> tuple[NightFolder, ...]:
     """Return the folders of all nights and units, targets of opportunity first, then the newest night."""
-    found = [folder for unit in _units_in(raw_root) for folder in _folders_of(raw_root / unit, unit)]
-    return tuple(sorted(found, key=lambda folder: (not folder.too, -folder.night.toordinal(), folder.unit)))
+    folders = [folder for unit in _units_in(raw_root) for folder in _folders_of(raw_root / unit, unit)]
+    return tuple(sorted(folders, key=lambda folder: (not folder.too, -folder.night.toordinal(), folder.unit)))
 
 
 def _units_in(raw_root: Path) -> tuple[str, ...]:
@@ -60,9 +60,9 @@ def _units_in(raw_root: Path) -> tuple[str, ...]:
 
 
 def _folders_of(folder: Path, unit: str) -> list[NightFolder]:
-    found = []
+    folders = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.is_dir() and naming.NIGHT_FOLDER.fullmatch(path.name):
             night, too, _ = naming.parse_night_folder(path.name)
-            found.append(NightFolder(unit=unit, night=night, folder=path, too=too))
-    return found
+            folders.append(NightFolder(unit=unit, night=night, folder=path, too=too))
+    return folders

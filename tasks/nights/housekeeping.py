@@ -1,4 +1,4 @@
-"""Before and after a night: one run at a time, what killed runs left behind, room on the disk, and calling it off."""
+"""Housekeeping of a night: lock, leftovers of killed runs, disk space, cancellation."""
 
 from __future__ import annotations
 
@@ -28,51 +28,51 @@ from tasks.records import Blocks, FrameType, Inventory, NightFolder
 log = logging.getLogger(__name__)
 
 LOCK_FILE = ".lock"
-# a product is written in seconds; what another night of the unit writes now must stay
+# a product is written within seconds; younger temporary files may belong to a running night of the unit
 STALE_S = 600.0
 # image, variance and mask after calibration and after photometry, and the solved image
 BYTES_PER_LIGHT_PIXEL = 22
 # a stack and its difference with all their planes
 BYTES_PER_STACK_PIXEL = 36
-# the engine SWarp resamples image and weight of every frame, and reads a weight of ours
+# SWarp resamples image and weight of every frame, and reads a weight file
 BYTES_PER_SCRATCH_PIXEL = 16
 
 
 @contextmanager
 def night_lock(night: date, root: Path, folders: Sequence[NightFolder]) -> Iterator[None]:
-    """Hold the lock of some units' night while the block runs, and clear what killed runs left behind.
+    """Hold the lock of some units' night while the block runs, and remove leftovers of killed runs first.
 
     Raises
     ------
     Unavailable
-        If another run holds one of them; a run that was killed holds nothing.
+        If another run holds one of the locks; a killed run holds none.
     """
     tree = naming.NightTree(root=root)
-    with ExitStack() as held:
+    with ExitStack() as locks:
         for unit in sorted({folder.unit for folder in folders}):
-            _hold(held, tree.scratch(unit, night), f"{unit} {night}")
+            _hold(locks, tree.scratch(unit, night), f"{unit} {night}")
             if removed := clear(tree, unit, night):
-                log.info("%s %s: removed %d things that a killed run had left", unit, night, removed)
+                log.info("%s %s: removed %d files and folders of a killed run", unit, night, removed)
         yield
 
 
 def clear(tree: naming.NightTree, unit: str, night: date) -> int:
-    """Remove what killed runs of a unit's night left: scratch folders, half-written files, an old cancellation."""
+    """Remove leftovers of killed runs of a unit's night: scratch folders, partial files, an old cancellation."""
     scratch = tree.scratch(unit, night)
     (scratch / CANCEL_FILE).unlink(missing_ok=True)
     folders = [path for path in scratch.glob("**/.*") if path.is_dir() and SCRATCH.fullmatch(path.name)]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-    own = [path for folder in (scratch, tree.masters(unit, night)) for path in products.halves(folder)]
+    own = [path for folder in (scratch, tree.masters(unit, night)) for path in products.partial_files(folder)]
     common = tree.lasting(unit)
-    shared = [path for folder in common for path in products.halves(folder) if _is_stale(path)]
+    shared = [path for folder in common for path in products.partial_files(folder) if _is_stale(path)]
     for path in (*own, *shared):
         path.unlink(missing_ok=True)
     return len(folders) + len(own) + len(shared)
 
 
 def cancel(flow: Any, flow_run: FlowRun, state: State) -> None:
-    """Have the programs of a cancelled night stop on every worker; Prefect calls this with keywords of these names."""
+    """Stop the programs of a cancelled night on every worker; a hook that Prefect calls with these keywords."""
     del flow, state
     night = date.fromisoformat(str(flow_run.parameters["night"])[:10])
     blocks = Blocks(**flow_run.parameters.get("blocks", {}))
@@ -87,12 +87,12 @@ def cancel(flow: Any, flow_run: FlowRun, state: State) -> None:
 
 @task(cache_policy=NO_CACHE, task_run_name="check-space")
 def check_space(inventories: Sequence[Inventory], root: Path) -> int:
-    """Estimate how many bytes the lights still need; return what is left beside that.
+    """Estimate the bytes that the lights still need; return the free space beyond that.
 
     Raises
     ------
     Unavailable
-        If the disk has less: before hours of work, not after.
+        If the disk has less, so that the run fails before hours of work, not after.
     """
     root.mkdir(parents=True, exist_ok=True)
     needed = sum(_needed(inventory, root) for inventory in inventories)
@@ -105,9 +105,9 @@ def check_space(inventories: Sequence[Inventory], root: Path) -> int:
     return free - needed
 
 
-def _hold(held: ExitStack, folder: Path, words: str) -> None:
+def _hold(locks: ExitStack, folder: Path, words: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    lock: IO[bytes] = held.enter_context((folder / LOCK_FILE).open("wb"))
+    lock: IO[bytes] = locks.enter_context((folder / LOCK_FILE).open("wb"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -122,7 +122,7 @@ def _is_stale(path: Path) -> bool:
 
 
 def _needed(inventory: Inventory, root: Path) -> int:
-    """Return the bytes of the products that are not there yet, and of the largest stack's scratch."""
+    """Return the bytes of the missing products and of the largest stack's scratch."""
     folder = naming.NightTree(root=root).scratch(inventory.unit, inventory.night)
     left = [frame for frame in inventory.of(FrameType.LIGHT) if not (folder / f"fdz{frame.path.name}").exists()]
     if not left:

@@ -1,4 +1,4 @@
-"""The journal of nights: a run begins, ends or fails, and the unit's log says so."""
+"""The journal of nights: records begin, end and failure of runs, and writes each unit's log."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ NOTE_LENGTH = 300
 
 @task(cache_policy=NO_CACHE, task_run_name="begin-{night}")
 def begin(night: date, root: Path, folders: Sequence[NightFolder]) -> None:
-    """Note that a run for these folders has begun."""
+    """Record that a run for these folders has begun."""
     for unit, own in _by_unit(folders).items():
         _write(root, NightState(unit=unit, night=night, folders=own, state="running", start=datetime.now(UTC)))
 
 
 @task(cache_policy=NO_CACHE, task_run_name="end-{night}")
-def end(night: date, root: Path, folders: Sequence[NightFolder], made: NightReport) -> None:
-    """Note how a run ended; one that lost something which may succeed another time was done in part."""
+def end(night: date, root: Path, folders: Sequence[NightFolder], report: NightReport) -> None:
+    """Record that a run ended; its state is ``partial`` if items were lost for a temporary reason."""
     for unit in _by_unit(folders):
-        passing = [each for each in made.rejected if each.passing and each.unit in ("", unit)]
+        passing = [loss for loss in report.rejected if loss.passing and loss.unit in ("", unit)]
         note = f"{len(passing)} losses that may not happen again" if passing else ""
-        nothing = not (made.frames_ok or made.rejected)
+        nothing = not (report.frames_ok or report.rejected)
         _finish(root, night, unit, "partial" if passing else "done", NO_LIGHT if nothing else note)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="fail-{night}")
 def fail(night: date, root: Path, folders: Sequence[NightFolder], reason: str) -> None:
-    """Note that a run failed, and why."""
+    """Record that a run failed, with the reason."""
     for unit in _by_unit(folders):
         _finish(root, night, unit, "failed", " ".join(reason.split())[:NOTE_LENGTH])
 
@@ -51,14 +51,14 @@ def crash(trouble: NightTrouble, root: Path) -> tuple[str, ...]:
     if trouble.what != "crashed":
         return ()
     tree = naming.NightTree(root=root)
-    noted = []
+    crashed = []
     for unit in trouble.units or tree.begun(trouble.night):
         before = night_journal.read_state(tree.journal(unit, trouble.night))
-        # a run that began since has the word
+        # a newer run replaces the state of a crashed one
         if before is not None and before.state == "running" and before.start <= trouble.since:
             _finish(root, trouble.night, unit, "failed", f"crashed: {trouble.reason}"[:NOTE_LENGTH])
-            noted.append(unit)
-    return tuple(noted)
+            crashed.append(unit)
+    return tuple(crashed)
 
 
 def _finish(root: Path, night: date, unit: str, state: str, note: str) -> None:
@@ -73,17 +73,17 @@ def _finish(root: Path, night: date, unit: str, state: str, note: str) -> None:
 
 
 def _write(root: Path, state: NightState) -> None:
-    """Write a state, and the unit's log anew from all of its states."""
+    """Write a state, and rewrite the unit's log from all its states."""
     tree = naming.NightTree(root=root)
     products.write_bytes(tree.journal(state.unit, state.night), night_journal.state_bytes(state))
     paths = sorted(tree.journal(state.unit, state.night).parents[2].glob(f"*/{state.unit}/journal.json"))
-    known = [each for path in paths if (each := night_journal.read_state(path)) is not None]
-    products.write_text(tree.log(state.unit), night_journal.night_log(known))
+    states = [earlier for path in paths if (earlier := night_journal.read_state(path)) is not None]
+    products.write_text(tree.log(state.unit), night_journal.night_log(states))
     log.info("%s %s: %s", state.unit, state.night, state.state)
 
 
 def _by_unit(folders: Sequence[NightFolder]) -> dict[str, tuple[Path, ...]]:
     units: dict[str, tuple[Path, ...]] = {}
-    for each in folders:
-        units[each.unit] = (*units.get(each.unit, ()), each.folder)
+    for night_folder in folders:
+        units[night_folder.unit] = (*units.get(night_folder.unit, ()), night_folder.folder)
     return units

@@ -1,4 +1,4 @@
-"""How much memory a night takes while it goes on: its process, its workers, and the GPUs where there are some."""
+"""Memory use of a running night: its process, its workers, and the GPUs if there are any."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MB = 1e6
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Resident memory of a process and all it started, and each GPU's state, some time after the beginning."""
+    """Resident memory of a process and its descendants, and the state of each GPU, at a time after the start."""
 
     seconds: float
     resident_mb: float
@@ -51,19 +51,19 @@ class Reading:
 
 @dataclass(kw_only=True)
 class Gauge:
-    """Readings so far."""
+    """Memory readings of a run."""
 
     readings: list[Reading] = field(default_factory=list)
 
     @property
     def peak_mb(self) -> float:
-        """Return the largest resident memory; 0 where nothing was read."""
+        """Return the largest resident memory in MB; 0 without readings."""
         return max((each.resident_mb for each in self.readings), default=0.0)
 
 
 @contextmanager
 def memory(*, every_s: float = EVERY_S) -> Iterator[Gauge]:
-    """Read memory every few seconds for the length of a block, and at its beginning and end."""
+    """Read memory every ``every_s`` seconds while the block runs, and at its start and end."""
     gauge, done, began = Gauge(), threading.Event(), time.monotonic()
 
     def watch() -> None:
@@ -81,24 +81,24 @@ def memory(*, every_s: float = EVERY_S) -> Iterator[Gauge]:
         gauge.readings.append(_read(began))
 
 
-@task(cache_policy=NO_CACHE, task_run_name="memory-{made.night}")
-def show(made: NightReport, gauge: Gauge) -> float:
+@task(cache_policy=NO_CACHE, task_run_name="memory-{report.night}")
+def show(report: NightReport, gauge: Gauge) -> float:
     """Write the readings beside the night's page and show them on the run's page; return the peak in MB."""
     rows = [row for each in gauge.readings for row in _rows(each)]
-    if made.page is not None:
-        products.write_text(made.page.with_name("memory.csv"), table(gauge))
+    if report.page is not None:
+        products.write_text(report.page.with_name("memory.csv"), table(gauge))
     step = max(1, -(-len(rows) // MOST_ROWS))
     create_table_artifact(
         [dict(zip(COLUMNS, row, strict=True)) for row in rows[::step]],
         key="night-memory",
-        description=f"Memory of {made.night}: at most {gauge.peak_mb:.0f} MB",
+        description=f"Memory of {report.night}: at most {gauge.peak_mb:.0f} MB",
     )
-    log.info("%s: at most %.0f MB resident", made.night, gauge.peak_mb)
+    log.info("%s: at most %.0f MB resident", report.night, gauge.peak_mb)
     return gauge.peak_mb
 
 
 def table(gauge: Gauge) -> str:
-    """Write readings as CSV, a row for each GPU where there are some."""
+    """Return readings as CSV, one row per GPU if there are any."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""A night's plain files beside its products: header dumps, indexes, the stages' and the frames' log."""
+"""Write a night's text files beside its products: header dumps, indexes, logs of processes and frames."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tasks.records import NightReport, StageResult
 log = logging.getLogger(__name__)
 
 
-@task(cache_policy=NO_CACHE, task_run_name="file-{made.night}")
-def file_night(made: NightReport, results: Sequence[StageResult]) -> int:
-    """Write header dumps, indexes and logs of a night; return how many of them are new or have changed."""
+@task(cache_policy=NO_CACHE, task_run_name="file-{report.night}")
+def file_night(report: NightReport, results: Sequence[StageResult]) -> int:
+    """Write header dumps, indexes and logs of a night; return how many are new or have changed."""
     started = time.monotonic()
-    images = [*(each.image for each in made.reduced), *(each.image for each in made.stacks)]
+    images = [*(light.image for light in report.reduced), *(stack.image for stack in report.stacks)]
     texts = {night_logs.header_of(image): night_logs.header_dump(image) for image in images}
-    texts |= night_logs.indexes(made)
-    if made.page is not None:
-        texts[made.page.with_name("data_processing.log")] = night_logs.frames_log(results)
+    texts |= night_logs.indexes(report)
+    if report.page is not None:
+        texts[report.page.with_name("data_processing.log")] = night_logs.frames_log(results)
     written = sum(_put(place, text) for place, text in texts.items())
-    if made.page is not None:
+    if report.page is not None:
         seconds = time.monotonic() - started
-        log_file = made.page.with_name("obs.summary.log")
-        products.write_text(log_file, night_logs.summary_log(made, filed_s=seconds, filed=len(texts)))
-    log.info("%s: %d of %d plain files written", made.night, written, len(texts))
+        log_file = report.page.with_name("obs.summary.log")
+        products.write_text(log_file, night_logs.summary_log(report, filed_s=seconds, filed=len(texts)))
+    log.info("%s: %d of %d text files written", report.night, written, len(texts))
     return written
 
 

@@ -1,4 +1,4 @@
-"""What became of a night: the ledger of each stage, the report, its page, its artifacts."""
+"""The report of a night: its page, tables and Prefect artifacts; recall of an earlier report."""
 
 from __future__ import annotations
 
@@ -47,40 +47,40 @@ MOST_PICTURES = 12
 def recall_night(
     night: date, places: Places, folders: Sequence[NightFolder], options: NightOptions, force: Sequence[Stage] = ()
 ) -> NightReport | None:
-    """Return the report of an earlier run where frames, options and every product are as it left them."""
+    """Return the report of an earlier run if frames, options and all products are unchanged, else None."""
     if force:
         return None
-    known = products.recall(
+    earlier = products.recall(
         _recipe(places, folders, options), _report_file(places, night, folders, options), NightReport
     )
-    if known is not None:
-        log.info("%s: nothing has changed since it was reduced; %d stacks stand", night, len(known.stacks))
-    return known
+    if earlier is not None:
+        log.info("%s: nothing has changed since it was reduced; %d stacks", night, len(earlier.stacks))
+    return earlier
 
 
 @task(cache_policy=NO_CACHE, task_run_name="invalidate-recipes-{night}")
 def invalidate_recipes(
     night: date, root: Path, folders: Sequence[NightFolder], stages: Sequence[Stage], objects: Sequence[str] = ()
 ) -> int:
-    """Delete the recipes of some stages' products, so that these are made again; return how many."""
+    """Delete the recipes of some stages' products, so that they are made again; return how many."""
     tree = naming.NightTree(root=root)
-    forgotten = 0
+    deleted = 0
     for unit in {folder.unit for folder in folders}:
         for stage in stages:
             ledger = tree.stage(unit, night, stage)
-            made = _files(frame_accounting.only(stage_results.read_stage(ledger), objects)) if ledger.exists() else []
-            notes = {*map(naming.sidecar, made), *tree.notes(unit, night, stage)}
-            for note in notes:
-                note.unlink(missing_ok=True)
-            forgotten += len(notes)
+            files = _files(frame_accounting.only(stage_results.read_stage(ledger), objects)) if ledger.exists() else []
+            sidecars = {*map(naming.sidecar, files), *tree.notes(unit, night, stage)}
+            for sidecar in sidecars:
+                sidecar.unlink(missing_ok=True)
+            deleted += len(sidecars)
             if stage is Stage.REDUCE and not objects:
                 tree.batches(unit, night).unlink(missing_ok=True)
-    return forgotten
+    return deleted
 
 
 @task(cache_policy=NO_CACHE, task_run_name="progress-{stage}")
 def progress(night: date, stage: Stage, until: Stage) -> None:
-    """Show in the run's page how far a night has come."""
+    """Show the progress of a night on the run's page in Prefect."""
     stages = until.and_before()
     done = 100 * stages.index(stage) / len(stages)
     create_progress_artifact(progress=done, key=f"night-{night}", description=f"{night}: now {stage}")
@@ -94,16 +94,16 @@ def report(
     options: NightOptions,
     results: tuple[StageResult, ...],
 ) -> NightReport:
-    """Write the night's page and tables, remember its recipe, show its artifacts."""
-    made = frame_accounting.summarise(night, results, seconds=runtime.seconds())
+    """Write the night's page and report, its recipe and its Prefect artifacts."""
+    summary = frame_accounting.summarise(night, results, seconds=runtime.seconds())
     file = _report_file(places, night, folders, options)
     page = file.with_name("index.html")
-    complete = replace(made, page=page)
+    complete = replace(summary, page=page)
     previews = night_page.write_previews(complete, page.parent / "previews", products.staged)
     products.write_text(page, night_page.render(complete, previews))
     products.write_text(file, night_page.to_json(complete))
     files = [file, page, *previews.values()]
-    if any(each.passing for each in complete.rejected):
+    if any(loss.passing for loss in complete.rejected):
         log.warning("%s: some losses may not happen again: run the night once more", night)
         naming.sidecar(file).unlink(missing_ok=True)
     else:
@@ -115,11 +115,11 @@ def report(
 
 @task(cache_policy=NO_CACHE, task_run_name="rehearsed")
 def rehearsed(response: Response, plans: tuple[Plan, ...], reduced: NightReport, ranked: Ranking | None) -> Rehearsal:
-    """Join the parts of a rehearsal."""
+    """Combine the parts of a rehearsal."""
     return Rehearsal(response=response, plans=plans, report=reduced, ranking=ranked)
 
 
-def _show(made: NightReport, pictures: Sequence[Path]) -> None:
+def _show(finished: NightReport, pictures: Sequence[Path]) -> None:
     for picture in pictures[:MOST_PICTURES]:
         name = naming.slug(picture.name.removesuffix(".com.fits.png"))
         create_image_artifact(
@@ -127,13 +127,14 @@ def _show(made: NightReport, pictures: Sequence[Path]) -> None:
             key=f"stack-{name}".replace("_", "-").replace(".", "-").lower(),
             description=name,
         )
-    create_table_artifact(report_rows.frame_rows(made), key="night-frames", description=f"Frames of {made.night}")
-    create_table_artifact(report_rows.stack_rows(made), key="night-stacks", description=f"Stacks of {made.night}")
+    night = finished.night
+    create_table_artifact(report_rows.frame_rows(finished), key="night-frames", description=f"Frames of {night}")
+    create_table_artifact(report_rows.stack_rows(finished), key="night-stacks", description=f"Stacks of {night}")
     create_table_artifact(
-        report_rows.candidate_rows(made), key="night-candidates", description=f"Candidates of {made.night}"
+        report_rows.candidate_rows(finished), key="night-candidates", description=f"Candidates of {night}"
     )
-    create_markdown_artifact(night_page.markdown(made), key="night-report", description=f"Report of {made.night}")
-    create_progress_artifact(progress=100.0, key=f"night-{made.night}", description=f"{made.night}: done")
+    create_markdown_artifact(night_page.markdown(finished), key="night-report", description=f"Report of {night}")
+    create_progress_artifact(progress=100.0, key=f"night-{night}", description=f"{night}: done")
 
 
 def _recipe(places: Places, folders: Sequence[NightFolder], options: NightOptions) -> products.Recipe:
@@ -146,14 +147,14 @@ def _recipe(places: Places, folders: Sequence[NightFolder], options: NightOption
 
 
 def _report_file(places: Places, night: date, folders: Sequence[NightFolder], options: NightOptions) -> Path:
-    """Name a night's report; one of a part of the units or objects has a name of its own."""
+    """Return the path of a night's report; each selection of units and objects has its own."""
     folder = naming.NightTree(root=places.product_root).report(night)
     part = "-".join((*sorted({each.unit for each in folders}), *sorted(naming.object_slugs(options.objects))))
     return folder / f"report-{naming.hashed(part)}" / "report.json"
 
 
 def _files(result: StageResult) -> list[Path]:
-    """Return the products that a stage's result names."""
+    """Return the files of the products in a stage's result."""
     planes: list[Calibrated | Reduced | Stack | Difference] = [
         *result.calibrated,
         *result.reduced,

@@ -36,7 +36,7 @@ Failures = tuple[Rejected, ...]
 
 
 def label(each: Frame | Stack) -> str:
-    """Return the words that tell one batch of a night from another in the names of its runs."""
+    """Return a batch's label for the names of its task runs: unit, object and filter."""
     return f"{each.unit}-{naming.slug(each.object)}-{each.filter}"
 
 
@@ -50,15 +50,17 @@ def conclude_calibration(
     failures: Failures,
     objects: Sequence[str] = (),
 ) -> tuple[StageResult, ...]:
-    """Write each unit's ledger of calibration; every light is in it, calibrated or rejected."""
+    """Write each unit's ledger of calibration; it lists every light as calibrated or rejected."""
     results = []
     for inventory in inventories:
-        made = tuple(each for batch in batches for each in batch.calibrated if each.frame.unit == inventory.unit)
+        calibrated = tuple(
+            light for batch in batches for light in batch.calibrated if light.frame.unit == inventory.unit
+        )
         left_out = [*(each.rejected for each in masters), *(each.rejected for each in batches)]
         own = (*inventory.rejected, *_of_unit(inventory.unit, left_out))
         lost = frame_accounting.unaccounted(
             [frame.path.name for batch in inventory.batches(1) for frame in batch],
-            [each.frame.path.name for each in made],
+            [light.frame.path.name for light in calibrated],
             own,
             failures,
             stage=Stage.CALIBRATE,
@@ -71,7 +73,7 @@ def conclude_calibration(
                 night=night,
                 seconds=runtime.seconds(),
                 inventory=inventory,
-                calibrated=made,
+                calibrated=calibrated,
                 rejected=(*own, *lost),
                 masters=tuple(quality for each in masters if each.unit == inventory.unit for quality in each.quality),
             )
@@ -89,16 +91,16 @@ def conclude_reduction(
     failures: Failures,
     objects: Sequence[str] = (),
 ) -> tuple[StageResult, ...]:
-    """Write each unit's ledger of reduction; every calibrated light is in it, reduced or rejected."""
+    """Write each unit's ledger of reduction; it lists every calibrated light as reduced or rejected."""
     del night
     results = []
     for before in calibrated:
-        made = tuple(each for batch in batches for each in batch.reduced if each.frame.unit == before.unit)
+        reduced = tuple(light for batch in batches for light in batch.reduced if light.frame.unit == before.unit)
         left_out = [*(each.rejected for each in solutions), *(each.rejected for each in batches)]
         own = _of_unit(before.unit, left_out)
         lost = frame_accounting.unaccounted(
             [each.frame.path.name for each in before.calibrated],
-            [each.frame.path.name for each in made],
+            [light.frame.path.name for light in reduced],
             own,
             failures,
             stage=Stage.REDUCE,
@@ -108,7 +110,7 @@ def conclude_reduction(
         own_s = {light.frame.path.name: solved.get(light.frame.path.name) for light in before.calibrated}
         solved_s = {name: seconds for name, seconds in own_s.items() if seconds is not None}
         result = _next(before, Stage.REDUCE)
-        results.append(replace(result, reduced=made, rejected=(*own, *lost), solved_s=solved_s))
+        results.append(replace(result, reduced=reduced, rejected=(*own, *lost), solved_s=solved_s))
     return _write(root, results, failures, objects)
 
 
@@ -121,9 +123,9 @@ def conclude_stacks(
     failures: Failures,
     objects: Sequence[str] = (),
 ) -> tuple[StageResult, ...]:
-    """Write each unit's ledger of stacks, and one of those that several units share.
+    """Write each unit's ledger of stacks, and one for the stacks of several units together.
 
-    A frame that a stack leaves out is in it with the reason.
+    Frames left out of a stack are listed with the reason.
     """
     del night
     shared = sorted({each.unit for each in stacks} - {before.unit for before in reduced})
@@ -168,7 +170,7 @@ def conclude_search(
 def read_stage(
     root: Path, night: date, units: Sequence[str], stage: Stage, objects: Sequence[str] = ()
 ) -> tuple[StageResult, ...]:
-    """Read what a stage made of a night, for the units and objects asked for or for all that have it."""
+    """Read the results of a stage for the given units and objects, or for all that have it."""
     tree = naming.NightTree(root=root)
     paths = [tree.stage(unit, night, stage) for unit in units] or sorted(tree.report(night).glob(f"*/{stage}.json"))
     if not paths:
@@ -187,9 +189,9 @@ def _next(before: StageResult, stage: Stage) -> StageResult:
 def _write(
     root: Path, results: Sequence[StageResult], failures: Failures, objects: Sequence[str]
 ) -> tuple[StageResult, ...]:
-    """Write the ledgers, of some objects into those of all; raise where not even one unit got through."""
+    """Write the ledgers, merging a run for some objects into the ledger of all; raise if no unit succeeded."""
     if not results:
-        reasons = "; ".join(f"{each.name}: {each.reason}" for each in failures) or "there was none"
+        reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures) or "there was none"
         raise UnusableData(f"no unit could be used: {reasons}")
     strays = tuple(each for each in failures if not any(result.unit in each.name for result in results))
     results = [replace(results[0], rejected=(*results[0].rejected, *strays)), *results[1:]]

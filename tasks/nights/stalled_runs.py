@@ -1,4 +1,4 @@
-"""Nights whose runs cannot tell of themselves: their process died, or they go on for too long."""
+"""Find night runs that crashed or run too long."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tasks.records import NightTrouble
 log = logging.getLogger(__name__)
 
 NIGHT = "night"
-# older runs have been told of, or are of no interest any more
+# older runs were reported before, or no longer matter
 MEMORY = timedelta(days=3)
 REASON_LENGTH = 300
 
 
 @task(cache_policy=NO_CACHE, task_run_name="troubled-nights")
 def troubled_nights(stall_h: float) -> tuple[NightTrouble, ...]:
-    """Return the runs of ``night`` that crashed of late, and those that have gone on for more than ``stall_h`` hours."""
+    """Return runs of ``night`` that crashed within ``MEMORY``, and those running for more than ``stall_h`` hours."""
     now = datetime.now(UTC)
-    found = tuple(trouble for run in _runs(now) if (trouble := _trouble(run, now, stall_h)) is not None)
-    for each in found:
-        log.warning("night %s, run %s: %s since %s", each.night, each.name, each.what, each.since)
-    return found
+    troubles = tuple(trouble for run in _runs(now) if (trouble := _trouble(run, now, stall_h)) is not None)
+    for trouble in troubles:
+        log.warning("night %s, run %s: %s since %s", trouble.night, trouble.name, trouble.what, trouble.since)
+    return troubles
 
 
 def _runs(now: datetime) -> Iterator[FlowRun]:

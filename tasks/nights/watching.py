@@ -1,4 +1,4 @@
-"""Watch night folders: which have come to rest with frames that nobody has announced yet, or whose run failed."""
+"""Watch night folders: announce those with complete, unannounced frames, or whose run failed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FITS = (".fits", ".fit", ".fts", ".fits.gz")
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """What is remembered of a folder: manifests at the last look and at the last announcement, when and how often."""
+    """A folder's state: manifests at the last look and the last announcement, its time, and the number of attempts."""
 
     folder: str
     seen: str = ""
@@ -40,33 +40,33 @@ class Note:
 
 @task(cache_policy=NO_CACHE, task_run_name="settled-folders")
 def settled(places: Places, folders: Sequence[NightFolder], quiet_s: float) -> tuple[NightFolder, ...]:
-    """Return the folders that have settled and are to be announced: new, with late frames, or to be tried again.
+    """Return the settled folders to announce: new ones, those with late frames, and those to retry.
 
-    A folder that cannot be looked at is named in the log and holds up no other.
+    A folder that cannot be read is logged and does not delay the others.
 
     Parameters
     ----------
     places
         The observatory's places.
     folders
-        Night folders to look at.
+        Night folders to check.
     quiet_s
-        Time without any change after which a folder is at rest, in s.
+        Time without changes after which a folder is settled, in s.
     """
     now = datetime.now(UTC)
-    found = []
+    due = []
     for folder in folders:
         try:
             if _due(places, folder, quiet_s, now):
-                found.append(folder)
+                due.append(folder)
         except OSError as error:
-            log.warning("%s cannot be looked at: %s", folder.folder, error)
-    return tuple(found)
+            log.warning("%s cannot be read: %s", folder.folder, error)
+    return tuple(due)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="announce-{folder.unit}-{folder.night}")
 def announce(places: Places, folder: NightFolder) -> NightFolder:
-    """Emit ``night.settled`` for a folder, after noting its manifest: the note is what makes it happen once."""
+    """Record a folder's manifest, so that it is announced once, then emit ``night.settled`` for it."""
     manifest = folder_manifests.digest(_entries(folder.folder))
     before = _read(places, folder)
     attempts = before.attempts + 1 if before.manifest == manifest else 1
@@ -84,10 +84,10 @@ def announce(places: Places, folder: NightFolder) -> NightFolder:
 
 
 def _due(places: Places, folder: NightFolder, quiet_s: float, now: datetime) -> bool:
-    """Tell whether a folder is to be announced; remember what was seen of it."""
+    """Return whether a folder is to be announced; record its manifest."""
     entries, note = _entries(folder.folder), _read(places, folder)
     manifest = folder_manifests.digest(entries)
-    rests = folder_manifests.settled(
+    is_settled = folder_manifests.settled(
         entries,
         seen=note.seen or None,
         complete=_complete(folder.folder, entries),
@@ -97,15 +97,15 @@ def _due(places: Places, folder: NightFolder, quiet_s: float, now: datetime) -> 
     )
     if note.seen != manifest and entries:
         _write(places, folder, replace(note, seen=manifest))
-    if rests and note.manifest == manifest:
+    if is_settled and note.manifest == manifest:
         return _again(places, folder, note, now)
-    if not rests and entries:
+    if not is_settled and entries:
         log.info("%s has not settled: %d files", folder.folder, len(entries))
-    return rests
+    return is_settled
 
 
 def _again(places: Places, folder: NightFolder, note: Note, now: datetime) -> bool:
-    """Tell whether the run of a folder that was announced as it is failed, and it is time to try again."""
+    """Return whether the run of an unchanged, announced folder failed and its retry is due."""
     tree = naming.NightTree(root=places.product_root)
     state = night_journal.read_state(tree.journal(folder.unit, folder.night))
     announced = datetime.fromisoformat(note.announced) if note.announced else now
@@ -119,7 +119,7 @@ def _again(places: Places, folder: NightFolder, note: Note, now: datetime) -> bo
 
 
 def _complete(folder: Path, entries: Sequence[folder_manifests.Entry]) -> bool:
-    """Tell whether the file that came last can be read to its last block."""
+    """Return whether the last file to arrive can be read to its last block."""
     newest = folder_manifests.last(entries)
     if newest is None or not newest.name.lower().endswith(FITS):
         return True
@@ -132,17 +132,17 @@ def _complete(folder: Path, entries: Sequence[folder_manifests.Entry]) -> bool:
 
 
 def _entries(folder: Path) -> list[folder_manifests.Entry]:
-    found = []
+    entries = []
     for path in sorted(folder.iterdir()):
         if (status := _status(path)) is None:
             continue
         changed = datetime.fromtimestamp(status.st_mtime, UTC)
-        found.append(folder_manifests.Entry(name=path.name, size=status.st_size, changed=changed))
-    return found
+        entries.append(folder_manifests.Entry(name=path.name, size=status.st_size, changed=changed))
+    return entries
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """Return a file's status, a link's own where it leads nowhere; None where the file has gone meanwhile."""
+    """Return a file's status; of a dangling link its own; None if the file was removed meanwhile."""
     for status in (path.stat, path.lstat):
         try:
             return status()
@@ -162,7 +162,7 @@ def _write(places: Places, folder: NightFolder, note: Note) -> None:
 
 def _read(places: Places, folder: NightFolder) -> Note:
     try:
-        known = json.loads(_file(places, folder).read_bytes())
-        return Note(**{**known, "folder": str(folder.folder)})
+        content = json.loads(_file(places, folder).read_bytes())
+        return Note(**{**content, "folder": str(folder.folder)})
     except (OSError, ValueError, TypeError):
         return Note(folder=str(folder.folder))

@@ -1,4 +1,4 @@
-"""Options: how a stage works. Frozen pydantic dataclasses whose docstrings become the fields of Prefect's run form."""
+"""Options of the stages: frozen pydantic dataclasses; their docstrings describe the fields in Prefect's run form."""
 
 from tasks.options.alerts import BackfillOptions, PlanOptions, RevisitOptions
 from tasks.options.calibration import CalibrateOptions, HeaderRewrite, Reflection

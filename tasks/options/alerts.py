@@ -12,7 +12,7 @@ from tasks.options.config import CONFIG
 
 @dataclass(config=CONFIG, kw_only=True)
 class PlanOptions:
-    """How an event is planned."""
+    """Options of planning."""
 
     engine: Literal["gwemopt", "siren"] = "gwemopt"
     """Planner."""
@@ -27,13 +27,13 @@ class PlanOptions:
     """Credible region whose tiles are considered."""
 
     subtract_observed: bool = True
-    """Leave out tiles that were observed already, and take their probability from the map."""
+    """Leave out observed tiles, and subtract their probability from the map."""
 
     treasure_map: bool = False
-    """Take from the map also what other observatories report to the Treasure Map."""
+    """Subtract also the fields that other observatories report to the Treasure Map."""
 
     second_look: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """What probability is worth to a telescope when another one has covered it already, against 1 when none has."""
+    """Weight of probability that another telescope has covered already, relative to uncovered probability."""
 
     program_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Deadline of the planner, in s."""
@@ -41,10 +41,10 @@ class PlanOptions:
 
 @dataclass(config=CONFIG, kw_only=True)
 class RevisitOptions:
-    """What is looked for some time after a burst of Swift, and when."""
+    """Options of later looks at a Swift burst."""
 
     xrt_minutes: Annotated[float, Field(gt=0, le=1440)] = 10.0
-    """Time after the trigger at which it is said that no XRT position has come, in min."""
+    """Time after the trigger at which a missing XRT position is reported, in min."""
 
     bat_page: bool = False
     """Read the BAT team's analysis page; off until access to it is verified."""
@@ -58,16 +58,16 @@ class RevisitOptions:
 
 @dataclass(config=CONFIG, kw_only=True)
 class BackfillOptions:
-    """How notices are fetched that no broker has any more."""
+    """Options of fetching notices that the broker no longer has."""
 
     url: str = "https://gracedb.ligo.org/api/"
     """Address of GraceDB's interface."""
 
     silence_h: Annotated[float, Field(ge=1, le=240)] = 12.0
-    """A longer time without any message is a gap, in h: test alerts alone come each hour."""
+    """A longer time without any message is a gap, in h: test alerts arrive every hour."""
 
     days: Annotated[float, Field(ge=1, le=90)] = 30.0
-    """How far back gaps are looked for, in d."""
+    """Gaps are searched this far back, in d."""
 
     lookback_days: Annotated[float, Field(ge=0, le=90)] = 7.0
-    """Events made so long before a gap are asked for, too: their updates may lie in it, in d."""
+    """Events created up to this long before a gap are fetched too, since their updates may lie in it, in d."""

@@ -1,4 +1,4 @@
-"""Options of calibration: masters, corrections of headers, ghosts."""
+"""Options of calibration: masters, header corrections, ghosts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.options.config import CONFIG
 
 @dataclass(config=CONFIG, kw_only=True)
 class HeaderRewrite:
-    """One row of a user's table: where a card has exactly ``value``, it becomes ``new``."""
+    """One row of a user's table: a card with exactly ``value`` gets the value ``new``."""
 
     key: str
     """Keyword of the card."""
@@ -21,18 +21,18 @@ class HeaderRewrite:
     """Its value, exactly."""
 
     new: str | int | float | bool
-    """What it becomes."""
+    """Its new value."""
 
 
 @dataclass(config=CONFIG, kw_only=True)
 class Reflection:
-    """Where light of saturated stars turns up again: a ghost by the optics, or crosstalk between amplifiers.
+    """A reflection of saturated stars: an optical ghost, or crosstalk between amplifiers.
 
-    A star at the place p from the frame's middle is seen again at ``scale`` p + (``dx_px``, ``dy_px``).
+    A star at position p from the frame's centre has its reflection at ``scale`` p + (``dx_px``, ``dy_px``).
     """
 
     scale: float = -1.0
-    """Place of the ghost over that of the star, from the middle: -1 is the other side, 1 the same place."""
+    """Position of the ghost relative to the star's, from the centre: -1 is opposite, 1 the same position."""
 
     dx_px: float = 0.0
     """Shift to the right, in px."""
@@ -41,15 +41,15 @@ class Reflection:
     """Shift upwards, in px."""
 
     radius_px: Annotated[float, Field(gt=0)] = 30.0
-    """Radius of what is masked there, in px."""
+    """Radius of the masked area, in px."""
 
 
 @dataclass(config=CONFIG, kw_only=True)
 class CalibrateOptions:
-    """How masters are combined and lights calibrated."""
+    """Options of calibration."""
 
     combine: Literal["clipped", "seed", "median", "mean"] = "clipped"
-    """How a stack of frames becomes a master."""
+    """How frames are combined into a master."""
 
     clip_sigma: Annotated[float, Field(gt=1, le=20)] = 5.0
     """Pixels further from the median than this many sigma are left out of a master (mode clipped)."""
@@ -64,37 +64,37 @@ class CalibrateOptions:
     """Fewest flats of one filter for a master."""
 
     temperature_range_c: Annotated[float, Field(gt=0)] = 2.0
-    """Calibration frames are taken whose sensor was within so many C of the lights': dark current doubles every 6 C."""
+    """Largest difference of the sensor's temperature from the lights', in C; dark current doubles every 6 C."""
 
     flat_signal: tuple[float, float] = (0.1, 0.8)
-    """Between these lies the signal of a usable flat, as a part of saturation: below it is noisy, above detectors bend."""
+    """Range of a usable flat's signal, as a fraction of saturation: noisy below it, non-linear above it."""
 
     bad_sigma: Annotated[float, Field(gt=1)] = 5.0
-    """Pixels of a master dark or of the bias' noise that stand out by more than this many nMAD are bad."""
+    """Pixels of a master dark, or of the bias noise, that deviate by more than this many nMAD are bad."""
 
     bad_flat: tuple[float, float] = (0.5, 1.5)
-    """Pixels of a master flat outside these, relative to their surroundings, are bad."""
+    """Pixels of a master flat outside this range, relative to their surroundings, are bad."""
 
     bias_level_adu: tuple[float, float] = (512.0, 514.0)
-    """Level that a good master bias has, in ADU."""
+    """Range of a good master bias's level, in ADU."""
 
     bias_structure_adu: Annotated[float, Field(gt=0)] = 2.5
     """Largest scatter of a good master bias beyond the noise of its frames, in ADU."""
 
     dark_uniformity: float = 2.15
-    """Least score of a good master dark: minus the decimal logarithm of the part of its pixels that stand out."""
+    """Smallest score of a good master dark: minus the decimal logarithm of its fraction of outlying pixels."""
 
     flat_levels: tuple[float, float] = (0.7, 1.3)
-    """Between these lies the smooth level of a good master flat, relative to its centre."""
+    """Range of a good master flat's smooth level, relative to its centre."""
 
     flat_edge_variation: Annotated[float, Field(gt=0)] = 0.6
-    """The edges of a good master flat differ by less than this."""
+    """Largest difference between the edges of a good master flat."""
 
     flat_noise: Annotated[float, Field(gt=0)] = 0.04
-    """The relative noise of a pixel of a good master flat is below this."""
+    """Largest relative noise of a pixel of a good master flat."""
 
     archive: bool = True
-    """Keep good masters in the archive, compare new ones with the last good one, and borrow what a night lacks."""
+    """Archive good masters, compare new ones with the last good one, and borrow masters that a night lacks."""
 
     bias_age_days: Annotated[float, Field(ge=0)] = 30.0
     """Age from which a borrowed master bias is flagged, in days."""
@@ -106,10 +106,10 @@ class CalibrateOptions:
     """Age from which a borrowed master flat is flagged, in days."""
 
     overscan: bool = False
-    """Subtract the median of each row's overscan (card BIASSEC), where a frame has one."""
+    """Subtract the median of each row's overscan (card BIASSEC) if a frame has one."""
 
     trim: bool = False
-    """Cut frames to the part that sees the sky (card TRIMSEC), where they are not cut yet."""
+    """Trim frames to the exposed section (card TRIMSEC) if they are not trimmed yet."""
 
     header_table: tuple[HeaderRewrite, ...] = ()
     """Rewrites of header cards, applied after all rules, in this order."""
@@ -121,25 +121,25 @@ class CalibrateOptions:
     """A cosmic ray's Laplacian is above this many times the noise."""
 
     cosmic_fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Beside a cosmic ray this fraction of the limit holds."""
+    """Limit for the neighbours of a cosmic ray, as a fraction of ``cosmic_sigma``."""
 
     cosmic_contrast: Annotated[float, Field(gt=0)] = 5.0
-    """A cosmic ray's Laplacian is above this many times the fine structure there."""
+    """A cosmic ray's Laplacian is above this many times the image's fine structure."""
 
     cosmic_rounds: Annotated[int, Field(ge=1, le=20)] = 4
-    """Most times that an image is searched for cosmic rays."""
+    """Largest number of iterations of the search for cosmic rays."""
 
     cosmic_exposure_s: Annotated[float, Field(ge=0)] = 0.0
     """Lights of a shorter exposure time are not searched for cosmic rays, in s."""
 
     sky_unevenness: Annotated[float, Field(gt=0)] = 0.25
-    """A light is flagged where the noise of its sky is off in one part by more than this, as a part of what it should be."""
+    """Flag a light if its sky noise in one part deviates from the expected noise by more than this fraction."""
 
     defringe: tuple[str, ...] = ()
-    """Filters whose lights lose their fringes: ``<filter>-fringe.fits`` in the archive's folder ``fringe``, scaled to each."""
+    """Filters to correct for fringes, with ``<filter>-fringe.fits`` of the archive's folder ``fringe``."""
 
     halos: bool = True
-    """Mark the surroundings of saturated stars as far as their light stands out (mask bit 64)."""
+    """Mark the halos of saturated stars (mask bit 64)."""
 
     trails: bool = True
     """Find the trails of satellites that cross the frame, and mask them (mask bit 32)."""
@@ -148,10 +148,10 @@ class CalibrateOptions:
     """Significance from which a line of pixels counts as a trail."""
 
     reflections: tuple[Reflection, ...] = ()
-    """Where light of saturated stars turns up again (mask bit 128); none are known of the standard telescope."""
+    """Reflections of saturated stars to mask (mask bit 128); none are known for 7DT."""
 
     saturation_adu: Annotated[float, Field(gt=0)] = 60000.0
     """Raw value at and above which a pixel is saturated, in ADU."""
 
     batch: Annotated[int, Field(ge=1, le=100)] = 10
-    """Most frames on a device at a time."""
+    """Largest number of frames on a device at a time."""

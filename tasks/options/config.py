@@ -1,4 +1,4 @@
-"""How pydantic treats every record of options."""
+"""Pydantic configuration of all option records."""
 
 from pydantic import ConfigDict
 

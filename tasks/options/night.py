@@ -14,22 +14,22 @@ from tasks.records import Stage
 
 @dataclass(config=CONFIG, kw_only=True)
 class NightOptions:
-    """All that determines a night's products besides its frames."""
+    """All options that determine a night's products."""
 
     until: Stage = Stage.SEARCH
-    """Last stage that is run."""
+    """Last stage to run."""
 
     objects: tuple[str, ...] = ()
-    """Objects or tiles that are reduced; none means all."""
+    """Objects or tiles to reduce; empty for all."""
 
     calibration: CalibrateOptions = CalibrateOptions()
-    """How masters are combined and lights calibrated."""
+    """Masters and calibration of lights."""
 
     reduction: ReduceOptions = ReduceOptions()
-    """How frames get their WCS and zero points."""
+    """Astrometry and photometry of frames."""
 
     stacking: StackOptions = StackOptions()
-    """Which frames are stacked together, and how."""
+    """Grouping and stacking of frames."""
 
     searching: SearchOptions = SearchOptions()
-    """How references are subtracted and what counts as a detection."""
+    """Subtraction of references and detection of candidates."""

@@ -15,10 +15,10 @@ APERTURE = r"^\d{1,4}(\.\d{1,4})?(px|arcsec)$"
 
 @dataclass(config=CONFIG, kw_only=True)
 class ReduceOptions:
-    """How frames get their WCS and zero points."""
+    """Options of astrometry and photometry."""
 
     position_error_arcmin: Annotated[float, Field(gt=0, le=120)] = 30.0
-    """Largest pointing error that SCAMP looks for, in arcmin."""
+    """Largest pointing error that SCAMP searches, in arcmin."""
 
     detect_threshold: Annotated[float, Field(gt=0)] = 3.0
     """Detection threshold of Source Extractor, in sigma of the sky."""
@@ -27,10 +27,10 @@ class ReduceOptions:
     """Degree of the distortion polynomial."""
 
     maximum_rms_arcsec: Annotated[float, Field(gt=0)] = 0.30
-    """Largest rms against the reference, per axis, of a solution that is let through."""
+    """Largest rms against the reference, per axis, of an accepted solution, in arcsec."""
 
     minimum_matches: Annotated[int, Field(ge=3)] = 30
-    """Fewest stars matched with the reference of a solution that is let through."""
+    """Fewest stars matched with the reference in an accepted solution."""
 
     bright_mag: float = 12.0
     """Brightest star used for the zero point, in mag."""
@@ -39,55 +39,55 @@ class ReduceOptions:
     """Faintest star used for the zero point, in mag."""
 
     photometry_fraction: Annotated[float, Field(gt=0, le=1)] = 0.99
-    """Part of the half axes of the image within which stars are used."""
+    """Fraction of the image's half axes within which stars are used."""
 
     photometry_engine: Literal["source-extractor", "sep"] = "source-extractor"
-    """What detects and measures sources: Source Extractor, or the same algorithms in this process."""
+    """Program that detects and measures sources: Source Extractor, or the same algorithms in this process."""
 
     best_aperture: Literal["seeing", "growth"] = "seeing"
-    """Diameter of APER: 1.3462 times the seeing, or that of best signal to noise on the growth curves of stars."""
+    """Diameter of APER: 1.3462 times the seeing, or that of the best signal-to-noise ratio on stars' growth curves."""
 
     extra_apertures: Annotated[tuple[Annotated[str, Field(pattern=APERTURE)], ...], Field(max_length=9)] = ()
     """Diameters of further apertures, in arcsec or px: ``("10arcsec", "24px")``; their keys are U1, U2 and so on."""
 
     cluster_radius_px: Annotated[float, Field(ge=0)] = 0.0
-    """Stars within this distance of the image's centre are not used: a globular cluster is there, in px."""
+    """Stars within this distance of the image's centre are not used, for a globular cluster there, in px."""
 
     colour_term: bool = False
     """Refer zero points to stars of BP - RP = ``colour_pivot_mag``; the colour term is fitted and reported in any case."""
 
     colour_pivot_mag: Annotated[float, Field(ge=-1, le=5)] = 1.0
-    """BP - RP of the star to which a colour term refers, in mag."""
+    """Reference colour BP - RP of the colour term, in mag."""
 
     spatial_zero_point: Literal["none", "cubic", "grid"] = "none"
-    """Correct magnitudes by place: a surface of third degree, and 8 x 8 cells on top; needs 200 stars, reported anyway."""
+    """Correct magnitudes by position: a cubic surface, or that plus 8 x 8 cells; needs 200 stars, reported in any case."""
 
     filter_margin_mag: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """How well passbands are known: another filter must fit the stars better by more than this, in mag, to be believed."""
+    """Uncertainty of passbands, in mag: another filter is reported only if it fits the stars better by more than this."""
 
     empty_apertures: bool = True
-    """Measure the depth by 500 empty apertures of each size too."""
+    """Measure the depth also with 500 empty apertures of each size."""
 
     psf_photometry: bool = False
-    """Fit the image's PSF to every source too, for crowded fields: MAG_PSF and so on; 4 to 12 ms of work for each source."""
+    """Fit the image's PSF to every source, for crowded fields: MAG_PSF and other columns; 4 to 12 ms per source."""
 
     zero_point_plots: Literal["none", "stacks", "all"] = "stacks"
-    """Of which images a picture of each aperture's zero point is drawn: a second of work each."""
+    """Images for which the zero point of each aperture is plotted; a second per image."""
 
     program_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """Deadline of one run of an external program, in s."""
 
     slots: Annotated[int, Field(ge=1, le=64)] = 2
-    """Frames of a batch that are worked on at a time, and threads of SCAMP."""
+    """Number of frames processed at a time, and threads of SCAMP."""
 
     catalogue_url: str = ""
-    """TAP service that missing cells of the reference catalogue are fetched from; none: a night needs no network."""
+    """TAP service for missing cells of the reference catalogue; if empty, a night needs no network."""
 
     catalogue_mag: Annotated[float, Field(ge=5, le=21)] = 18.0
-    """Faintest G magnitude of the stars that are fetched."""
+    """Faintest G magnitude of the fetched stars."""
 
     header_writer: Literal["missfits", "siren"] = "missfits"
-    """What writes a solution into an image: MissFITS, or ourselves where it is not installed or not wanted."""
+    """Program that writes a solution into an image: MissFITS, or brightsiren itself."""
 
     index_folder: str = "/usr/share/astrometry"
-    """Folder of Astrometry.net's index files; solve-field is the last resort where there are some."""
+    """Folder of Astrometry.net's index files; if it has any, solve-field is the last attempt."""

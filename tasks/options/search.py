@@ -12,16 +12,16 @@ from tasks.options.config import CONFIG
 
 @dataclass(config=CONFIG, kw_only=True)
 class SearchOptions:
-    """How a reference is subtracted and what counts as a detection."""
+    """Options of subtraction and detection."""
 
     engine: Literal["siren", "hotpants", "sfft"] = "siren"
-    """Engine that is tried first."""
+    """Subtraction engine tried first."""
 
     align: Literal["auto", "wcs", "stars", "none"] = "auto"
-    """How the reference is brought onto the science image's pixels."""
+    """How the reference is aligned with the science image's pixels."""
 
     detect_sigma: Annotated[float, Field(gt=0)] = 5.0
-    """Significance from which a detection is kept."""
+    """Smallest significance of a detection, in sigma."""
 
     program_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Deadline of an external engine, in s."""

@@ -13,31 +13,31 @@ from tasks.options.reduction import ReduceOptions
 
 @dataclass(config=CONFIG, kw_only=True)
 class StackOptions:
-    """Which frames are stacked together, and how."""
+    """Options of stacks."""
 
     gap_s: Annotated[float, Field(gt=0)] = 300.0
-    """A longer time between two starts begins a new stack, in s."""
+    """A longer time between the starts of two frames begins a new stack, in s."""
 
     units: Literal["each", "together"] = "each"
-    """Whether each unit's frames make stacks of their own, or those of all units of a field and filter one together."""
+    """Stack each unit's frames separately, or the frames of all units of a field and filter together."""
 
     skip: tuple[str, ...] = ()
-    """Objects or tiles that are not stacked, such as fields observed as time series."""
+    """Objects or tiles not to stack, such as fields observed as time series."""
 
     extended: tuple[str, ...] = ()
-    """Objects or tiles larger than a mesh of the background: from their frames only the sky's level is subtracted."""
+    """Objects or tiles larger than a background mesh: only the sky level is subtracted from their frames."""
 
     engine: Literal["siren", "swarp"] = "siren"
-    """What resamples and combines: ourselves, or SWarp."""
+    """Program that resamples and combines: brightsiren itself, or SWarp."""
 
     gpu: bool = False
-    """Take a GPU's slot, for the engine ``siren``; where there is no GPU it computes on the processor."""
+    """Use a GPU slot, for the engine ``siren``; without a GPU it computes on the CPU."""
 
     combine: Literal["clipped", "mean", "seed"] = "clipped"
-    """How values become one: weighted mean, clipped from three frames on; not clipped; or median of equal weights."""
+    """Combination: weighted mean, clipped if there are three or more frames; unclipped mean; or unweighted median."""
 
     background: Literal["mesh", "level", "none"] = "mesh"
-    """What is subtracted from each frame: the background in meshes, the sky's level, or nothing."""
+    """Background subtracted from each frame: in meshes, the sky level, or none."""
 
     background_px: Annotated[int, Field(ge=32)] = 512
     """Mesh size of the background, in px."""
@@ -52,30 +52,30 @@ class StackOptions:
     """Threads of a stack."""
 
     memory_mb: Annotated[float, Field(ge=64)] = 1024.0
-    """Most memory for the resampled pixels of all frames, beside the stack itself, in MiB."""
+    """Largest memory for the resampled pixels of all frames, besides the stack itself, in MiB."""
 
     scale_arcsec: Annotated[float, Field(gt=0)] | None = None
     """Pixel scale of a stack, in arcsec; None: that of the telescope's file, ``stack.scale_arcsec``."""
 
     photometry: ReduceOptions = Field(default_factory=ReduceOptions)
-    """How the stack is measured."""
+    """Photometry of the stack."""
 
 
 @dataclass(config=CONFIG, kw_only=True)
 class DeepOptions:
-    """Which frames of many nights make a deep stack, and how."""
+    """Options of deep stacks of many nights."""
 
     select: Literal["median", "nsigma", "all"] = "median"
-    """Frames sharper and deeper than the median, or than a limit so many sigma on the other side of it, or all."""
+    """Select frames sharper and deeper than the median, or than a limit ``sigmas`` beyond the median, or all frames."""
 
     sigmas: Annotated[float, Field(ge=0, le=10)] = 1.0
-    """How many standard deviations the limits of ``nsigma`` lie from the median."""
+    """Distance of the limits of ``nsigma`` from the median, in standard deviations."""
 
     names: tuple[str, ...] = ()
-    """Names of the frames to take, instead of choosing; none means that they are chosen."""
+    """Names of the frames to stack, instead of a selection; if empty, frames are selected."""
 
     centre_deg: tuple[float, float] | None = None
-    """RA and Dec of the stack's centre, in degrees, where it is not the field's."""
+    """RA and Dec of the stack's centre, in degrees; None for the field's."""
 
     stacking: StackOptions = Field(default_factory=lambda: StackOptions(background="level"))
-    """How the frames are combined; with background ``none`` the sky stays in the stack."""
+    """Combination of the frames; with background ``none`` the sky stays in the stack."""

@@ -1,1 +1,1 @@
-"""Prefect tasks that plan: aims, claims, leases and tile plans."""
+"""Prefect tasks for planning: targets, claims, leases and tile plans."""

@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 def known_plans(slug: str, home: Home) -> tuple[Plan, ...]:
     """Return the plans last made for an event's newest notice."""
     with resources.registry(home) as registry:
-        known = registry.history(slug)
-    made = [entry.plans for entry in known.plans if entry.notice_sha256 == known.newest.alert.sha256]
-    return made[-1] if made else ()
+        history = registry.history(slug)
+    plan_sets = [entry.plans for entry in history.plans if entry.notice_sha256 == history.newest.alert.sha256]
+    return plan_sets[-1] if plan_sets else ()
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")
 def claim_plan(alert: Alert, request: PlanRequest, home: Home, *, asked_by: str = "") -> bool:
-    """Claim a plan; return False if it is claimed or made already, or if the notice retracts its event.
+    """Claim a plan; return False if it is already claimed or made, or if the notice retracts its event.
 
     An older notice may be answered again after the retraction; that is no failure.
     """

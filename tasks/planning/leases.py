@@ -36,7 +36,7 @@ def renewing_lease(request: PlanRequest, home: Home) -> Iterator[None]:
                 with registry.begin() as session:
                     plans.renew(session, request, now=now())
             except Unavailable as error:
-                log.warning("the plan of notice %s goes on without renewal: %s", request.notice_sha256[:8], error)
+                log.warning("the lease on the plan of notice %s was not renewed: %s", request.notice_sha256[:8], error)
 
     with resources.registry(home) as registry:
         thread = threading.Thread(target=renew, args=(registry,), name="siren-lease", daemon=True)

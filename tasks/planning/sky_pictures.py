@@ -16,7 +16,7 @@ from tasks.science.skymaps import sky_pictures
 
 @task(cache_policy=NO_CACHE, task_run_name="picture-{target.name}")
 def draw_sky_map(source: Path, target: Path, title: str, subtitle: str = "") -> Path:
-    """Draw a notice's sky map, small, for messages; return the PNG."""
+    """Draw a small picture of a notice's sky map for messages; return the path of the PNG."""
     picture = sky_pictures.picture(aims.read_aim(source).sky_map, title=title, subtitle=subtitle)
     products.write_bytes(target, sky_map_plots.sky_map(picture))
     return target
@@ -24,7 +24,7 @@ def draw_sky_map(source: Path, target: Path, title: str, subtitle: str = "") -> 
 
 @task(cache_policy=NO_CACHE, task_run_name="picture-{alert.notice.event_id}")
 def draw_alert(alert: Alert, root: Path) -> Path | None:
-    """Draw the sky map that counts of an alert, for its messages and page; None where it has no map."""
+    """Draw an alert's best sky map for its messages and page; None if it has no map."""
     best = alert.best_map
     if best is None or best.path is None:
         return None

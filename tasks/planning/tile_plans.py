@@ -1,4 +1,4 @@
-"""Plans: which tile which telescope observes when, for a notice or a sky map, with tables and pictures."""
+"""Plans: tiles and start times for each telescope, for a notice or a sky map, with tables and pictures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tasks.science.skymaps import footprints, healpix, regions
 
 log = logging.getLogger(__name__)
 
-# gwemopt gets this many tiles for each that is asked: it needs seconds for a thousand
+# number of tiles given to gwemopt per requested tile: it needs seconds for a thousand
 TILES_PER_WISH = 6
 TILES_AT_LEAST = 100
 MOST_PIXELS = 20_000
@@ -52,17 +52,17 @@ def make_plans(
     done: Already = NONE_OBSERVED,
     priority: int = 50,
 ) -> tuple[Plan, ...]:
-    """Plan telescopes for a notice or sky map; one process for all of them. A file ``CANCEL`` in a folder stops it.
+    """Plan all telescopes for a notice or sky map together. A file ``CANCEL`` in ``cancel_folder`` stops the planner.
 
-    What is ``done`` is planned no more. ``priority`` goes into the plans.
+    Tiles in ``done`` are not planned again. ``priority`` is written into the plans.
     """
     began = time.monotonic()
     aim = aims.read_aim(source)
-    known = tuple(telescopes.load(name) for name in dict.fromkeys(names))
+    chosen = tuple(telescopes.load(name) for name in dict.fromkeys(names))
     window = window_from(start or datetime.now(UTC), options)
-    made = plan_aim(
+    plans = plan_aim(
         aim,
-        known,
+        chosen,
         window,
         options,
         event_id=event_id,
@@ -70,25 +70,25 @@ def make_plans(
         cancel_folder=cancel_folder,
         done=_spent(done),
     )
-    log.info("%s: planned %s in %.1f s", event_id, _counts(made), time.monotonic() - began)
-    seconds, said = time.monotonic() - began, _remarks(done, aim)
-    return tuple(replace(plan, seconds=seconds, priority=priority, remarks=(*plan.remarks, *said)) for plan in made)
+    log.info("%s: planned %s in %.1f s", event_id, _counts(plans), time.monotonic() - began)
+    seconds, remarks = time.monotonic() - began, _remarks(done, aim)
+    return tuple(replace(plan, seconds=seconds, priority=priority, remarks=(*plan.remarks, *remarks)) for plan in plans)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="write-plans-{folder.name}")
 def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Already = NONE_OBSERVED) -> tuple[Path, ...]:
     """Write plan.json, ALL.txt, each telescope's table and CSV, and the pictures; return the files."""
     sky_map = aims.read_aim(source).sky_map
-    known = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
+    planned = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
     along = already_observed.without(footprints.curve(sky_map), _spent(done).spent)
-    probability, area = greedy_scheduler.joint(plans, known, along)
+    probability, area = greedy_scheduler.joint(plans, planned, along)
     texts = {"plan.json": plan_tables.json_text(plans, probability=probability, area_deg2=area)}
     texts |= {"ALL.txt": plan_tables.all_tables(plans)}
     texts |= {f"tiles_{naming.slug(plan.telescope)}.txt": plan_tables.text_table(plan) for plan in plans}
     texts |= {f"tiles_{naming.slug(plan.telescope)}.csv": plan_tables.csv_table(plan) for plan in plans}
     for name, text in texts.items():
         products.write_text(folder / name, text)
-    picture = aims.picture(sky_map, plans, known, probability, area)
+    picture = aims.picture(sky_map, plans, planned, probability, area)
     products.write_bytes(folder / "coverage.png", sky_map_plots.coverage(picture))
     return (*(folder / name for name in texts), folder / "coverage.png")
 
@@ -96,13 +96,13 @@ def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Alrea
 def request_for(
     alert: Alert, names: tuple[str, ...], options: PlanOptions, done: Already = NONE_OBSERVED
 ) -> PlanRequest:
-    """Return the request to plan a notice for these telescopes in this way."""
+    """Return the request to plan a notice for these telescopes with these options."""
     parameters = fingerprint(names, options, done)
     return PlanRequest(notice_sha256=alert.sha256, telescopes=names, parameters_sha256=parameters)
 
 
 def fingerprint(names: tuple[str, ...], options: PlanOptions, done: Already = NONE_OBSERVED) -> str:
-    """Return a hash of all that determines a plan besides its notice and its moment."""
+    """Return a hash of all that determines a plan except its notice and its time."""
     content = {"telescopes": list(names), "options": to_jsonable_python(options)}
     if done.observed:
         content["observed"] = to_jsonable_python(done.observed)
@@ -110,13 +110,13 @@ def fingerprint(names: tuple[str, ...], options: PlanOptions, done: Already = NO
 
 
 def joint(plans: Sequence[Plan], source: Path) -> tuple[float, float]:
-    """Return probability and area in deg² of all plans' footprints together."""
-    known = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
-    return greedy_scheduler.joint(plans, known, footprints.curve(aims.read_aim(source).sky_map))
+    """Return probability and area in deg² of the union of all plans' footprints."""
+    planned = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
+    return greedy_scheduler.joint(plans, planned, footprints.curve(aims.read_aim(source).sky_map))
 
 
 def window_from(start: datetime, options: PlanOptions) -> observable_tiles.Window:
-    """Return the window that begins at ``start`` (UTC where it does not say)."""
+    """Return the window that begins at ``start`` (UTC if it has no time zone)."""
     aware = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
     return observable_tiles.Window(start=aware, end=aware + timedelta(hours=options.hours))
 
@@ -130,18 +130,18 @@ def plan_aim(
     event_id: str,
     galaxy_file: Path | None = None,
     cancel_folder: Path | None = None,
-    done: already_observed.Done = already_observed.NOTHING,
+    done: already_observed.ObservedCoverage = already_observed.NONE_OBSERVED,
 ) -> tuple[Plan, ...]:
-    """Plan likely host galaxies, or one field where it holds a position with its error, or else tiles of the map."""
+    """Plan likely host galaxies, or one field if it covers the position's error, or else tiles of the map."""
     if galaxy_file is not None:
         return _plan_fields(aim, known, window, options, event_id=event_id, galaxy_file=galaxy_file, done=done)
     able = [each for each in known if aim.centre_deg and 2 * aim.error90_deg <= each.field_of_view.smaller_deg]
     others = [each for each in known if each not in able]
-    made = _plan_fields(aim, able, window, options, event_id=event_id, galaxy_file=None, done=done) if able else ()
+    plans = _plan_fields(aim, able, window, options, event_id=event_id, galaxy_file=None, done=done) if able else ()
     if others:
-        made += _plan_tiles(aim, others, window, options, event_id=event_id, cancel_folder=cancel_folder, done=done)
+        plans += _plan_tiles(aim, others, window, options, event_id=event_id, cancel_folder=cancel_folder, done=done)
     order = [each.name for each in known]
-    return tuple(sorted(made, key=lambda plan: order.index(plan.telescope)))
+    return tuple(sorted(plans, key=lambda plan: order.index(plan.telescope)))
 
 
 def _plan_tiles(
@@ -152,11 +152,11 @@ def _plan_tiles(
     *,
     event_id: str,
     cancel_folder: Path | None,
-    done: already_observed.Done,
+    done: already_observed.ObservedCoverage,
 ) -> tuple[Plan, ...]:
-    """Plan tiles of each telescope's grid, by the engine that is asked for; by ours where that one fails."""
+    """Plan tiles of each telescope's grid with the chosen engine; with ours if that fails."""
     survey = observable_tiles.survey(aim.sky_map, known, window, options, done)
-    wishes: Mapping[str, Sequence[greedy_scheduler.Wish]] = {}
+    wishes: Mapping[str, Sequence[greedy_scheduler.RequestedTile]] = {}
     engine: str = options.engine
     remarks: tuple[str, ...] = ()
     if engine == "gwemopt":
@@ -166,8 +166,8 @@ def _plan_tiles(
             log.warning("%s: %s; planned without it", event_id, error)
             engine, remarks = "siren", (f"planned by siren: {error}",)
     slots = greedy_scheduler.schedule(survey.prospects, survey.targets, options, wishes)
-    made = greedy_scheduler.plans(survey.prospects, slots, survey.along, window, event_id=event_id, engine=engine)
-    return tuple(replace(plan, remarks=remarks) for plan in made)
+    plans = greedy_scheduler.plans(survey.prospects, slots, survey.along, window, event_id=event_id, engine=engine)
+    return tuple(replace(plan, remarks=remarks) for plan in plans)
 
 
 def _plan_fields(
@@ -178,11 +178,11 @@ def _plan_fields(
     *,
     event_id: str,
     galaxy_file: Path | None,
-    done: already_observed.Done,
+    done: already_observed.ObservedCoverage,
 ) -> tuple[Plan, ...]:
-    """Plan given fields with the native engine: there are few, and no grid to choose from.
+    """Plan single fields with our own engine: there are few, and they are not on a grid.
 
-    A good position that one telescope has observed is still worth a look by the others; a galaxy is not.
+    A position that one telescope has observed is still planned for the others; a galaxy is not.
     """
     if aim.centre_deg is not None and galaxy_file is None:
         (fields, targets), called = error_circles.centred(*aim.centre_deg), "position"
@@ -198,9 +198,12 @@ def _plan_fields(
 
 
 def _ask_gwemopt(
-    survey: observable_tiles.Survey, window: observable_tiles.Window, options: PlanOptions, cancel_folder: Path | None
-) -> dict[str, tuple[greedy_scheduler.Wish, ...]]:
-    """Let gwemopt choose and order tiles for the telescopes that can observe any, larger fields first."""
+    survey: observable_tiles.ObservableSky,
+    window: observable_tiles.Window,
+    options: PlanOptions,
+    cancel_folder: Path | None,
+) -> dict[str, tuple[greedy_scheduler.RequestedTile, ...]]:
+    """Run gwemopt to choose and order tiles for the telescopes that can observe any, larger fields first."""
     able = [each for each in survey.prospects if len(each.tiles)]
     able.sort(key=lambda each: (each.nights[0][0], -each.telescope.field_of_view.area_deg2, each.telescope.name))
     if not able:
@@ -218,7 +221,7 @@ def _ask_gwemopt(
         )
     return {
         name: tuple(
-            greedy_scheduler.Wish(row=int(rows[name][choice.row]), not_before_s=choice.start.timestamp())
+            greedy_scheduler.RequestedTile(row=int(rows[name][choice.row]), not_before_s=choice.start.timestamp())
             for choice in choices
         )
         for name, choices in chosen.items()
@@ -228,19 +231,21 @@ def _ask_gwemopt(
 def _promising(
     prospect: observable_tiles.Prospect, targets: observable_tiles.Targets, options: PlanOptions
 ) -> list[int]:
-    """Return the rows of the tiles with most probability, as many as are worth giving to gwemopt."""
+    """Return the rows of the most probable tiles, as many as gwemopt gets."""
     held = np.asarray(prospect.sharing @ targets.weight).ravel()
     most = TILES_PER_WISH * options.tiles + TILES_AT_LEAST
     return sorted(np.argsort(-held, kind="stable")[:most].tolist())
 
 
-def _job(prospect: observable_tiles.Prospect, rows: list[int]) -> gwemopt.Job:
+def _job(prospect: observable_tiles.Prospect, rows: list[int]) -> gwemopt.TelescopeTiles:
     tiles = prospect.tiles.take(np.array(rows))
-    return gwemopt.Job(telescope=prospect.telescope, centres_deg=np.stack([tiles.ra_deg, tiles.dec_deg], axis=1))
+    return gwemopt.TelescopeTiles(
+        telescope=prospect.telescope, centres_deg=np.stack([tiles.ra_deg, tiles.dec_deg], axis=1)
+    )
 
 
-def _small_map(survey: observable_tiles.Survey, field_deg: float) -> gwemopt.Map:
-    """Return the region for gwemopt, whose time goes with pixels times tiles: a third of a field where that is few."""
+def _small_map(survey: observable_tiles.ObservableSky, field_deg: float) -> gwemopt.Map:
+    """Return the region for gwemopt in pixels of up to a third of a field: its time grows with pixels times tiles."""
     cells = already_observed.revalued(regions.evened(survey.cells, field_deg / 3, MOST_PIXELS), survey.along)
     ra_deg, dec_deg = cells.centres()
     return gwemopt.Map(
@@ -251,9 +256,11 @@ def _small_map(survey: observable_tiles.Survey, field_deg: float) -> gwemopt.Map
     )
 
 
-def _spent(done: Already) -> already_observed.Done:
+def _spent(done: Already) -> already_observed.ObservedCoverage:
     named = {one.telescope: telescopes.load(one.telescope) for one in done.observed if one.telescope}
-    return already_observed.Done(observed=done.observed, spent=already_observed.ranges(done.observed, named))
+    return already_observed.ObservedCoverage(
+        observed=done.observed, spent=already_observed.ranges(done.observed, named)
+    )
 
 
 def _remarks(done: Already, aim: Aim) -> tuple[str, ...]:
@@ -262,5 +269,5 @@ def _remarks(done: Already, aim: Aim) -> tuple[str, ...]:
     return (already_observed.words(_spent(done), footprints.curve(aim.sky_map)), *done.remarks)
 
 
-def _counts(made: Sequence[Plan]) -> str:
-    return ", ".join(f"{plan.telescope} {len(plan.tiles)} tiles ({100 * plan.probability:.1f} %)" for plan in made)
+def _counts(plans: Sequence[Plan]) -> str:
+    return ", ".join(f"{plan.telescope} {len(plan.tiles)} tiles ({100 * plan.probability:.1f} %)" for plan in plans)

@@ -1,8 +1,9 @@
 """Policies: one TOML file each, read into a :class:`Policy`.
 
-A policy is a list of named ``[[rules]]``, of which the first that holds decides. A rule may be for one ``kind`` of
-events (gw or grb); it holds when all its conditions do, always when it has none. A condition names an operand (``tasks/science/alerts/decisions.py`` lists them),
-one comparison with its value, and what happens when the notice does not say::
+A policy is a list of named ``[[rules]]``; the first rule that holds decides. A rule may apply to one ``kind`` of events
+(gw or grb). It holds if all its conditions hold; a rule without conditions always holds. A condition names an operand
+(see ``tasks/science/alerts/policy_variables.py``), one comparison with its value, and its result if the operand is
+missing::
 
     { operand = "area90_deg2", below = "area_limit", missing = "fails" }
 
@@ -10,15 +11,15 @@ Comparisons: ``is``, ``is_not``, ``one_of``, ``none_of`` (a value); ``has_any``,
 ``starts_with``; ``above``, ``below`` (strict), ``at_least``, ``at_most`` (numbers, or the name of a threshold);
 ``known`` (true or false). ``missing`` is ``fails`` unless it says ``passes``.
 
-A telescope of a rule may have conditions of its own; where they do not hold, the rule's other telescopes are planned::
+A telescope of a rule may have its own conditions; if they do not hold, the rule's other telescopes are planned::
 
     telescopes = ["7DT", { name = "TCH", when = [{ operand = "area90_deg2", below = 50 }] }]
 
-``automatic_within_h``: a notice that is older when it is decided on starts no plan by itself, but leaves the button.
-``priority`` of a rule (0 to 100) goes into its plans.
+``automatic_within_h``: a notice older than this at its decision starts no automatic plan, but shows the button.
+``priority`` of a rule (0 to 100) is written into its plans.
 
-Thresholds come in named sets, ``default`` being the one that is used unless another is asked for; single thresholds
-can be changed by name.
+Thresholds are in named sets; ``default`` names the set used unless another is given. Single thresholds can be changed by
+name.
 """
 
 from __future__ import annotations
@@ -86,14 +87,14 @@ def load(name: str | Path = DEFAULT, *, thresholds: str = "") -> Policy:
     Parameters
     ----------
     name
-        The name of one of ours, or the path of a TOML file.
+        The name of an included policy, or the path of a TOML file.
     thresholds
-        A set (``A``), changes (``distance=300``), or both, separated by commas (``A,distance=300``).
+        A set (``A``), single changes (``distance=300``), or both, separated by commas (``A,distance=300``).
 
     Raises
     ------
     UnusableData
-        If there is no such policy or set, or the file says something that it must not.
+        If there is no such policy or set, or the file is invalid.
     """
     path = name if isinstance(name, Path) else FOLDER / f"{name}.toml"
     if not isinstance(name, Path) and name not in names():
@@ -124,7 +125,7 @@ def _read(path: Path) -> _PolicyFile:
 
 
 def _thresholds(content: _PolicyFile, wish: str) -> dict[str, float]:
-    """Return the thresholds of the set that is asked for, with single changes."""
+    """Return the thresholds of the chosen set, with single changes."""
     words = [word.strip() for word in wish.split(",") if word.strip()]
     chosen = next((word for word in words if "=" not in word), content.default)
     if chosen and chosen not in content.thresholds:
@@ -157,11 +158,11 @@ def _rule(rule: _RuleFile, thresholds: Mapping[str, float]) -> Rule:
 
 
 def _condition(rule: str, table: Mapping[str, Any], thresholds: Mapping[str, float]) -> Condition:
-    """Read one condition; its only comparison is the key that is neither operand nor missing."""
-    found = set(table) - {"operand", "missing"}
-    if len(found) != 1 or not found <= set(Comparison) or not isinstance(table.get("operand"), str):
+    """Parse one condition; its comparison is the only key besides operand and missing."""
+    comparisons = set(table) - {"operand", "missing"}
+    if len(comparisons) != 1 or not comparisons <= set(Comparison) or not isinstance(table.get("operand"), str):
         raise UnusableData(f"rule {rule!r}: {dict(table)} needs an operand and one of {', '.join(Comparison)}")
-    comparison = Comparison(found.pop())
+    comparison = Comparison(comparisons.pop())
     value, threshold = _bind(rule, comparison, table[comparison], thresholds)
     if table.get("missing", "fails") not in {"fails", "passes"}:
         raise UnusableData(f"rule {rule!r}: missing is {table['missing']!r}, expected fails or passes")
@@ -177,7 +178,7 @@ def _condition(rule: str, table: Mapping[str, Any], thresholds: Mapping[str, flo
 def _bind(
     rule: str, comparison: Comparison, value: Any, thresholds: Mapping[str, float]
 ) -> tuple[bool | float | str | tuple[str, ...], str | None]:
-    """Check a condition's value and put a threshold in place of its name."""
+    """Check a condition's value and replace a threshold's name by its value."""
     if comparison in NUMERIC and isinstance(value, str):
         if value not in thresholds:
             raise UnusableData(f"rule {rule!r}: no threshold {value!r}; there are {', '.join(thresholds) or 'none'}")

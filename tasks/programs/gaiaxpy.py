@@ -1,7 +1,7 @@
-"""GaiaXPy: synthetic magnitudes from Gaia's BP and RP spectra, in a process of its own.
+"""GaiaXPy: synthetic magnitudes from Gaia's BP and RP spectra, in a separate process.
 
-GaiaXPy is an optional part (``pip install 'brightsiren[gaiaxp]'``): only who makes reference tables needs it, a night
-does not. Reference: Gaia Collaboration, Montegriffo et al. 2023, A&A 674, A33.
+GaiaXPy is optional (``pip install 'brightsiren[gaiaxp]'``): it is needed to make reference tables, not for a night.
+Reference: Gaia Collaboration, Montegriffo et al. 2023, A&A 674, A33.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SUFFIXES = (".csv", ".ecsv", ".fits", ".xml", ".avro")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How magnitudes are made.
+    """Options of the synthetic magnitudes.
 
-    ``systems`` are GaiaXPy's names of photometric systems; those of a user's own have their filter files
-    (``NAME.gaiaXPy_dr3_VERSION.xml``) in ``filters``. ``names`` tells our name of a band where it is not the system's.
+    ``systems`` are GaiaXPy's names of photometric systems; filter files of a user's own systems
+    (``NAME.gaiaXPy_dr3_VERSION.xml``) are in ``filters``. ``names`` maps a system's name of a band to ours if they differ.
     """
 
     systems: tuple[str, ...]
@@ -40,12 +40,12 @@ class Options:
 
 
 def installed() -> bool:
-    """Tell whether GaiaXPy can be used."""
+    """Return whether GaiaXPy is installed."""
     return util.find_spec("gaiaxpy") is not None
 
 
 def command(request_file: Path) -> list[str]:
-    """Return the command line that answers a request."""
+    """Return the command line for a request."""
     return [sys.executable, "-m", "tasks.programs.gaiaxpy_worker", str(request_file)]
 
 
@@ -55,18 +55,18 @@ def magnitudes(spectra: Sequence[Path], folder: Path, options: Options) -> Table
     Parameters
     ----------
     spectra
-        Files of continuous mean spectra (XP_CONTINUOUS) as the Gaia archive gives them.
+        Files of continuous mean spectra (XP_CONTINUOUS) from the Gaia archive.
     folder
-        Scratch folder, made the process's home.
+        Scratch folder, which is also the process's home.
 
     Raises
     ------
     MissingPart
-        Where GaiaXPy is not installed.
+        If GaiaXPy is not installed.
     UnusableData
-        Where a file is no such file, or a source is in two of them.
+        If a file has no such spectra, or a source is in two files.
     ProgramError
-        Where GaiaXPy fails, or does not know a system.
+        If GaiaXPy fails, or does not know a system.
     """
     if not installed():
         raise MissingPart("GaiaXPy is not installed: pip install 'brightsiren[gaiaxp]'")
@@ -89,13 +89,13 @@ def magnitudes(spectra: Sequence[Path], folder: Path, options: Options) -> Table
 
 
 def parse(folder: Path, names: Mapping[str, str]) -> Table:
-    """Read what the process wrote; a band that two systems have is taken from the first."""
+    """Read the process's output; a band of two systems is taken from the first."""
     try:
         bands = json.loads((folder / "bands.json").read_bytes())
-        told = Table.read(folder / "photometry.csv", format="ascii.csv")
+        photometry = Table.read(folder / "photometry.csv", format="ascii.csv")
     except (OSError, ValueError) as fault:
         raise ProgramError(f"GaiaXPy left no readable photometry: {fault}") from fault
-    result = Table({"source_id": np.asarray(told["source_id"], dtype=np.int64)})
+    result = Table({"source_id": np.asarray(photometry["source_id"], dtype=np.int64)})
     if len(np.unique(result["source_id"])) < len(result):
         raise UnusableData("a source has more than one spectrum in these files")
     for label, own in bands.items():
@@ -103,8 +103,8 @@ def parse(folder: Path, names: Mapping[str, str]) -> Table:
             name = names.get(band, band)
             if f"mag_{name}" in result.colnames:
                 continue
-            flux, error = (_numbers(told[f"{label}_{word}_{band}"]) for word in ("flux", "flux_error"))
-            result[f"mag_{name}"] = _numbers(told[f"{label}_mag_{band}"])
+            flux, error = (_numbers(photometry[f"{label}_{word}_{band}"]) for word in ("flux", "flux_error"))
+            result[f"mag_{name}"] = _numbers(photometry[f"{label}_mag_{band}"])
             result[f"snr_{name}"] = np.divide(flux, error, out=np.full(len(flux), np.nan), where=error > 0)
     return result
 

@@ -1,8 +1,8 @@
 """The process in which GaiaXPy runs: ``python -m tasks.programs.gaiaxpy_worker REQUEST.json``.
 
-A process of its own, because GaiaXPy is an optional part, prints, switches warnings off for everybody and keeps filters
-of a user's own in a file that all of a process's runs share. It reads what ``tasks.programs.gaiaxpy`` wrote and writes
-``photometry.csv`` beside the request.
+A separate process, because GaiaXPy is optional, prints, disables warnings globally and keeps a user's own filters in a
+file shared by all runs of a process. It reads the request of ``tasks.programs.gaiaxpy`` and writes ``photometry.csv``
+and ``bands.json`` beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import gaiaxpy
 
 
 def main(request_file: Path) -> None:
-    """Make the synthetic photometry of a request."""
+    """Compute the synthetic photometry of a request."""
     request = json.loads(request_file.read_bytes())
     known = gaiaxpy.PhotometricSystem
     if request["filters"]:

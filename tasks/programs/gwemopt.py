@@ -1,7 +1,7 @@
 """gwemopt, the planner of the LVK follow-up community, run as one process for all telescopes of a plan.
 
-It is given only the tiles that may be worth observing and a map cut down to them, and says which tile when. Whatever
-else a plan says (probability, area, airmass, reasons) is computed by our own science, for every engine alike.
+It gets only promising tiles and a map restricted to them, and returns tiles with start times. All other numbers of a
+plan (probability, area, airmass, reasons) are computed by our own code, for every engine alike.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DEFAULT_MAGNITUDE = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
+class TelescopeTiles:
     """One telescope and the tiles (n, 2: right ascension and declination in degrees) that it may observe."""
 
     telescope: Telescope
@@ -52,15 +52,15 @@ class Map:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A tile, by its row among those given, and when gwemopt would begin it."""
+    """A chosen tile, by its row among the given ones, and its start."""
 
     row: int
     start: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """A tile as the process wrote it, numbered from 1."""
+class ScheduledTile:
+    """A tile in the process's output, numbered from 1."""
 
     number: int
     start_mjd: float
@@ -68,9 +68,9 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What the process wrote."""
+    """The process's output."""
 
-    telescopes: Mapping[str, tuple[Row, ...]]
+    telescopes: Mapping[str, tuple[ScheduledTile, ...]]
 
 
 def command(request_file: Path) -> list[str]:
@@ -79,7 +79,7 @@ def command(request_file: Path) -> list[str]:
 
 
 def plan(
-    jobs: Sequence[Job],
+    jobs: Sequence[TelescopeTiles],
     sky_map: Map,
     *,
     start: datetime,
@@ -87,10 +87,10 @@ def plan(
     folder: Path,
     cancel_folder: Path | None = None,
 ) -> dict[str, tuple[Choice, ...]]:
-    """Run gwemopt once for all ``jobs`` and return what it chose, by telescope, in time order.
+    """Run gwemopt once for all ``jobs`` and return the chosen tiles, by telescope, in order of time.
 
-    ``folder`` is a scratch folder, made the process's home. To later jobs what the earlier ones cover counts only as
-    much as a second look.
+    ``folder`` is a scratch folder and the process's home. Probability covered by earlier jobs counts for later ones only
+    with the weight ``options.second_look``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_map(sky_map, folder / "cells.fits")
@@ -116,7 +116,7 @@ def plan(
 
 
 def parse(schedule_file: Path, given: Mapping[str, int]) -> dict[str, tuple[Choice, ...]]:
-    """Read a schedule and check it: known telescopes, known tiles, none of them twice, starts in order."""
+    """Read a schedule and check it: known telescopes, known tiles without repetition, finite starts."""
     try:
         schedule = TypeAdapter(Schedule).validate_json(schedule_file.read_bytes())
     except (OSError, ValidationError) as error:
@@ -126,7 +126,7 @@ def parse(schedule_file: Path, given: Mapping[str, int]) -> dict[str, tuple[Choi
     return {name: _checked(name, rows, given[name]) for name, rows in schedule.telescopes.items()}
 
 
-def _checked(name: str, rows: Sequence[Row], given: int) -> tuple[Choice, ...]:
+def _checked(name: str, rows: Sequence[ScheduledTile], given: int) -> tuple[Choice, ...]:
     numbers = [row.number for row in rows]
     if len(set(numbers)) < len(numbers) or any(not 1 <= number <= given for number in numbers):
         raise ProgramError(f"gwemopt's tiles for {name} repeat or are not among the {given} given: {numbers[:20]}")
@@ -137,10 +137,10 @@ def _checked(name: str, rows: Sequence[Row], given: int) -> tuple[Choice, ...]:
 
 
 def config_text(telescope: Telescope) -> str:
-    """Return a telescope in gwemopt's own format.
+    """Return a telescope in gwemopt's format.
 
-    The field is a polygon even where it is square: gwemopt hands a square's side to a function that wants half of it
-    and so plans with fields twice too wide and high.
+    The field is a polygon even if it is square: gwemopt passes a square's side to a function that expects half of it, and
+    would plan with fields twice too wide and high.
     """
     limits, exposure = telescope.limits, telescope.exposure
     lines = {
@@ -176,7 +176,7 @@ def _described(telescope: Telescope) -> dict[str, str | float]:
     }
 
 
-def _write_telescope(job: Job, folder: Path) -> None:
+def _write_telescope(job: TelescopeTiles, folder: Path) -> None:
     name, view = job.telescope.name, job.telescope.field_of_view
     x, y = view.width_deg / 2, view.height_deg / 2
     polygon = ",".join(f"{value:.6f}" for value in (-x, -y, x, -y, x, y, -x, y))

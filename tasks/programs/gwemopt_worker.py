@@ -1,8 +1,8 @@
 """The process in which gwemopt runs: ``python -m tasks.programs.gwemopt_worker REQUEST.json``.
 
-A process of its own, because importing gwemopt takes seconds, makes folders in the home directory and prints. It
-reads what ``tasks.programs.gwemopt`` wrote beside the request and writes ``schedule.json`` there. gwemopt's
-own sky-map reader is not used: it rasterises the whole sky, needs distances and costs most of a run's time.
+A separate process, because importing gwemopt takes seconds, creates folders in the home directory and prints. It reads
+the files of ``tasks.programs.gwemopt`` beside the request and writes ``schedule.json`` there. gwemopt's sky-map reader
+is not used: it rasterises the whole sky, needs distances and takes most of a run's time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gwemopt.args import parse_args
 
 
 def main(request_file: Path) -> None:
-    """Plan every telescope of a request, one after the other, on what the earlier ones left."""
+    """Plan the telescopes of a request one after the other; covered probability is reduced for the next ones."""
     iers.conf.auto_download = False
     folder = request_file.parent
     gwemopt.params.CONFIG_DIR = gwemopt.moc.CONFIG_DIR = folder
@@ -49,7 +49,7 @@ def plan(job: dict[str, Any], request: dict[str, Any], sky_map: Table) -> tuple[
     """Return one telescope's tiles with their starts (MJD UTC), and the MOC of their footprints or None."""
     params = parameters(job, request)
     params = gwemopt.segments.get_telescope_segments(params)
-    # gwemopt takes the length of a slot from the first two: with fewer it cannot plan
+    # gwemopt derives the length of a slot from the first two: with fewer it cannot plan
     if len(params["config"][job["telescope"]]["exposurelist"]) < 2:
         return [], None
     map_struct = {"skymap": sky_map.copy(), "skymap_schedule": sky_map.copy()}

@@ -24,7 +24,7 @@ STAMPS_USED = re.compile(r"(\d+) stamps built")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the two images are like: FWHM in px, range of good values in ADU, number of stars to match the PSFs with."""
+    """Properties of the two images: FWHM in px, range of good values in ADU, number of stars for the PSF matching."""
 
     fwhm_science_px: float
     fwhm_reference_px: float
@@ -64,7 +64,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The files of one subtraction, all on the same pixels; masks are 0 where good, noise is 1 sigma in ADU."""
+    """The files of one subtraction, all on the same pixels; masks are 0 if good, noise is 1 sigma in ADU."""
 
     science: Path
     reference: Path
@@ -77,7 +77,7 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What HOTPANTS wrote; ``direction`` names the image that was convolved, ``kernel_sum`` is None if it was not told."""
+    """HOTPANTS's output; ``direction`` names the convolved image, ``kernel_sum`` is None if the log has none."""
 
     difference: Path
     convolved: Path
@@ -111,14 +111,14 @@ def command(inputs: Inputs, folder: Path, options: Options) -> list[str]:
 
 
 def subtract(inputs: Inputs, folder: Path, options: Options, *, shape: tuple[int, int]) -> Result:
-    """Run HOTPANTS on images of ``shape`` (ny, nx) and check what it wrote.
+    """Run HOTPANTS on images of ``shape`` (ny, nx) and check its output.
 
     Raises
     ------
     MissingPart
         If it is not installed.
     ProgramError
-        If it fails, passes its deadline, or leaves an image out.
+        If it fails, exceeds its deadline, or an output image is missing.
     """
     finished = run(command(inputs, folder, options), folder=folder, timeout_s=options.timeout_s)
     log_tail = tail(finished.log_file)
@@ -128,7 +128,7 @@ def subtract(inputs: Inputs, folder: Path, options: Options, *, shape: tuple[int
     text = finished.log_text()
     kernel_sum = _kernel_sum(text)
     if kernel_sum is not None and not kernel_sum > 0:
-        raise ProgramError(f"hotpants found a kernel of sum {kernel_sum:g}, it must be positive", log_tail=log_tail)
+        raise ProgramError(f"hotpants fitted a kernel of sum {kernel_sum:g}, it must be positive", log_tail=log_tail)
     return Result(
         difference=written[0],
         convolved=written[1],
@@ -142,6 +142,6 @@ def subtract(inputs: Inputs, folder: Path, options: Options, *, shape: tuple[int
 
 
 def _kernel_sum(text: str) -> float | None:
-    """Return the mean kernel sum of the regions that the log names."""
+    """Return the mean kernel sum of the regions in the log."""
     sums = [float(first or second) for first, second in KERNEL_SUM.findall(text)]
     return sum(sums) / len(sums) if sums else None

@@ -57,7 +57,7 @@ def apply(image: Path, head: str, folder: Path, *, shape: tuple[int, int], optio
     Raises
     ------
     ProgramError
-        Where it crashes or hangs, or the copy is missing or not whole.
+        If it crashes or hangs, or the copy is missing or incomplete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "missfits.conf").write_text(configuration(), encoding="utf-8")
@@ -70,6 +70,6 @@ def apply(image: Path, head: str, folder: Path, *, shape: tuple[int, int], optio
 
 
 def write(image: Path, head: str, target: Path, *, shape: tuple[int, int], options: Options) -> None:
-    """Write ``image`` with the cards of ``head`` to ``target``; the errors are those of ``apply``."""
+    """Write ``image`` with the cards of ``head`` to ``target``; errors as for ``apply``."""
     with outputs.scratch(target.parent, "missfits") as folder:
         apply(image, head, folder, shape=shape, options=options).image.replace(target)

@@ -16,7 +16,7 @@ TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """One GPU: its number, memory in use in MB (of 2^20 bytes), how busy it is in percent, its temperature in C."""
+    """One GPU: its number, memory in use in MB (of 2^20 bytes), utilisation in percent, temperature in C."""
 
     index: int
     memory_mb: int
@@ -25,7 +25,7 @@ class Gpu:
 
 
 def installed() -> bool:
-    """Tell whether the program is on PATH."""
+    """Return whether the program is on PATH."""
     try:
         find(NAMES)
     except MissingPart:
@@ -39,12 +39,12 @@ def command() -> list[str]:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """Ask for the state of all GPUs.
+    """Return the state of all GPUs.
 
     Raises
     ------
     ProgramError
-        Where it fails, hangs, or says something else.
+        If it fails, hangs, or has unexpected output.
     """
     with tempfile.TemporaryDirectory(prefix="siren-gpus-") as folder:
         finished = run(command(), folder=Path(folder), timeout_s=TIMEOUT_S)
@@ -52,9 +52,9 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def parse(line: str) -> Gpu:
-    """Read one line, such as ``0, 1024, 37, 61``; a figure that a card does not tell is -1."""
+    """Read one line, such as ``0, 1024, 37, 61``; a missing value is -1."""
     words = [word.strip() for word in line.split(",")]
     if len(words) != len(FIELDS) or not words[0].isdecimal():
-        raise ProgramError(f"nvidia-smi says {line!r} (expected: {', '.join(FIELDS)})")
+        raise ProgramError(f"nvidia-smi wrote {line!r} (expected: {', '.join(FIELDS)})")
     index, memory, busy, warm = (int(word) if word.isdecimal() else -1 for word in words)
     return Gpu(index=index, memory_mb=memory, utilisation_percent=busy, temperature_c=warm)

@@ -1,4 +1,4 @@
-"""What a program left behind: is it there, whole, and of the right size? And the folder it left it in."""
+"""Checks of a program's output files (existence, completeness, size), and scratch folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCRATCH = re.compile(r"\.[a-z-]+-[a-z0-9_]{8}")
 
 @contextmanager
 def scratch(parent: Path, name: str) -> Iterator[Path]:
-    """Give a new folder under ``parent``; remove it on success, keep its small text files on failure."""
+    """Yield a new folder under ``parent``; remove it on success, keep its logs and configurations on failure."""
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
     with ExitStack() as on_failure:
@@ -44,12 +44,12 @@ def link(source: Path, name: Path) -> Path:
 
 
 def settings(values: Mapping[str, object]) -> str:
-    """Write a configuration file of the AstrOmatic programs: one ``KEY value`` a line, sequences with commas."""
+    """Return a configuration file of the AstrOmatic programs: one ``KEY value`` per line, sequences with commas."""
     return "".join(f"{key:<24}{_word(value)}\n" for key, value in values.items())
 
 
 def require_image(path: Path, *, program: str, shape: tuple[int, int] | None = None, log_tail: str = "") -> None:
-    """Raise ``ProgramError`` unless ``path`` is a whole FITS image, of ``shape`` (ny, nx) where that is given."""
+    """Raise ``ProgramError`` unless ``path`` is a complete FITS image, of ``shape`` (ny, nx) if given."""
     header = _headers(path, program, log_tail)[0]
     found = (int(header.get("NAXIS2", "0")), int(header.get("NAXIS1", "0")))
     if 0 in found or (shape is not None and found != shape):
@@ -58,7 +58,7 @@ def require_image(path: Path, *, program: str, shape: tuple[int, int] | None = N
 
 
 def require_table(path: Path, name: str, *, program: str, log_tail: str = "") -> int:
-    """Return the number of rows of a table in a whole FITS file; raise ``ProgramError`` where there is no such table."""
+    """Return the number of rows of a table in a complete FITS file; raise ``ProgramError`` if it is missing."""
     for header in _headers(path, program, log_tail)[1:]:
         if header.get("EXTNAME", "").strip("' ") == name:
             return int(header.get("NAXIS2", "0"))
@@ -66,14 +66,14 @@ def require_table(path: Path, name: str, *, program: str, log_tail: str = "") ->
 
 
 def require_cards(path: Path, keywords: Sequence[str], *, program: str, log_tail: str = "") -> None:
-    """Raise ``ProgramError`` unless ``path`` is a whole FITS file whose first header has all ``keywords``."""
+    """Raise ``ProgramError`` unless ``path`` is a complete FITS file and its first header has all ``keywords``."""
     header = _headers(path, program, log_tail)[0]
     if missing := [keyword for keyword in keywords if keyword not in header]:
         raise ProgramError(f"{program} wrote {path.name} without {', '.join(missing)}", log_tail=log_tail)
 
 
 def _headers(path: Path, program: str, log_tail: str) -> list[dict[str, str]]:
-    """Return the headers of all HDUs, checked against the file's length; nothing of the data is read."""
+    """Return the headers of all HDUs, checked against the file's length; the data are not read."""
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:
@@ -96,7 +96,7 @@ def _headers(path: Path, program: str, log_tail: str) -> list[dict[str, str]]:
 
 
 def _header(content: bytes) -> tuple[dict[str, str], int]:
-    """Return the value cards at the start of ``content`` and the header's length, 0 where it is none."""
+    """Return the value cards at the start of ``content`` and the header's length; 0 if there is no header."""
     if not content.startswith((b"SIMPLE  =", b"XTENSION=")):
         return {}, 0
     cards: dict[str, str] = {}

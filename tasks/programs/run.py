@@ -1,8 +1,8 @@
-"""The only place that starts a process.
+"""Run external programs: the only module that starts processes.
 
-Every program runs in its own process group and its own scratch folder, with a deadline and a limit of memory of ours;
-when the deadline passes, or a file named ``CANCEL`` appears in the scratch folder or one of those above it, the whole
-group is killed. It also ends when the process that waits for it is killed. Its log is kept in a file.
+Every program runs in its own process group and scratch folder, with a deadline and a memory limit. The whole group is
+killed if the deadline passes, or if a file named ``CANCEL`` appears in the scratch folder or one of its parents. The
+program also ends if the process that waits for it is killed. Its log is kept in a file.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 POLL_S = 0.05
 LOG_TAIL_BYTES = 4000
 CANCEL_FILE = "CANCEL"
-# a scratch folder lies at most this deep below the folder of its unit's night
+# a scratch folder is at most this many levels below the folder of its unit's night
 CANCEL_LEVELS = 4
-# address space: SWarp maps 8 GiB by its own settings, everything else needs less than half of that
+# address space: SWarp maps 8 GiB by its own settings, other programs need less than half of that
 MEMORY_BYTES = 24 << 30
-# one plane of a full frame; where less is left, a failed program tells of the disk and not of its input
+# one plane of a full frame; with less free space, a failure is attributed to the disk and not to the input
 FULL_BYTES = 256 << 20
-# what a child may see of our environment: enough to run, nothing that may hold a secret
+# variables that a program inherits: enough to run, none that may hold a secret
 ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 
 
@@ -53,38 +53,38 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A program that runs until it is told to stop."""
+    """A program that runs until it is stopped."""
 
     name: str
     log_file: Path
     process: subprocess.Popen[bytes]
 
     def check_runs(self) -> None:
-        """Raise ``ProgramError`` with the tail of its log where the program has ended."""
+        """Raise ``ProgramError`` with the tail of its log if the program has ended."""
         if (returncode := self.process.poll()) is not None:
             raise ProgramError(f"{self.name} {_exit_words(returncode)}", log_tail=tail(self.log_file))
 
-    def say(self, line: str) -> None:
-        """Write a line to a program that talks; one that has just ended is known by its silence."""
+    def write_line(self, line: str) -> None:
+        """Write a line to the standard input of a piped program; ignored if it has just ended."""
         if self.process.stdin is not None and not self.process.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(f"{line}\n".encode())
                 self.process.stdin.flush()
 
-    def hear(self, wait_s: float, *, bell: int) -> str | None:
-        """Return the next line of a program that talks, empty where it has ended, None where it is silent for a while.
+    def read_line(self, wait_s: float, *, wake: int) -> str | None:
+        """Return the next line from a piped program; empty if it has ended, None if there is none within ``wait_s``.
 
-        A byte that can be read from the file ``bell`` ends the wait too, and is taken.
+        Data on the file descriptor ``wake`` also ends the wait and is consumed.
         """
         if self.process.stdout is None:
             return ""
-        ready, _, _ = select.select([self.process.stdout.fileno(), bell], [], [], wait_s)
-        if bell in ready:
-            os.read(bell, select.PIPE_BUF)
+        ready, _, _ = select.select([self.process.stdout.fileno(), wake], [], [], wait_s)
+        if wake in ready:
+            os.read(wake, select.PIPE_BUF)
         return self.process.stdout.readline().decode() if self.process.stdout.fileno() in ready else None
 
     def end_input(self, wait_s: float) -> None:
-        """Tell a program that talks that nothing more will be said, and give it time to end by itself."""
+        """Close the standard input of a piped program, and wait up to ``wait_s`` for it to end."""
         if self.process.stdin is not None:
             self.process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -94,8 +94,8 @@ class Service:
 def find(names: Sequence[str]) -> Path:
     """Return the first of ``names`` on PATH; raise ``MissingPart`` naming all of them."""
     for name in names:
-        if (found := shutil.which(name)) is not None:
-            return Path(found)
+        if (path := shutil.which(name)) is not None:
+            return Path(path)
     raise MissingPart(f"none of the programs {', '.join(names)} is on PATH")
 
 
@@ -113,24 +113,24 @@ def run(
     Parameters
     ----------
     command
-        Program and arguments; never a shell's line.
+        Program and arguments; never a shell command.
     folder
-        Its working folder, made if missing; the log is kept there as ``<program>.log``.
+        Its working folder, created if missing; its log is ``<program>.log`` there.
     timeout_s
         Wall time after which the whole process group is killed.
     environment
-        Variables to add to the few that a program inherits.
+        Variables in addition to the few inherited ones (``ENVIRONMENT``).
     cancel_folder
-        One more folder where a file ``CANCEL`` means: stop at once.
+        A further folder in which a file ``CANCEL`` stops the program.
     memory_bytes
-        Address space that it may have; more of it is refused, as if the machine had none left.
+        Limit of its address space; larger allocations fail.
 
     Raises
     ------
     ProgramError
-        On a deadline, a cancellation, a signal or an exit code other than 0; with the tail of the log.
+        On a passed deadline, a cancellation, a signal or an exit code other than 0; with the tail of the log.
     Unavailable
-        If it failed where the disk is as good as full.
+        If it failed and less than ``FULL_BYTES`` are free on the disk.
     MissingPart
         If the program cannot be started.
     """
@@ -138,7 +138,7 @@ def run(
     name = Path(command[0]).name
     log_file = folder / f"{name}.log"
     started = time.monotonic()
-    program = [*_ends_with_us("KILL"), str(find([command[0]])), *command[1:]]
+    program = [*_with_parent_death_signal("KILL"), str(find([command[0]])), *command[1:]]
     with log_file.open("wb") as output:
         process = _start(program, folder=folder, output=output, environment=environment)
         _limit_memory(process, memory_bytes)
@@ -165,36 +165,36 @@ def service(
     name: str,
     environment: Mapping[str, str] | None = None,
     grace_s: float = 10.0,
-    talks: bool = False,
+    piped: bool = False,
 ) -> Iterator[Service]:
-    """Keep a program running for the length of a block; then ask it to stop, and kill its group after ``grace_s``.
+    """Keep a program running while the block runs; then request it to stop, and kill its group after ``grace_s``.
 
     Parameters
     ----------
     command
         Program and arguments.
     folder
-        Its working folder, made if missing; its log is ``<name>.log`` there, appended to.
+        Its working folder, created if missing; its output is appended to the log ``<name>.log`` there.
     name
-        What to call it.
+        Its name, for the log and errors.
     environment
-        Variables to add to the few that a program inherits.
+        Variables in addition to the few inherited ones (``ENVIRONMENT``).
     grace_s
-        How long it may take to stop.
-    talks
-        Give it pipes of ours for standard input and output, and keep only its standard error in the log. Where we are
-        killed it sees the end of its input, and decides for itself when to end.
+        Time to stop before it is killed, in s.
+    piped
+        Connect its standard input and output to pipes, and write only its standard error to the log. If this process is
+        killed, the program gets the end of its input and is not killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log_file = folder / f"{name}.log"
     program = str(find([command[0]]))
     with log_file.open("ab") as output:
         process = _start(
-            [*([] if talks else _ends_with_us("TERM")), program, *command[1:]],
+            [*([] if piped else _with_parent_death_signal("TERM")), program, *command[1:]],
             folder=folder,
             output=output,
             environment=environment,
-            talks=talks,
+            piped=piped,
         )
     try:
         yield Service(name=name, log_file=log_file, process=process)
@@ -204,10 +204,10 @@ def service(
         _close(process.stdin, process.stdout)
 
 
-def _ends_with_us(signal_name: str) -> list[str]:
-    """Have the kernel end the program where we are killed ourselves; the tool is part of util-linux."""
-    found = shutil.which("setpriv")
-    return [found, "--pdeathsig", signal_name, "--"] if found else []
+def _with_parent_death_signal(signal_name: str) -> list[str]:
+    """Return a command prefix that ends the program if this process is killed (setpriv of util-linux)."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", signal_name, "--"] if setpriv else []
 
 
 def _limit_memory(process: subprocess.Popen[bytes], limit_bytes: int) -> None:
@@ -221,7 +221,7 @@ def _cancel_files(folder: Path, also: Path | None) -> list[Path]:
 
 
 def _ask_to_stop(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
-    # the leader alone: it knows how to end its own children in order
+    # the group's leader only: it ends its own children in order
     for request in (signal.SIGINT, signal.SIGTERM):
         if process.poll() is None:
             process.send_signal(request)
@@ -242,7 +242,7 @@ def _start(
     folder: Path,
     output: IO[bytes],
     environment: Mapping[str, str] | None,
-    talks: bool = False,
+    piped: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own."""
     inherited = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
@@ -250,8 +250,8 @@ def _start(
         return subprocess.Popen(
             list(command),
             cwd=folder,
-            stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if talks else output,
+            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else output,
             stderr=output,
             env={**inherited, **(environment or {})},
             start_new_session=True,
@@ -261,8 +261,8 @@ def _start(
 
 
 def _wait(process: subprocess.Popen[bytes], *, deadline: float, cancelled: Sequence[Path]) -> str | None:
-    """Wait for the process; return what went wrong in words, or None."""
-    # Popen.wait would look every 50 ms: it sleeps through a twentieth of the half second that a program takes
+    """Wait for the process; return the description of a failure, or None."""
+    # Popen.wait polls every 50 ms, which would add up to a tenth to a program that takes half a second
     descriptor = os.pidfd_open(process.pid)
     try:
         end = select.poll()
@@ -279,7 +279,7 @@ def _wait(process: subprocess.Popen[bytes], *, deadline: float, cancelled: Seque
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and whatever it started; a finished group is no error."""
+    """Kill the process and its descendants; a group that has ended is no error."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

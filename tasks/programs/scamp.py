@@ -12,7 +12,7 @@ from tasks.programs import outputs
 from tasks.programs.run import find, run
 
 NAMES = ("scamp",)
-# SCAMP writes headers of kilobytes; an empty or cut one ends without END
+# SCAMP writes headers of kilobytes; an empty or truncated one has no END
 SMALLEST_HEADER = 500
 KNOWN = {
     r"Not enough matched detections": (AlgorithmError, "too few detections match the reference"),
@@ -27,26 +27,26 @@ KNOWN = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How SCAMP searches and fits. The maximal errors are those of the a-priori headers."""
+    """Options of SCAMP's search and fit. The largest errors are those of the a-priori headers."""
 
     position_error_arcmin: float = 2.0
     angle_error_deg: float = 2.0
     scale_error: float = 1.03
     """Factor, above 1."""
     match: bool = True
-    """Search for the pattern of the stars; without it the a-priori header must be good to the matching radius."""
+    """Match star patterns; without it the a-priori header must be accurate to the matching radius."""
     match_radius_arcsec: float = 3.0
     distortion_degree: int = 3
     share_distortion: bool = True
     """One distortion for all frames of the run, else one for each."""
     threads: int = 1
-    """More of them add up in the order in which they end: other last digits every run."""
+    """With several threads the order of sums, and thus the last digits, vary from run to run."""
     timeout_s: float = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The solutions, in the order of the catalogues: header text files, None where SCAMP gave none."""
+    """The solutions, in the order of the catalogues: header text files, None for a catalogue without solution."""
 
     headers: tuple[Path | None, ...]
     seconds: float
@@ -93,7 +93,7 @@ FIXED: Mapping[str, object] = {
     "HEADER_SUFFIX": ".head",
     "HEADER_TYPE": "NORMAL",
 }
-"""Settings that no option changes: a local reference catalogue, no network, no plots, no XML."""
+"""Fixed settings: a local reference catalogue, no network, no plots, no XML."""
 
 
 def configuration(reference: Path, options: Options) -> str:
@@ -125,9 +125,9 @@ def solve(catalogues: Sequence[Path], reference: Path, folder: Path, options: Op
     Raises
     ------
     UnusableData, AlgorithmError
-        For what SCAMP says of hopeless catalogues (see ``KNOWN``).
+        For known lines in SCAMP's log (see ``KNOWN``).
     ProgramError
-        Where it crashes, hangs, or writes no header at all.
+        If it crashes, hangs, or writes no header.
     """
     (folder / "scamp.conf").write_text(configuration(reference, options), encoding="utf-8")
     for catalogue in catalogues:
@@ -146,14 +146,14 @@ def solve(catalogues: Sequence[Path], reference: Path, folder: Path, options: Op
 
 
 def raise_known(log_tail: str, cause: Exception | None) -> None:
-    """Raise the error that a known line of the log stands for."""
+    """Raise the error for a known line in the log."""
     for pattern, (kind, words) in KNOWN.items():
         if re.search(pattern, log_tail):
             raise kind(f"scamp: {words}") from cause
 
 
 def _header(path: Path) -> Path | None:
-    """Return ``path`` where it holds a whole header, else None."""
+    """Return ``path`` if it holds a complete header, else None."""
     try:
         content = path.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""solve-field of Astrometry.net: a blind solution, the last resort where it and its index files are installed."""
+"""solve-field of Astrometry.net: a blind solution, the last attempt if it and its index files are installed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NAMES = ("solve-field",)
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Where to search: within ``radius_deg`` of a position if one is known, at a scale good to ``scale_error``."""
+    """Search range: within ``radius_deg`` of a known position, at a scale with the relative error ``scale_error``."""
 
     index_folder: Path
     scale_arcsec: float
     scale_error: float = 0.05
     radius_deg: float = 3.0
     brightest: int = 100
-    """Only so many of the positions are looked at."""
+    """Number of brightest positions used."""
     cpu_limit_s: float = 30.0
     timeout_s: float = 60.0
 
@@ -35,7 +35,7 @@ class Result:
 
 
 def installed(index_folder: Path) -> bool:
-    """Tell whether there are index files to solve with."""
+    """Return whether there are index files."""
     return any(index_folder.glob("index-*.fits"))
 
 
@@ -44,7 +44,7 @@ def command(
 ) -> list[str]:
     """Return the command line for a FITS table of X, Y (1-based, brightest first) of an image of ``shape`` (ny, nx).
 
-    ``centre`` is its position, RA and Dec in degrees; the whole sky is searched where it is None.
+    ``centre`` is its position, RA and Dec in degrees; if it is None, the whole sky is searched.
     """
     low, high = (options.scale_arcsec * factor for factor in (1 - options.scale_error, 1 + options.scale_error))
     words = [str(find(NAMES)), str(positions), "--config", str(folder / "solve.conf"), "--dir", str(folder)]
@@ -65,9 +65,9 @@ def solve(
     Raises
     ------
     AlgorithmError
-        Where no solution is found.
+        If no solution is found.
     ProgramError
-        Where it crashes or hangs, or its solution is not whole.
+        If it crashes or hangs, or its solution is incomplete.
     """
     (folder / "solve.conf").write_text(
         f"cpulimit {options.cpu_limit_s:g}\nadd_path {options.index_folder}\nautoindex\n", encoding="utf-8"

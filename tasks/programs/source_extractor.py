@@ -13,12 +13,12 @@ from tasks.programs.run import find, run
 
 NAMES = ("source-extractor", "sex")
 TABLE = "LDAC_OBJECTS"
-# where packages put the weights of the star classifier, below the prefix that the program is installed under
+# paths of the star classifier's weights below the program's installation prefix, in the usual packages
 CLASSIFIERS = ("share/source-extractor/default.nnw", "share/sextractor/default.nnw")
 # 3 x 3 pyramid: the seed's detection filter
 PYRAMID = "CONV NORM\n1 2 1\n2 4 2\n1 2 1\n"
 BACKGROUND = re.compile(r"Background:\s*(\S+)\s+RMS:\s*(\S+)")
-# what Source Extractor says, and what that means for us
+# known lines of Source Extractor's log, and the error for each
 KNOWN = {
     r"cannot open|[Nn]ot a FITS|[Uu]nknown FITS": (UnusableData, "the image is not FITS"),
     r"pixel stack overflow": (
@@ -33,7 +33,7 @@ ASTROMETRY_COLUMNS = (
     "FLUX_AUTO", "FLUXERR_AUTO", "MAG_AUTO", "FLUX_MAX", "FLUX_RADIUS", "FWHM_IMAGE", "ELLIPTICITY", "ELONGATION",
     "SNR_WIN", "FLAGS",
 )  # fmt: skip
-# windowed positions and apertures take as long as everything else, and the seeing needs none of them
+# without windowed positions and apertures, which take half of the time and which the seeing does not need
 SEEING_COLUMNS = (
     "NUMBER", "ALPHA_J2000", "DELTA_J2000", "X_IMAGE", "Y_IMAGE", "FWHM_IMAGE", "FWHM_WORLD",
     "ELLIPTICITY", "ELONGATION", "FLUX_AUTO", "FLUXERR_AUTO", "FLAGS",
@@ -47,7 +47,7 @@ PHOTOMETRY_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How one image is measured. ``diameters_px`` are apertures' diameters; maps lie on the image's pixels."""
+    """Options of one measurement. ``diameters_px`` are the apertures' diameters; maps have the image's pixels."""
 
     scale_arcsec: float
     columns: tuple[str, ...] = PHOTOMETRY_COLUMNS
@@ -60,11 +60,11 @@ class Options:
     diameters_px: tuple[float, ...] = (3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0)
     seeing_arcsec: float = 2.0
     saturation_adu: float = 50000.0
-    """Used where the header has no SATURATE, in ADU."""
+    """Saturation level if the header has no SATURATE, in ADU."""
     weight: Path | None = None
-    """Weights, 0 where there are no data."""
+    """Weight map, 0 for pixels without data."""
     flags: Path | None = None
-    """Mask bits, which become IMAFLAGS_ISO."""
+    """Mask plane, whose bits become IMAFLAGS_ISO."""
     classifier: Path | None = None
     """Weights of the star classifier, which gives CLASS_STAR: 1 for a star of this seeing, 0 for anything wider."""
     timeout_s: float = 120.0
@@ -82,26 +82,26 @@ class Result:
 
 
 def of_pass(options: Options, *, seeing_arcsec: float, diameters_px: tuple[float, ...]) -> Options:
-    """Return the options of one pass over an image: with apertures for all columns, without them for shapes alone."""
+    """Return the options of one pass over an image: all columns if apertures are given, else shapes only."""
     if not diameters_px:
         return replace(options, columns=SEEING_COLUMNS, seeing_arcsec=seeing_arcsec, diameters_px=())
     return replace(options, seeing_arcsec=seeing_arcsec, diameters_px=diameters_px, classifier=classifier())
 
 
 def classifier() -> Path | None:
-    """Return the weights of the star classifier that came with the program, None where its package has none."""
+    """Return the star classifier's weights installed with the program, None if its package has none."""
     prefix = find(NAMES).resolve().parents[1]
     return next((path for name in CLASSIFIERS if (path := prefix / name).is_file()), None)
 
 
 def command(image: Path, folder: Path, options: Options) -> list[str]:
-    """Return the command line; everything else is in the files that ``configure`` writes into ``folder``."""
+    """Return the command line; all settings are in the files that ``configure`` writes into ``folder``."""
     del options
     return [str(find(NAMES)), str(image), "-c", str(folder / "extract.conf")]
 
 
 def configuration(folder: Path, options: Options) -> str:
-    """Return the configuration file. The gain is EGAIN: the header's GAIN is a setting of the camera."""
+    """Return the configuration file. The gain is EGAIN, since the header's GAIN is a camera setting."""
     values: dict[str, object] = {
         "CATALOG_NAME": folder / "extract.cat",
         "CATALOG_TYPE": "FITS_LDAC",
@@ -136,7 +136,7 @@ def configuration(folder: Path, options: Options) -> str:
 
 
 def _companions(folder: Path, options: Options) -> dict[str, object]:
-    """Return the settings of the maps that lie on the image, and of the classifier."""
+    """Return the settings of the weight and flag maps and of the classifier."""
     values: dict[str, object] = {}
     if options.weight is not None:
         values |= {
@@ -153,7 +153,7 @@ def _companions(folder: Path, options: Options) -> dict[str, object]:
 
 
 def columns(options: Options) -> tuple[str, ...]:
-    """Return the columns of the catalogue: those asked for, of all apertures; what mask and classifier tell, if given."""
+    """Return the catalogue's columns: the requested ones, and those of mask and classifier if these are given."""
     number = len(options.diameters_px)
     asked = (f"{name}({number})" if name.endswith("_APER") else name for name in options.columns)
     given = {"IMAFLAGS_ISO": options.flags, "CLASS_STAR": options.classifier}
@@ -175,9 +175,9 @@ def extract(image: Path, folder: Path, options: Options) -> Result:
     Raises
     ------
     UnusableData, AlgorithmError
-        For what Source Extractor says of bad images (see ``KNOWN``).
+        For known lines in Source Extractor's log (see ``KNOWN``).
     ProgramError
-        Where it fails otherwise, hangs, or its catalogue is missing or not whole.
+        If it fails otherwise, hangs, or its catalogue is missing or incomplete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     configure(folder, options)
@@ -195,7 +195,7 @@ def extract(image: Path, folder: Path, options: Options) -> Result:
 
 
 def raise_known(error: ProgramError) -> None:
-    """Raise the error that a known line of the log stands for."""
+    """Raise the error for a known line in the log."""
     for pattern, (kind, words) in KNOWN.items():
         if re.search(pattern, error.log_tail):
             raise kind(f"source-extractor: {words}") from error
@@ -205,5 +205,5 @@ def read_background(log_text: str) -> tuple[float, float]:
     """Read sky and sky noise from the line ``Background: 252.1 RMS: 43.3 / Threshold: ...``."""
     match = BACKGROUND.search(log_text)
     if match is None:
-        raise ProgramError("source-extractor did not tell background and RMS", log_tail=log_text[-2000:])
+        raise ProgramError("source-extractor did not report background and RMS", log_tail=log_text[-2000:])
     return float(match[1]), float(match[2])

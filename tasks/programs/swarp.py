@@ -19,7 +19,7 @@ NAMES = ("SWarp", "swarp")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How frames are combined."""
+    """Options of the combination."""
 
     combine: Mode = "CLIPPED"
     clip_sigma: float = 5.0
@@ -27,15 +27,15 @@ class Options:
     background_px: int = 512
     subtract_background: bool = True
     levels: tuple[float, ...] = ()
-    """The background of each frame where it is known, else it is measured in meshes."""
+    """Known background levels, one per frame; if empty, the background is measured in meshes."""
     threads: int = 2
     memory_mb: int = 2048
     timeout_s: float = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
-    """The output's pixels: centre in degrees, scale in arcsec per pixel, shape (ny, nx)."""
+class OutputGrid:
+    """The output's pixel grid: centre in degrees, scale in arcsec per pixel, shape (ny, nx)."""
 
     ra_deg: float
     dec_deg: float
@@ -45,7 +45,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """One frame: image, weight (0 where bad), the factor on its flux, and its gain in e-/ADU."""
+    """One frame: image, weight (0 if bad), the factor on its flux, and its gain in e-/ADU."""
 
     image: Path
     weight: Path
@@ -92,10 +92,10 @@ FIXED: Mapping[str, object] = {
     "WRITE_XML": False,
     "VERBOSE_TYPE": "NORMAL",
 }
-"""Settings that no option changes."""
+"""Fixed settings."""
 
 
-def configuration(folder: Path, grid: Grid, options: Options, *, number: int) -> str:
+def configuration(folder: Path, grid: OutputGrid, options: Options, *, number: int) -> str:
     """Return the configuration file for ``number`` frames; flux scales are in the frames' own headers (FLXSCALE)."""
     combine = "WEIGHTED" if options.combine == "CLIPPED" and number < constants.SMALLEST_CLIPPED else options.combine
     return outputs.settings(
@@ -128,15 +128,15 @@ def command(images: Sequence[Path], folder: Path) -> list[str]:
     return [str(find(NAMES)), *map(str, images), "-c", str(folder / "swarp.conf")]
 
 
-def combine(inputs: Sequence[Input], grid: Grid, folder: Path, options: Options) -> Result:
+def combine(inputs: Sequence[Input], grid: OutputGrid, folder: Path, options: Options) -> Result:
     """Resample and combine ``inputs`` in ``folder``.
 
     Raises
     ------
     UnusableData
-        Where there are no inputs.
+        If there are no inputs.
     ProgramError
-        Where SWarp crashes or hangs, or its image or weight is missing, not whole or of another shape.
+        If SWarp crashes or hangs, or its image or weight is missing, incomplete or of another shape.
     """
     if not inputs:
         raise UnusableData("a stack needs at least one frame, got none")

@@ -1,8 +1,8 @@
-"""The records that travel between tasks.
+"""The records passed between tasks.
 
 Every record is a frozen, keyword-only dataclass. Units are in the names (``_deg``, ``_s``, ``_mpc``, ``_mag``,
-``_px``, ``_adu``, ``_e``); times are aware ``datetime`` in UTC; files are ``Path``. ``None`` means that the source
-did not say. Arrays and tables never travel: they are files, named by a record.
+``_px``, ``_adu``, ``_e``); times are aware ``datetime`` in UTC; files are ``Path``. ``None`` means that the source gives
+no value. Arrays and tables are never passed between tasks: they are files, named by a record.
 """
 
 from tasks.records.alerts import (

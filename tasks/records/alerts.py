@@ -1,4 +1,4 @@
-"""Records of the alert river: notices, sky maps in numbers, decisions, plans."""
+"""Records of the alert river: notices, summaries of sky maps, decisions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tasks.records.plans import PlanMode
 
 
 class Kind(StrEnum):
-    """What sort of event a notice speaks of."""
+    """The kind of event of a notice."""
 
     GW = "gw"
     GRB = "grb"
 
 
 class Audience(StrEnum):
-    """Where a message belongs; a block maps each to a channel, but ``NOBODY``: what is for nobody is never sent."""
+    """The audience of a message; a block maps each to a Slack channel. Messages for ``NOBODY`` are never sent."""
 
     GW = "gw"
     GRB = "grb"
@@ -30,7 +30,7 @@ class Audience(StrEnum):
 
 
 class MapRole(StrEnum):
-    """Which of a notice's localisations a sky map is."""
+    """The role of a sky map among a notice's localisations."""
 
     GW = "gw"
     COMBINED = "combined"
@@ -52,11 +52,11 @@ class Coincidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """One message about one event, understood.
+    """One parsed message about one event.
 
-    ``event_id`` is what the sender wrote: never use it as a path (see ``naming.event_slug``). ``alert_type`` keeps
-    the sender's word, upper-case (EARLYWARNING, PRELIMINARY, INITIAL, UPDATE, RETRACTION, or an unknown one).
-    ``remarks`` are sentences on what could not be understood; they degrade the message, never refuse it.
+    ``event_id`` is the sender's text: never use it as a path (see ``naming.event_slug``). ``alert_type`` is the sender's
+    word in upper case (EARLYWARNING, PRELIMINARY, INITIAL, UPDATE, RETRACTION, or an unknown one). ``remarks`` are
+    sentences on fields that could not be parsed.
     """
 
     kind: Kind
@@ -108,7 +108,7 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedNotice:
-    """A notice and the sky maps that came inside it: FITS bytes, out of base64 but not yet read."""
+    """A notice and the sky maps inside it: FITS bytes, decoded from base64 but not parsed."""
 
     notice: Notice
     maps: Mapping[MapRole, bytes] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class ParsedNotice:
 
 @dataclass(frozen=True, kw_only=True)
 class SkyMapSummary:
-    """What one sky map says: areas in deg², distances in Mpc, the position of its peak."""
+    """Summary of one sky map: areas in deg², distances in Mpc, the position of its peak."""
 
     role: MapRole
     area50_deg2: float
@@ -139,7 +139,7 @@ class SkyMapSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """A notice with its sky maps reduced to numbers: all that a decision may look at."""
+    """A notice with summaries of its sky maps: the input of a decision."""
 
     notice: Notice
     sha256: str
@@ -148,13 +148,13 @@ class Alert:
 
     @property
     def best_map(self) -> SkyMapSummary | None:
-        """The combined map when there is one, else the event's own."""
+        """The combined map if there is one, else the event's own."""
         return self.combined or self.sky_map
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """One condition of a policy: what it looked at, what it found, what it wanted, whether that held."""
+    """One tested condition of a policy: its rule, its text, the value, and whether it held."""
 
     rule: str
     condition: str
@@ -164,7 +164,7 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a policy says of an alert, with its reasons in words."""
+    """A policy's decision on an alert, with the tested conditions."""
 
     policy: str
     policy_sha256: str

@@ -1,4 +1,4 @@
-"""Records of what is fetched from an archive after an outage."""
+"""Records of the back-fill of notices from GraceDB after an outage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A time in which nothing was heard, UTC."""
+    """A time span without received notices, UTC."""
 
     since: datetime
     until: datetime
@@ -18,7 +18,7 @@ class Span:
 class Superevent:
     """An event as GraceDB lists it.
 
-    ``record`` is its JSON document as text: records travel between processes.
+    ``record`` is its JSON document as text, since records are passed between processes.
     """
 
     event_id: str
@@ -27,9 +27,9 @@ class Superevent:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovered:
-    """What one event's files brought: hashes of notices that were new here, and how many were known already.
+    """Notices from one event's files: hashes of new ones, and the number of known ones.
 
-    ``refused`` says of what could not be used why.
+    ``refused`` gives the reasons for files that could not be used.
     """
 
     event_id: str
@@ -40,7 +40,7 @@ class Recovered:
 
 @dataclass(frozen=True, kw_only=True)
 class Backfilled:
-    """What a back-fill came to."""
+    """The result of a back-fill: spans, numbers of events and notices, and reasons for refused files."""
 
     spans: tuple[Span, ...] = ()
     events: int = 0

@@ -1,4 +1,4 @@
-"""Names of blocks, and where the alert river keeps its state: names and a folder, never a secret."""
+"""Names of Prefect blocks, and the location of the alert river's state; no secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass as options_record
 
 @options_record(config=ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True), kw_only=True)
 class Blocks:
-    """Names of the Prefect blocks that a flow loads its places and credentials from."""
+    """Names of the Prefect blocks with a flow's folders and credentials."""
 
     observatory: str = "observatory"
     """Block with the observatory's folders, catalogues and telescope."""
@@ -38,7 +38,7 @@ LOCAL = Blocks(registry="", slack="", store="")
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """Where events, messages and uploads are kept: a folder, and the blocks of registry, Slack and store.
+    """Location of events, messages and uploads: a folder, and the blocks of registry, Slack and store.
 
     An empty name means under ``root``: the file ``registry.sqlite``, the folder ``outbox`` of rendered messages, the
     folder ``store`` of products.

@@ -1,4 +1,4 @@
-"""Records of bursts: what many notices of one trigger say together."""
+"""Records of bursts: facts combined from all notices of one trigger."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tasks.records.alerts import Notice
 
 @dataclass(frozen=True, kw_only=True)
 class Burst:
-    """What is known of a burst from all its notices.
+    """Facts of a burst combined from all its notices.
 
-    ``facts`` is the trigger with what later notices added: significance and duration from the first that has them, slew
-    and magnitude from the last, flags from all. ``position`` is the notice with the best position, ``before`` the one
-    whose position was the best until then; ``outlook`` says how it can be observed.
+    ``facts`` is the trigger's notice with additions from later ones: significance and duration from the first that has
+    them, slew and magnitude from the last, flags from all. ``position`` is the notice with the best position, ``before``
+    the one with the best position until then; ``outlook`` is the position's observability.
     """
 
     facts: Notice
@@ -24,8 +24,8 @@ class Burst:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """A number with its error, where that was given."""
+class Measurement:
+    """A number with its error, if given."""
 
     value: float
     error: float | None = None
@@ -33,40 +33,40 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Fluence:
-    """A fluence of 15-150 keV: of the whole burst in erg/cm², or a flux of its 1-s peak in erg/cm²/s, of one model."""
+    """Fluence of the whole burst in erg/cm², or flux of its 1-s peak in erg/cm²/s, in 15-150 keV, for one model."""
 
     span: str
     model: str
-    energy: Measured
+    energy: Measurement
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatPage:
-    """What the page says so far; the team fills it in over hours.
+    """Values of the BAT analysis page; the team adds them over hours.
 
-    ``t90_s`` is of 15-150 keV, ``t90_hard_s`` of 50-300 keV; ``hardness`` is the ratio of energy fluences.
+    ``t90_s`` is for 15-150 keV, ``t90_hard_s`` for 50-300 keV; ``hardness`` is the ratio of energy fluences.
     """
 
-    t90_s: Measured | None = None
-    t90_hard_s: Measured | None = None
-    hardness: Measured | None = None
+    t90_s: Measurement | None = None
+    t90_hard_s: Measurement | None = None
+    hardness: Measurement | None = None
     fluences: tuple[Fluence, ...] = ()
 
     @property
     def empty(self) -> bool:
-        """Whether nothing that we know was found."""
+        """Whether no value was found."""
         return self == BatPage()
 
     @property
     def complete(self) -> bool:
-        """Whether nothing more is to be expected."""
+        """Whether all values are present that the page will have."""
         spans = {fluence.span for fluence in self.fluences}
         return self.t90_s is not None and self.hardness is not None and len(spans) > 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """The first span in which a telescope can observe a place, UTC, and how high it comes; or why it cannot."""
+    """The first span, UTC, in which a telescope can observe a position, and its highest altitude; or why there is none."""
 
     telescope: str
     start: datetime | None = None
@@ -77,7 +77,7 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """A place's distances from Sun and Moon in degrees, at one time, and what telescopes see of it afterwards."""
+    """A position's distances from Sun and Moon in degrees at one time, and its visibility for telescopes afterwards."""
 
     sun_deg: float
     moon_deg: float

@@ -1,4 +1,4 @@
-"""Records of Slack buttons: what a button asks for, who pressed it, and the outcome."""
+"""Records of Slack buttons: actions, who pressed them, and the outcome."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tasks.records.alerts import Audience
 
 
 class Button(StrEnum):
-    """What somebody can press under an event's message."""
+    """The buttons under an event's message."""
 
     RUN = "run-plan"
     CHOOSE = "choose-telescopes"
@@ -22,10 +22,10 @@ class Button(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ActionEntry:
-    """Somebody pressed a button: who, which, when, and what came of it.
+    """A press of a button: user, button, time and outcome.
 
-    ``done`` is False where it was refused, or was a question only. ``waits_for`` names the telescopes that were asked
-    to be planned while no plan of them has begun.
+    ``done`` is False if it was refused, or only opened a window. ``waits_for`` names requested telescopes whose plan has
+    not begun.
     """
 
     user: str
@@ -39,9 +39,9 @@ class ActionEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Press:
-    """A press of a button, as Slack tells of it: ``trigger`` is new for each, ``channel`` and ``ts`` name the message.
+    """A press of a button as received from Slack: ``trigger`` is its unique id, ``channel`` and ``ts`` name the message.
 
-    ``telescopes`` is the answer of the window that asks for them.
+    ``telescopes`` is the choice in the window.
     """
 
     trigger: str
@@ -55,7 +55,7 @@ class Press:
 
 @dataclass(frozen=True, kw_only=True)
 class Pressed:
-    """A press on record; ``slug`` is empty where the message is none of ours."""
+    """A recorded press; ``slug`` is empty if the message is not ours."""
 
     id: int
     slug: str = ""

@@ -1,4 +1,4 @@
-"""What reads records back from plain values."""
+"""Conversion of plain values to records."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from pydantic import TypeAdapter
 
 @functools.cache
 def reader(kind: Any) -> TypeAdapter[Any]:
-    """Return what reads a kind of record, made once: to make it from the record's description takes 10 ms."""
+    """Return the cached pydantic adapter of a record's class; to build it takes 10 ms."""
     return TypeAdapter(kind)

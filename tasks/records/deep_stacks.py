@@ -1,4 +1,4 @@
-"""Records of many nights: the frames of a field and filter, those chosen for a deep stack, what came of it."""
+"""Records of deep stacks: frames of many nights, the selected ones, and the results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.records.nights import Reduced, Rejected, Stack
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """The calibrated frames of a product tree that can be stacked, those that cannot, and the tables of all."""
+    """The calibrated frames of a product tree that can be stacked, the rejected ones, and tables of all."""
 
     frames: tuple[Reduced, ...]
     rejected: tuple[Rejected, ...] = ()
@@ -20,7 +20,7 @@ class Survey:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The frames of one field and filter that make a deep stack, and those left out with the reason.
+    """The selected frames of one field and filter, and the rejected ones with reasons.
 
     ``figures`` holds ``n_all``, ``n_bad`` (no WCS or zero point), ``n_image`` and median, std, min and max of seeing in
     arcsec and depth in mag.
@@ -37,7 +37,7 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Deepened:
-    """The deep stacks of a run, what could not be used and why, and the lists, plots and tables beside them."""
+    """The deep stacks of a run, rejections with reasons, and the lists, plots and tables beside them."""
 
     stacks: tuple[Stack, ...]
     rejected: tuple[Rejected, ...] = ()

@@ -1,4 +1,4 @@
-"""Records of what was done about notices: how one was registered, and all that is known of an event."""
+"""Records of events in the registry: notices, plans, messages and uploads."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tasks.records.plans import Plan, Tile
 
 
 class Standing(StrEnum):
-    """What a notice is to its event, judged by time of creation and content when it was registered."""
+    """A notice's place in its event's history, by time of creation and content at registration."""
 
     FIRST = "first"
     UPDATE = "update"
     PROMOTED = "promoted"
-    """Significant, while all before it were not."""
+    """The first significant notice after others."""
     CORRECTION = "correction"
-    """Other content under the same type and time of creation: the later arrival counts."""
+    """Other content with the same type and time of creation; the later arrival counts."""
     LATE = "late"
-    """Older than the newest known: stored, not acted upon."""
+    """Older than the newest notice: stored, not acted on."""
     DUPLICATE = "duplicate"
     """The same content as another notice of the event."""
     RETRACTION = "retraction"
@@ -32,7 +32,7 @@ class Standing(StrEnum):
 
 
 class EventState(StrEnum):
-    """Whether an event stands."""
+    """Whether an event is retracted."""
 
     OPEN = "open"
     RETRACTED = "retracted"
@@ -40,12 +40,12 @@ class EventState(StrEnum):
 
 
 class PlanState(StrEnum):
-    """How far a plan is."""
+    """The state of a plan."""
 
     RUNNING = "running"
     DONE = "done"
     EMPTY = "empty"
-    """Planned, and nothing can be observed."""
+    """Planned, but nothing is observable."""
     FAILED = "failed"
     CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
@@ -53,10 +53,10 @@ class PlanState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """A notice in the registry; asking again gives the same answer.
+    """A registered notice; registering it again gives the same record.
 
-    ``number`` counts the event's notices from 1 (duplicates not counted); ``previous`` is the newest notice before
-    this one, ``previous_decision`` what was decided on it.
+    ``number`` counts the event's notices from 1, without duplicates; ``previous`` is the newest notice before this one,
+    ``previous_decision`` the decision on it.
     """
 
     slug: str
@@ -67,20 +67,20 @@ class Registered:
     previous: Alert | None = None
     previous_decision: Decision | None = None
     decision: Decision | None = None
-    """What was decided on this notice before; None the first time."""
+    """The earlier decision on this notice; None if there is none."""
     planned: bool = False
-    """Whether a plan of the event stands."""
+    """Whether a plan of the event is in force."""
 
     @property
     def counts(self) -> bool:
-        """Whether the notice is what one acts on now: neither late nor a duplicate nor of a retracted event."""
+        """Whether to act on the notice: it is neither late nor a duplicate nor of a retracted event."""
         stale = (Standing.LATE, Standing.DUPLICATE, Standing.RETRACTION)
         return self.standing not in stale and self.state is not EventState.RETRACTED
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredNotice:
-    """The bytes of a notice and where they came from."""
+    """The bytes of a notice and their origin."""
 
     sha256: str
     path: Path
@@ -113,7 +113,7 @@ class NoticeEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanEntry:
-    """One planning run in an event's history: one plan per telescope, or the reason why there is none."""
+    """One planning run in an event's history: one plan per telescope, or the reason if there is none."""
 
     notice_sha256: str
     telescopes: tuple[str, ...]
@@ -123,12 +123,12 @@ class PlanEntry:
     reason: str = ""
     asked_by: str = ""
     observed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Ids of the tiles that were observed, by telescope."""
+    """Ids of observed tiles by telescope."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanChange:
-    """What a new plan of one telescope changes of the one before it; no tile is in two of the lists."""
+    """Changes from one telescope's plan to the next; no tile is in two of the lists."""
 
     telescope: str
     keep: tuple[Tile, ...] = ()
@@ -139,7 +139,7 @@ class PlanChange:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageEntry:
-    """One message of an event: what kind, where, how far."""
+    """One message of an event: kind, audience and state."""
 
     kind: str
     audience: Audience
@@ -151,7 +151,7 @@ class MessageEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class UploadEntry:
-    """One file of an event in the product store: its remote path and how far it is."""
+    """One file of an event in the product store: remote path and state."""
 
     remote: str
     state: str
@@ -160,7 +160,7 @@ class UploadEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Counterpart:
-    """An event that another one is linked with, and when it was."""
+    """A linked event: its mission and time."""
 
     mission: str
     time: datetime
@@ -168,7 +168,7 @@ class Counterpart:
 
 @dataclass(frozen=True, kw_only=True)
 class EventHistory:
-    """All that the registry knows of one event, in the order of arrival."""
+    """An event's complete history in the registry, in order of arrival."""
 
     slug: str
     kind: Kind
@@ -184,23 +184,23 @@ class EventHistory:
     uploads: tuple[UploadEntry, ...] = ()
     linked: tuple[str, ...] = field(default=())
     counterparts: tuple[Counterpart, ...] = ()
-    """The linked events whose time is known."""
+    """The linked events with known times."""
 
     actions: tuple[ActionEntry, ...] = ()
     muted: bool = False
 
     @property
     def newest(self) -> NoticeEntry:
-        """The notice that counts: the newest by time of creation."""
+        """The newest notice by time of creation."""
         return next((entry for entry in self.notices if entry.alert.sha256 == self.newest_sha256), self.notices[-1])
 
     @property
     def shown(self) -> NoticeEntry:
-        """The notice whose facts stand: the newest, or what stood before a retraction, which has no facts of its own."""
-        told = [entry for entry in self.notices if not entry.alert.notice.retraction]
-        return told[-1] if self.newest.alert.notice.retraction and told else self.newest
+        """The notice with the valid facts: the newest, or the last one before a retraction, which has no facts."""
+        factual = [entry for entry in self.notices if not entry.alert.notice.retraction]
+        return factual[-1] if self.newest.alert.notice.retraction and factual else self.newest
 
     @property
     def telescopes(self) -> tuple[str, ...]:
-        """The telescopes that the decision on the newest notice names."""
+        """The telescopes named in the decision on the newest notice."""
         return self.newest.decision.telescopes if self.newest.decision else ()

@@ -12,8 +12,8 @@ import numpy.typing as npt
 class Galaxies:
     """A catalogue of galaxies, each array of shape (n,).
 
-    Lives within one process and never crosses a task border: tasks pass the file. ``magnitude`` is apparent, B where
-    the catalogue has it, NaN where unknown.
+    Never passed between tasks: tasks pass the file. ``magnitude`` is apparent, in B if the catalogue has it, NaN if
+    unknown.
     """
 
     name: npt.NDArray[np.str_]

@@ -1,4 +1,4 @@
-"""The one table of missions, notice types and Kafka topics that brightsiren understands."""
+"""The table of missions, notice types and Kafka topics that brightsiren supports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MISSIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Packet:
-    """What a packet type means."""
+    """The meaning of a packet type."""
 
     instrument: str | None
     alert_type: str = "UPDATE"
@@ -52,7 +52,7 @@ PACKETS = {
     209: Packet(instrument="MXT"),
 }
 UNKNOWN_PACKET = Packet(instrument=None, alert_type="UNKNOWN")
-# probability inside the error radius that each instrument states
+# probability inside the error radius, by instrument
 CONTAINMENTS = {"BAT": 0.9, "XRT": 0.9, "UVOT": 0.9, "ECLAIRs": 0.9, "MXT": 0.9, "GBM": 0.68, "LAT": 0.9}
 
 
@@ -69,7 +69,7 @@ TOPICS = (
     "gcn.classic.voevent.SWIFT_BAT_QL_POS",
     "gcn.classic.voevent.SWIFT_XRT_POSITION",
     "gcn.classic.voevent.SWIFT_UVOT_POS",
-    # not open everywhere yet: a topic that is not there only means that nothing comes
+    # not available everywhere yet: a missing topic only means that nothing arrives
     "gcn.notices.fermi.gbm.trigger",
     "gcn.notices.svom",
     "gcn.notices.svom.voevent.grm",

@@ -13,7 +13,7 @@ from tasks.records.photometry import Photometry
 
 
 class FrameType(StrEnum):
-    """What a raw frame is, after normalisation of its header."""
+    """The type of a raw frame, after normalisation of its header."""
 
     BIAS = "bias"
     DARK = "dark"
@@ -22,7 +22,7 @@ class FrameType(StrEnum):
 
 
 class MaskBit(IntFlag):
-    """What a bit of a mask plane on disk (uint8) says of its pixel; 0 is a good one."""
+    """Bits of a mask plane on disk (uint8); 0 is a good pixel."""
 
     BAD = 1
     """Hot, dead or noisy in the master frames."""
@@ -34,7 +34,7 @@ class MaskBit(IntFlag):
     """Hit by a cosmic ray."""
 
     INTERPOLATED = 8
-    """Value made up from neighbours: never counted as data."""
+    """Interpolated from neighbours: never counted as data."""
 
     NO_DATA = 16
     """Outside the detector, or without a flat."""
@@ -50,7 +50,7 @@ class MaskBit(IntFlag):
 
 
 class QaBit(IntFlag):
-    """What a bit of the card QAFLAG says of a calibrated light; 0 is a light with good masters of its own night.
+    """Bits of the card QAFLAG of a calibrated light; 0 is a light with good masters of its own night.
 
     A stack has the bits of all its frames.
     """
@@ -92,13 +92,13 @@ class QaBit(IntFlag):
     """The pixel scale by the header's pixel size and focal length is not that of the camera."""
 
     SKY_UNEVEN = 4096
-    """The noise of the sky differs from one part of the frame to another by more than the sky's light explains."""
+    """The noise of the sky varies over the frame by more than the sky level explains."""
 
     FILTER_DOUBTFUL = 8192
-    """The stars look as if seen through another filter than the header names."""
+    """The stars' magnitudes fit another filter than the header's."""
 
     FRINGED = 16384
-    """It should have lost its fringes, and there is no fringe frame of its filter."""
+    """Fringes were to be corrected, but there is no fringe frame of its filter."""
 
 
 class Stage(StrEnum):
@@ -110,7 +110,7 @@ class Stage(StrEnum):
     SEARCH = "search"
 
     def and_before(self) -> tuple[Stage, ...]:
-        """Return this stage and all that come before it, in order."""
+        """Return this stage and all before it, in order."""
         stages = tuple(Stage)
         return stages[: stages.index(self) + 1]
 
@@ -138,35 +138,35 @@ class Frame:
     shape: tuple[int, int] = (0, 0)
     changes: tuple[str, ...] = ()
     qa: int = 0
-    """Bits of ``QaBit`` for what its header says and cannot be."""
+    """Bits of ``QaBit`` for inconsistent header values."""
 
     doubts: tuple[str, ...] = ()
-    """The same in words."""
+    """The same as text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """A frame, stack or notice that was left out: which, at what stage, and why in an observer's words."""
+    """A rejected frame, stack or notice: its name, the stage, and the reason."""
 
     name: str
     stage: str
     reason: str
     unit: str = ""
     passing: bool = False
-    """It might succeed another time: a program died, a worker was lost. Such a night is not taken as done."""
+    """The reason is temporary, such as a crashed program or a lost worker; the night then does not count as done."""
 
     @property
     def cause(self) -> str:
-        """The reason for a reader who sees the name beside it: without the name in front."""
+        """The reason without the leading name."""
         return self.reason.removeprefix(f"{self.name} ").removeprefix(f"{self.name}: ")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """The frames of one unit's night folder, sorted by type and time, and those that could not be used.
+    """The frames of one unit's night folder, sorted by type and time, and the rejected ones.
 
-    ``needs`` are filter and exposure time in s of all lights of the night, also of those that are not among the frames
-    because other objects were asked for: masters serve the whole night.
+    ``needs`` are filter and exposure time in s of all lights of the night, also of objects that were not requested, since
+    masters are made for the whole night.
     """
 
     night: date
@@ -194,10 +194,10 @@ class Inventory:
 
 @dataclass(frozen=True, kw_only=True)
 class MasterQuality:
-    """How good one master is. ``status``: ``made`` tonight, ``borrowed``, or ``doubtful`` (made, nothing better there).
+    """Quality of one master. ``status``: ``made`` tonight, ``borrowed``, or ``doubtful`` (made, none better available).
 
-    ``kind`` is ``bias``, ``dark`` or ``flat``, ``label`` tells which (``100 s``, ``r``); ``figures`` are by header key,
-    ``faults`` those of tonight's own, also where another was borrowed for it.
+    ``kind`` is ``bias``, ``dark`` or ``flat``, ``label`` its exposure time or filter (``100 s``, ``r``); ``figures`` are
+    by header key; ``faults`` are those of tonight's own master, also if another was borrowed instead.
     """
 
     unit: str
@@ -241,7 +241,7 @@ class Calibrated:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibratedBatch:
-    """What became of a batch of lights in calibration."""
+    """Results of a batch of lights in calibration."""
 
     calibrated: tuple[Calibrated, ...]
     rejected: tuple[Rejected, ...] = ()
@@ -249,7 +249,7 @@ class CalibratedBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Astrometry:
-    """How well a frame's WCS fits the reference: rms and median offset in arcsec of ``matched`` stars."""
+    """Quality of a frame's WCS: rms and median offset in arcsec of ``matched`` reference stars."""
 
     matched: int
     rms_ra_arcsec: float
@@ -262,7 +262,7 @@ class Astrometry:
 
 @dataclass(frozen=True, kw_only=True)
 class Solved:
-    """One light with a WCS that was checked against the reference."""
+    """One light with a WCS checked against the reference."""
 
     frame: Frame
     image: Path
@@ -270,13 +270,13 @@ class Solved:
     mask: Path
     astrometry: Astrometry
     detections: Path | None = None
-    """What was found on it, with places and shapes, which tell photometry the seeing; None where nobody kept that."""
+    """Table of detections with positions and shapes, from which photometry takes the seeing; None if it was not kept."""
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SolvedBatch:
-    """What became of a batch of lights in astrometry."""
+    """Results of a batch of lights in astrometry."""
 
     solved: tuple[Solved, ...]
     rejected: tuple[Rejected, ...] = ()
@@ -294,12 +294,12 @@ class Reduced:
     photometry: Photometry
     seconds: float = 0.0
     qa: int = 0
-    """Bits of ``QaBit``: those of its calibration and what its photometry found."""
+    """Bits of ``QaBit`` from calibration and photometry."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReducedBatch:
-    """What became of a batch of lights in photometry."""
+    """Results of a batch of lights in photometry."""
 
     reduced: tuple[Reduced, ...]
     rejected: tuple[Rejected, ...] = ()
@@ -309,7 +309,7 @@ class ReducedBatch:
 class Stack:
     """Frames of one object and filter, combined. ``image`` has ``variance`` and ``mask`` beside it.
 
-    ``rejected`` are frames of the group that were left out, for clouds or seeing.
+    ``rejected`` are frames of the group left out because of clouds or seeing.
     """
 
     object: str
@@ -326,12 +326,12 @@ class Stack:
     seconds: float = 0.0
     rejected: tuple[Rejected, ...] = ()
     qa: int = 0
-    """Bits of ``QaBit`` that any of its frames has, and its own."""
+    """Bits of ``QaBit`` of its frames, and its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A stack minus its reference. ``direction`` tells which image was convolved: ``reference`` or ``science``."""
+    """A stack minus its reference. ``direction`` is the convolved image: ``reference`` or ``science``."""
 
     stack: Stack
     reference: Path
@@ -349,7 +349,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateBatch:
-    """All detections on one difference, flagged ones too; the survivors are those without flags."""
+    """All detections on one difference, including flagged ones."""
 
     difference: Difference
     candidates: tuple[Candidate, ...]
@@ -357,5 +357,5 @@ class CandidateBatch:
     seconds: float = 0.0
 
 
-# halos and ghosts are faint against a star that is good enough otherwise
+# mask bits that exclude a star; halos and ghosts are too faint to affect one
 SPOILS = 255 & ~(MaskBit.HALO | MaskBit.GHOST).value

@@ -17,9 +17,9 @@ USUAL_PRIORITY = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """What was done for one notice; if it could not be parsed, only ``rejected`` and ``dead_letter`` are filled.
+    """The response to one notice; if it could not be parsed, only ``rejected`` and ``dead_letter`` are filled.
 
-    ``to_plan`` names the telescopes that the decision has planned.
+    ``to_plan`` names the telescopes to plan by the decision.
     """
 
     sha256: str
@@ -38,15 +38,15 @@ class Response:
 
     @property
     def has_map(self) -> bool:
-        """Whether there is a sky map that candidates can be ranked on."""
+        """Whether there is a sky map to rank candidates by."""
         return self.alert is not None and self.alert.best_map is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventInHand:
-    """An event as a flow takes it up: its newest notice, what was decided on it, where one speaks of it.
+    """An event in a flow: its newest notice, its registration and the decision on it.
 
-    ``located`` is the notice to point by: of a burst the one with the best position, else the newest.
+    ``located`` is the notice to plan from: for a burst the one with the best position, else the newest.
     """
 
     alert: Alert
@@ -54,29 +54,29 @@ class EventInHand:
     located: Alert
     decision: Decision | None = None
     observed: tuple[Observed, ...] = ()
-    """What our telescopes observed of it already."""
+    """Pointings that our telescopes have already observed."""
 
     @property
     def telescopes(self) -> tuple[str, ...]:
-        """The telescopes that the decision names."""
+        """The telescopes named in the decision."""
         return self.decision.telescopes if self.decision else ()
 
     @property
     def priority(self) -> int:
-        """Of its observations, 0 to 100."""
+        """Priority of its observations, 0 to 100."""
         return self.decision.priority if self.decision else USUAL_PRIORITY
 
     @property
     def audience(self) -> Audience:
-        """Where one speaks of the event."""
+        """The audience of the event's messages."""
         return self.decision.audience if self.decision else Audience.OPERATORS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Detections of one place in several stacks, and what an event's sky map says of that place.
+    """Detections at one position in several stacks, with that position's values in an event's sky map.
 
-    ``credible_level`` is the least level (0 to 1) of a credible region that holds it; ``probability_per_deg2`` the
+    ``credible_level`` is the level (0 to 1) of the smallest credible region around it; ``probability_per_deg2`` the
     map's density there.
     """
 
@@ -93,7 +93,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """A night's sources, the likeliest counterpart first."""
+    """A night's sources, the most probable counterpart first."""
 
     event_id: str
     night: date
@@ -113,7 +113,7 @@ class Rehearsal:
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciled:
-    """What reconciliation found to do: notices made to run again, and what became of the outbox."""
+    """Result of a reconciliation: resubmitted notices, and the results of sending messages and uploads."""
 
     resubmitted: tuple[str, ...]
     messages: Drained

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroPointTerms:
-    """How the zero point of APER_1 depends on a star's colour and place, fitted to ``stars`` stars; mag.
+    """Dependence of APER_1's zero point on a star's colour and position, fitted to ``stars`` stars, in mag.
 
-    ``colour_mag`` is per mag of BP - RP, None where colours are unknown; ``spatial_rms_mag`` the rms of the zero point over
+    ``colour_mag`` is per mag of BP - RP, None if colours are unknown; ``spatial_rms_mag`` the rms of the zero point over
     the frame. The residuals' rms, weighted as the fit, is that without (``before``) and with (``after``) both terms.
     """
 
@@ -29,10 +29,10 @@ class ZeroPointTerms:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ZeroPointStars:
-    """What single stars say of an aperture's zero point: one entry for each star that is good, all in mag.
+    """Zero points of single stars in one aperture: one entry for each good star, all in mag.
 
-    ``limits_mag`` are the magnitudes between which stars count; of those ``kept`` is True where the clipping left one. The
-    zero point is the median of the kept, ``mad_mag`` their unscaled MAD.
+    ``limits_mag`` are the magnitude limits of the stars used; ``kept`` is True for those not clipped. The zero point is
+    the median of the kept stars, ``mad_mag`` their unscaled MAD.
     """
 
     aperture: str
@@ -49,8 +49,8 @@ class Photometry:
     """A frame's zero points and quality, for the aperture named ``AUTO`` and the six others (0 to 5).
 
     ``zero_point_mag``, ``scatter_mag`` (MAD), ``error_mag`` and ``depth5_mag`` map the aperture's key to its value.
-    ``TOT``, where there were bright stars enough, is the zero point of a star's whole light; ``U1`` and so on are the
-    user's own apertures, and ``PSF``, where it was measured, has a zero point but no depth.
+    ``TOT``, if there were enough bright stars, is the zero point of a star's total light; ``U1`` and so on are the user's
+    own apertures; ``PSF``, if it was measured, has a zero point but no depth.
     """
 
     catalogue: Path
@@ -67,13 +67,13 @@ class Photometry:
     depth5_mag: Mapping[str, float]
     empty3_mag: Mapping[str, float] = field(default_factory=dict)
     empty5_mag: Mapping[str, float] = field(default_factory=dict)
-    """Depth from the scatter of empty apertures, where there were enough of them."""
+    """5 sigma depth from the scatter of empty apertures, if there were enough of them."""
 
     terms: ZeroPointTerms | None = None
-    """None where there were too few stars for them."""
+    """None if there were too few stars."""
 
     seen_filter: str = ""
-    """Filter that the stars say was in the beam; empty where too few stars can tell."""
+    """Filter that fits the stars' magnitudes; empty if there are too few stars."""
 
     plots: tuple[Path, ...] = ()
-    """Pictures of the stars behind each zero point, where they were drawn."""
+    """Plots of each zero point's stars, if they were drawn."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class PlanMode(StrEnum):
-    """Whether a plan starts: never, when somebody presses the button, by itself; or the one before stays as it is."""
+    """Start of a plan: never, by the button, automatic; or the earlier plan is kept."""
 
     NO = "no"
     BUTTON = "button"
@@ -33,12 +33,12 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What one telescope should observe for one event.
+    """The observations of one telescope for one event.
 
     ``probability`` is the map's probability over the union of the footprints, ``area_deg2`` the union's area,
-    ``seconds`` the time spent on planning; ``reason`` says why there are no tiles, or is empty. ``not_taken`` counts
-    the tiles that were considered and left out, by reason; ``remarks`` are sentences on how the plan came about.
-    ``priority`` is that of the decision, 0 to 100.
+    ``seconds`` the time spent on planning; ``reason`` is why there are no tiles, or empty. ``not_taken`` counts the tiles
+    considered and left out, by reason; ``remarks`` are sentences on how the plan was made. ``priority`` is that of the
+    decision, 0 to 100.
     """
 
     event_id: str
@@ -58,7 +58,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRequest:
-    """A request to plan a notice for some telescopes; ``parameters_sha256`` is a hash of all that shapes the plan."""
+    """A request to plan a notice for some telescopes; ``parameters_sha256`` is a hash of all that determines the plan."""
 
     notice_sha256: str
     telescopes: tuple[str, ...]
@@ -66,17 +66,17 @@ class PlanRequest:
 
     @property
     def joined_telescopes(self) -> str:
-        """The telescopes as one word, whatever the order they were given in."""
+        """The telescopes as one text, independent of their order."""
         return joined(self.telescopes)
 
     @property
     def key(self) -> str:
-        """What makes two requests the same."""
+        """The key of the request; equal requests have equal keys."""
         return f"{self.notice_sha256}:{self.joined_telescopes}:{self.parameters_sha256}"
 
 
 def joined(telescopes: Iterable[str]) -> str:
-    """Name a set of telescopes, whatever the order they were given in."""
+    """Return a set of telescopes as one text, independent of their order."""
     return ",".join(sorted(set(telescopes)))
 
 
@@ -88,8 +88,8 @@ Corners = tuple[tuple[float, float], ...]
 class Observed:
     """Pointings of one instrument.
 
-    ``by`` says whose they are. ``telescope`` names one of our telescopes, ``tiles`` the ids of its tiles, one for each
-    centre. ``footprint`` holds polygons; where it is empty it is the telescope's field.
+    ``by`` is their observer. ``telescope`` names one of our telescopes, ``tiles`` the ids of its tiles, one for each
+    centre. ``footprint`` holds polygons; if it is empty, the telescope's field is used.
     """
 
     by: str
@@ -101,7 +101,7 @@ class Observed:
 
 @dataclass(frozen=True, kw_only=True)
 class Already:
-    """All that was observed of an event already; ``remarks`` say what could not be asked."""
+    """All observed pointings of an event; ``remarks`` name sources that could not be queried."""
 
     observed: tuple[Observed, ...] = ()
     remarks: tuple[str, ...] = ()

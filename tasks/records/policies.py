@@ -1,4 +1,4 @@
-"""A policy: rules in order, made of conditions, as configuration."""
+"""Records of a policy: ordered rules made of conditions."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Comparison(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One predicate of a rule: ``operand comparison value``, and what it gives when there is no such value.
+    """One predicate of a rule: ``operand comparison value``, and its result ``missing`` if the operand has no value.
 
-    ``threshold`` names the threshold of the policy that ``value`` was taken from, if it was.
+    ``threshold`` names the policy's threshold that gave ``value``, if any.
     """
 
     operand: str
@@ -43,10 +43,10 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """If every condition of ``when`` holds, this outcome.
+    """An outcome, applied if every condition of ``when`` holds.
 
-    ``kind`` None means that the rule is for all kinds of events, ``audience`` None the channel of the notice's kind,
-    ``nobody`` none at all: what was decided is on record and on the event's page alone.
+    ``kind`` None applies to all kinds of events; ``audience`` None is the channel of the notice's kind, ``nobody`` is no
+    channel: the decision is only in the registry and on the event's page.
     """
 
     name: str
@@ -59,15 +59,15 @@ class Rule:
     mention: bool = False
     telescopes: tuple[str, ...] = ()
     only: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
-    """Conditions of single telescopes: where they do not hold, the others are planned."""
+    """Conditions of single telescopes: if they do not hold, the other telescopes are planned."""
     priority: int = 50
-    """Of the observations that follow, 0 (may wait) to 100 (at once), as telescopes' queues count it."""
+    """Priority of the observations in telescopes' queues, 0 (may wait) to 100 (at once)."""
     comment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Rules, of which the first that holds decides. ``sha256`` changes with any rule or threshold."""
+    """Ordered rules; the first that holds decides. ``sha256`` changes with any rule or threshold."""
 
     name: str
     description: str
@@ -75,4 +75,4 @@ class Policy:
     thresholds: Mapping[str, float]
     sha256: str
     automatic_within_h: float | None = None
-    """Age of a notice from which no plan starts by itself, in h; None is no limit."""
+    """Age of a notice from which no plan starts automatically, in h; None for no limit."""

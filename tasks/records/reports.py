@@ -1,4 +1,4 @@
-"""Records of a night as a whole: places, folders, the result of each stage, the report."""
+"""Records of a whole night: places, folders, results of stages, the report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tasks.records.nights import (
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where an observatory keeps its frames and products; the fields of the block ``observatory`` without its name."""
+    """Folders and catalogues of an observatory; the fields of the block ``observatory`` without its name."""
 
     raw_root: Path
     product_root: Path
@@ -45,7 +45,7 @@ class NightFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class NightTrouble:
-    """A run of a night that ``crashed`` or ``stalled``; no units mean all. ``run`` is its id, ``name`` what people see."""
+    """A run of a night that ``crashed`` or ``stalled``, of all units if none is named; ``name`` is its display name."""
 
     night: date
     units: tuple[str, ...]
@@ -58,7 +58,7 @@ class NightTrouble:
 
 @dataclass(frozen=True, kw_only=True)
 class StageTiming:
-    """How long a stage took and what became of its items."""
+    """Duration of a stage and numbers of its items."""
 
     stage: str
     seconds: float
@@ -69,14 +69,14 @@ class StageTiming:
     """Median time of one item, in s."""
 
     p95_s: float = 0.0
-    """Time that 95 of 100 items stay below, in s."""
+    """95th percentile of the time of one item, in s."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessTiming:
-    """How long one process took, over all units, and what became of its items; times are of items, in s.
+    """Duration of one process over all units, and numbers of its items; times in s.
 
-    Where a process is part of another, ``within`` names that one, and its time is there.
+    If a process is part of another, ``within`` names that one, whose time includes it.
     """
 
     process: str
@@ -91,7 +91,7 @@ class ProcessTiming:
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """What one stage made of one unit's night; only the fields of that stage are filled."""
+    """The result of one stage of one unit's night; only the fields of that stage are filled."""
 
     stage: Stage
     unit: str
@@ -107,20 +107,20 @@ class StageResult:
     rejected: tuple[Rejected, ...] = ()
     masters: tuple[MasterQuality, ...] = ()
     solved_s: Mapping[str, float] = field(default_factory=dict)
-    """Time that the WCS of each light took, in s, by the raw frame's name."""
+    """Time for the WCS of each light, in s, by the raw frame's name."""
 
     searched_s: tuple[float, ...] = ()
-    """Time that the search of each difference took, in s."""
+    """Time for the search of each difference, in s."""
 
     @property
     def done(self) -> int:
-        """Count what the stage made."""
+        """Number of products of the stage."""
         return len(self.calibrated) + len(self.reduced) + len(self.stacks) + len(self.differences)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NightReport:
-    """The result of a night, complete: what was made, what was left out and why."""
+    """The complete result of a night: products, and rejections with reasons."""
 
     night: date
     units: tuple[str, ...]
@@ -141,10 +141,10 @@ class NightReport:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogueMade:
-    """What was written into a photometric reference: new ``cells`` and their ``stars``.
+    """Result of making a photometric reference: new ``cells`` and their ``stars``.
 
-    ``known`` stars lie in cells that were there already and stay as they were; ``refused`` counts the sources that each
-    test of quality refused.
+    ``known`` stars lie in existing cells, which are not changed; ``refused`` counts the sources that failed each quality
+    test.
     """
 
     folder: Path

@@ -1,4 +1,4 @@
-"""A sky map as arrays, within one process."""
+"""Sky maps and their pictures as arrays, within one process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy.typing as npt
 class SkyMap:
     """A localisation: disjoint HEALPix pixels (NESTED, equatorial) of mixed orders, in the order of the file.
 
-    Lives within one process and never crosses a task border: tasks pass the file. Each array has shape (n,).
-    ``uniq`` = 4·4^order + pixel; ``density`` is probability per sr. The three distance columns are all there or all
+    Never passed between tasks: tasks pass the file. Each array has shape (n,).
+    ``uniq`` = 4·4^order + pixel; ``density`` is probability per sr. The three distance columns are all arrays or all
     None: p(r) = distnorm · Normal(r; distmu, distsigma) · r² along each pixel's line of sight, in Mpc, distmu being
-    infinite where a pixel has no distance. ``distance_mpc`` and ``distance_std_mpc`` are what the header says.
+    infinite for a pixel without distance. ``distance_mpc`` and ``distance_std_mpc`` are the header's values.
     """
 
     uniq: npt.NDArray[np.int64]
@@ -30,12 +30,12 @@ class SkyMap:
     object: str | None = None
     date: str | None = None
     flat_nside: int | None = None
-    """Resolution of the file when it was flat; its equal neighbours are merged here, which loses nothing."""
+    """Resolution of the file if it was flat; its equal neighbours are merged here without loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """A newer sky map beside an older one, by their 90 % regions, 0 to 1.
+    """Overlap of a newer sky map with an older one, by their 90 % regions, 0 to 1.
 
     ``outside`` is the part of the old region's area that lies outside the new region; ``held`` the new map's probability
     inside the old region.
@@ -52,7 +52,7 @@ Floats = npt.NDArray[np.float64]
 class Zoom:
     """A square part of the sky in the tangent plane, north up, east left, (n, n) from south-east to north-west.
 
-    ``density`` is probability per deg², ``level`` the credible level (0 at the peak, 1 where there is nothing).
+    ``density`` is probability per deg², ``level`` the credible level (0 at the peak, 1 at zero probability).
     """
 
     ra_deg: float
@@ -64,7 +64,7 @@ class Zoom:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outlines:
-    """The fields of one telescope: outlines (tiles, points, 2) in degrees, and the words for the legend."""
+    """The fields of one telescope: outlines (tiles, points, 2) in degrees, and the label for the legend."""
 
     label: str
     corners_deg: Floats

@@ -1,6 +1,6 @@
-"""The record of a telescope: what one TOML file of ``tasks/telescopes`` says, with units in the names.
+"""The record of a telescope: the content of one TOML file of ``tasks/telescopes``, with units in the names.
 
-Ranges are part of the types, so that a wrong number in a file is refused with its name and its bounds.
+Ranges are part of the types, so that a wrong number in a file is refused with its name and bounds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Where a telescope stands: geodetic latitude, east longitude, height above the ellipsoid."""
+    """A telescope's site: geodetic latitude, east longitude, height above the ellipsoid."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -58,7 +58,7 @@ class FieldOfView:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What must hold while a tile is exposed."""
+    """Limits on the exposure of a tile."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -71,7 +71,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """How fast a telescope moves from tile to tile."""
+    """Slew rate and settling time of a mount."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -81,7 +81,7 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """A camera. ``egain_e_per_adu`` maps the header's GAIN, a setting, to e-/ADU."""
+    """A camera. ``egain_e_per_adu`` maps the header's GAIN (a setting) to e-/ADU."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -93,12 +93,12 @@ class Camera:
     bias_adu: NotNegative | None = None
     egain_e_per_adu: Mapping[str, Positive] = field(default_factory=dict)
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
-    """Relative difference in scale or gain from which a frame's header is doubted."""
+    """Relative difference in scale or gain from which a frame is flagged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """How one tile is exposed: ``count`` times ``seconds`` through ``filter``."""
+    """Exposure of one tile: ``count`` times ``seconds`` through ``filter``."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -106,7 +106,7 @@ class Exposure:
     filter: str
     count: Annotated[int, Field(ge=1)] = 1
     magnitude: float | None = None
-    """Depth that the observers expect of one exposure, in mag."""
+    """Expected depth of one exposure, in mag."""
 
     @property
     def total_s(self) -> float:
@@ -118,7 +118,7 @@ class Exposure:
 class Tiling:
     """The fixed grid of a telescope: rings of constant declination (see ``science.tiling.rings``).
 
-    Without steps they follow from the field and ``overlap``. ``count`` keeps only the first tiles.
+    Without given steps, they follow from the field and ``overlap``. ``count`` keeps only the first tiles.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -141,7 +141,7 @@ class StackGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One of several equal telescopes on independent mounts, with the filters it is known to hold."""
+    """One of several equal telescopes on independent mounts, with its known filters."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -151,7 +151,7 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class Telescope:
-    """One telescope, or one array of equal units, as planning and reduction see it."""
+    """One telescope, or one array of equal units, for planning and reduction."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -173,11 +173,11 @@ class Telescope:
 
     @property
     def filter_names(self) -> frozenset[str]:
-        """Return all filters that are known; none where the file lists none."""
+        """Return all known filters; empty if the file lists none."""
         listed = (name for kind in self.filters.values() for name in kind)
         return frozenset((*listed, *(name for unit in self.units for name in unit.filters)))
 
     @property
     def block_s(self) -> float:
-        """Return the time from the first shutter opening on a tile to the last closing."""
+        """Return the time from the first shutter opening on a tile to the last closing, in s."""
         return self.exposure.total_s + (self.exposure.count - 1) * self.camera.readout_s

@@ -88,9 +88,9 @@ def mute(session: Session, pressed: Pressed, *, muted: bool) -> bool:
     )
 
 
-def entries(session: Session, event: models.Event) -> tuple[ActionEntry, ...]:
-    """Return what was pressed under an event's messages, in order."""
-    return tuple(_entry(session, event, row) for row in _rows(session, event.id))
+def entries(session: Session, event: models.Event, presses: Sequence[models.Action]) -> tuple[ActionEntry, ...]:
+    """Describe the presses of the buttons under an event's messages."""
+    return tuple(_entry(session, event, row) for row in presses)
 
 
 def _entry(session: Session, event: models.Event, row: models.Action) -> ActionEntry:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from tasks.errors import AlgorithmError, Unavailable, UnusableData
+from tasks.errors import AlgorithmError, SirenError, Unavailable, UnusableData
 from tasks.records import Audience
-from tasks.records.outbox import Claimed, ClaimedUpload, Drained, Outgoing, Sent
+from tasks.records.outbox import Claimed, ClaimedUpload, Drained, LaneState, Outgoing, Sent
 from tasks.registry import outbox
 from tasks.registry.store import Registry, now
 
@@ -19,6 +20,36 @@ log = logging.getLogger(__name__)
 
 SHORTEST_WAIT_S = 0.05
 LONGEST_WAIT_S = 1.0
+FILES_AT_ONCE = 8
+"""Uploads claimed together: those of one notice; a claim stands for three minutes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one claim: how it is written down, and why the message or file did not go, if it did not."""
+
+    record: Callable[[Session], object]
+    sent: int = 0
+    reason: str = ""
+
+
+@dataclass(kw_only=True)
+class Count:
+    """How many were sent by this sender, and the reasons of the others."""
+
+    sent: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """Count outcomes that are on record."""
+        self.sent += sum(outcome.sent for outcome in outcomes)
+        self.reasons += [outcome.reason for outcome in outcomes if outcome.reason]
+
+    def drained(self, lane: LaneState) -> Drained:
+        """Return the count together with what is left in the lane."""
+        waiting = sum(lane.counts.get(state, 0) for state in outbox.OPEN)
+        failed = lane.counts.get("failed", 0)
+        return Drained(sent=self.sent, waiting=waiting, failed=failed, reasons=tuple(self.reasons))
 
 
 def drain_messages(
@@ -29,6 +60,9 @@ def drain_messages(
     pace_s: float = 0.0,
 ) -> Drained:
     """Send every message that is due.
+
+    What became of a message is committed together with the claim of the next one, before that is sent: to send is not
+    idempotent, so a claim and its end are always two transactions.
 
     Parameters
     ----------
@@ -42,20 +76,18 @@ def drain_messages(
         Least time between two messages to one audience, whoever sends them.
     """
     deadline = time.monotonic() + patience_s
-    sent = 0
-    reasons: list[str] = []
+    count = Count()
+    outcomes: list[Outcome] = []
     while True:
         with registry.begin() as session:
+            _record(session, outcomes)
             claimed = outbox.claim_message(session, now=now())
-        if claimed is None:
-            if _wait(registry, outbox.MESSAGES, deadline):
-                continue
-            return _drained(registry, outbox.MESSAGES, sent, reasons)
-        if not _may_go(registry, claimed, pace_s):
-            continue
-        reason = _send(registry, send, claimed)
-        sent += reason is None
-        reasons += [reason] if reason else []
+            turn = _reserve(session, claimed, pace_s) if claimed else None
+            lane = None if claimed else outbox.lane_state(session, outbox.MESSAGES)
+        count.add(outcomes)
+        outcomes = [_in_turn(registry, send, claimed, turn)] if claimed else []
+        if lane is not None and not _wait(lane, deadline):
+            return count.drained(lane)
 
 
 def drain_uploads(
@@ -64,80 +96,116 @@ def drain_uploads(
     *,
     patience_s: float = 0.0,
 ) -> Drained:
-    """Bring every file that is due into the store; the parameters are those of ``drain_messages``."""
+    """Bring every file that is due into the store; the parameters are those of ``drain_messages``.
+
+    Several files are claimed at once and their ends recorded at once: to bring the same content twice does no harm.
+    """
     deadline = time.monotonic() + patience_s
-    sent = 0
-    reasons: list[str] = []
+    count = Count()
+    outcomes: list[Outcome] = []
+    more = True
     while True:
         with registry.begin() as session:
-            claimed = outbox.claim_upload(session, now=now())
-        if claimed is None:
-            if _wait(registry, outbox.UPLOADS, deadline):
-                continue
-            return _drained(registry, outbox.UPLOADS, sent, reasons)
-        reason = _put(registry, put, claimed)
-        sent += reason is None
-        reasons += [reason] if reason else []
+            _record(session, outcomes)
+            claimed = outbox.claim_uploads(session, FILES_AT_ONCE, now=now()) if more else ()
+            lane = None if claimed else outbox.lane_state(session, outbox.UPLOADS)
+        count.add(outcomes)
+        outcomes = _bring(put, claimed)
+        came_meanwhile = not more and lane is not None and lane.due is not None and lane.due <= now()
+        if lane is not None and not came_meanwhile and not _wait(lane, deadline):
+            return count.drained(lane)
+        # fewer than were asked for: nothing else was due
+        more = len(claimed) in (0, FILES_AT_ONCE)
 
 
-def _may_go(registry: Registry, claimed: Claimed, pace_s: float) -> bool:
-    """Wait for a message's turn; False where the service asked for quiet meanwhile: then the message waits, too."""
-    if pace_s > 0:
-        with registry.begin() as session:
-            audience = claimed.message.audience.value
-            moment = outbox.reserve(session, audience, pace=timedelta(seconds=pace_s), now=now())
-        time.sleep(max(0.0, (moment - now()).total_seconds()))
-    with registry.read() as session:
-        until = outbox.held_until(session, outbox.MESSAGES)
-    if until is None or until <= now():
-        return True
-    with registry.begin() as session:
-        words = f"quiet was asked for until {until:%H:%M:%S}"
-        outbox.message_failed(session, claimed, error=words, now=now(), retry=True, uncertain=claimed.uncertain)
-    return False
+def _record(session: Session, outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        outcome.record(session)
 
 
-def _send(registry: Registry, send: Callable[[Claimed], Sent], claimed: Claimed) -> str | None:
-    """Send one message and record what became of it; return the reason when it was given up or must wait."""
+def _reserve(session: Session, claimed: Claimed, pace_s: float) -> datetime | None:
+    """Take a message's turn among all senders to its audience; None where they keep no pace."""
+    if pace_s <= 0:
+        return None
+    return outbox.reserve(session, claimed.message.audience.value, pace=timedelta(seconds=pace_s), now=now())
+
+
+def _in_turn(registry: Registry, send: Callable[[Claimed], Sent], claimed: Claimed, turn: datetime | None) -> Outcome:
+    """Send a message in its turn, unless the service asked for quiet meanwhile: then the message waits, too."""
+    left_s = 0.0 if turn is None else (turn - now()).total_seconds()
+    if left_s > 0:
+        time.sleep(left_s)
+        with registry.read() as session:
+            until = outbox.held_until(session, outbox.MESSAGES)
+        if until is not None and until > now():
+            words = f"quiet was asked for until {until:%H:%M:%S}"
+            return Outcome(record=lambda session: _again(session, claimed, words, uncertain=claimed.uncertain))
+    return _send(send, claimed)
+
+
+def _send(send: Callable[[Claimed], Sent], claimed: Claimed) -> Outcome:
+    """Send one message."""
+    message = claimed.message
     try:
-        sent = send(claimed)
+        place = send(claimed)
     except Unavailable as error:
-        with registry.begin() as session:
-            _put_off(session, claimed, error)
-        log.warning("%s of %s waits: %s", claimed.message.kind, claimed.message.subject, error)
-        return str(error)
+        reason, wait_s = str(error), getattr(error, "wait_s", None)
+        log.warning("%s of %s waits: %s", message.kind, message.subject, reason)
+        return Outcome(record=lambda session: _put_off(session, claimed, reason, wait_s), reason=reason)
     except (AlgorithmError, UnusableData) as error:
-        with registry.begin() as session:
-            outbox.message_failed(session, claimed, error=str(error), now=now(), retry=False)
-            _tell_operators(session, claimed, str(error))
-        log.warning("%s of %s is given up: %s", claimed.message.kind, claimed.message.subject, error)
-        return str(error)
-    with registry.begin() as session:
-        outbox.message_sent(session, claimed, channel=sent.channel, ts=sent.ts, file=sent.file, now=now())
-    return None
+        reason = str(error)
+        log.warning("%s of %s is given up: %s", message.kind, message.subject, reason)
+        return Outcome(record=lambda session: _give_up(session, claimed, reason), reason=reason)
+    moment = now()
+    return Outcome(
+        record=lambda session: outbox.message_sent(
+            session, claimed, channel=place.channel, ts=place.ts, file=place.file, now=moment
+        ),
+        sent=1,
+    )
 
 
-def _put_off(session: Session, claimed: Claimed, error: Unavailable) -> None:
+def _put_off(session: Session, claimed: Claimed, reason: str, wait_s: float | None) -> None:
     """Try a message again later: known to be unsent when the service asked for quiet, else uncertain."""
-    wait_s = getattr(error, "wait_s", None)
     if wait_s is not None:
         outbox.hold(session, outbox.MESSAGES, until=now() + timedelta(seconds=wait_s))
-    uncertain = claimed.uncertain or wait_s is None
-    outbox.message_failed(session, claimed, error=str(error), now=now(), retry=True, uncertain=uncertain)
+    _again(session, claimed, reason, uncertain=claimed.uncertain or wait_s is None)
 
 
-def _put(registry: Registry, put: Callable[[ClaimedUpload], object], claimed: ClaimedUpload) -> str | None:
-    try:
-        put(claimed)
-    except (Unavailable, AlgorithmError, UnusableData) as error:
-        retry = isinstance(error, Unavailable)
-        with registry.begin() as session:
-            outbox.upload_failed(session, claimed, error=str(error), now=now(), retry=retry)
-        log.warning("upload of %s %s: %s", claimed.remote, "waits" if retry else "is given up", error)
-        return str(error)
-    with registry.begin() as session:
-        outbox.upload_sent(session, claimed, now=now())
-    return None
+def _again(session: Session, claimed: Claimed, reason: str, *, uncertain: bool) -> None:
+    outbox.message_failed(session, claimed, error=reason, now=now(), retry=True, uncertain=uncertain)
+
+
+def _give_up(session: Session, claimed: Claimed, reason: str) -> None:
+    outbox.message_failed(session, claimed, error=reason, now=now(), retry=False)
+    _tell_operators(session, claimed, reason)
+
+
+def _bring(put: Callable[[ClaimedUpload], object], claimed: Sequence[ClaimedUpload]) -> list[Outcome]:
+    """Bring files into the store; all that are there are recorded in one statement."""
+    outcomes: list[Outcome] = []
+    brought: list[ClaimedUpload] = []
+    for upload in claimed:
+        try:
+            put(upload)
+        except (Unavailable, AlgorithmError, UnusableData) as error:
+            outcomes.append(_upload_failed(upload, error))
+        else:
+            brought.append(upload)
+    if brought:
+        outcomes.append(
+            Outcome(record=lambda session: outbox.uploads_sent(session, brought, now=now()), sent=len(brought))
+        )
+    return outcomes
+
+
+def _upload_failed(upload: ClaimedUpload, error: SirenError) -> Outcome:
+    reason, retry = str(error), isinstance(error, Unavailable)
+    log.warning("upload of %s %s: %s", upload.remote, "waits" if retry else "is given up", reason)
+    return Outcome(
+        record=lambda session: outbox.upload_failed(session, upload, error=reason, now=now(), retry=retry),
+        reason=reason,
+    )
 
 
 def _tell_operators(session: Session, claimed: Claimed, reason: str) -> None:
@@ -157,22 +225,13 @@ def _tell_operators(session: Session, claimed: Claimed, reason: str) -> None:
     outbox.enqueue_message(session, notice, now=now())
 
 
-def _wait(registry: Registry, lane: str, deadline: float) -> bool:
+def _wait(lane: LaneState, deadline: float) -> bool:
     """Sleep until a lane has something to do; False when that is too far off, or never."""
-    with registry.read() as session:
-        due = outbox.next_due(session, lane)
-    if due is None:
+    if lane.due is None:
         return False
-    left_s = max((due - datetime.now(UTC)).total_seconds(), SHORTEST_WAIT_S)
+    left_s = max((lane.due - datetime.now(UTC)).total_seconds(), SHORTEST_WAIT_S)
     if time.monotonic() + left_s > deadline:
         return False
     # what another sender has in hand may be due long before its claim ends
     time.sleep(min(left_s, LONGEST_WAIT_S))
     return True
-
-
-def _drained(registry: Registry, lane: str, sent: int, reasons: list[str]) -> Drained:
-    with registry.read() as session:
-        states: Mapping[str, int] = outbox.counts(session, lane)
-    waiting = states.get("waiting", 0) + states.get("sending", 0)
-    return Drained(sent=sent, waiting=waiting, failed=states.get("failed", 0), reasons=tuple(reasons))

@@ -36,6 +36,18 @@ def make_engine(url: str) -> Engine:
     return sa.create_engine(target.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
 
 
+def identity(engine: Engine) -> str:
+    """Tell one database from another: by its URL, and a file of SQLite also by its inode, for it may be made anew."""
+    url = engine.url.render_as_string(hide_password=True)
+    if engine.dialect.name != "sqlite":
+        return url
+    path = Path(str(engine.url.database))
+    if not path.is_file():
+        return url
+    status = path.stat()
+    return f"{url} {status.st_dev} {status.st_ino}"
+
+
 @contextmanager
 def reachable() -> Iterator[None]:
     """Turn a database that is away or locked into ``Unavailable``."""

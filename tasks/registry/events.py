@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from importlib import metadata
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from tasks import naming
 from tasks.records import Alert, Decision, Kind, SkyMapSummary
-from tasks.records.events import EventState, Registered, Standing
+from tasks.records.events import EventHistory, EventState, Registered, Standing
 from tasks.registry import columns, models, plans, row_updates
 
 
@@ -29,26 +30,30 @@ def record_alert(session: Session, alert: Alert, *, now: datetime) -> Registered
     The event's row is locked meanwhile, so that of two notices at the same time one comes first.
     """
     event = _event(session, alert, now=now)
-    values = {"path": "", "received": now, "state": "received"}
-    row, _ = row_updates.insert_once(session, models.Notice, key={"sha256": alert.sha256}, values=values)
+    related = _related(session, event, alert)
+    row = related.own
+    if row is None:
+        values = {"path": "", "received": now, "state": "received"}
+        row, _ = row_updates.insert_once(session, models.Notice, key={"sha256": alert.sha256}, values=values)
     if row.standing is None:
-        _settle(session, event, row, alert)
-    return _registered(session, row, event)
+        _settle(session, event, row, alert, related)
+    return _registered(session, row, event, related)
 
 
 def record_decision(session: Session, alert: Alert, decision: Decision, *, now: datetime) -> bool:
     """Record what a policy said of a notice; the same policy says it once."""
-    notice = session.scalars(sa.select(models.Notice).filter_by(sha256=alert.sha256)).one()
-    key = {"notice_id": notice.id, "policy_sha256": decision.policy_sha256}
-    values = {
+    notice_id = sa.select(models.Notice.id).where(models.Notice.sha256 == alert.sha256).scalar_subquery()
+    row = {
+        "notice_id": notice_id,
         "policy": decision.policy,
+        "policy_sha256": decision.policy_sha256,
         "score": decision.score,
         "action": decision.action,
         "code": metadata.version("brightsiren"),
         "created": now,
         "decision": columns.dump(decision),
     }
-    return row_updates.insert_once(session, models.Decision, key=key, values=values)[1]
+    return row_updates.insert_missing(session, models.Decision, [row], key=("notice_id", "policy_sha256")) == 1
 
 
 def mark_announced(session: Session, sha256: str, *, now: datetime) -> bool:
@@ -61,15 +66,19 @@ def mark_announced(session: Session, sha256: str, *, now: datetime) -> bool:
 
 def decision_on(session: Session, sha256: str) -> Decision | None:
     """Return the latest decision on a notice."""
+    return decisions_on(session, [sha256]).get(sha256)
+
+
+def decisions_on(session: Session, hashes: Sequence[str]) -> dict[str, Decision]:
+    """Return the latest decision on each of some notices that has one, by the notice's hash."""
     query = (
-        sa.select(models.Decision.decision)
+        sa.select(models.Notice.sha256, models.Decision.decision)
         .join(models.Notice, models.Notice.id == models.Decision.notice_id)
-        .where(models.Notice.sha256 == sha256)
-        .order_by(models.Decision.id.desc())
-        .limit(1)
+        .where(models.Notice.sha256.in_(hashes))
+        .order_by(models.Decision.id)
     )
-    document = session.scalars(query).one_or_none()
-    return None if document is None else columns.load(Decision, document)
+    latest = {sha256: document for sha256, document in session.execute(query)}  # noqa: C416 - rows are no pairs to mypy
+    return {sha256: columns.load(Decision, document) for sha256, document in latest.items()}
 
 
 def on_record(session: Session, sha256: str, *, policy_sha256: str) -> tuple[Standing | None, Decision | None] | None:
@@ -97,26 +106,61 @@ def link_slugs(session: Session, one: str, other: str, *, kind: str, evidence: s
     return link(session, first, second, kind=kind, evidence=evidence, now=now)
 
 
-def neighbours(session: Session, slug: str, *, follows: str | None, within_s: float) -> tuple[str, ...]:
+def neighbours(session: Session, event: EventHistory, *, follows: str | None, within_s: float) -> tuple[str, ...]:
     """Return the events near one in time, and the one that it follows, itself not."""
-    event = models.Event
-    mine = session.scalars(sa.select(event).filter_by(slug=slug)).one()
+    other = models.Event
     near: list[sa.ColumnElement[bool]] = []
-    if mine.t0 is not None:
+    if event.time is not None:
         span = timedelta(seconds=within_s)
-        near.append(event.t0.between(mine.t0 - span, mine.t0 + span))
+        near.append(other.t0.between(event.time - span, event.time + span))
     if follows:
-        near.append(event.name == columns.identity(follows))
+        near.append(other.name == columns.identity(follows))
     if not near:
         return ()
-    query = sa.select(event.slug).where(event.id != mine.id, event.test == mine.test, sa.or_(*near)).order_by(event.id)
-    return tuple(session.scalars(query))
+    conditions = (other.slug != event.slug, other.test == event.test, sa.or_(*near))
+    return tuple(session.scalars(sa.select(other.slug).where(*conditions).order_by(other.id)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Related:
+    """What a notice is judged by: its own row, its event's newest notice, one of the same content, how many there are."""
+
+    own: models.Notice | None
+    newest: models.Notice | None
+    twin: models.Notice | None
+    others: int
+
+
+def _related(session: Session, event: models.Event, alert: Alert) -> _Related:
+    """Read a notice's own row and those that it is compared with, in one statement."""
+    notice, counted = models.Notice, aliased(models.Notice)
+    content = content_hash(alert)
+    # duplicates have no content hash of their own and are not counted
+    others = (
+        sa.select(sa.func.count())
+        .where(counted.event_id == event.id, counted.content_sha256.is_not(None))
+        .scalar_subquery()
+    )
+    same_content = sa.and_(notice.event_id == event.id, notice.content_sha256 == content)
+    wanted = sa.or_(notice.sha256.in_([alert.sha256, event.newest_sha256 or ""]), same_content)
+    rows = session.execute(sa.select(notice, others).where(wanted)).all()
+    by_hash = {row.sha256: row for row, _ in rows}
+    return _Related(
+        own=by_hash.get(alert.sha256),
+        newest=by_hash.get(event.newest_sha256 or ""),
+        twin=next((row for row, _ in rows if row.content_sha256 == content and row.event_id == event.id), None),
+        others=max((count for _, count in rows), default=0),
+    )
 
 
 def _event(session: Session, alert: Alert, *, now: datetime) -> models.Event:
     """Return the event's row, made if missing, and lock it until the transaction ends."""
     notice = alert.notice
     key = {"mission": columns.identity(notice.mission), "name": columns.identity(notice.event_id)}
+    query = sa.select(models.Event).filter_by(**key).with_for_update().execution_options(populate_existing=True)
+    event = session.scalars(query).one_or_none()
+    if event is not None:
+        return event
     values = {
         "kind": notice.kind,
         "slug": naming.event_slug(notice),
@@ -126,17 +170,13 @@ def _event(session: Session, alert: Alert, *, now: datetime) -> models.Event:
         "muted": False,
         "created": now,
     }
-    row_updates.insert_once(session, models.Event, key=key, values=values)
-    query = sa.select(models.Event).filter_by(**key).with_for_update().execution_options(populate_existing=True)
-    return session.scalars(query).one()
+    event, made = row_updates.insert_once(session, models.Event, key=key, values=values)
+    # a row that another transaction made meanwhile is to be locked, too
+    return event if made else session.scalars(query).one()
 
 
-def _settle(session: Session, event: models.Event, row: models.Notice, alert: Alert) -> None:
-    notice = alert.notice
-    newest = _newest(session, event)
-    twin = session.scalars(
-        sa.select(models.Notice).filter_by(event_id=event.id, content_sha256=content_hash(alert))
-    ).one_or_none()
+def _settle(session: Session, event: models.Event, row: models.Notice, alert: Alert, related: _Related) -> None:
+    notice, newest, twin = alert.notice, related.newest, related.twin
     row.moment = notice.time_created or row.received
     row.standing = Standing.DUPLICATE if twin else _standing(alert, row.moment, event, newest)
     row.duplicate_of = twin.sha256 if twin else None
@@ -147,7 +187,7 @@ def _settle(session: Session, event: models.Event, row: models.Notice, alert: Al
     row.alert = columns.dump(alert)
     row.state = "understood"
     row.previous_sha256 = newest.sha256 if newest else None
-    row.number = _count(session, event)
+    row.number = related.others + 1
     if row.standing not in (Standing.DUPLICATE, Standing.LATE):
         _advance(session, event, row, newest)
     row.event_state = event.state
@@ -193,52 +233,37 @@ def _set_time(event: models.Event, row: models.Notice) -> None:
 
 def _localise(session: Session, row: models.Notice, alert: Alert) -> None:
     session.flush()
-    for summary in _maps(alert):
-        values = {
+    places = [
+        {
+            "role": summary.role,
             "area50_deg2": summary.area50_deg2,
             "area90_deg2": summary.area90_deg2,
             "distance_mpc": summary.distance_mpc,
             "distance_std_mpc": summary.distance_std_mpc,
             "ra_deg": summary.peak_ra_deg,
             "dec_deg": summary.peak_dec_deg,
+            "error_deg": None,
             "path": str(summary.path) if summary.path else None,
         }
-        row_updates.insert_once(
-            session, models.Localisation, key={"notice_id": row.id, "role": summary.role}, values=values
-        )
+        for summary in _maps(alert)
+    ]
     notice = alert.notice
     if notice.ra_deg is not None and notice.dec_deg is not None:
+        nothing = dict.fromkeys(("area50_deg2", "area90_deg2", "distance_mpc", "distance_std_mpc", "path"))
         position = {"ra_deg": notice.ra_deg, "dec_deg": notice.dec_deg, "error_deg": notice.error_deg}
-        row_updates.insert_once(
-            session, models.Localisation, key={"notice_id": row.id, "role": "position"}, values=position
-        )
+        places.append({"role": "position", **nothing, **position})
+    rows = [{"notice_id": row.id, **place} for place in places]
+    row_updates.insert_missing(session, models.Localisation, rows, key=("notice_id", "role"))
 
 
 def _maps(alert: Alert) -> tuple[SkyMapSummary, ...]:
     return tuple(summary for summary in (alert.sky_map, alert.combined) if summary is not None)
 
 
-def _newest(session: Session, event: models.Event) -> models.Notice | None:
-    if event.newest_sha256 is None:
-        return None
-    return session.scalars(sa.select(models.Notice).filter_by(sha256=event.newest_sha256)).one()
-
-
-def _count(session: Session, event: models.Event) -> int:
-    """Count the event's notices, this one included, duplicates not."""
-    others = sa.select(sa.func.count()).where(
-        models.Notice.event_id == event.id, models.Notice.content_sha256.is_not(None)
-    )
-    with session.no_autoflush:
-        return session.scalars(others).one() + 1
-
-
-def _registered(session: Session, row: models.Notice, event: models.Event) -> Registered:
+def _registered(session: Session, row: models.Notice, event: models.Event, related: _Related) -> Registered:
     session.flush()
-    previous = None
-    if row.previous_sha256 is not None:
-        document = session.scalars(sa.select(models.Notice.alert).filter_by(sha256=row.previous_sha256)).one()
-        previous = columns.load(Alert, document) if document else None
+    previous = _alert(session, row.previous_sha256, related) if row.previous_sha256 else None
+    decisions = decisions_on(session, [sha256 for sha256 in (row.sha256, row.previous_sha256) if sha256])
     return Registered(
         slug=event.slug,
         standing=Standing(row.standing or Standing.FIRST),
@@ -246,7 +271,16 @@ def _registered(session: Session, row: models.Notice, event: models.Event) -> Re
         number=row.number or 1,
         test=event.test,
         previous=previous,
-        previous_decision=decision_on(session, row.previous_sha256) if row.previous_sha256 else None,
-        decision=decision_on(session, row.sha256),
+        previous_decision=decisions.get(row.previous_sha256 or ""),
+        decision=decisions.get(row.sha256),
         planned=plans.stands(session, event.id),
     )
+
+
+def _alert(session: Session, sha256: str, related: _Related) -> Alert | None:
+    document = (
+        related.newest.alert
+        if related.newest is not None and related.newest.sha256 == sha256
+        else session.scalars(sa.select(models.Notice.alert).filter_by(sha256=sha256)).one()
+    )
+    return columns.load(Alert, document) if document else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import dataclasses
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from tasks.errors import UnusableData
 from tasks.records import Alert, Audience, Decision, Kind, Plan
@@ -25,10 +25,8 @@ from tasks.registry import actions, columns, models
 
 def of_event(session: Session, slug: str) -> EventHistory:
     """Return an event's history; raise ``UnusableData`` when there is no such event."""
-    event = session.scalars(sa.select(models.Event).filter_by(slug=slug).limit(1)).one_or_none()
-    if event is None:
-        raise UnusableData(f"the registry has no event {slug!r}")
-    linked = _linked(session, event)
+    event, linked = _event(session, slug)
+    messages, presses = _messages(session, event)
     return EventHistory(
         slug=event.slug,
         kind=Kind(event.kind),
@@ -40,13 +38,22 @@ def of_event(session: Session, slug: str) -> EventHistory:
         notices=_notices(session, event),
         newest_sha256=event.newest_sha256,
         plans=_plans(session, event),
-        messages=_messages(session, event),
+        messages=messages,
         uploads=_uploads(session, event),
-        linked=tuple(slug for slug, _, _ in linked),
-        counterparts=tuple(Counterpart(mission=mission, time=time) for _, mission, time in linked if time is not None),
-        actions=actions.entries(session, event),
+        linked=tuple(other.slug for other in linked),
+        counterparts=tuple(
+            Counterpart(mission=other.mission, time=other.t0) for other in linked if other.t0 is not None
+        ),
+        actions=actions.entries(session, event, presses),
         muted=event.muted,
     )
+
+
+def with_new_messages(session: Session, reading: EventHistory) -> EventHistory:
+    """Return a history with the messages that were put into the outbox in this transaction."""
+    query = sa.select(models.Message).join(models.Event, models.Event.id == models.Message.event_id)
+    rows = session.scalars(query.where(models.Event.slug == reading.slug).order_by(models.Message.id))
+    return dataclasses.replace(reading, messages=tuple(_message(row) for row in rows))
 
 
 def events(session: Session, limit: int = 100) -> tuple[str, ...]:
@@ -54,24 +61,42 @@ def events(session: Session, limit: int = 100) -> tuple[str, ...]:
     return tuple(session.scalars(sa.select(models.Event.slug).order_by(models.Event.id.desc()).limit(limit)))
 
 
-def _notices(session: Session, event: models.Event) -> tuple[NoticeEntry, ...]:
-    notice = models.Notice
-    query = sa.select(notice).where(notice.event_id == event.id, notice.alert.is_not(None)).order_by(notice.id)
-    return tuple(_notice(session, row) for row in session.scalars(query))
-
-
-def _notice(session: Session, row: models.Notice) -> NoticeEntry:
-    deliveries = sa.select(sa.func.count()).select_from(models.Delivery).filter_by(notice_id=row.id)
-    decision = (
-        sa.select(models.Decision.decision).filter_by(notice_id=row.id).order_by(models.Decision.id.desc()).limit(1)
+def _event(session: Session, slug: str) -> tuple[models.Event, tuple[models.Event, ...]]:
+    """Return an event and those that it is linked with, in the order of their arrival."""
+    event, link, other = models.Event, models.Link, aliased(models.Event)
+    query = (
+        sa.select(event, other)
+        .outerjoin(link, sa.or_(link.first_id == event.id, link.second_id == event.id))
+        .outerjoin(other, other.id == sa.case((link.first_id == event.id, link.second_id), else_=link.first_id))
+        .where(event.slug == slug)
+        .order_by(event.id, other.id)
     )
-    document = session.scalars(decision).one_or_none()
-    return NoticeEntry(
-        alert=columns.load(Alert, row.alert or ""),
-        standing=Standing(row.standing or Standing.FIRST),
-        received=row.received,
-        deliveries=session.scalars(deliveries).one(),
-        decision=columns.load(Decision, document) if document else None,
+    rows = session.execute(query).all()
+    if not rows:
+        raise UnusableData(f"the registry has no event {slug!r}")
+    first = rows[0][0]
+    return first, tuple(other for event, other in rows if event is first and other is not None)
+
+
+def _notices(session: Session, event: models.Event) -> tuple[NoticeEntry, ...]:
+    notice, decision, earlier = models.Notice, models.Decision, aliased(models.Decision)
+    deliveries = sa.select(sa.func.count()).where(models.Delivery.notice_id == notice.id).scalar_subquery()
+    latest = sa.select(sa.func.max(earlier.id)).where(earlier.notice_id == notice.id).scalar_subquery()
+    query = (
+        sa.select(notice.alert, notice.standing, notice.received, deliveries, decision.decision)
+        .outerjoin(decision, decision.id == latest)
+        .where(notice.event_id == event.id, notice.alert.is_not(None))
+        .order_by(notice.id)
+    )
+    return tuple(
+        NoticeEntry(
+            alert=columns.load(Alert, alert or ""),
+            standing=Standing(standing or Standing.FIRST),
+            received=received,
+            deliveries=count,
+            decision=columns.load(Decision, document) if document else None,
+        )
+        for alert, standing, received, count, document in session.execute(query)
     )
 
 
@@ -82,6 +107,8 @@ def _plans(session: Session, event: models.Event) -> tuple[PlanEntry, ...]:
         .where(models.Plan.event_id == event.id)
         .order_by(models.Plan.id)
     )
+    rows = session.execute(query).all()
+    observed = _observed(session, event) if rows else {}
     return tuple(
         PlanEntry(
             notice_sha256=sha256,
@@ -91,49 +118,54 @@ def _plans(session: Session, event: models.Event) -> tuple[PlanEntry, ...]:
             plans=columns.load(tuple[Plan, ...], row.plans),
             reason=row.reason,
             asked_by=row.asked_by or "",
-            observed=_observed(session, row),
+            observed=observed.get(row.id, {}),
         )
-        for row, sha256 in session.execute(query)
+        for row, sha256 in rows
     )
 
 
-def _observed(session: Session, plan: models.Plan) -> dict[str, tuple[str, ...]]:
-    tile = models.Tile
-    query = sa.select(tile.telescope, tile.name).where(tile.plan_id == plan.id, tile.state == "observed")
-    found: dict[str, tuple[str, ...]] = {}
-    for telescope, name in session.execute(query.order_by(tile.id)):
-        found[telescope] = (*found.get(telescope, ()), name)
-    return found
+def _observed(session: Session, event: models.Event) -> dict[int, dict[str, tuple[str, ...]]]:
+    """Return the names of the observed tiles of an event's plans, by the plan's number and by telescope."""
+    tile, plan = models.Tile, models.Plan
+    query = (
+        sa.select(tile.plan_id, tile.telescope, tile.name)
+        .join(plan, plan.id == tile.plan_id)
+        .where(plan.event_id == event.id, tile.state == "observed")
+        .order_by(tile.id)
+    )
+    names: dict[int, dict[str, tuple[str, ...]]] = {}
+    for plan_id, telescope, name in session.execute(query):
+        of_plan = names.setdefault(plan_id, {})
+        of_plan[telescope] = (*of_plan.get(telescope, ()), name)
+    return names
 
 
-def _messages(session: Session, event: models.Event) -> tuple[MessageEntry, ...]:
-    query = sa.select(models.Message).filter_by(event_id=event.id).order_by(models.Message.id)
-    return tuple(
-        MessageEntry(
-            kind=row.kind,
-            audience=Audience(row.audience),
-            state=row.state,
-            created=row.created,
-            text=row.text,
-            sent=row.sent,
-        )
-        for row in session.scalars(query)
+def _messages(session: Session, event: models.Event) -> tuple[tuple[MessageEntry, ...], tuple[models.Action, ...]]:
+    """Return an event's messages, and the presses of their buttons, each in order."""
+    message, action = models.Message, models.Action
+    query = (
+        sa.select(message, action)
+        .outerjoin(action, action.message_id == message.id)
+        .where(message.event_id == event.id)
+        .order_by(message.id)
+    )
+    rows = session.execute(query).all()
+    messages = dict.fromkeys(message for message, _ in rows)
+    presses = sorted((action for _, action in rows if action is not None), key=lambda action: action.id)
+    return tuple(_message(row) for row in messages), tuple(presses)
+
+
+def _message(row: models.Message) -> MessageEntry:
+    return MessageEntry(
+        kind=row.kind,
+        audience=Audience(row.audience),
+        state=row.state,
+        created=row.created,
+        text=row.text,
+        sent=row.sent,
     )
 
 
 def _uploads(session: Session, event: models.Event) -> tuple[UploadEntry, ...]:
     query = sa.select(models.Upload).filter_by(event_id=event.id).order_by(models.Upload.id)
     return tuple(UploadEntry(remote=row.remote, state=row.state, created=row.created) for row in session.scalars(query))
-
-
-def _linked(session: Session, event: models.Event) -> list[tuple[str, str, datetime | None]]:
-    """Return the linked events: slug, mission, T0."""
-    link = models.Link
-    other = sa.case((link.first_id == event.id, link.second_id), else_=link.first_id)
-    query = (
-        sa.select(models.Event.slug, models.Event.mission, models.Event.t0)
-        .join(link, models.Event.id == other)
-        .where(sa.or_(link.first_id == event.id, link.second_id == event.id))
-        .order_by(models.Event.id)
-    )
-    return [(slug, mission, time) for slug, mission, time in session.execute(query)]

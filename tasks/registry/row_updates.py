@@ -15,25 +15,30 @@ from tasks.registry.models import Base
 
 M = TypeVar("M", bound=Base)
 
+# a message has 17 values, and a statement of SQLite takes at most 32,766
+ROWS_A_STATEMENT = 500
+
 
 def insert_once(session: Session, model: type[M], *, key: dict[str, Any], values: dict[str, Any]) -> tuple[M, bool]:
     """Insert a row unless its unique ``key`` is there; return the row and whether this call made it."""
     session.flush()
-    table = model.metadata.tables[model.__tablename__]
-    statement = _insert(session)(table).values(**key, **values).on_conflict_do_nothing(index_elements=list(key))
+    statement = insert(session)(model).values(**key, **values).on_conflict_do_nothing(index_elements=list(key))
     # a row comes back only where one was inserted: the count of rows is not given by every driver
-    answer = session.execute(statement.returning(*table.primary_key.columns))
-    made = answer.first() is not None
-    return session.scalars(sa.select(model).filter_by(**key)).one(), made
+    row = session.scalars(statement.returning(model)).one_or_none()
+    if row is not None:
+        return row, True
+    return session.scalars(sa.select(model).filter_by(**key)).one(), False
 
 
-def insert_missing(
-    session: Session, model: type[Base], values: Sequence[dict[str, Any]], *, key: Sequence[str]
-) -> None:
-    """Insert those of many rows whose unique ``key`` is not there."""
-    if values:
-        table = model.metadata.tables[model.__tablename__]
-        session.execute(_insert(session)(table).on_conflict_do_nothing(index_elements=list(key)), list(values))
+def insert_missing(session: Session, model: type[Base], values: Sequence[dict[str, Any]], *, key: Sequence[str]) -> int:
+    """Insert those of many rows whose unique ``key`` is not there, in their order; return how many were inserted."""
+    [number] = sa.inspect(model).primary_key
+    inserted = 0
+    for first in range(0, len(values), ROWS_A_STATEMENT):
+        rows = list(values[first : first + ROWS_A_STATEMENT])
+        statement = insert(session)(model).values(rows).on_conflict_do_nothing(index_elements=list(key))
+        inserted += len(session.execute(statement.returning(number)).all())
+    return inserted
 
 
 def ids(session: Session, column: InstrumentedAttribute[str], wanted: Collection[str]) -> dict[str, int]:
@@ -55,5 +60,6 @@ def change(session: Session, model: type[M], *where: ColumnElement[bool], **valu
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 
-def _insert(session: Session) -> Callable[[Any], Any]:
+def insert(session: Session) -> Callable[[Any], Any]:
+    """Return the function that begins an INSERT … ON CONFLICT for the session's database."""
     return postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert

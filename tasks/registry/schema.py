@@ -13,11 +13,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
+from tasks.registry import engine as engines
 from tasks.registry.models import Base
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # any number that nobody else uses: PostgreSQL's advisory lock of our migrations
 MIGRATION_LOCK = 7_307_201_170_817
+# databases that this process has seen at the newest revision
+_SEEN: set[str] = set()
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
@@ -29,8 +32,17 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         command.upgrade(_config(connection), revision)
 
 
+def upgrade_once(engine: Engine) -> None:
+    """Bring the schema to the newest revision unless this process has seen it there."""
+    if engines.identity(engine) not in _SEEN:
+        upgrade(engine)
+        # a file of SQLite has its identity only when it is made
+        _SEEN.add(engines.identity(engine))
+
+
 def downgrade(engine: Engine, revision: str = "base") -> None:
     """Take the schema back to ``revision``."""
+    _SEEN.discard(engines.identity(engine))
     with engine.begin() as connection:
         _lock(connection)
         command.downgrade(_config(connection), revision)

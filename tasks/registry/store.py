@@ -124,6 +124,9 @@ def now() -> datetime:
 def open_registry(url: str, *, upgrade: bool = True) -> Registry:
     """Open the registry at a URL, its schema brought up to date; any number of processes may do so at once.
 
+    A process looks at the schema's revision once for each database: a database that is put back to an older revision
+    needs new processes.
+
     Raises
     ------
     UnusableData
@@ -134,5 +137,5 @@ def open_registry(url: str, *, upgrade: bool = True) -> Registry:
     engine = engines.make_engine(url)
     if upgrade:
         with engines.reachable():
-            schema.upgrade(engine)
+            schema.upgrade_once(engine)
     return Registry(engine)

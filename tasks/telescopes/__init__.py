@@ -1,6 +1,6 @@
 """Telescopes: one TOML file each, read into a ``Telescope`` and checked.
 
-Another folder of such files can be given to ``load``; the name asked for must be the file's and its record's.
+``load`` accepts another folder of such files; a telescope's name must be that of its file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tasks.errors import UnusableData
 from tasks.records import Telescope
 
 FOLDER = Path(__file__).parent
-# names in circulation → ours
+# other spellings → our names
 ALIASES = {"Abastunami-T70": "Abastumani-T70"}
 _TELESCOPE = TypeAdapter(Telescope)
 
@@ -26,7 +26,7 @@ def names(folder: Path = FOLDER) -> tuple[str, ...]:
 
 
 def load(name: str, folder: Path = FOLDER) -> Telescope:
-    """Read one telescope; raise ``UnusableData`` where it is unknown or its file is wrong."""
+    """Read one telescope; raise ``UnusableData`` if it is unknown or its file is invalid."""
     known = names(folder)
     resolved = ALIASES.get(name, name)
     if resolved not in known:
@@ -39,7 +39,7 @@ def load(name: str, folder: Path = FOLDER) -> Telescope:
 
 
 def parse(content: bytes, *, source: str) -> Telescope:
-    """Turn the bytes of a TOML file into a telescope; ``source`` names them in messages."""
+    """Parse the bytes of a TOML file as a telescope; ``source`` names them in errors."""
     try:
         table = tomllib.loads(content.decode())
         return _TELESCOPE.validate_python(table)
@@ -51,6 +51,6 @@ def parse(content: bytes, *, source: str) -> Telescope:
 
 
 def known(wanted: Iterable[str]) -> tuple[Telescope, ...]:
-    """Load those telescopes that we have; names of others are left out."""
-    there = frozenset(names())
-    return tuple(load(name) for name in wanted if name in there)
+    """Load the known telescopes of ``wanted``; unknown names are skipped."""
+    available = frozenset(names())
+    return tuple(load(name) for name in wanted if name in available)

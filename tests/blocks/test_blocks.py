@@ -1,4 +1,4 @@
-"""Blocks: described fields, hidden secrets, nothing done when one is made."""
+"""Blocks: described fields, hidden secrets, no side effects of creation."""
 
 from __future__ import annotations
 

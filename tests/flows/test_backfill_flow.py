@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support import bulletins, gracedb
+from support import gracedb, notice_bytes
 
 from blocks import Observatory
 from flows.alerts.backfill import backfill
@@ -26,7 +26,7 @@ def test_a_span_is_filled_and_told(tmp_path: Path) -> None:
     with gracedb.server() as site:
         for letter in "abc":
             name = f"S260115{letter}"
-            files = {f"{name}-preliminary.json": bulletins.gw(name)}
+            files = {f"{name}-preliminary.json": notice_bytes.gw(name)}
             site.add(name, created="2026-01-15 22:31:00 UTC", files=files)
         made = backfill(since, until, options=BackfillOptions(url=site.url), blocks=LOCAL)
         none = backfill(options=BackfillOptions(url=site.url), blocks=LOCAL)

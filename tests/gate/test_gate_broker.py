@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from confluent_kafka.admin import AdminClient
-from support import bulletins, hostile, kafka, proxies, river, tally
+from support import hostile, kafka, notice_bytes, proxies, river, tally
 from support.listeners import RunningListener
 from support.stages import staged
 
@@ -81,7 +81,7 @@ def cut(real: kafka.Real, root: Path, how: str, *, away_s: float, silence_s: flo
         book = registry.open(f"sqlite:///{root}/registry.sqlite")
         stack.callback(book.close)
         stack.enter_context(beating(real))
-        real.send(topic, *(bulletins.mission(f"before{number}") for number in range(5)))
+        real.send(topic, *(notice_bytes.mission(f"before{number}") for number in range(5)))
         archive = listener.Archive(root=root, registry=book)
         through = real.configuration(topic) | {"bootstrap.servers": f"127.0.0.1:{real.outer}"}
         ear = stack.enter_context(
@@ -92,7 +92,7 @@ def cut(real: kafka.Real, root: Path, how: str, *, away_s: float, silence_s: flo
 
         shut(proxy)
         began = time.monotonic()
-        real.send(topic, *(bulletins.mission(f"meanwhile{number}") for number in range(20)))
+        real.send(topic, *(notice_bytes.mission(f"meanwhile{number}") for number in range(20)))
         if how == "forgotten":
             river.until(lambda: len(ear.moments) > 0, patience_s=away_s, what="the alarm")
         else:
@@ -189,11 +189,11 @@ def test_a_long_plan_delays_no_notice(real: kafka.Real, scratch: Path) -> None:
         topic, seen, plan = stage.river.topic, scratch / "seen", scratch / "plan"
         ear = river.start(listen_timed, stage.river, names=seen)
         worker = river.start(work_slowly, stage.river, names=plan)
-        real.send(topic, bulletins.gw(SLOW, order=5))
+        real.send(topic, notice_bytes.gw(SLOW, order=5))
         river.until(plan.exists, what="the plan to begin")
         joined = members(real, topic)
         for number in range(NOTICES):
-            real.send(topic, bulletins.gw(hostile.superevent(number), minutes=number, order=5))
+            real.send(topic, notice_bytes.gw(hostile.superevent(number), minutes=number, order=5))
             time.sleep(EVERY_S)
         river.until(lambda: known(stage.book) == NOTICES + 1, patience_s=10, what="the notices")
         assert plan.read_text() == "ended\n"

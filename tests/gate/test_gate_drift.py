@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import bulletins, hostile, kafka, river, tally
+from support import hostile, kafka, notice_bytes, river, tally
 from support.stages import Stage, staged
 
 from tasks.registry import outbox
@@ -65,9 +65,9 @@ def full_event() -> dict[str, Any]:
         "time_difference": -1.5,
         "time_coincidence_far": 1e-9,
         "time_sky_position_coincidence_far": 1e-10,
-        "combined_skymap": bulletins.sky_map(2, 2),
+        "combined_skymap": notice_bytes.sky_map(2, 2),
     }
-    document = json.loads(bulletins.gw(order=2, external_coinc=coincidence))
+    document = json.loads(notice_bytes.gw(order=2, external_coinc=coincidence))
     document["event"] |= {"duration": 0.5, "central_frequency": 120.0}
     document["event"]["properties"]["HasSSM"] = 0.0
     document["urls"]["skymap"] = "https://gracedb.ligo.org/map.fits"
@@ -87,13 +87,13 @@ def full_burst() -> dict[str, Any]:
         "far": 1e-8,
         "rate_duration": 1.024,
         "rate_energy_range": [50, 300],
-        "healpix_file": bulletins.sky_map(3, 2),
+        "healpix_file": notice_bytes.sky_map(3, 2),
         "healpix_url": "https://example.org/map.fits",
         "slew_status": "commanded",
         "subtype": "gnd",
         "follow_up_event": "S260115ab",
     }
-    return json.loads(bulletins.mission(**extra))
+    return json.loads(notice_bytes.mission(**extra))
 
 
 def drifted(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -117,7 +117,7 @@ def value_at(document: Any, way: tuple[Any, ...]) -> Any:
 
 def drifted_xml() -> Iterator[str]:
     """Yield VOEvents with each attribute's value unseen, empty or absent, and each element taken out."""
-    text = bulletins.burst(int(TRIGGER)).decode()
+    text = notice_bytes.burst(int(TRIGGER)).decode()
     for match in re.finditer(r' ([\w:]+)="([^"]*)"', text):
         if match[1].startswith("xmlns") or match[2] == TRIGGER:
             continue
@@ -135,7 +135,7 @@ def drifted_xml() -> Iterator[str]:
 def numbered(number: int) -> tuple[bytes, str]:
     """Return the golden cases that once stopped a listener, and the name by which each is announced."""
     name = hostile.superevent(number)
-    golden = {0: bulletins.gw(name, order=2), 1: bulletins.retraction(name)}
+    golden = {0: notice_bytes.gw(name, order=2), 1: notice_bytes.retraction(name)}
     document = json.loads(golden[number % 2])
     if document["event"]:
         document["event"]["instruments"] = ["K1"]
@@ -161,7 +161,7 @@ def notices(every: int) -> dict[bytes, str]:
 def announced(broker: kafka.Broker, root: Path, *, every: int) -> None:
     wanted = notices(every)
     with staged(root / "drift", broker) as stage:
-        processes = [river.start(part, stage.river) for part in (river.listen, river.hear_out)]
+        processes = [river.start(part, stage.river) for part in (river.listen, river.respond_only)]
         broker.send(stage.river.topic, *wanted)
         river.until(
             lambda: (
@@ -176,7 +176,7 @@ def announced(broker: kafka.Broker, root: Path, *, every: int) -> None:
         assert [process.exitcode for process in processes] == [None, None]
         for process in processes:
             river.finish(process)
-        sender = river.start(river.say_out, stage.river)
+        sender = river.start(river.send_messages, stage.river)
         river.until(lambda: stage.unsent(outbox.MESSAGES) == 0, patience_s=60 + 0.1 * len(wanted), what="the messages")
         river.finish(sender)
         judge(stage, wanted, label=broker.kind)

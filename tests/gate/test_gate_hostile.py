@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from support import bulletins, hostile, kafka, map_probe, river, tally
+from support import hostile, kafka, map_probe, notice_bytes, river, tally
 
 from tasks import registry
 from tasks.errors import UnusableData
@@ -44,7 +44,7 @@ def interleaved(payloads: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
         if number % VALID_EVERY == 0:
             name = f"valid{number}"
             yield (
-                (bulletins.mission(name) if number % 100 else bulletins.gw(hostile.superevent(300_000 + number))),
+                (notice_bytes.mission(name) if number % 100 else notice_bytes.gw(hostile.superevent(300_000 + number))),
                 True,
             )
 
@@ -58,11 +58,11 @@ def fuzzed(broker: kafka.Broker, root: Path, label: str, payloads: Iterator[byte
     )
     places.root.mkdir(parents=True)
     book = registry.open(places.url)
-    processes = [river.start(part, places) for part in (river.listen, river.hear_out)]
+    processes = [river.start(part, places) for part in (river.listen, river.respond_only)]
     sent = dict(interleaved(payloads))
     broker.send(places.topic, *sent)
     # a marker behind everything: processed last
-    marker = bulletins.mission("marker")
+    marker = notice_bytes.mission("marker")
     broker.send(places.topic, marker)
     began = time.monotonic()
     river.until(

@@ -33,7 +33,7 @@ def hear_out_watched(places: river.River, point: str = "", names: Path | None = 
             os.write(told, json.dumps([event, path]).encode() + b"\n")
 
     sys.addaudithook(listen)
-    river.hear_out(places, point)
+    river.respond_only(places, point)
 
 
 def hostile_ids(root: Path, count: int) -> None:
@@ -102,5 +102,5 @@ def test_the_watch_over_writes_sees_one_outside_the_root(tmp_path: Path) -> None
 
 def write_outside(places: river.River, point: str = "", names: Path | None = None) -> None:
     """Write beside the root, as nothing of ours may."""
-    river.hear_out = lambda places, _: (places.root.parent / "stray").write_text("x")  # type: ignore[assignment]
+    river.respond_only = lambda places, _: (places.root.parent / "stray").write_text("x")  # type: ignore[assignment]
     hear_out_watched(places, point, names)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import bulletins, kafka, river, tally
+from support import kafka, notice_bytes, river, tally
 from support.stages import PARTS, Stage, bring, live, staged, the_night
 
 from tasks.records import Audience
@@ -74,7 +74,7 @@ def test_fifty_random_kills_lose_and_double_nothing(broker: kafka.Broker, tmp_pa
 # -------------------------------------------------------------------------------------------------- every effect
 
 
-SCENE = (b"not a notice", bulletins.gw(), bulletins.retraction())
+SCENE = (b"not a notice", notice_bytes.gw(), notice_bytes.retraction())
 
 
 def act(stage: Stage, part: Callable[..., None], play: Callable[[], bool], *, point: str, names: Path) -> int:

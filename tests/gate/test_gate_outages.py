@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from support import bulletins, kafka, postgres, proxies, river, tally
+from support import kafka, notice_bytes, postgres, proxies, river, tally
 from support.stages import PARTS, Stage, keep, place_of, staged, the_night
 
 from deployments.listening import dispatch
@@ -22,12 +22,12 @@ from tasks.registry import models
 
 AWAY_S = 2.0
 
-BEFORE = (bulletins.gw(), bulletins.burst())
+BEFORE = (notice_bytes.gw(), notice_bytes.burst())
 MEANWHILE = (
-    bulletins.gw(alert_type="INITIAL", minutes=20),
-    bulletins.burst(seconds=80, packet=67),
+    notice_bytes.gw(alert_type="INITIAL", minutes=20),
+    notice_bytes.burst(seconds=80, packet=67),
     b"not a notice",
-    bulletins.gw(alert_type="UPDATE", minutes=31),
+    notice_bytes.gw(alert_type="UPDATE", minutes=31),
 )
 ALL = len(BEFORE) + len(MEANWHILE)
 

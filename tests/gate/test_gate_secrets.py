@@ -29,7 +29,7 @@ from prefect.settings import (
     temporary_settings,
 )
 from pydantic import SecretStr
-from support import bulletins, tally, webdav
+from support import notice_bytes, tally, webdav
 from support import slack as stand_in
 from support.listeners import RunningListener
 
@@ -118,21 +118,21 @@ def answered(house: House, payload: bytes, **names: str) -> None:
 
 def live(house: House) -> None:
     """Go every way: well, with every service refusing or failing, and with what nobody foresaw."""
-    answered(house, bulletins.gw())
-    answered(house, bulletins.burst())
+    answered(house, notice_bytes.gw())
+    answered(house, notice_bytes.burst())
     answered(house, b"no notice")
     for number, fault in enumerate(("error:invalid_auth", "500", "drop", "html", "429:1")):
         house.slack.faults = [fault]
-        answered(house, bulletins.mission(f"slack{number}"))
+        answered(house, notice_bytes.mission(f"slack{number}"))
     for number, fault in enumerate(("401", "507", "reset", "flip")):
         house.dav.faults = [("PUT", fault), ("GET", fault)]
-        answered(house, bulletins.mission(f"dav{number}"))
+        answered(house, notice_bytes.mission(f"dav{number}"))
     house.dav.faults.clear()
-    answered(house, bulletins.mission("refusing"), store="refusing")
-    answered(house, bulletins.mission("nowhere"), store="no-such-block", slack="no-such-block")
-    answered(house, bulletins.mission("no-database"), registry="away")
+    answered(house, notice_bytes.mission("refusing"), store="refusing")
+    answered(house, notice_bytes.mission("nowhere"), store="no-such-block", slack="no-such-block")
+    answered(house, notice_bytes.mission("no-database"), registry="away")
     with failing(announcements.event_announcements, "of_notice"):
-        answered(house, bulletins.mission("unforeseen"))
+        answered(house, notice_bytes.mission("unforeseen"))
     with suppress(SirenError):
         reconcile(blocks=HERE)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from support import bulletins, kafka, river, tally
+from support import kafka, notice_bytes, river, tally
 from support.stages import Stage, bring, staged
 
 from tasks.registry import models
@@ -81,7 +81,7 @@ def soaked(stage: Stage, process: BaseProcess, count: int, states: tuple[str, ..
 
 
 def small(count: int) -> list[bytes]:
-    return [bulletins.mission(f"soak{number}") for number in range(count)]
+    return [notice_bytes.mission(f"soak{number}") for number in range(count)]
 
 
 def listened(broker: kafka.Broker, root: Path, count: int) -> None:
@@ -96,7 +96,7 @@ def listened(broker: kafka.Broker, root: Path, count: int) -> None:
 def heard_out(root: Path, count: int) -> None:
     with staged(root / "heard-out") as stage:
         bring(stage, *small(count))
-        process = river.start(river.hear_out, stage.river)
+        process = river.start(river.respond_only, stage.river)
         soaked(stage, process, count, ("understood",), label="worker")
 
 

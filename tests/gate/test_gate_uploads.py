@@ -22,7 +22,7 @@ from webdav3.client import Client
 
 from tasks import registry
 from tasks.io.services import product_stores
-from tasks.records.outbox import ClaimedUpload
+from tasks.records.outbox import ClaimedUpload, StoreFile
 from tasks.registry import Registry, delivery, outbox
 from tasks.registry.store import now
 
@@ -101,7 +101,8 @@ def enqueued(book: Registry, folder: Path, count: int) -> dict[str, str]:
             (source := folder / str(number)).write_bytes(content)
             remote = f"night{number % FOLDERS}/plans/file{number}.bin"
             wanted[f"Team/{remote}"] = digest = sha256(content)
-            outbox.enqueue_upload(session, source=source, remote=remote, sha256=digest, size=len(content), now=now())
+            file = StoreFile(source=source, remote=remote, sha256=digest, size=len(content))
+            outbox.enqueue_upload(session, file, now=now())
     return wanted
 
 

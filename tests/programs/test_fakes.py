@@ -1,4 +1,4 @@
-"""A program that hangs, crashes, lies or truncates is found out, in time, and nothing of it lives on."""
+"""Programs that hang, crash or write invalid or truncated output are detected in time and leave no process."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_program_that_is_not_there_is_a_missing_part(tmp_path):
 
 
 def test_a_program_ends_when_its_worker_is_killed(tmp_path):
-    if not run._ends_with_us("KILL"):
+    if not run._with_parent_death_signal("KILL"):
         pytest.skip("setpriv of util-linux is not there")
     code = (
         "import sys; from pathlib import Path; from tasks.programs import run; "

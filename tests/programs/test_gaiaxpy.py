@@ -1,4 +1,4 @@
-"""GaiaXPy on spectra of black bodies whose magnitudes are known; and what is refused."""
+"""GaiaXPy on spectra of black bodies with known magnitudes; refused input."""
 
 from __future__ import annotations
 

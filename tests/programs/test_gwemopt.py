@@ -1,4 +1,4 @@
-"""gwemopt: what is written for it, what it is, and what is read back."""
+"""gwemopt: its input files, a run, and the parsing of its output."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def small_map() -> gwemopt.Map:
     return gwemopt.Map(uniq=made.uniq, density=made.density, ra_deg=ra, dec_deg=dec)
 
 
-def job(name: str, side: float) -> gwemopt.Job:
+def job(name: str, side: float) -> gwemopt.TelescopeTiles:
     telescope = plans.telescope(name, field_of_view=FieldOfView(width_deg=side, height_deg=side))
     ra, dec = np.meshgrid(plans.RA_DEG + np.arange(-3, 4) * side * 1.15, plans.DEC_DEG + np.arange(-3, 4) * side)
-    return gwemopt.Job(telescope=telescope, centres_deg=np.stack([ra.ravel(), dec.ravel()], axis=1))
+    return gwemopt.TelescopeTiles(telescope=telescope, centres_deg=np.stack([ra.ravel(), dec.ravel()], axis=1))
 
 
 def test_the_command_is_python_and_the_worker() -> None:

@@ -1,4 +1,4 @@
-"""HOTPANTS: the command for images of known seeing; the program itself where it is installed."""
+"""HOTPANTS: the command for images of known seeing, and a run if it is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Source Extractor, SCAMP, MissFITS, SWarp, solve-field: their commands, their known log lines, and what they leave behind."""
+"""Source Extractor, SCAMP, MissFITS, SWarp, solve-field: commands, known log lines, and output files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.io.catalogues import ldac
 from tasks.io.fits import fits_images
 from tasks.programs import missfits, outputs, scamp, solve_field, source_extractor, swarp
 
-GRID = swarp.Grid(ra_deg=110.0, dec_deg=-30.0, scale_arcsec=0.505, shape=(80, 100))
+GRID = swarp.OutputGrid(ra_deg=110.0, dec_deg=-30.0, scale_arcsec=0.505, shape=(80, 100))
 DEADLINE_S = 0.5
 
 

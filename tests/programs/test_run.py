@@ -1,4 +1,4 @@
-"""The one place that starts a process: deadlines, cancellation, signals, and an environment without secrets."""
+"""Running programs: deadlines, cancellation, signals, and an environment without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that run until they are told to stop."""
+"""Programs that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_what_a_service_started_ends_with_it(tmp_path: Path) -> None:
 
 
 def test_a_service_ends_when_we_are_killed(tmp_path: Path) -> None:
-    if not run._ends_with_us("TERM"):
+    if not run._with_parent_death_signal("TERM"):
         pytest.skip("setpriv of util-linux is not there")
     code = f"""
 from pathlib import Path
@@ -113,23 +113,23 @@ def bell() -> Iterator[int]:
         os.close(end)
 
 
-def test_a_service_that_talks_answers_and_ends_when_nothing_more_is_said(tmp_path: Path, bell: int) -> None:
-    with run.service(python(ECHO), folder=tmp_path, name="echo", talks=True) as service:
-        assert service.hear(0.01, bell=bell) is None
-        service.say("vela")
-        assert service.hear(20, bell=bell) == "VELA\n"
+def test_a_piped_service_answers_and_ends_with_its_input(tmp_path: Path, bell: int) -> None:
+    with run.service(python(ECHO), folder=tmp_path, name="echo", piped=True) as service:
+        assert service.read_line(0.01, wake=bell) is None
+        service.write_line("vela")
+        assert service.read_line(20, wake=bell) == "VELA\n"
         service.end_input(20)
         assert service.process.poll() == 0
-        assert service.hear(20, bell=bell) == ""
-        service.say("nobody hears this")
+        assert service.read_line(20, wake=bell) == ""
+        service.write_line("ignored")
     assert service.log_file.read_text() == "noise\n"
 
 
-def test_a_service_that_talks_outlives_who_is_killed_until_it_has_said_its_last(tmp_path: Path) -> None:
+def test_a_piped_service_outlives_its_killed_parent_until_its_input_ends(tmp_path: Path) -> None:
     code = (
         "import sys, time; sys.path[:0] = sys.argv[2:]; from pathlib import Path; from tasks.programs import run\n"
         "with run.service([sys.executable, '-c', \"import sys, os; print(os.getpid(), flush=True); sys.stdin.read(); "
-        "open('last', 'w')\"], folder=Path(sys.argv[1]), name='heir', talks=True) as heir:\n"
+        "open('last', 'w')\"], folder=Path(sys.argv[1]), name='heir', piped=True) as heir:\n"
         "    print(heir.process.stdout.readline().decode().strip(), flush=True); time.sleep(60)"
     )
     words = [*python(code), str(tmp_path), *sys.path]

@@ -1,4 +1,4 @@
-"""CLASS_STAR against drawn stars and galaxies: an exponential disc, blurred by the same seeing."""
+"""CLASS_STAR on simulated stars and galaxies (exponential discs) of the same seeing."""
 
 from __future__ import annotations
 

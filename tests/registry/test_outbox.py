@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from support import alerts
 
 from tasks import registry
+from tasks.errors import UnusableData
 from tasks.records import Audience
-from tasks.records.outbox import Claimed, Outgoing
-from tasks.registry import events, outbox
+from tasks.records.outbox import Claimed, Outgoing, Sent, StoreFile
+from tasks.registry import delivery, events, models, outbox, unsent
 
 NOW = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 
@@ -21,6 +23,10 @@ def message(
     key: str, *, mode: str = "reply", subject: str = "event:S241102br", audience: Audience = Audience.GW
 ) -> Outgoing:
     return Outgoing(subject=subject, kind="test", key=key, audience=audience, mode=mode, text=f"text of {key}")
+
+
+def file(sha256: str) -> StoreFile:
+    return StoreFile(source=Path("page"), remote="a/index.html", sha256=sha256, size=3)
 
 
 def enqueue(store: registry.Registry, *messages: Outgoing) -> list[bool]:
@@ -49,6 +55,24 @@ def test_a_cause_that_is_undone_leaves_no_message(store: registry.Registry) -> N
         outbox.enqueue_message(session, message("a"), now=NOW)
         raise RuntimeError("pulled the plug")
     assert claim(store) is None
+
+
+def test_a_reply_goes_into_the_newest_thread_and_an_amendment_to_the_newest_of_its_kind(
+    store: registry.Registry,
+) -> None:
+    enqueue(store, message("first", mode="top"), message("second", mode="top"))
+    for ts in ("1.1", "2.2"):
+        opened = claim(store)
+        assert opened is not None
+        sent(store, opened, ts)
+    enqueue(store, message("reply"), message("later"), message("change", mode="amend"))
+    threads = []
+    for ts in ("3.3", "4.4", None):
+        said = claim(store)
+        assert said is not None
+        threads.append(said.thread)
+        sent(store, said, ts)
+    assert threads == ["2.2", "2.2", "4.4"]
 
 
 def test_a_thread_keeps_its_order_and_its_replies_get_the_top_messages_timestamp(store: registry.Registry) -> None:
@@ -132,9 +156,74 @@ def test_what_was_given_up_can_be_tried_again_after_mending(store: registry.Regi
     with store.begin() as session:
         outbox.message_failed(session, claimed, error="no such channel", now=NOW, retry=False)
         assert outbox.counts(session, outbox.MESSAGES) == {"failed": 1}
-        assert outbox.failures(session) == ["no such channel"]
-        assert outbox.requeue_failed(session, now=NOW) == 1
+        assert [(entry.id, entry.reason) for entry in unsent.given_up(session)] == [("m1", "no such channel")]
+        assert unsent.retry(session, now=NOW) == 1
+        assert unsent.given_up(session) == ()
     assert claim(store) is not None
+
+
+def test_what_a_person_drops_is_given_up_no_more_and_keeps_its_reason(store: registry.Registry) -> None:
+    enqueue(store, message("a"), message("b", subject="event:other"))
+    with store.begin() as session:
+        outbox.enqueue_upload(session, file("one"), now=NOW)
+        while (claimed := outbox.claim_message(session, now=NOW)) is not None:
+            outbox.message_failed(session, claimed, error="no such channel", now=NOW, retry=False)
+        upload = outbox.claim_upload(session, now=NOW)
+        assert upload is not None
+        outbox.upload_failed(session, upload, error="refused", now=NOW, retry=False)
+        assert [entry.id for entry in unsent.given_up(session)] == ["m1", "m2", "u1"]
+        assert unsent.drop(session, ["m1", "u1"], now=NOW) == 2
+        assert [entry.id for entry in unsent.given_up(session)] == ["m2"]
+        assert outbox.counts(session, outbox.MESSAGES) == {"dropped": 1, "failed": 1}
+        assert outbox.counts(session, outbox.UPLOADS) == {"dropped": 1}
+        assert session.scalars(sa.select(models.Message.error).filter_by(id=1)).one() == "no such channel"
+        assert unsent.retry(session, ["m2"], now=NOW) == 1
+        for name in ("m1", "m2", "u1", "u99", "nonsense"):
+            with pytest.raises(UnusableData, match=f"has the id {name}"):
+                unsent.retry(session, [name], now=NOW)
+        # new content is to be brought, whatever became of the old
+        assert outbox.enqueue_upload(session, file("two"), now=NOW)
+        assert outbox.counts(session, outbox.UPLOADS) == {"waiting": 1}
+
+
+def test_a_sender_that_waited_for_its_turn_obeys_a_silence_that_began_meanwhile(
+    store: registry.Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enqueue(store, message("a"), message("b", subject="event:other"))
+    spoken: list[str] = []
+
+    def send(claimed: Claimed) -> Sent:
+        spoken.append(claimed.message.key)
+        return Sent(channel="C1", ts=str(claimed.id))
+
+    def sleep(_: float) -> None:
+        with store.begin() as session:
+            outbox.hold(session, outbox.MESSAGES, until=datetime.now(UTC) + timedelta(minutes=1))
+
+    monkeypatch.setattr(delivery.time, "sleep", sleep)
+    drained = delivery.drain_messages(store, send, pace_s=30.0)
+    assert (spoken, drained.sent, drained.waiting) == (["a"], 1, 1)
+    with store.read() as session:
+        [entry] = unsent.waiting(session)
+    assert (entry.id, entry.reason.startswith("quiet was asked for until")) == ("m2", True)
+
+
+def test_a_replys_thread_is_the_newest_that_was_opened_and_an_amendment_rewrites_its_own_kind(
+    store: registry.Registry,
+) -> None:
+    enqueue(store, message("first", mode="top"), message("second", mode="top"), message("reply"))
+    enqueue(store, message("again", mode="amend"), message("picture", mode="edit"))
+    threads = []
+    while (claimed := claim(store)) is not None:
+        threads.append((claimed.message.key, claimed.thread))
+        sent(store, claimed, f"ts-{claimed.message.key}")
+    assert threads == [
+        ("first", None),
+        ("second", None),
+        ("reply", "ts-second"),
+        ("again", "ts-reply"),
+        ("picture", "ts-second"),
+    ]
 
 
 def test_a_held_lane_is_quiet_for_every_sender(store: registry.Registry) -> None:
@@ -149,9 +238,7 @@ def test_a_held_lane_is_quiet_for_every_sender(store: registry.Registry) -> None
 def test_new_content_under_an_old_path_is_brought_again(store: registry.Registry) -> None:
     def put(sha256: str) -> bool:
         with store.begin() as session:
-            return outbox.enqueue_upload(
-                session, source=Path("page"), remote="a/index.html", sha256=sha256, size=3, now=NOW
-            )
+            return outbox.enqueue_upload(session, file(sha256), now=NOW)
 
     assert [put("one"), put("one")] == [True, False]
     with store.begin() as session:

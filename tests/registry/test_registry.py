@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def test_many_processes_may_open_an_empty_registry_at_once(url: str) -> None:
     assert {registry.current(each.engine) for each in opened} == {"0005"}
     for each in opened:
         each.close()
+
+
+def test_a_schema_that_was_taken_back_or_a_file_that_was_taken_away_is_brought_up_at_the_next_opening(url: str) -> None:
+    with closing(registry.open(url)) as opened:
+        registry.downgrade(opened.engine)
+    with closing(registry.open(url)) as opened:
+        assert registry.current(opened.engine) == "0005"
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).unlink()
+        with closing(registry.open(url)) as opened:
+            assert registry.current(opened.engine) == "0005"
 
 
 @pytest.mark.parametrize("bad", ["mysql://host/x", "not a url", "sqlite://"])

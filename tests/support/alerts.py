@@ -1,4 +1,4 @@
-"""Alerts made up for tests of what is done about them."""
+"""Invented alerts for tests of decisions, plans and messages."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def sky_map(
 def gw(
     name: str = "S241102br", alert_type: str = "PRELIMINARY", *, minutes: float = 0, maps: bool = True, **changes: Any
 ):
-    """A superevent's notice created some minutes after the first."""
+    """Return a superevent's notice, created ``minutes`` after the event's first."""
     combined = changes.pop("combined", None)
     summary = changes.pop("sky_map", sky_map() if maps else None)
     values: dict[str, Any] = {

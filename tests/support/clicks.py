@@ -1,4 +1,4 @@
-"""Presses of Slack's buttons: payloads, signatures, requests to the web application without a socket between."""
+"""Presses of Slack's buttons: payloads, signatures, and requests to the web application without a socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ counter = itertools.count(1)
 
 
 def press(button: str, message: dict[str, Any], *, user: str = "U1", **changes: Any) -> dict[str, Any]:
-    """A payload as Slack sends it when a button under ``message`` is pressed."""
+    """Return the payload that Slack sends when a button under ``message`` is pressed."""
     payload = {
         "type": "block_actions",
         "token": "canary-verification-token",
@@ -31,7 +31,7 @@ def press(button: str, message: dict[str, Any], *, user: str = "U1", **changes: 
 
 
 def answer(view: dict[str, Any], telescopes: tuple[str, ...], *, user: str = "U1") -> dict[str, Any]:
-    """A payload as Slack sends it when a window is submitted."""
+    """Return the payload that Slack sends when a window is submitted."""
     options = [{"text": {"type": "plain_text", "text": name}, "value": name} for name in telescopes]
     values = {"telescopes": {"telescopes": {"type": "multi_static_select", "selected_options": options}}}
     return {
@@ -47,7 +47,7 @@ def body(payload: dict[str, Any]) -> bytes:
 
 
 def signed(content: bytes, moment: float, *, secret: str = SECRET) -> dict[str, str]:
-    """The headers of a request that Slack signed at a moment: the rule of Slack's documentation, written out here."""
+    """Return the headers of a request signed at a time, by the rule in Slack's documentation."""
     stamp = str(int(moment))
     digest = hmac.new(secret.encode(), b"v0:" + stamp.encode() + b":" + content, hashlib.sha256).hexdigest()
     return {
@@ -58,7 +58,7 @@ def signed(content: bytes, moment: float, *, secret: str = SECRET) -> dict[str, 
 
 
 async def request(app: Any, content: bytes, headers: dict[str, str], path: str = "/slack/actions") -> tuple[int, bytes]:
-    """Bring one POST to an ASGI application; return status and body."""
+    """Send one POST to an ASGI application; return status and body."""
     sent: list[dict[str, Any]] = []
     parts = iter([{"type": "http.request", "body": content, "more_body": False}])
 

@@ -1,8 +1,7 @@
-"""Death at a step: a process kills itself when it comes there.
+"""Crash points: a process kills itself when it reaches a given step.
 
-A step is either side of an effect: a file synced or renamed, a transaction about to commit or just committed, a request
-to Slack or WebDAV about to leave or just answered; its name holds the lines of our code that led there, so that one place
-reached on two ways is two steps.
+A step is the moment before or after an effect: the sync of a file, the commit of a transaction, a request to Slack or
+WebDAV. Its name contains the lines of our code on the call stack, so one place reached on two paths is two steps.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class CrashPoints:
-    """Kills this process when it comes to a step for the first time; without one it writes all steps into a file."""
+    """Kills this process when it first reaches the step ``point``; with ``names``, writes all steps into that file."""
 
     def __init__(self, point: str = "", names: Path | None = None) -> None:
         self.point = point
@@ -47,7 +46,7 @@ class CrashPoints:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def around(self, owner: Any, name: str, label: str) -> None:
-        """Put a step before and after a function; a text that it takes first is part of the step's name."""
+        """Add a step before and after a function; a short text among its first arguments is part of the step's name."""
         effect = getattr(owner, name)
 
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -63,8 +62,8 @@ class CrashPoints:
         begin = Registry.begin
 
         @contextmanager
-        def watched(book: Registry) -> Iterator[Any]:
-            with begin(book) as session:
+        def watched(registry: Registry) -> Iterator[Any]:
+            with begin(registry) as session:
                 yield session
                 session.flush()
                 self.step("before a commit")
@@ -81,7 +80,7 @@ class CrashPoints:
 
 
 def way(frame: FrameType | None) -> str:
-    """Name the lines of our code that led to a frame, outermost first."""
+    """Return the lines of our code on the call stack of a frame, outermost first."""
     lines: list[str] = []
     while frame is not None:
         path = Path(frame.f_code.co_filename)

@@ -1,4 +1,4 @@
-"""A device that is none: NumPy under another name, with room for so many bytes and no more."""
+"""A fake device: NumPy under another name, with limited memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Small:
-    """An array module that raises ``MemoryError`` where one array has more than ``room`` bytes.
+    """An array module that raises ``MemoryError`` if one array has more than ``room`` bytes.
 
     ``refused`` and ``taken`` are the shapes of the arrays that were brought to it.
     """

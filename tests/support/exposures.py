@@ -1,4 +1,4 @@
-"""Solved lights of a simulated unit, without masters and astrometry: what photometry is given, and the truth about it."""
+"""Solved lights of a simulated unit, without masters and astrometry: the input of photometry, and its truth."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tasks.records import Frame, FrameType, Solved
 from tasks.science.astrometry import wcs_checks
 from tasks.science.simulation import bands, camera, plan, sky
 from tasks.science.simulation import frames as simulated
-from tasks.science.simulation.frames import Conditions, Field, Unit
+from tasks.science.simulation.frames import Conditions, SimulatedField, SimulatedUnit
 from tasks.science.simulation.plan import Request
 
 
 @dataclass(frozen=True, kw_only=True)
 class Night:
-    """A request and what it draws: field and first unit; its lights are written under ``root``."""
+    """A simulation request with its field and first unit; its lights are written under ``root``."""
 
     request: Request
-    field: Field
-    unit: Unit
+    field: SimulatedField
+    unit: SimulatedUnit
     root: Path
 
     def light(self, filter_: str, number: int = 1) -> tuple[Solved, Conditions]:
@@ -97,14 +97,14 @@ class Night:
 
 
 def _solution(wcs: WCS) -> dict:
-    """The cards of a true WCS as SCAMP writes them: a CD matrix, not PC."""
+    """Return the cards of a true WCS as SCAMP writes them: a CD matrix, not PC."""
     cards = wcs_checks.solution_cards(wcs.to_header())
     matrix = {f"CD{i}_{j}": float(wcs.wcs.cd[i - 1, j - 1]) for i in (1, 2) for j in (1, 2)}
     return {key: value for key, value in cards.items() if key[:2] != "PC" and key[:5] != "CDELT"} | matrix
 
 
 def night(root: Path, **request) -> Night:
-    """Draw a night of one unit; arguments are those of ``plan.Request``."""
+    """Simulate a night of one unit; arguments are those of ``plan.Request``."""
     wanted = plan.checked(Request(units=("7DT01",), **request))
     return Night(
         request=wanted, field=simulated.draw_field(wanted), unit=simulated.draw_unit(wanted, "7DT01"), root=root

@@ -1,4 +1,4 @@
-"""Programs that misbehave: each stands in for one of ours on PATH and hangs, crashes, lies or truncates."""
+"""Fake external programs on PATH, which hang, crash, exit with a false status or truncate their output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ echo $! > "$PWD/child.pid"
 trap '' TERM INT HUP
 sleep 600
 """
-# how a fake misbehaves: what it runs, and what becomes of the files it leaves
+# misbehaviours of a fake: its commands, and a change of its output files
 SCRIPTS = {
     "hangs": HANG,
     "hangs with all its output written": f"cp PREPARED/* .\n{HANG}",
@@ -44,7 +44,7 @@ MISBEHAVIOUR = (*SCRIPTS, *DAMAGE)
 
 @dataclass(frozen=True, kw_only=True)
 class Wrapper:
-    """One program: its names on PATH, what it leaves behind when all is well, and a call of its wrapper."""
+    """One program: its names on PATH, its regular output files, and a call of its wrapper."""
 
     names: tuple[str, ...]
     outputs: Callable[[Path], None]
@@ -53,7 +53,7 @@ class Wrapper:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a fake: the error, the time it took, and whether anything it started still runs."""
+    """Result of a fake: the error, the time in s, and whether child processes still run."""
 
     error: SirenError | None
     seconds: float
@@ -61,7 +61,7 @@ class Outcome:
 
 
 def install(home: Path, name: str, how: str) -> Path:
-    """Put a fake of a wrapper's program into a folder for PATH; ``how`` is a misbehaviour, or ``works``."""
+    """Write a fake of a wrapper's program into a folder for PATH; ``how`` is a misbehaviour, or ``works``."""
     prepared, programs = home / "prepared", home / "bin"
     prepared.mkdir(parents=True)
     programs.mkdir()
@@ -142,7 +142,7 @@ def _scamp(folder: Path, timeout_s: float) -> Any:
 def _swarp(folder: Path, timeout_s: float) -> Any:
     weight = _image(folder / "frame-0001.weight.fits")
     one = swarp.Input(image=_image(folder / "in.fits"), weight=weight, flux_scale=1.0, egain=1.0)
-    grid = swarp.Grid(ra_deg=110.0, dec_deg=-30.0, scale_arcsec=0.505, shape=SHAPE)
+    grid = swarp.OutputGrid(ra_deg=110.0, dec_deg=-30.0, scale_arcsec=0.505, shape=SHAPE)
     return swarp.combine([one], grid, folder, swarp.Options(timeout_s=timeout_s))
 
 

@@ -1,4 +1,4 @@
-"""GraceDB's public interface on this machine: listings in pages, files in versions, labels; with its faults."""
+"""A stand-in for GraceDB's public API: paged listings, file versions, labels, and failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support import stand_in
 
 @dataclass(kw_only=True)
 class Server:
-    """What the server holds, and what it was asked."""
+    """Contents of the server, and the requests it received."""
 
     url: str = ""
     page: int = 3
@@ -24,10 +24,10 @@ class Server:
     labels: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     faults: list[int] = field(default_factory=list)
-    """Statuses of the next answers, in their order; 0 is none."""
+    """Statuses of the next answers, in order; 0 means no failure."""
 
     def add(self, name: str, *, created: str, files: dict[str, bytes] | None = None, **record: Any) -> None:
-        """Put an event there, as GraceDB lists one."""
+        """Add an event, in GraceDB's form."""
         self.records[name] = {
             "superevent_id": name,
             "category": "Production",
@@ -77,7 +77,7 @@ def read(text: str) -> datetime:
 
 @contextmanager
 def server() -> Iterator[Server]:
-    """Run a server for the length of a block."""
+    """Run a server while the block runs."""
     held = Server()
 
     def answer(target: str, _headers: dict[str, str], _body: bytes) -> tuple[int, bytes]:

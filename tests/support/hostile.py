@@ -1,4 +1,4 @@
-"""What nobody honest sends: XML that attacks, sky maps that lie, ids that want out of their folder, mutations."""
+"""Hostile input: XML attacks, malformed sky maps, ids that leave their folder, mutations."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from support import bulletins, skymap_files
+from support import notice_bytes, skymap_files
 
 
 def xml_attacks(canary: Path) -> dict[str, str]:
-    """Return XML that would read a file, reach the network or fill the memory of a careless parser."""
+    """Return XML with which a careless parser would read a file, use the network or exhaust memory."""
     laughs = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 10))
     body = "<VOEvent ivorn='ivo://x#1'><What><Param name='TrigID' value='1'/><Param name='Instrument'><Value>{}</Value></Param></What></VOEvent>"
     uri = canary.as_uri()
@@ -43,7 +43,7 @@ def card(content: bytes, key: str, value: str) -> bytes:
 
 
 def sky_maps() -> dict[str, bytes]:
-    """Return maps that lie, overflow, overlap or explode."""
+    """Return maps with false headers, overflows, overlaps or excessive size."""
     good = skymap_files.blob(order=2, sigma_deg=30)
     uniq, density = np.arange(4, 16), np.full(12, 1 / (4 * np.pi))
     make = skymap_files.multiorder
@@ -129,7 +129,7 @@ STRANGE = (None, [], {}, -1, 1e300, 10**400, "x", "", True, "\ud800", "K1", [[1]
 
 
 def mutated(payload: bytes, chance: random.Random) -> bytes:
-    """Flip, cut, remove, double, replace or swap something."""
+    """Flip, cut, remove, double, replace or swap bytes."""
     data = bytearray(payload)
     where, size = chance.randrange(len(data)), chance.randint(1, 40)
     kind = chance.randrange(6)
@@ -166,12 +166,12 @@ def retyped(document: dict[str, Any], chance: random.Random) -> bytes:
 
 
 def json_notices(count: int, chance: random.Random) -> Iterator[bytes]:
-    """Yield notices, each of an event of its own, spoilt in one way or two."""
+    """Yield corrupt notices, each of a different event, with one or two mutations."""
     for number in range(count):
         if number % 3 == 2:
-            document = json.loads(bulletins.mission(f"fuzz{number}"))
+            document = json.loads(notice_bytes.mission(f"fuzz{number}"))
         else:
-            document = json.loads(bulletins.gw(superevent(number), order=1))
+            document = json.loads(notice_bytes.gw(superevent(number), order=1))
         payload = retyped(document, chance) if number % 2 else json.dumps(document).encode()
         yield payload if number % 4 == 3 else mutated(payload, chance)
 
@@ -179,11 +179,11 @@ def json_notices(count: int, chance: random.Random) -> Iterator[bytes]:
 def xml_notices(count: int, chance: random.Random) -> Iterator[bytes]:
     for number in range(count):
         packet = (61, 67)[number % 2]
-        yield mutated(bulletins.burst(2_000_000 + number, packet=packet), chance)
+        yield mutated(notice_bytes.burst(2_000_000 + number, packet=packet), chance)
 
 
 def superevent(number: int) -> str:
-    """Name the superevent of a number, as LVK would."""
+    """Return the superevent id of a number, in LVK's form."""
     letters = ""
     for _ in range(4):
         number, rest = divmod(number, 26)
@@ -228,7 +228,7 @@ ESCAPES = (
 
 
 def event_ids(count: int) -> Iterator[str]:
-    """Yield ids that want out of their folder, each another one: with a token of its own, or a step further up."""
+    """Yield different ids that would leave their folder, each with its own token or one level further up."""
     for number in range(count):
         turn, which = divmod(number, len(ESCAPES))
         escape = ESCAPES[which]
@@ -236,12 +236,12 @@ def event_ids(count: int) -> Iterator[str]:
 
 
 def notices_with(hostile: str, number: int) -> bytes:
-    """Put a hostile text where a notice has its identity, or another part of a path."""
+    """Return a notice with a hostile text as its id, or as another part of a path."""
     forms = (
-        lambda: bulletins.gw(hostile, event=None),
-        lambda: bulletins.gw(superevent(number), hostile, event=None),
-        lambda: bulletins.mission(hostile),
-        lambda: bulletins.mission(f"m{number}", mission=hostile, alert_type=hostile),
-        lambda: bulletins.mission(f"e{number}", id=None, event_name=hostile, instrument=hostile),
+        lambda: notice_bytes.gw(hostile, event=None),
+        lambda: notice_bytes.gw(superevent(number), hostile, event=None),
+        lambda: notice_bytes.mission(hostile),
+        lambda: notice_bytes.mission(f"m{number}", mission=hostile, alert_type=hostile),
+        lambda: notice_bytes.mission(f"e{number}", id=None, event_name=hostile, instrument=hostile),
     )
     return forms[(number + number // len(ESCAPES)) % len(forms)]()

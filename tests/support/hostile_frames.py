@@ -1,4 +1,4 @@
-"""What a night folder may hold when somebody means harm, or a disk did: headers, names and files."""
+"""Hostile or corrupt contents of a night folder: headers, names and files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def small(frame: Path, *, side: int = 64) -> bytes:
 
 
 def fuzz(frame: bytes, rng: np.random.Generator, number: int) -> Iterator[tuple[str, bytes]]:
-    """Give ``number`` spoilt copies of a frame, each with the suffix of its file name."""
+    """Yield ``number`` corrupt copies of a frame, each with the suffix of its file name."""
     for index in range(number):
         how = MUTATIONS[index % len(MUTATIONS)]
         content = how(bytearray(frame), rng)
@@ -78,7 +78,7 @@ def fuzz(frame: bytes, rng: np.random.Generator, number: int) -> Iterator[tuple[
 
 
 def _card(frame: bytearray, keyword: str, value: str) -> bytearray:
-    """Replace a card, or one that nobody misses where the frame has no such card."""
+    """Replace a card; if the frame does not have it, replace an unused card."""
     card = f"{keyword:<8}= {value}".encode("ascii", "replace").ljust(CARD)[:CARD]
     starts = range(0, bytes(frame).index(b"END".ljust(CARD)), CARD)
     own = [place for place in starts if frame[place : place + 8] == f"{keyword:<8}".encode()]
@@ -170,7 +170,7 @@ _physics = _chosen(
     ("DEC", "'south'"), ("XBINNING", "0"), ("XBINNING", "-3"), ("XBINNING", "1E9"), ("OBJCTRA", "'99 99 99'"),
     ("IMAGETYP", "'ZERO'"), ("IMAGETYP", "7"), ("FILTER", "T"), ("CCD-TEMP", "'NaN'"), ("AIRMASS", "-1E99"),
 )  # fmt: skip
-# a real OmegaCAM header made wcslib write past its arrays (astropy#20349); these are its like
+# a real OmegaCAM header made wcslib write past its arrays (astropy#20349); these headers are similar
 _celestial = _chosen(
     ("CTYPE1", "'RA---ZPN'"), ("CTYPE1", "'RA---TAN-SIP'"), ("CTYPE1", "'RA---XXX'"), ("PV1_99", "1E300"),
     ("PV2_9999", "1.0"), ("A_ORDER", "999999999"), ("PROJP1", "NaN"), ("WCSAXES", "99"), ("WCSAXES", "-1"),
@@ -184,7 +184,7 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def traps(folder: Path) -> list[str]:
-    """Put things that are no frames into a folder, under the names of frames; return the names."""
+    """Create files, links and folders with the names of frames that are not frames; return the names."""
     names = ["folder.fits", "pipe.fits", "loop.fits", "zero.fits", "nowhere.fits", "a[1:2];touch canary.fits"]
     (folder / names[0]).mkdir()
     os.mkfifo(folder / names[1])

@@ -1,4 +1,4 @@
-"""A broker to listen to: one that is there, else Apache Kafka started from its jars, else librdkafka's mock cluster.
+"""A broker for tests: an existing one, else Apache Kafka started from its jars, else librdkafka's mock cluster.
 
 ``SIREN_TEST_KAFKA`` names a broker that is there (``host:port``), or says ``mock``. The jars come from Maven Central once
 and stay in the user's cache. The suite says at its end which it was.
@@ -30,7 +30,7 @@ from support import tally
 VERSION = "4.1.1"
 ARTIFACT = f"org.apache.kafka:kafka_2.13:{VERSION}"
 MESSAGE_BYTES = 8_000_000
-MOCK_PARTITIONS = 4  # of every topic that the mock makes by itself
+MOCK_PARTITIONS = 4  # of each topic that the mock creates automatically
 MAVEN_S, START_S = 240, 60
 
 POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
@@ -63,7 +63,7 @@ replica.fetch.max.bytes=10485760
 
 
 class Broker:
-    """A broker and a producer for it; topics and groups get names of their own, so that a broker may serve many runs."""
+    """A broker with a producer; topics and groups have unique names, so that a broker can serve many runs."""
 
     kind = "a broker that was there"
     partitions = 1
@@ -78,7 +78,7 @@ class Broker:
         return Producer({"bootstrap.servers": self.address, "log_level": 0, "message.max.bytes": MESSAGE_BYTES})
 
     def topic(self, name: str) -> str:
-        """Return a name that no other run uses."""
+        """Return a unique name."""
         return f"{name}-{self.run}"
 
     def send(self, topic: str, *payloads: bytes) -> None:
@@ -102,7 +102,7 @@ class Broker:
         try:
             places = consumer.committed([TopicPartition(topic, each) for each in range(self.partitions)], timeout=10)
         except KafkaException:
-            return 0  # the group's coordinator is not there yet
+            return 0  # the group has no coordinator yet
         finally:
             consumer.close()
         return sum(place.offset for place in places if place.offset > 0)
@@ -144,7 +144,7 @@ class Real(Broker):
             settings.format(port=self.port, inner=self.inner, outer=self.outer, controller=controller, folder=folder),
             encoding="utf-8",
         )
-        # one that begins with a minus sign would be taken for an option
+        # an id that begins with a minus sign would be read as an option
         cluster = base64.urlsafe_b64encode(b"k" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         words = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", "server.properties"]
         subprocess.run([*self.java, *words], cwd=folder, check=True, capture_output=True, timeout=START_S)
@@ -178,7 +178,7 @@ class Real(Broker):
 
 @contextmanager
 def broker() -> Iterator[Broker]:
-    """Give the best broker that can be had."""
+    """Yield the best available broker."""
     with tempfile.TemporaryDirectory(prefix="brightsiren-kafka-") as folder:
         started = _open(Path(folder))
         tally.BROKERS[started.kind] = None
@@ -198,7 +198,7 @@ def _open(folder: Path) -> Broker:
 
 @functools.cache
 def find_libraries() -> Path | None:
-    """Return the folder of the broker's jars, fetched once; None where there is no Java, or no Maven to fetch them."""
+    """Return the folder of the broker's jars, fetched once; None without Java, or without Maven to fetch them."""
     cache = platformdirs.user_cache_path("brightsiren") / "tests"
     target = cache / f"kafka-{VERSION}"
     if shutil.which("java") is None:
@@ -216,7 +216,7 @@ def find_libraries() -> Path | None:
 
 
 def _fetch(folder: Path) -> bool:
-    """Fetch the broker and all that it needs into ``folder/jars``."""
+    """Fetch the broker and its dependencies into ``folder/jars``."""
     (folder / "pom.xml").write_text(POM.format(*ARTIFACT.split(":")), encoding="utf-8")
     words = ["mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies", "-DoutputDirectory=jars"]
     try:

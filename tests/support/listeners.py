@@ -1,4 +1,4 @@
-"""A listener in a thread of the test's own process, so that the test hears its alarms."""
+"""A listener in a thread of the test's process, which records its alarms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deployments.listening import listener
 
 
 class RunningListener:
-    """A listener with its alarms, and the moments at which it raised them."""
+    """A running listener, its alarms, and their times."""
 
     def __init__(
         self, topics: Sequence[str], configuration: Mapping[str, Any], archive: listener.Archive, **options: Any
@@ -20,10 +20,10 @@ class RunningListener:
         self.alarms: list[str] = []
         self.moments: list[float] = []
         self.settings = listener.ListenOptions(topics=tuple(topics), configuration=configuration, **options)
-        ear = listener.Listener(self.settings, archive=archive, arrived=self.arrived, alarm=self.hear)
-        self.thread = threading.Thread(target=ear.run, args=(self.stop,))
+        loop = listener.Listener(self.settings, archive=archive, arrived=self.arrived, alarm=self.record)
+        self.thread = threading.Thread(target=loop.run, args=(self.stop,))
 
-    def hear(self, words: str) -> None:
+    def record(self, words: str) -> None:
         self.alarms.append(words)
         self.moments.append(time.monotonic())
 

@@ -31,7 +31,7 @@ def probe(path: Path) -> dict[str, object]:
 
 
 def in_a_notice(content: bytes) -> str:
-    """Tell what became of a notice with this map: announced with it, announced without, or refused."""
+    """Return the result of a notice with this map: announced with it, announced without it, or refused."""
     document = {
         "superevent_id": "S260115ab",
         "alert_type": "INITIAL",

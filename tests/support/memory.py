@@ -1,4 +1,4 @@
-"""How much memory something needed: the kernel's own high-water mark, set back before the work.
+"""Peak memory of a block: the kernel's high-water mark, reset at the start.
 
 ``ru_maxrss`` will not do: it is inherited from the process that started this one.
 """
@@ -13,14 +13,14 @@ from pathlib import Path
 
 @dataclass
 class Growth:
-    """By how many KiB the resident memory grew at most; filled when the block ends."""
+    """Largest growth of the resident memory in KiB; set when the block ends."""
 
     kib: int = 0
 
 
 @contextmanager
 def grown() -> Iterator[Growth]:
-    """Measure the growth of this process's resident memory over a block."""
+    """Measure the growth of this process's resident memory during a block."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # sets VmHWM back to VmRSS
     before = _status("VmRSS")
     growth = Growth()
@@ -29,7 +29,7 @@ def grown() -> Iterator[Growth]:
 
 
 def peak_kib() -> int:
-    """Return the most resident memory that this process has had."""
+    """Return the peak resident memory of this process."""
     return _status("VmHWM")
 
 

@@ -1,4 +1,4 @@
-"""Nights that suffer: reduced in a process of their own that can be killed, and compared byte by byte."""
+"""Nights reduced in a separate process that can be killed, and compared byte by byte."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from tasks import products
 from tasks.records import LOCAL, NightReport, Places, Stage
 
 NIGHT = date(2026, 1, 15)
-# what tells of time and place in the records of two runs of one night
+# fields with times and places, which differ between two runs of one night
 TOLD = {".html", ".log", "journal.json", "memory.csv"}
-# a table without rows; SQLite's log when all of it is in the database
+# a table without rows, and SQLite's log after a complete checkpoint, are empty files
 MAY_BE_EMPTY = {".csv", ".sqlite-wal"}
 PRODUCTS = {"masters", "work", "processed_1x1_gain2750", "nights"}
 VOLATILE = {"seconds", "timings", "processes", "solved_s", "searched_s", "mtime_ns", "page"}
@@ -46,14 +46,14 @@ night_runs.reduce(night_runs.places_of(Path(spec["night"]), Path(spec["out"])), 
 
 @contextmanager
 def server(home: Path) -> Iterator[str]:
-    """Run a Prefect server for this process and its children; give its API's address."""
+    """Run a Prefect server for this process and its children; yield the address of its API."""
     with temporary_server.prefect(home) as address:
         yield f"{address}/api"
 
 
 @contextmanager
 def temporary_prefect(home: Path) -> Iterator[str]:
-    """Run the server of ``siren serve``, which minds automations; give its API's address."""
+    """Run the server of ``siren serve``, with automations; yield the address of its API."""
     port = serve.free_port()
     environment = serve.local_environment(home, port)
     with serve.server(home, port, environment):
@@ -72,7 +72,7 @@ def places_of(night: Path, out: Path) -> Places:
 
 
 def reduce(places: Places, *, until: Stage = Stage.SEARCH, address: str = "", cpus: int = 1) -> NightReport:
-    """Run the flow in this process, on the cluster at ``address`` or on one of its own."""
+    """Run the flow in this process, on the cluster at ``address`` or on a new one."""
     temporary_server.place(places, cpu_slots=cpus, gpu_slots=1)
     if address:
         from blocks import Cluster
@@ -83,7 +83,7 @@ def reduce(places: Places, *, until: Stage = Stage.SEARCH, address: str = "", cp
 
 @dataclass(kw_only=True)
 class Run:
-    """A night that is reduced by a process with workers."""
+    """A night reduced by a separate process with workers."""
 
     night: Night
     out: Path
@@ -97,7 +97,7 @@ class Run:
         self.began = time.monotonic()
         spec = json.dumps({"night": str(self.night.root), "out": str(self.out)})
         folder = Path(__file__).parents[1]
-        beat = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60"}  # as `siren serve` has it
+        beat = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60"}  # as in `siren serve`
         environment = {**os.environ, **beat, "PREFECT_API_URL": self.api, "PYTHONPATH": f"{folder.parent}:{folder}"}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -130,14 +130,14 @@ class Run:
 
 
 def runs(state: str) -> set[str]:
-    """Return the ids of the flow runs that the server believes to be in a state."""
+    """Return the ids of the flow runs in a state, according to the server."""
     wanted = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=[state])))
     with get_client(sync_client=True) as client:
         return {str(run.id) for run in client.read_flow_runs(flow_run_filter=wanted)}
 
 
 def batches(out: Path) -> dict[str, int]:
-    """Return the batches that are done, by their first product, with the time at which each was done.
+    """Return the finished batches by their first product, with the time of each end.
 
     A note under a temporary name, whole as it may be, is of a batch that was not finished.
     """
@@ -150,12 +150,12 @@ def batches(out: Path) -> dict[str, int]:
 
 
 def done_again(before: dict[str, int], after: dict[str, int]) -> list[str]:
-    """Return the batches that were done and then done again."""
+    """Return the batches that were executed again after their end."""
     return [name for name, moment in before.items() if after.get(name) != moment]
 
 
 def contents(out: Path) -> dict[str, str]:
-    """Return the hash of every product; of ledgers and reports without times and places."""
+    """Return the hash of every product; ledgers and reports are hashed without times and places."""
     found = {}
     for path in sorted(out.rglob("*")):
         name = str(path.relative_to(out))
@@ -167,7 +167,7 @@ def contents(out: Path) -> dict[str, str]:
         ):
             continue
         if path.suffix == ".json" and path.with_suffix("").exists():
-            continue  # a sidecar: it tells when and where
+            continue  # a sidecar contains time and place
         content = path.read_bytes()
         if path.suffix == ".json":
             content = json.dumps(_steady(json.loads(content), str(out)), sort_keys=True).encode()
@@ -176,7 +176,7 @@ def contents(out: Path) -> dict[str, str]:
 
 
 def invalid(out: Path) -> list[str]:
-    """Return the files under final names that are not whole: FITS that cannot be read, JSON that is none."""
+    """Return incomplete files under final names: unreadable FITS and JSON."""
     broken = []
     for path in out.rglob("*"):
         if path.name.startswith(".") or not path.is_file() or ".siren" in path.parts or _in_scratch(path, out):
@@ -194,7 +194,7 @@ def invalid(out: Path) -> list[str]:
 
 
 def lying(out: Path) -> list[str]:
-    """Return the products that are not what their sidecars say."""
+    """Return the products that do not match their sidecars."""
     wrong = []
     for note in out.rglob("*.json"):
         product = note.with_suffix("")
@@ -206,7 +206,7 @@ def lying(out: Path) -> list[str]:
 
 
 def left_over(out: Path) -> list[str]:
-    """Return half-written files and scratch folders that a run has left."""
+    """Return partial files and scratch folders that remain after a run."""
     return [str(path.relative_to(out)) for path in out.rglob(".*") if path.name not in {".siren", ".lock"}]
 
 

@@ -1,4 +1,4 @@
-"""Hold a night's report against the simulator's truth."""
+"""Compare a night's report with the simulator's truth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MATCH_ARCSEC = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How one stack's candidates compare with the truth."""
+    """Comparison of one stack's candidates with the truth."""
 
     stack: str
     found: tuple[str, ...]
@@ -31,7 +31,7 @@ class Score:
 
 @dataclass(frozen=True)
 class NightTruth:
-    """What the simulator knows of its night."""
+    """The truth of a simulated night."""
 
     folder: Path
 
@@ -55,10 +55,10 @@ class NightTruth:
         return reduced.photometry.zero_point_mag["TOT"] - truth - 2.5 * np.log10(scale)
 
     def astrometric_errors_arcsec(self, reduced: Reduced) -> np.ndarray:
-        """Separations between where the product's WCS and the truth put the check points."""
+        """Return the separations of the check points between the product's WCS and the truth."""
         x, y, true_ra, true_dec = np.transpose(self.light(reduced.frame.path.name)["check_points"])
         with fits.open(reduced.image) as hdus, warnings.catch_warnings():
-            warnings.simplefilter("ignore", FITSFixedWarning)  # it adds MJD-OBS to what DATE-OBS says already
+            warnings.simplefilter("ignore", FITSFixedWarning)  # it adds MJD-OBS from DATE-OBS
             wcs = WCS(hdus[0].header)
         ra, dec = wcs.all_pix2world(x, y, 0)
         ours = SkyCoord(ra, dec, unit="deg")

@@ -55,7 +55,7 @@ def make(
     depth=3.0,
     background=SKY,
 ):
-    """A reference of ``sigma`` px and a science image that is the reference's sky, blurred and scaled, plus new stars."""
+    """Return a reference with a PSF of ``sigma`` px, and a science image of the same sky, blurred and scaled, with new stars."""
     ny, nx = shape
     x, y = rng.uniform(8, nx - 9, stars), rng.uniform(8, ny - 9, stars)
     flux = 10 ** rng.uniform(3.0, 5.2, stars)
@@ -83,7 +83,7 @@ def make(
 
 
 def noisy(rng, scene, *, background=SKY, exposures=1.0):
-    """The mean of several exposures of a scene, with its variance plane."""
+    """Return the mean of several exposures of a scene, with its variance plane."""
     photons = np.clip(scene + background, 1, None) * GAIN * exposures
     variance = np.clip(scene + background, 1, None) / (GAIN * exposures)
     image = rng.poisson(photons) / (GAIN * exposures) - background
@@ -96,7 +96,7 @@ def _integral(offset, sigma):
 
 
 def _clear_places(rng, x, y, shape, number):
-    """Places at least 12 px from stars and 40 px from the border."""
+    """Return positions at least 12 px from stars and 40 px from the border."""
     places = []
     while len(places) < number:
         px, py = rng.uniform(40, shape[1] - 41), rng.uniform(40, shape[0] - 41)

@@ -1,4 +1,4 @@
-"""Exposures without pixels: what Source Extractor would find on full frames of a sky of ours, and the true WCS."""
+"""Exposures without pixels: catalogues as Source Extractor writes them for full simulated frames, and the true WCS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tasks.science.astrometry import wcs_checks as science
 
 SHAPE = (6388, 9576)
 SCALE_ARCSEC = 0.505
-# the frame's area, and how far from its centre stars of the reference may be looked for
+# the frame's area, and the largest distance of reference stars from its centre
 AREA_DEG2 = SHAPE[0] * SHAPE[1] * (SCALE_ARCSEC / 3600) ** 2
 REACH_DEG = 3.4
 NOISE_PX = 0.1
@@ -33,26 +33,26 @@ FAINTEST_MAG = 18.0
 SLOPE = 0.3
 # of Source Extractor
 SATURATED_FLAG = 4
-# colours: the detector does not order the stars as the reference does
+# scatter by colours: detector and reference order the stars differently by magnitude
 COLOUR_MAG = 0.3
 NARROW_COLOUR_MAG = 0.8
-# cubic distortion of the camera in deg per deg³, and where its centre lies in deg: up to 8 arcsec in the corners
+# cubic distortion of the camera in deg per deg³, and its centre in deg: up to 8 arcsec in the corners
 RADIAL = -4.3e-3
 SHIFT_DEG = (0.08, -0.05)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """A frame as Source Extractor leaves it, and where it really is."""
+    """A frame's catalogue as Source Extractor writes it, with the true WCS."""
 
     kind: str
-    job: solving.Job
+    job: solving.SolvingJob
     wcs: WCS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What an exposure is like: pointing error in degrees, part of the stars that is seen, false detections.
+    """Properties of an exposure: pointing error in degrees, fraction of detected stars, false detections.
 
     The ``saturated`` part of its stars is too bright to be measured; ``colour_mag`` is the scatter of its magnitudes
     about the reference's.
@@ -89,7 +89,7 @@ def batch(
 ) -> tuple[list[Exposure], Table]:
     """Take exposures of one field, each pointing 0.4 to 1 degree off; the camera is turned as it likes, once for all.
 
-    ``per_frame`` stars of the reference fall on a frame: by chance from 200 to 5000 where it is None.
+    ``per_frame`` stars of the reference fall on a frame: random from 200 to 5000 if it is None.
     """
     centre = float(rng.uniform(0, 360)), float(rng.uniform(-85, 70))
     stars, others = sky(centre, per_frame or int(10 ** rng.uniform(2.3, 3.7)), rng), sky(centre, 300, rng)
@@ -145,7 +145,7 @@ def tycho(centre: tuple[float, float], index: Path, folder: Path) -> Table:
 
 
 def with_real_stars(stars: Table, real: Table) -> Table:
-    """Return a sky whose bright stars are real ones, brightest first."""
+    """Return a sky with real bright stars, brightest first."""
     faint = stars[stars["MAG"] > np.max(real["MAG"])]
     filled = Table({name: np.resize(stars[name], len(real)) for name in stars.colnames})
     for name in ("X_WORLD", "Y_WORLD", "MAG"):
@@ -172,7 +172,7 @@ def distorted(centre: tuple[float, float], *, angle_deg: float, mirrored: bool) 
 
 
 def expose(number: int, wcs: WCS, stars: Table, folder: Path, rng: np.random.Generator, wanted: Wanted) -> Exposure:
-    """Leave the catalogue of a frame in ``folder``; ``stars`` are those that are really there."""
+    """Write the catalogue of a frame into ``folder``; ``stars`` are the true ones."""
     x, y = wcs.all_world2pix(stars["X_WORLD"], stars["Y_WORLD"], 0, quiet=True)
     seen = (x > 5) & (x < SHAPE[1] - 5) & (y > 5) & (y < SHAPE[0] - 5) & (rng.random(len(x)) > 0.15)
     if wanted.half:
@@ -207,7 +207,7 @@ def _exposure(
     path = Path(f"{number}.fits")
     light = Calibrated(frame=frame, image=path, variance=path, mask=path)
     table = ldac.read(home / "extract.cat")
-    job = solving.Job(
+    job = solving.SolvingJob(
         light=light,
         folder=home,
         shape=SHAPE,
@@ -220,7 +220,7 @@ def _exposure(
 
 
 def _believed(wcs: WCS, rng: np.random.Generator, wanted: Wanted) -> tuple[float, float] | None:
-    """Return where the header points."""
+    """Return the position in the header."""
     if wanted.header == "none":
         return None
     true = SkyCoord(*wcs.wcs.crval, unit="deg")
@@ -251,7 +251,7 @@ def write_catalogue(path: Path, pixels: np.ndarray, mag: np.ndarray, *, saturate
 
 
 def errors_arcsec(found: WCS, true: WCS) -> np.ndarray:
-    """Return by how much a solution is off on a grid over the frame, shape (14, 20)."""
+    """Return the error of a solution on a grid over the frame, shape (14, 20)."""
     x, y = np.meshgrid(np.linspace(0, SHAPE[1] - 1, 20), np.linspace(0, SHAPE[0] - 1, 14))
     ours, theirs = (SkyCoord(*each.all_pix2world(x, y, 0), unit="deg") for each in (found, true))
     return np.asarray(ours.separation(theirs).arcsec)

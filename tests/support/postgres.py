@@ -21,7 +21,7 @@ def binaries() -> Path | None:
 
 
 def account() -> str | None:
-    """Return whom the server may run as: it refuses root."""
+    """Return the user that runs the server, which refuses root."""
     if os.geteuid() != 0:
         return pwd.getpwuid(os.geteuid()).pw_name
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -30,7 +30,7 @@ def account() -> str | None:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Start a server; give the folder of its socket; stop it and remove everything at the end."""
+    """Start a server; yield the folder of its socket; stop it and remove its files at the end."""
     folder, user = binaries(), account()
     assert folder is not None
     scratch = Path(tempfile.mkdtemp(prefix="brightsiren-postgres-"))

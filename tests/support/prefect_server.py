@@ -22,17 +22,17 @@ from deployments.server import bootstrap, serve
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A server that runs; inside its block this process's Prefect settings name it."""
+    """A running server; inside its block the Prefect settings of this process name it."""
 
     system: serve.LocalSystem
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment for a program that shall use the server, such as ``prefect``."""
+        """Return the environment for a program that uses the server, such as ``prefect``."""
         return dict(self.system.environment)
 
     def command(self, *words: str, timeout_s: float = 120) -> str:
-        """Run ``prefect WORDS`` as a person would; return what it printed."""
+        """Run ``prefect WORDS`` on the command line; return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", *words],
             env=self.environment,
@@ -49,7 +49,7 @@ class Server:
         words = [word for key, value in parameters.items() for word in ("-p", f"{key}={json.dumps(value)}")]
         before = {each.id for each in self._runs()}
         self.command("deployment", "run", deployment, *words)
-        # the server schedules runs of deployments, too, whenever it likes
+        # the server also schedules runs of deployments at any time
         new = [each for each in self._runs() if each.id not in before and each.deployment_id is not None]
         [started] = [each for each in new if not each.auto_scheduled]
         return self.wait(started, timeout_s=timeout_s)
@@ -65,7 +65,7 @@ class Server:
         return now
 
     def logs(self, run: FlowRun) -> list[str]:
-        """Return the lines on the run's page."""
+        """Return the lines of the run's log."""
         from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
         with get_client(sync_client=True) as client:
@@ -73,7 +73,7 @@ class Server:
         return [each.message for each in found]
 
     def says(self, run: FlowRun, line: str, *, timeout_s: float = 20) -> bool:
-        """Tell whether a line is on the run's page; lines arrive in batches, a moment after the run's end."""
+        """Return whether a line is in the run's log; lines arrive in batches, shortly after the run's end."""
         deadline = time.monotonic() + timeout_s
         while line not in self.logs(run):
             if time.monotonic() > deadline:
@@ -96,7 +96,7 @@ def running(
     only: Sequence[str] = (),
     listen: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """Run server and workers for the length of a block.
+    """Run server and workers while the block runs.
 
     ``variables`` are set before the bootstrap: ``SIREN_OBSERVATORY_RAW_ROOT`` and the like fill blocks. ``only`` names
     the flows to deploy, none meaning all; ``listen`` holds arguments of ``siren listen``.
@@ -115,7 +115,7 @@ def running(
 
 
 def excerpt(prefect_file: Path, flows: Sequence[str], target: Path) -> Path:
-    """Write the deployments of some flows alone."""
+    """Write a file with the deployments of some flows only."""
     content = yaml.safe_load(prefect_file.read_text())
     content["deployments"] = [each for each in content["deployments"] if each["entrypoint"].rsplit(".", 1)[-1] in flows]
     target.parent.mkdir(parents=True, exist_ok=True)

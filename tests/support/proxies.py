@@ -1,6 +1,6 @@
-"""A proxy before a service: shut, it refuses everybody and cuts those inside; open, the service is there again.
+"""A proxy in front of a service. Shut, it refuses and cuts connections; open, it forwards them again.
 
-Frozen, it lets people in and passes nothing on, as a line does whose other end has gone without a word.
+Frozen, it accepts connections and forwards nothing, like a connection whose other end has vanished.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from contextlib import contextmanager
 
 
 class Proxy:
-    """Listens on a port of its own and passes everything on to a service at ``host:port`` or a socket in a file."""
+    """Listens on a port and forwards everything to a service at ``host:port`` or a Unix socket."""
 
     def __init__(self, target: tuple[str, int] | str, *, port: int = 0) -> None:
         self.target = target
-        self.lines: set[socket.socket] = set()
+        self.connections: set[socket.socket] = set()
         self.listener: socket.socket | None = None
         self.stranded: set[socket.socket] = set()
         self.flowing = threading.Event()
@@ -28,75 +28,75 @@ class Proxy:
         self.open()
 
     def open(self) -> None:
-        """Let people in."""
+        """Accept connections."""
         listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
         self.port = listener.getsockname()[1]
         self.listener = listener
-        threading.Thread(target=self._welcome, args=(listener,), daemon=True).start()
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def shut(self) -> None:
-        """Refuse everybody, and cut the lines of those who are inside."""
+        """Refuse new connections and cut existing ones."""
         listener, self.listener = self.listener, None
         if listener is not None:
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
-        for line in list(self.lines):
+        for connection in list(self.connections):
             with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
     def freeze(self) -> None:
-        """Pass nothing on any more; nobody is told."""
+        """Stop forwarding without closing connections."""
         self.flowing.clear()
 
     def thaw(self) -> None:
-        """Pass on what waited, and go on."""
+        """Forward the waiting data and continue."""
         self.flowing.set()
 
     def strand(self) -> None:
-        """Pass nothing on over the lines of those who are inside, ever; who comes anew is served."""
-        self.stranded |= self.lines
+        """Never forward again on existing connections; serve new ones."""
+        self.stranded |= self.connections
 
-    def _welcome(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         while self.listener is listener:
             try:
-                guest, _ = listener.accept()
+                client, _ = listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(guest,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    def _serve(self, guest: socket.socket) -> None:
+    def _serve(self, client: socket.socket) -> None:
         family = socket.AF_UNIX if isinstance(self.target, str) else socket.AF_INET
-        with guest, socket.socket(family) as host:
-            pair = {guest, host}
-            self.lines |= pair
+        with client, socket.socket(family) as host:
+            pair = {client, host}
+            self.connections |= pair
             try:
                 host.connect(self.target)
-                self._pass_on(guest, host)
+                self._forward(client, host)
             except OSError:
                 pass
             finally:
-                self.lines -= pair
+                self.connections -= pair
 
-    def _pass_on(self, guest: socket.socket, host: socket.socket) -> None:
-        other = {guest: host, host: guest}
+    def _forward(self, client: socket.socket, host: socket.socket) -> None:
+        other = {client: host, host: client}
         while True:
-            ready, _, _ = select.select([guest, host], [], [])
+            ready, _, _ = select.select([client, host], [], [])
             self.flowing.wait()
-            while guest in self.stranded and self.listener is not None:
+            while client in self.stranded and self.listener is not None:
                 time.sleep(0.1)
-            for line in ready:
-                content = line.recv(1 << 16)
+            for connection in ready:
+                content = connection.recv(1 << 16)
                 if not content:
                     return
-                other[line].sendall(content)
+                other[connection].sendall(content)
 
 
 @contextmanager
 def proxy(target: tuple[str, int] | str, *, port: int = 0) -> Iterator[Proxy]:
-    made = Proxy(target, port=port)
+    opened = Proxy(target, port=port)
     try:
-        yield made
+        yield opened
     finally:
-        made.thaw()
-        made.shut()
+        opened.thaw()
+        opened.shut()

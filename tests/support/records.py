@@ -1,4 +1,4 @@
-"""Small, complete records for tests that are about something else."""
+"""Small, complete records for tests of other subjects."""
 
 from __future__ import annotations
 

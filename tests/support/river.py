@@ -1,13 +1,12 @@
-"""The alert river in processes of its own that a test may kill at any moment.
+"""The alert river in processes that a test may kill at any time.
 
-``listen`` is the listener with its dispatcher; a run is a file named by its idempotency key, so that the same key gives
-the same run, as on the Prefect server. ``work`` does what a Prefect worker does with those runs and what the ``reconcile``
-flow does beside it: it calls the very bodies of ``flows.alerts.respond`` and ``flows.alerts.plan`` with their tasks' functions in the
-place of the tasks, so that the registry, the files, Slack's protocol and WebDAV are real and only Prefect's own book-keeping
-is left out (five seconds for each start), and the drawing of pictures, which touches nothing. Both are forked from a
-process that has imported everything: 30 ms.
+``listen`` runs the listener with its dispatcher. A run is a file named by its idempotency key, so that the same key gives
+the same run, as on the Prefect server. ``work`` replaces a Prefect worker and the flow ``reconcile``: it calls the
+functions of ``flows.alerts.respond`` and ``flows.alerts.plan`` with plain functions in place of their tasks. The registry,
+the files, Slack's protocol and WebDAV are real. Only Prefect's orchestration (5 s per start) and the drawing of pictures,
+which has no effects, are left out. Both processes are forked in 30 ms from one that has imported everything.
 
-A process can be told to kill itself at a step by its name; see ``support.crash_points``.
+A process can kill itself at a named step; see ``support.crash_points``.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ PICTURE = b"\x89PNG\r\n\x1a\n a picture"
 
 @dataclass(frozen=True, kw_only=True)
 class River:
-    """Where one run of the river keeps everything."""
+    """Folders and addresses of one run of the river."""
 
     root: Path
     slack: str = ""
@@ -80,7 +79,7 @@ class River:
     session_s: float = 2.0
     database: str = ""
     lease_s: float = 0.4
-    """How long a claim on a message, a file or a plan stands: minutes in earnest."""
+    """Lease of a message, a file or a plan, in s; minutes in production."""
 
     @property
     def url(self) -> str:
@@ -123,16 +122,16 @@ def listen(river: River, point: str = "", names: Path | None = None) -> None:
         "log_level": 0,
     }
     options = listener.ListenOptions(topics=(river.topic,), configuration=configuration)
-    ear = listener.Listener(
+    loop = listener.Listener(
         options, archive=listener.Archive(root=river.root, registry=book), arrived=arrived, alarm=log.error
     )
-    hand = dispatch.Dispatcher(root=river.root, registry=book, submit=submit, announce=lambda _: None)
-    daemon.run_together(lambda: ear.run(stop), lambda: hand.run(stop, arrived), stop=stop)
+    dispatcher = dispatch.Dispatcher(root=river.root, registry=book, submit=submit, announce=lambda _: None)
+    daemon.run_together(lambda: loop.run(stop), lambda: dispatcher.run(stop, arrived), stop=stop)
     book.close()
 
 
 def make_run(river: River, notice: StoredNotice) -> None:
-    """Make the run of a notice, as the server does: whole, and one for each key."""
+    """Create the run of a notice atomically, one per key, as the server does."""
     content = {"path": str(notice.path), "sha256": notice.sha256, "topic": notice.topic}
     run = river.runs / f"notice-{notice.sha256}"
     run.parent.mkdir(exist_ok=True)
@@ -160,8 +159,8 @@ def work(river: River, point: str = "", names: Path | None = None) -> None:
         time.sleep(0 if busy else IDLE_S)
 
 
-def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
-    """Understand, register, decide and announce, or bury, without plans, pictures, pages and sending: for thousands."""
+def respond_only(river: River, point: str = "", names: Path | None = None) -> None:
+    """Parse, register, decide and announce, or record a dead letter; no plans, pictures, pages or sending, for speed."""
     quiet()
     without_prefect(river)
     book = registry.open(river.url)
@@ -188,17 +187,17 @@ def hear_out(river: River, point: str = "", names: Path | None = None) -> None:
 
 
 def still_wanted() -> Callable[[], bool]:
-    """Return what tells whether nobody has asked this process to end.
+    """Return a function that returns False after SIGTERM.
 
-    A signal's handler may not raise: where it interrupts a finalizer, its error is lost, and the process stays.
+    The handler must not raise: if it interrupts a finalizer, the error is lost and the process continues.
     """
-    over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
-    return lambda: not over.is_set()
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    return lambda: not stopped.is_set()
 
 
-def say_out(river: River, point: str = "", names: Path | None = None) -> None:
-    """Send the outbox's messages, and nothing else, until the process ends."""
+def send_messages(river: River, point: str = "", names: Path | None = None) -> None:
+    """Only send the messages of the outbox, until the process ends."""
     quiet()
     without_prefect(river)
     wanted = still_wanted()
@@ -208,12 +207,12 @@ def say_out(river: River, point: str = "", names: Path | None = None) -> None:
 
 
 def waiting(river: River) -> list[Path]:
-    """Return the runs to do, oldest first."""
+    """Return the waiting runs, oldest first."""
     return sorted(river.runs.glob("notice-*"), key=lambda run: run.stat().st_mtime_ns)
 
 
 def turn(river: River, run: Path) -> None:
-    """Do one run; a run that failed is Prefect's to retry, and the work of ``reconcile`` after that."""
+    """Execute one run; a failed run stays, to be retried."""
     content = json.loads(run.read_text())
     try:
         respond(river, **content)
@@ -231,7 +230,7 @@ def respond(river: River, path: str, sha256: str, topic: str | None = None) -> N
 
 
 def reconcile(river: River, book: Registry) -> None:
-    """Do what the flow of that name does: what came to nothing again, then the outbox."""
+    """Do the work of the flow ``reconcile``: repeat unanswered notices, then send the outbox."""
     for notice in book.unanswered(before=datetime.now(UTC) - timedelta(seconds=2 * river.lease_s)):
         respond(river, str(notice.path), notice.sha256, notice.topic)
     home = Home(root=river.root, registry="r", slack="s", store="w")
@@ -245,14 +244,14 @@ def reconcile(river: River, book: Registry) -> None:
 
 
 def without_prefect(river: River) -> None:
-    """Put functions in the place of tasks and flows, and our places in the place of blocks."""
+    """Replace tasks by their functions, and blocks by the test's places."""
     for name, module in list(sys.modules.items()):
         if name.startswith("tasks."):
             _make_plain(module)
-    made = made_blocks(river)
+    saved = saved_blocks(river)
     for kind in vars(blocks).values():
         if isinstance(kind, type) and issubclass(kind, Block):
-            kind.load = lambda *_, kind=kind, **__: made.get(kind) or kind()  # type: ignore[method-assign]
+            kind.load = lambda *_, kind=kind, **__: saved.get(kind) or kind()  # type: ignore[method-assign]
     folder = river.root
     observatory.places = lambda _: Places(  # type: ignore[assignment]
         raw_root=folder,
@@ -274,13 +273,13 @@ def _make_plain(module: ModuleType) -> None:
     for name, value in list(vars(module).items()):
         if isinstance(value, Task):
             plain = value.fn
-            plain.fn = plain  # where one task calls another's function
+            plain.fn = plain  # for tasks that call another task's function
             setattr(module, name, plain)
         elif name == "emit_event":
             setattr(module, name, lambda **_: None)
 
 
-def made_blocks(river: River) -> dict[type, Any]:
+def saved_blocks(river: River) -> dict[type, Any]:
     channels = {"gw": "GW", "grb": "GRB", "test": "TEST", "operators": "OPS", "low_significance": "LOW"}
     return {
         RegistryDatabase: _Address(river.url),
@@ -302,7 +301,7 @@ class _Address:
 
 
 def quiet() -> None:
-    """Let only errors be seen: the processes are killed by the dozen."""
+    """Disable log lines: many processes are killed."""
     logging.disable(logging.ERROR)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -312,14 +311,14 @@ def quiet() -> None:
 
 @functools.cache
 def context() -> ForkServerContext:
-    """Return what forks processes from one that has imported all this and done it once."""
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["support.warm"])
+    """Return a context that forks processes from one that has imported everything and handled one notice."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["support.warm"])
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    # not every Python tells that process where to look for modules
+    # not every Python passes the module search path to that process
     with mock.patch.dict(os.environ, {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}):
         forkserver.ensure_running()
-    return made
+    return context
 
 
 def start(target: Callable[..., None], river: River, point: str = "", names: Path | None = None) -> BaseProcess:
@@ -327,7 +326,7 @@ def start(target: Callable[..., None], river: River, point: str = "", names: Pat
         folder.mkdir(parents=True, exist_ok=True)
     process = context().Process(target=target, args=(river, point, names), daemon=True)
     main = sys.modules["__main__"]
-    # else the child would import the test runner's own script again
+    # otherwise the child would import the script of the test runner
     with mock.patch.dict(vars(main), {"__spec__": None}):
         vars(main).pop("__file__", None)
         process.start()
@@ -340,7 +339,7 @@ def kill(process: BaseProcess) -> None:
 
 
 def finish(process: BaseProcess) -> None:
-    """Ask a process to end; it must, at once where it has only just begun and does not listen yet."""
+    """Ask a process to end and wait for it; one that has not installed its handler yet ends at once."""
     process.terminate()
     process.join(30)
     assert process.exitcode in (0, -signal.SIGTERM), f"it ended with {process.exitcode}"
@@ -349,7 +348,7 @@ def finish(process: BaseProcess) -> None:
 def until(
     condition: Callable[[], bool], *, patience_s: float = 120.0, every_s: float = 0.03, what: object = ""
 ) -> None:
-    """Wait for a condition; ``what`` says after it was in vain what was waited for, or is a function that does."""
+    """Wait for a condition; ``what``, a text or a function that returns one, describes it in the error."""
     deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain: {what() if callable(what) else what}"
@@ -357,9 +356,9 @@ def until(
 
 
 def settled(river: River, book: Registry, count: int) -> bool:
-    """Tell whether every notice of ``count`` has come to its end and nothing is left to send.
+    """Return whether all ``count`` notices have an outcome and nothing waits to be sent.
 
-    The notice of a plan whose process is dead has come to nothing, but only when the plan's lease is over.
+    A notice whose planning process was killed has no outcome, but this is known only after the plan's lease.
     """
     moment = datetime.now(UTC)
     fresh = models.Plan.alive >= moment - plans.LEASE

@@ -1,4 +1,4 @@
-"""A small simulated night or alert for tests: made once per session where the caller's fixture has that scope.
+"""A small simulated night or alert for tests: made once per session if the caller's fixture has that scope.
 
 @pytest.fixture(scope="session")
 def night(tmp_path_factory):
@@ -54,7 +54,7 @@ class Night:
         return self.root / self.truth["references"]
 
     def stars(self) -> Table:
-        """Every star, where it is on the night."""
+        """All stars, at their positions in that night."""
         return Table.read(self.root / self.truth["stars"])
 
     def bad_pixels(self, unit: str = "7DT01") -> np.ndarray:

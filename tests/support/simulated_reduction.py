@@ -21,7 +21,7 @@ NIGHT = date(2026, 1, 15)
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Calibrated lights and their masters. ``scale`` is what the flat's normalisation does to all fluxes."""
+    """Calibrated lights and their masters. ``scale`` is the factor of all fluxes from the flat's normalisation."""
 
     calibrated: tuple[Calibrated, ...]
     masters: Masters
@@ -43,7 +43,7 @@ def calibrate(night: Night, root: Path, unit: str = "7DT01") -> Bench:
 
 
 def fake(folder: Path, name: str, script: str) -> Path:
-    """Put a shell script named like a program into ``folder``."""
+    """Write a shell script with the name of a program into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / name
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")

@@ -48,7 +48,7 @@ def table(columns, cards, *, compressed=False) -> bytes:
 
 
 def blob(ra_deg=40.0, dec_deg=-20.0, *, sigma_deg=8.0, order=4, distance_mpc=None, **options) -> bytes:
-    """A round localisation on the pixels of one order; with a distance, the same one everywhere."""
+    """Return a round localisation on the pixels of one order; a distance is the same everywhere."""
     pixels = np.arange(12 * 4**order)
     away = np.arccos(
         np.clip(

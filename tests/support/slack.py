@@ -23,7 +23,7 @@ CHANNELS = {"C-GW", "C-GRB", "C-TEST", "C-OPS", "C-LOW"}
 
 @dataclass
 class Workspace:
-    """What the stand-in has taken in."""
+    """State of the stand-in: the messages and files it received."""
 
     url: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Workspace:
     quiet_until: float = 0.0
     disobeyed: int = 0
     slow_pictures: int = 0
-    """How many messages that show a picture are refused, since it is not taken in yet."""
+    """Number of messages with a picture that are refused because the picture is not processed yet."""
     counter: int = 0
     lock: Any = field(default_factory=threading.Lock)
 
@@ -115,12 +115,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(200, json.dumps(answer).encode())
 
     def haste(self, method: str, raw: bytes) -> str:
-        """Refuse a post that comes too soon after the last one to its channel."""
+        """Refuse a post too soon after the last one to its channel."""
         state = self.server.state
         if not state.pace_s or method != "chat.postMessage":
             return ""
         channel, moment = str((self.body(raw) or {}).get("channel")), time.monotonic()
-        # the moment at which all that was taken is worked off
+        # the time at which the accepted posts are processed
         full = max(state.full.get(channel, moment), moment)
         if full > moment + (state.burst - 1) * state.pace_s:
             return f"429:{state.wait_s:g}"
@@ -174,7 +174,7 @@ def respond(state: Workspace, method: str, body: dict[str, Any] | None, headers:
 
 
 def block_trouble(blocks: Any) -> str:
-    """Say which of Slack's documented limits a list of blocks breaks."""
+    """Return which of Slack's documented limits a list of blocks exceeds."""
     blocks = json.loads(blocks) if isinstance(blocks, str) else blocks or []
     if len(blocks) > 50:
         return "more than 50 blocks"
@@ -182,7 +182,7 @@ def block_trouble(blocks: Any) -> str:
 
 
 def picture_trouble(state: Workspace, blocks: Any) -> str:
-    """Say which picture Slack does not have, or has not taken in yet."""
+    """Return the picture that Slack does not have, or has not processed yet."""
     blocks = json.loads(blocks) if isinstance(blocks, str) else blocks or []
     wanted = [block["accessory"]["slack_file"]["id"] for block in blocks if "accessory" in block]
     if wanted and state.slow_pictures > 0:
@@ -246,7 +246,7 @@ LIMITS = {
 
 
 def _post(state: Workspace, body: dict[str, Any]) -> dict[str, Any]:
-    # a user's id stands for the direct message to that user
+    # a user's id is the channel of direct messages to that user
     if body.get("channel") not in CHANNELS and not str(body.get("channel")).startswith("U"):
         return {"ok": False, "error": "channel_not_found"}
     if not body.get("text") and not body.get("blocks"):

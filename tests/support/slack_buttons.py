@@ -1,4 +1,4 @@
-"""The handler that hears Slack's buttons, with a planner and a clock of the test's own; everything else is real."""
+"""The handler of Slack's buttons with a fake planner and clock; everything else is real."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHANNELS = {Audience.GW: "C-GW", Audience.GRB: "C-GRB", Audience.TEST: "C-TEST",
 
 
 class Planner:
-    """Takes the place of the Prefect server."""
+    """Replaces the Prefect server."""
 
     def __init__(self) -> None:
         self.runs: dict[str, tuple[str, tuple[str, ...], str]] = {}
@@ -54,7 +54,7 @@ class Planner:
 
 
 class Clock:
-    """A clock that a test sets."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.time = 1_800_000_000.0
@@ -99,15 +99,15 @@ def planner() -> Planner:
 @pytest.fixture
 def handler(store, workspace, planner) -> Iterator[ButtonHandler]:
     client = WebClient(token=stand_in.TOKEN, base_url=workspace.url, timeout=5, retry_handlers=[])
-    made = ButtonHandler(
+    button_handler = ButtonHandler(
         registry=store,
         permissions=Permissions(planners=frozenset({"U1", "U2"}), reviewers=frozenset({"U1", "U2", "U3"})),
         planner=planner,
         direct_messages=slack_app.SlackMessages(client=client),
         send=slack_sender.SlackSender(client, CHANNELS).send,
     )
-    yield made
-    made.close()
+    yield button_handler
+    button_handler.close()
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def app(handler, clock) -> Any:
 
 @pytest.fixture
 def top(root, store, handler, workspace) -> dict[str, Any]:
-    """The top message of an event that was announced."""
+    """The top message of an announced event."""
     tell(root, handler, alerts.gw())
     return workspace.messages[0]
 
@@ -135,7 +135,7 @@ def tell(root: Path, handler: ButtonHandler, alert, decision=None):
 
 
 def settled(handler: ButtonHandler) -> None:
-    """Wait until all that was taken is done."""
+    """Wait until all accepted presses are handled."""
     handler.pool.shutdown()
     handler.pool = ThreadPoolExecutor(4)
 

@@ -19,7 +19,7 @@ TICKET = "canary-ticket"
 
 
 class Gateway:
-    """One connection, and what was said on it."""
+    """One connection, with its envelopes and acknowledgements."""
 
     def __init__(self) -> None:
         self.connected: queue.Queue[ServerConnection] = queue.Queue()
@@ -48,8 +48,8 @@ class Gateway:
 @contextmanager
 def gateway(workspace: slack.Workspace) -> Iterator[Gateway]:
     state = Gateway()
-    # Slack's side would not write into our log
-    elsewhere = logging.Logger("stand-in")  # noqa: LOG001 - one that no handler of the tests hears
+    # the stand-in must not write into our log
+    elsewhere = logging.Logger("stand-in")  # noqa: LOG001 - a logger without the handlers of the tests
     with serve(state.hear, "127.0.0.1", 0, logger=elsewhere) as server:
         port = server.socket.getsockname()[1]
         workspace.socket_url = f"ws://127.0.0.1:{port}/link?ticket={TICKET}"

@@ -1,4 +1,4 @@
-"""A stage for the alert river: its processes, Slack, WebDAV and registry, and all that the world has seen of them."""
+"""A test stage for the alert river: its processes, Slack, WebDAV, registry, and their visible effects."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from deployments.listening import listener
-from support import bulletins, kafka, proxies, river, slack, webdav
+from support import kafka, notice_bytes, proxies, river, slack, webdav
 from support.river import River
 from tasks import registry
 from tasks.registry import Registry, models, outbox, plans
 from tasks.registry.store import now
 
 TABLES = (models.Notice, models.Delivery, models.Event, models.Decision, models.Plan, models.Tile, models.Upload)
-# pages and summaries tell the time at which they were made
+# pages and summaries contain the time of their creation
 TIMED = ("index.html", "plan.json")
 
 
 @dataclass(kw_only=True)
 class Stage:
-    """A river with a Slack and a WebDAV server of its own."""
+    """A river with its own Slack and WebDAV servers."""
 
     river: River
     slack: slack.Workspace
@@ -45,7 +45,7 @@ class Stage:
             return {each.__tablename__: session.scalar(sa.select(sa.func.count()).select_from(each)) for each in TABLES}
 
     def effects(self) -> dict[str, Any]:
-        """Return all that the world has seen, without the moments at which it saw it."""
+        """Return all visible effects, without their times."""
         tops = {message["ts"]: message["text"] for message in self.slack.messages}
         messages = [
             (
@@ -60,23 +60,23 @@ class Stage:
         return {"messages": collections.Counter(messages), "files": files, "rows": self.rows()}
 
     def shut(self) -> None:
-        """Let Slack and WebDAV be away."""
+        """Make Slack and WebDAV unavailable."""
         self.slack_proxy.shut()
         self.dav_proxy.shut()
 
     def open(self) -> None:
-        """Let Slack and WebDAV be back."""
+        """Make Slack and WebDAV available again."""
         self.slack_proxy.open()
         self.dav_proxy.open()
 
     def twice(self) -> int:
-        """Count the messages that Slack has more than once: by our key, and files by their name, which holds it."""
+        """Count the duplicate messages in Slack by our key, and duplicate files by their name, which contains the key."""
         keys = [each["metadata"]["event_payload"]["key"] for each in self.slack.messages if each["metadata"]]
         keys += [file["name"] for each in self.slack.messages for file in each.get("files", ())]
         return len(keys) - len(set(keys))
 
     def unsent(self, *lanes: str) -> int:
-        """Count what is still to be sent: of the named lanes, or of both."""
+        """Count the unsent messages and files of the named lanes, or of both."""
         with self.book.read() as session:
             counts = [outbox.counts(session, lane) for lane in lanes or (outbox.MESSAGES, outbox.UPLOADS)]
         return sum(number for count in counts for state, number in count.items() if state != "sent")
@@ -84,7 +84,7 @@ class Stage:
 
 @contextmanager
 def staged(root: Path, broker: kafka.Broker | None = None, *, database: str = "") -> Iterator[Stage]:
-    """Set the stage; Slack and WebDAV each stand behind a proxy."""
+    """Set up a stage; Slack and WebDAV are behind proxies."""
     root.mkdir(parents=True)
     with (
         slack.workspace() as workspace,
@@ -114,7 +114,7 @@ def place_of(url: str) -> tuple[str, int]:
 
 
 def keep(stage: Stage, *payloads: bytes) -> None:
-    """Do what the listener does, at once."""
+    """Store notices as the listener does."""
     archive = listener.Archive(root=stage.river.root, registry=stage.book)
     for payload in payloads:
         stage.sent.append(payload)
@@ -122,7 +122,7 @@ def keep(stage: Stage, *payloads: bytes) -> None:
 
 
 def bring(stage: Stage, *payloads: bytes) -> None:
-    """Do what listener and dispatcher do, at once."""
+    """Store notices and create their runs, as listener and dispatcher do."""
     keep(stage, *payloads)
     while waiting := stage.book.undispatched():
         for notice in waiting:
@@ -132,7 +132,7 @@ def bring(stage: Stage, *payloads: bytes) -> None:
 
 @dataclass(frozen=True)
 class Delivered:
-    """What a consumer gives."""
+    """A message as a Kafka consumer returns it."""
 
     payload: bytes
     place: int
@@ -154,15 +154,15 @@ class Delivered:
 
 
 def the_night(events: int) -> list[bytes]:
-    """A night's notices: superevents with updates, a retraction, bursts of two instruments, a repetition, rubbish."""
+    """Return a night's notices: superevents with updates, a retraction, bursts of two instruments, a repetition, garbage."""
     notices: list[bytes] = []
     for number in range(events):
         name = f"S2601{10 + number // 20}{'abcdefghijklmnopqrst'[number % 20]}"
-        notices += [bulletins.gw(name, minutes=number), bulletins.burst(1423800 + number)]
+        notices += [notice_bytes.gw(name, minutes=number), notice_bytes.burst(1423800 + number)]
         notices += [b'{"superevent_id": ' + str(number).encode()] if number % 2 else []
-        notices += [bulletins.gw(name, "UPDATE", minutes=number + 30), bulletins.gw(name, minutes=number)]
-        notices += [bulletins.burst(1423800 + number, seconds=80, packet=67)]
-        notices += [bulletins.retraction(name, minutes=90)] if number % 3 == 2 else []
+        notices += [notice_bytes.gw(name, "UPDATE", minutes=number + 30), notice_bytes.gw(name, minutes=number)]
+        notices += [notice_bytes.burst(1423800 + number, seconds=80, packet=67)]
+        notices += [notice_bytes.retraction(name, minutes=90)] if number % 3 == 2 else []
     return notices
 
 
@@ -176,12 +176,12 @@ def live(
     strike: Callable[[int], None],
     processes: dict[str, Any] | None = None,
 ) -> None:
-    """Send notices one by one, strike after each, wait until all is done, end."""
+    """Send notices one by one, call ``strike`` after each, wait until all are handled, end the processes."""
     processes = {} if processes is None else processes
     processes |= {name: river.start(part, stage.river) for name, part in PARTS.items()}
     for number, payload in enumerate(notices):
         if b'"UPDATE"' in payload or b'"RETRACTION"' in payload:
-            # what was superseded or retracted is not planned any more: else what is made would hang on the clock
+            # superseded or retracted notices are not planned, so without waiting the result would depend on timing
             _await(broker, stage, notices[:number])
         broker.send(stage.river.topic, payload)
         strike(number)
@@ -191,7 +191,7 @@ def live(
 
 
 def _await(broker: kafka.Broker, stage: Stage, notices: list[bytes]) -> None:
-    """Wait until notices that were sent have come to their end."""
+    """Wait until all sent notices have an outcome."""
     unique = len(set(notices))
     river.until(
         lambda: (

@@ -1,4 +1,4 @@
-"""What HTTP stand-ins share: a server on a free port of this machine for the length of a block."""
+"""Shared part of the HTTP stand-ins: a server on a free port of this machine while a block runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TypeAlias
 
 Answer: TypeAlias = Callable[[str, dict[str, str], bytes], tuple[int, bytes]]
-"""Given the target, the headers and the body of a request, return status and content."""
+"""Function of target, headers and body of a request that returns status and content."""
 
 
 @contextmanager
 def serving(answer: Answer) -> Iterator[str]:
-    """Answer GET and POST; give the server's address."""
+    """Answer GET and POST; yield the server's address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

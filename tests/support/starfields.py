@@ -64,7 +64,7 @@ def draw(
     sky_adu: float = 250.0,
     noise_adu: float = NOISE_ADU,
 ) -> Shot:
-    """Draw a frame: Gaussian stars, flat sky, white noise, a few bad pixels of weight 0 that hold their neighbours' value."""
+    """Draw a frame: Gaussian stars, flat sky, white noise, a few bad pixels of weight 0 with their neighbours' value."""
     image = np.full(shape, sky_adu, np.float32)
     ra, dec, flux = stars
     x, y = wcs.all_world2pix(ra, dec, 0)
@@ -112,7 +112,7 @@ def _add(image: np.ndarray, x: float, y: float, flux: float, sigma: float) -> No
 
 
 def window_of(image: np.ndarray, weight: np.ndarray) -> coadding.Window:
-    """Give parts of a frame that is in memory."""
+    """Yield parts of a frame in memory."""
     return lambda rows, columns: (image[rows, columns], weight[rows, columns])
 
 
@@ -120,10 +120,10 @@ def background_of(image: np.ndarray, weight: np.ndarray) -> Background:
     return Background.of(window_of(image, weight), image.shape, MESH_PX)
 
 
-def exposures(shots: list[Shot]) -> list[coadding.Exposure]:
+def exposures(shots: list[Shot]) -> list[coadding.CoaddInput]:
     """Make shots ready to be combined, each without its sky."""
     return [
-        coadding.Exposure(
+        coadding.CoaddInput(
             window=coadding.without_sky(window_of(shot.image, shot.weight), background_of(shot.image, shot.weight)),
             shape=shot.image.shape,
             wcs=shot.wcs,

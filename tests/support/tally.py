@@ -1,4 +1,4 @@
-"""What the long runs counted: printed when it was counted, and at the end as one table.
+"""Counts of the long test runs: printed at once, and as one table at the end.
 
 Runs side by side share the table through the file that ``SIREN_TALLY`` names; ``python tests/support/tally.py`` prints it.
 """
@@ -17,7 +17,7 @@ FILE = "SIREN_TALLY"
 
 
 class Note(TypedDict):
-    """What was counted against one threat, and how long that took, in s."""
+    """Counts for one threat, and the time they took, in s."""
 
     threat: str
     words: str
@@ -36,7 +36,7 @@ def count(threat: str, **counts: object) -> None:
 
 
 def timed(began: float, first: int) -> None:
-    """Say of the notes from the first on that they took since ``began``, and hand them to the other runs."""
+    """Set the time of the notes from ``first`` on to that since ``began``, and append them to the shared file."""
     for note in NOTES[first:]:
         note["seconds"] = time.monotonic() - began
         if path := os.environ.get(FILE):
@@ -45,7 +45,7 @@ def timed(began: float, first: int) -> None:
 
 
 def lines(notes: list[Note] | None = None) -> list[str]:
-    """Return what there is to say at the end, in the order of the threats' numbers."""
+    """Return the lines of the table, sorted by the number of the threat."""
     table = sorted(NOTES if notes is None else notes, key=_rank)
     return [f"broker: {name}" for name in BROKERS] + [
         f"{note['seconds']:6.0f} s  {note['threat']}: {note['words']}" for note in table

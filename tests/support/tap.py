@@ -1,4 +1,4 @@
-"""A TAP service on the loopback interface that knows some stars, with the manners of real ones."""
+"""A TAP service on the loopback interface with some stars, which behaves like real services."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from astropy_healpix import HEALPix
 
 @dataclass
 class Service:
-    """A service and what it was asked. ``most`` is how many rows it gives; ``failures`` are given before answers."""
+    """A service and the queries it received. ``most`` is the limit of rows; ``failures`` are returned before answers."""
 
     stars: Table
     address: str = ""
@@ -45,7 +45,7 @@ class Service:
 
 
 def gaia(ra_deg: np.ndarray, dec_deg: np.ndarray, mag: np.ndarray, rng: np.random.Generator) -> Table:
-    """Return stars as Gaia numbers and lists them; of some the motion is not known."""
+    """Return stars with Gaia's ids and columns; some have no proper motion."""
     pixels = HEALPix(nside=2**12, order="nested").lonlat_to_healpix(ra_deg * u.deg, dec_deg * u.deg)
     number = len(ra_deg)
     unknown = rng.random(number) < 0.1
@@ -66,7 +66,7 @@ def gaia(ra_deg: np.ndarray, dec_deg: np.ndarray, mag: np.ndarray, rng: np.rando
 
 @contextmanager
 def serving(stars: Table) -> Iterator[Service]:
-    """Serve for the length of a block."""
+    """Serve while the block runs."""
     service = Service(stars=stars)
 
     class Handler(BaseHTTPRequestHandler):
@@ -106,7 +106,7 @@ def _votable(rows: Table, *, overflow: bool) -> bytes:
 
 
 def refusal(words: str) -> bytes:
-    """Return the answer of a service that does not understand."""
+    """Return the answer to a query that the service cannot parse."""
     return (
         '<?xml version="1.0"?><VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">'
         f'<RESOURCE type="results"><INFO name="QUERY_STATUS" value="ERROR">{words}</INFO></RESOURCE></VOTABLE>'

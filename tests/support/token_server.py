@@ -15,7 +15,7 @@ from support import stand_in
 
 @dataclass(kw_only=True)
 class Server:
-    """Who may have a token, how long it lives, and what was asked."""
+    """Client credentials, lifetime of a token in s, and the requests received."""
 
     url: str = ""
     client_id: str = "an-id"
@@ -25,7 +25,7 @@ class Server:
     refused: int = 0
 
     def token(self, authorization: str, body: str) -> str | None:
-        """Return an unsigned token, or None for who does not prove to be the client."""
+        """Return an unsigned token, or None if the credentials are wrong."""
         kind, _, secret = authorization.partition(" ")
         expected = f"{self.client_id}:{self.client_secret}"
         known = kind == "Basic" and base64.b64decode(secret).decode() == expected
@@ -44,7 +44,7 @@ def _part(content: dict[str, object]) -> str:
 
 @contextmanager
 def server() -> Iterator[Server]:
-    """Run an endpoint for the length of a block."""
+    """Run an endpoint while the block runs."""
     held = Server()
 
     def answer(_target: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:

@@ -17,7 +17,7 @@ SQUARE = "POLYGON ((-1 -1, 1 -1, 1 1, -1 1, -1 -1))"
 
 @dataclass(kw_only=True)
 class Server:
-    """What the server holds; ``status`` other than 200 is its answer to everything."""
+    """Contents of the server; a ``status`` other than 200 is its answer to every request."""
 
     url: str = ""
     status: int = 200
@@ -46,7 +46,7 @@ class Server:
 
 @contextmanager
 def server() -> Iterator[Server]:
-    """Run a server for the length of a block."""
+    """Run a server while the block runs."""
     held = Server()
 
     def answer(target: str, _headers: dict[str, str], _body: bytes) -> tuple[int, bytes]:

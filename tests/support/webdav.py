@@ -23,7 +23,7 @@ USER, PASSWORD = "siren", "canary-password"
 
 @dataclass
 class Server:
-    """Where the server is, its folder, what it was asked."""
+    """Address and folder of the server, and the requests it received."""
 
     url: str
     root: Path
@@ -47,7 +47,7 @@ class Server:
 
 
 class Connection(HTTPConnection):
-    """A connection that forgets what it could not send: a client that was killed does not read it."""
+    """A connection that drops data it cannot send, because a killed client does not read it."""
 
     def close(self) -> None:
         super().close()
@@ -105,7 +105,7 @@ def _with_faults(app: Any, state: Server) -> Callable[..., Any]:
 
 
 def _spoilt(app: Any, environ: dict[str, Any], start_response: Any, fault: str) -> Any:
-    """Spoil the body that comes, or the one that goes where none comes."""
+    """Corrupt the body of the request, or that of the answer if the request has none."""
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     if body:
         body = _spoil(body, fault, bit=1)
@@ -115,7 +115,7 @@ def _spoilt(app: Any, environ: dict[str, Any], start_response: Any, fault: str) 
     if environ["REQUEST_METHOD"] != "GET":
         return answer
     content = b"".join(answer)
-    # another bit than that of a body: the two must not undo each other, as no real line would have them do
+    # a different bit than in a request's body, so that the two corruptions cannot cancel
     return [_spoil(content, fault, bit=2)]
 
 

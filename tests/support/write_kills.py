@@ -1,6 +1,6 @@
-"""A unit's calibration in processes that are killed at random writes, and go on where they were.
+"""A unit's calibration in processes that are killed at random writes and then continue.
 
-Run as ``python -m support.write_kills FOLDER OUT KILLS SEED``: prints what was found as JSON. A process of one thread
+Run as ``python -m support.write_kills FOLDER OUT KILLS SEED``: prints the result as JSON. A process of one thread
 forks a child for each try; the child kills itself with SIGKILL when it opens a file for writing, or renames one, for
 the n-th time, or a few milliseconds after that.
 """
@@ -29,13 +29,13 @@ NIGHT = date(2026, 1, 15)
 UNIT = "7DT01"
 OPTIONS = CalibrateOptions()
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-# of every second blow: how long after the operation it falls, in s
+# delay of every second kill after the operation, in s
 DELAY_S = 0.004
 
 
 @dataclass
 class Found:
-    """What came of it."""
+    """Result of the runs."""
 
     kills: int = 0
     nights: int = 0
@@ -56,7 +56,7 @@ def calibrate(folder: Path, out: Path) -> None:
 
 
 def forked(folder: Path, out: Path, *, blow: int, late: bool) -> bool:
-    """Calibrate in a child that is killed at its ``blow``-th write, or never where that is 0; tell whether it ended."""
+    """Calibrate in a child that is killed at its ``blow``-th write, or never if that is 0; return whether it finished."""
     child = os.fork()
     if not child:
         status = 1
@@ -93,7 +93,7 @@ def _blow(out: Path, number: int, *, late: bool):
 
 
 def suffer(folder: Path, home: Path, *, kills: int, seed: int) -> Found:
-    """Kill until ``kills`` have hit; each night is finished and compared with one that nobody disturbed."""
+    """Repeat until ``kills`` processes were killed; finish each night and compare it with an undisturbed one."""
     rng = random.Random(seed)
     random.seed(seed)
     reference = home / "reference"
@@ -111,7 +111,7 @@ def suffer(folder: Path, home: Path, *, kills: int, seed: int) -> Found:
         forked(folder, out, blow=0, late=False)
         ours = night_runs.contents(out)
         found.invalid += [*night_runs.invalid(out), *night_runs.lying(out)]
-        # in the archive another night may be writing: what lies there goes when it is old
+        # another night may be writing into the archive, so its scratch files are deleted only when old
         found.left += [name for name in night_runs.left_over(out) if not name.startswith("master_frame")]
         found.differ += sum(ours.get(name) != theirs.get(name) for name in {*ours, *theirs})
         found.of += len(theirs)

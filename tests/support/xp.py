@@ -20,7 +20,7 @@ MAG_AT_620_NM = 14.0
 def write(path: Path, temperatures_k: Sequence[float], *, mags: Sequence[float] | None = None) -> Path:
     """Write one spectrum per temperature (one of ``TEMPERATURES_K``); source_id counts from 1.
 
-    ``mags`` are AB at 620 nm, 14 where not given.
+    ``mags`` are AB at 620 nm; 14 by default.
     """
     known = {each["temperature_k"]: each for each in json.loads(COEFFICIENTS.read_bytes())["spectra"]}
     names = ["source_id"]
@@ -57,12 +57,12 @@ def black_body_mag(temperature_k: float, wavelength_nm):
 
 
 def wavelength_nm(name: str) -> float:
-    """The wavelength that a band of J-PAS has in its name: J0400, J1007."""
+    """Return the wavelength in the name of a J-PAS band, such as J0400 or J1007."""
     return float(name[-4:])
 
 
 def own_system(folder: Path, name: str) -> Path:
-    """Write a system of a user's own: J-PAS's filters under another name, as GaiaXPy's tool would make them."""
+    """Write a user-defined system: J-PAS's filters under another name, in the format of GaiaXPy's tool."""
     folder.mkdir(parents=True)
     [place] = util.find_spec("gaiaxpy").submodule_search_locations
     source = Path(place) / "config" / "filters" / "XpFilter_Jpas_v375wiv142r.xml"

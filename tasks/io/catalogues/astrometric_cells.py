@@ -1,4 +1,4 @@
-"""A catalogue of reference stars: one file, or a folder with a file for each cell of the sky."""
+"""An astrometric reference catalogue: one file, or a folder with one file per cell of the sky."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tasks.io.catalogues import ldac
 
 
 def present(catalogue: Path, cells: Sequence[int]) -> list[Path]:
-    """Return the files that hold the stars of cells: the catalogue itself, or those of its cells that are there."""
+    """Return the files with the stars of some cells: the catalogue itself, or the existing files of the cells."""
     if not catalogue.is_dir():
         return [catalogue]
     return [path for cell in cells if (path := catalogue / naming.cell_file(cell)).exists()]
 
 
 def read(catalogue: Path, cells: Sequence[int]) -> Table:
-    """Return the stars of cells, or all of a catalogue that is one file; see ``ldac.read_reference`` for the columns.
+    """Return the stars of some cells, or of the whole catalogue if it is one file; columns: ``ldac.read_reference``.
 
     Raises
     ------
     UnusableData
-        Where a file cannot be read, or cells are missing.
+        If a file cannot be read, or cells are missing.
     """
     files = present(catalogue, cells)
     if catalogue.is_dir() and len(files) < len(cells):

@@ -1,4 +1,4 @@
-"""The detections of a solved light: where on the sky, and of which shape. They tell its seeing without another pass."""
+"""Detections of a solved light: positions and shapes, from which photometry measures the seeing without a new pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SKY, SKY_SIGMA = "SKYADU", "SKYSIG"
 
 
 def write(path: Path, table: Table, sky_adu: float, sky_sigma_adu: float) -> None:
-    """Write the columns of a catalogue that shapes and places need, with sky and sky noise in the image's unit."""
+    """Write the columns of positions and shapes, with sky and sky noise in the image's unit."""
     columns = [fits.Column(name, form, array=np.asarray(table[name])) for name, form in COLUMNS.items()]
     header = fits.Header({SKY: sky_adu, SKY_SIGMA: sky_sigma_adu})
     fits.BinTableHDU.from_columns(columns, header=header).writeto(path)
@@ -30,13 +30,13 @@ def read(path: Path) -> tuple[Table, float, float]:
     Raises
     ------
     UnusableData
-        Where the file is not one that ``write`` made.
+        If the file was not written by ``write``.
     """
     try:
         with fits.open(path, memmap=False) as units:
-            found, header = units[1].data, units[1].header
-            # native byte order: what compiled code expects
-            columns = {name: found[name].astype(found[name].dtype.newbyteorder("=")) for name in COLUMNS}
+            rows, header = units[1].data, units[1].header
+            # compiled code expects native byte order
+            columns = {name: rows[name].astype(rows[name].dtype.newbyteorder("=")) for name in COLUMNS}
             return Table(columns), float(header[SKY]), float(header[SKY_SIGMA])
     except (OSError, IndexError, KeyError, TypeError, ValueError) as error:
         raise UnusableData(f"{path.name} cannot be read as a table of detections: {error}") from error

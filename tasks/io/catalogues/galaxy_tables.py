@@ -1,4 +1,4 @@
-"""Galaxy catalogues as CSV files: ra, dec, distmpc, and a magnitude and a name where there are any."""
+"""Galaxy catalogues as CSV files: ra, dec, distmpc, and optionally a magnitude and a name."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _number(
     *,
     required: bool = True,
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return the first column of ``choice`` that is there, unreadable values as NaN."""
+    """Return the first existing column of ``choice``, unreadable values as NaN."""
     key = next((names[name] for name in choice if name in names), None)
     if key is None and required:
         raise UnusableData(f"{path.name} has none of the columns {', '.join(choice)}; it has {', '.join(names)}")
@@ -84,7 +84,7 @@ def _float(text: str | None) -> float:
 
 
 def _label(row: Mapping[str, str], names: Mapping[str, str], index: int) -> str:
-    """Return a galaxy's first name, without the marks of a printed byte string, or its row."""
+    """Return a galaxy's first name, without the quotes of a printed byte string, or its row number."""
     for key in (names[name] for name in NAME if name in names):
         text = (row.get(key) or "").removeprefix("b'").removesuffix("'").strip()
         if text and text not in {"---", "<NA>", "nan", "None"}:

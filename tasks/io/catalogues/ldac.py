@@ -1,4 +1,4 @@
-"""LDAC catalogues and external headers: how the AstrOmatic programs exchange tables and solutions."""
+"""LDAC catalogues and external headers: the file formats of the AstrOmatic programs."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def read(path: Path) -> Table:
     Raises
     ------
     UnusableData
-        Where the file cannot be read, or has no table LDAC_OBJECTS.
+        If the file cannot be read, or has no table LDAC_OBJECTS.
     """
     try:
         with fits.open(path, memmap=False) as units:
             if TABLE not in units:
                 raise UnusableData(f"{path.name} has no table {TABLE}: it is no LDAC catalogue")
             data = units[TABLE].data
-            # native byte order and no link to the file: what pandas, SciPy and threads expect
+            # pandas, SciPy and threads expect native byte order and arrays independent of the file
             columns = {name: _native(data[name]) for name in data.names}
     except (OSError, TypeError, ValueError, KeyError) as error:
         raise UnusableData(f"{path.name} cannot be read as an LDAC catalogue: {error}") from error
@@ -49,7 +49,7 @@ def read(path: Path) -> Table:
 
 
 def read_reference(path: Path) -> Table:
-    """Return a reference catalogue: X_WORLD, Y_WORLD [deg] at OBSDATE [yr], MAG, and pmRA, pmDE [mas/yr], 0 if unsaid."""
+    """Return a reference catalogue: X_WORLD, Y_WORLD [deg] at OBSDATE [yr], MAG, pmRA, pmDE [mas/yr, 0 if missing]."""
     table = read(path)
     missing = {"X_WORLD", "Y_WORLD", "MAG"} - set(table.colnames)
     if missing:
@@ -64,12 +64,12 @@ def read_reference(path: Path) -> Table:
 
 
 def write_reference(path: Path, table: Table) -> None:
-    """Write a reference catalogue for SCAMP: an LDAC_IMHEAD with an empty header, and LDAC_OBJECTS."""
+    """Write a reference catalogue for SCAMP: LDAC_IMHEAD with an empty header, and LDAC_OBJECTS."""
     write_table(path, table, REFERENCE_COLUMNS)
 
 
 def write_table(path: Path, table: Table, wanted: Mapping[str, tuple[str, str]]) -> None:
-    """Write columns (name: format and unit) of a table as an LDAC catalogue; one that it lacks is zero."""
+    """Write columns (name: format and unit) of a table as an LDAC catalogue; a missing column is zero."""
     rows = len(table)
     columns = [
         fits.Column(
@@ -82,7 +82,7 @@ def write_table(path: Path, table: Table, wanted: Mapping[str, tuple[str, str]])
 
 
 def write(path: Path, header: fits.Header, objects: fits.BinTableHDU) -> None:
-    """Write a table and the header of the image that it is of as an LDAC catalogue."""
+    """Write a table and the header of its image as an LDAC catalogue."""
     buffer = io.BytesIO()
     fits.HDUList([fits.PrimaryHDU(), _header_table(header), objects]).writeto(buffer)
     # Astropy pads text with zeros; SCAMP looks for END and a space, and crashes where it finds none
@@ -98,13 +98,13 @@ def write_positions(path: Path, x: Any, y: Any) -> None:
 def read_header(path: Path) -> fits.Header:
     """Return the cards of an external header (``.head``, ``.ahead``).
 
-    SCAMP writes accents in its comments, which FITS forbids and Astropy refuses: the file is read as Latin-1, and
-    comments are left out.
+    SCAMP writes accented letters in comments, which FITS forbids and Astropy refuses. The file is therefore read as
+    Latin-1 and comments are left out.
 
     Raises
     ------
     UnusableData
-        Where there is no such file, it has no card, or a card is broken.
+        If the file is missing, has no card, or a card is broken.
     """
     try:
         lines = path.read_text(encoding="latin-1").splitlines()
@@ -145,7 +145,7 @@ def _native(values: Any) -> Any:
 
 
 def read_cards(path: Path) -> fits.Header:
-    """Return the header of a FITS file without data, as solve-field writes its solutions."""
+    """Return the header of a FITS file without data, such as a solution of solve-field."""
     try:
         return fits.getheader(path)
     except (OSError, fits.VerifyError) as error:

@@ -1,4 +1,4 @@
-"""Photometric catalogues: the reference stars that we read, and the ``.phot.cat`` that we write."""
+"""Photometric catalogues: reference stars (read), and ``.phot.cat`` files (written and read)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from astropy.table import Table
 from tasks.errors import UnusableData
 
 NEEDED = ("ra", "dec")
-# what a reference without them is taken to say
+# values for columns that a reference lacks
 DEFAULTS = {"source_id": -1, "pmra": 0.0, "pmdec": 0.0}
 
 
 def read_reference(path: Path) -> Table:
-    """Return reference stars: ra, dec [deg, J2016], pmra, pmdec [mas/yr], mag_<filter> [AB mag], and what else there is.
+    """Return reference stars: ra, dec [deg, J2016], pmra, pmdec [mas/yr], mag_<filter> [AB mag], and other columns.
 
-    Their survey is the meta REFCAT: GaiaXP where the file does not say.
+    The meta entry REFCAT is the survey; GaiaXP if the file has none.
 
     Raises
     ------
     UnusableData
-        Where the file is no FITS table, or has no positions.
+        If the file is no FITS table, or has no positions.
     """
     try:
         with fits.open(path, memmap=False) as units:
@@ -43,7 +43,7 @@ def read_reference(path: Path) -> Table:
 
 
 def write(path: Path, table: Table, meta: Mapping[str, object]) -> None:
-    """Write a catalogue as tab-separated text: ``# key: value`` lines, one line of names, one line a row."""
+    """Write a catalogue as tab-separated text: ``# key: value`` lines, a line of column names, one line per row."""
     columns = [_texts(np.asarray(table[name])) for name in table.colnames]
     lines = [f"# {key}: {value}" for key, value in meta.items()]
     lines.append("\t".join(table.colnames))

@@ -1,4 +1,4 @@
-"""Photometric references in cells of the sky: one FITS table each, found by position, written once."""
+"""Photometric references in cells of the sky: one FITS table per cell, found by position."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from astropy_healpix import HEALPix
 from tasks.errors import UnusableData
 from tasks.io.catalogues import photometric_catalogues
 
-# cells of 1.8 deg, about as large as a field
+# cells of 1.8 deg, about the size of a field
 CELLS = HEALPix(nside=32, order="nested")
 LOCK = ".lock"
-# half the diagonal of a field, and the pointing's error
+# half the diagonal of a field plus the pointing error
 RADIUS_DEG = 1.3
 
 
@@ -31,14 +31,14 @@ def name_of(cell: int) -> str:
 
 
 def files(reference: Path, positions: Iterable[tuple[float, float]]) -> tuple[Path, ...]:
-    """Return the files that hold the reference stars around some positions (RA, Dec in degrees).
+    """Return the files with the reference stars around some positions (RA, Dec in degrees).
 
-    ``reference`` is one file for all of the sky, or a folder of cells.
+    ``reference`` is one file for the whole sky, or a folder of cells.
 
     Raises
     ------
     UnusableData
-        Where a folder has no cell there.
+        If a folder has no cell there.
     """
     if not reference.is_dir():
         return (reference,)
@@ -48,15 +48,15 @@ def files(reference: Path, positions: Iterable[tuple[float, float]]) -> tuple[Pa
         for ra, dec in places
         for cell in CELLS.cone_search_lonlat(ra * u.deg, dec * u.deg, RADIUS_DEG * u.deg)
     }
-    found = tuple(path for cell in sorted(cells) if (path := reference / name_of(cell)).is_file())
-    if not found:
+    existing = tuple(path for cell in sorted(cells) if (path := reference / name_of(cell)).is_file())
+    if not existing:
         where = "; ".join(f"{ra:.3f}, {dec:+.3f}" for ra, dec in places)
         raise UnusableData(f"{reference.name} has no cell around {where}: make it with siren catalogue")
-    return found
+    return existing
 
 
 def read(paths: Iterable[Path]) -> Table:
-    """Return the stars of some files as one reference; a magnitude that a file lacks is NaN."""
+    """Return the stars of some files as one table; a magnitude that a file lacks is NaN."""
     tables = [photometric_catalogues.read_reference(path) for path in paths]
     whole = tables[0] if len(tables) == 1 else vstack(tables, join_type="outer", metadata_conflicts="silent")
     for name in whole.colnames:
@@ -66,8 +66,8 @@ def read(paths: Iterable[Path]) -> Table:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: of several makers one works, the others wait."""
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: one process writes cells, others wait."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -75,7 +75,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def missing(folder: Path, ra_deg: np.ndarray, dec_deg: np.ndarray) -> dict[int, np.ndarray]:
-    """Return which rows belong to cells that are not there yet, by cell."""
+    """Return the indices of the rows in cells without a file, by cell."""
     cells = CELLS.lonlat_to_healpix(np.asarray(ra_deg) * u.deg, np.asarray(dec_deg) * u.deg)
     return {
         int(cell): np.flatnonzero(cells == cell)
@@ -85,9 +85,9 @@ def missing(folder: Path, ra_deg: np.ndarray, dec_deg: np.ndarray) -> dict[int, 
 
 
 def write(path: Path, columns: Mapping[str, np.ndarray], *, survey: str) -> None:
-    """Write a cell's stars, and of which survey they are."""
+    """Write a cell's stars, with the name of their survey."""
     letters = {"f": "D", "i": "K"}
-    table = [fits.Column(name=name, format=letters[each.dtype.kind], array=each) for name, each in columns.items()]
+    table = [fits.Column(name=name, format=letters[data.dtype.kind], array=data) for name, data in columns.items()]
     stars = fits.BinTableHDU.from_columns(table)
     stars.header["REFCAT"] = survey
     with path.open("wb") as file:
@@ -97,12 +97,12 @@ def write(path: Path, columns: Mapping[str, np.ndarray], *, survey: str) -> None
 
 
 def read_table(path: Path) -> Table:
-    """Return a table of sources: FITS, VOTable, ECSV, CSV, or columns of text under a line ``#name ra dec ...``.
+    """Return a table of sources: FITS, VOTable, ECSV, CSV, or text columns under a line ``#name ra dec ...``.
 
     Raises
     ------
     UnusableData
-        Where the file is none of these.
+        If the file is none of these.
     """
     formats = {".fits": "fits", ".xml": "votable", ".vot": "votable", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv"}
     try:

@@ -1,7 +1,7 @@
-"""Images as FITS files: read in pure Python and NumPy, so that a malformed file is a sentence and never a crash.
+"""Images as FITS files, read in pure Python and NumPy, so that a malformed file raises an error and never crashes.
 
-A raw frame comes from outside. Its header cards are checked here one by one and the data are plain bytes to NumPy: no
-C library parses them, and no file name is given to one. Written are native arrays with the cards that a caller names.
+Raw frames are untrusted. Each header card is checked here and NumPy reads the data as plain bytes: no C library parses
+the file or gets its name. Written files hold native arrays with the cards that the caller gives.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Image: TypeAlias = np.ndarray[Any, Any]
 
 # the longest header seen in production has 3 blocks; 64 leave room for a SCAMP solution and a long history
 HEADER_BLOCKS = 64
-# a hostile gzip grows 1000:1; a full raw frame has 122 MB
+# a malicious gzip file expands 1000:1; a full raw frame has 122 MB
 UNPACKED_BYTES = 1 << 30
 LONGEST_SIDE = 1 << 17
 # rows are swapped to big-endian in pieces that stay in the cache
 WRITE_BYTES = 1 << 20
-# half a million pixels in bands all over a frame give its median to 0.03 ADU
+# half a million pixels in bands across a frame give its median to 0.03 ADU
 SAMPLE_PIXELS = 1 << 19
 SAMPLE_BANDS = 16
 SAMPLES = {8: ">u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
@@ -46,10 +46,10 @@ REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d{1,4})?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """An image in a file whose header was understood and whose data are all there.
+class ImageFile:
+    """An image file with a parsed header and complete data.
 
-    ``content`` holds the unpacked bytes of a gzipped file; a plain file is read row by row from its place.
+    ``content`` holds the unpacked bytes of a gzipped file; a plain file is read from disk row by row.
     """
 
     path: Path
@@ -72,9 +72,9 @@ class Stored:
         return _scaled(data.reshape(stop - start, nx), self.header)
 
     def part(self, rows: slice, columns: slice) -> Image:
-        """Return some rows and columns, of the types of ``rows``, without reading the others.
+        """Return some rows and columns, of the same types as ``rows``, without reading the others.
 
-        The file is mapped: only for our own products, which nobody cuts short while they are read.
+        The file is memory-mapped: use it only for our own products, which are never truncated while being read.
         """
         sample = np.dtype(SAMPLES[self.bitpix])
         whole = self.content if self.content is not None else np.memmap(self.path, np.uint8, mode="r")
@@ -82,7 +82,7 @@ class Stored:
         return _scaled(data[rows, columns], self.header)
 
     def sample(self) -> Image:
-        """Return rows from all over the frame, or the whole frame where it is small."""
+        """Return bands of rows from the whole frame, or the whole frame if it is small."""
         ny, nx = self.shape
         rows = max(1, SAMPLE_PIXELS // SAMPLE_BANDS // nx)
         if rows * SAMPLE_BANDS >= ny:
@@ -99,14 +99,14 @@ class Stored:
             raise UnusableData(f"{self.path.name} cannot be read: {error}") from error
 
 
-def open_image(path: Path) -> Stored:
+def open_image(path: Path) -> ImageFile:
     """Check an image file and return a handle on its rows.
 
     Raises
     ------
     UnusableData
-        If the file cannot be read, is no FITS file, holds no two-dimensional image in its first unit, or is shorter
-        than its header says.
+        If the file cannot be read, is not FITS, has no two-dimensional image in its first unit, or is shorter than its
+        header requires.
     """
     try:
         content = _unpacked(path) if path.suffix == ".gz" else None
@@ -119,32 +119,32 @@ def open_image(path: Path) -> Stored:
     needed = offset + shape[0] * shape[1] * abs(bitpix) // 8
     if length < needed:
         raise UnusableData(f"{path.name} is truncated: {length} bytes of the {needed} that its header promises")
-    return Stored(path=path, header=header, shape=shape, bitpix=bitpix, offset=offset, content=content)
+    return ImageFile(path=path, header=header, shape=shape, bitpix=bitpix, offset=offset, content=content)
 
 
 def read_header(path: Path) -> Header:
-    """Return the cards of an image file whose data are all there; see ``open_image`` for what is refused."""
+    """Return the cards of a complete image file; errors as for ``open_image``."""
     return open_image(path).header
 
 
 def read_image(path: Path) -> tuple[Image, Header]:
-    """Return an image ``(ny, nx)`` and its cards; see ``Stored.rows`` for the types and ``open_image`` for errors."""
+    """Return an image ``(ny, nx)`` and its cards; see ``ImageFile.rows`` for the types and ``open_image`` for errors."""
     stored = open_image(path)
     return stored.rows(), stored.header
 
 
 def write_image(path: Path, data: Image, header: Mapping[str, Any] | fits.Header) -> None:
-    """Write a float32, uint8 or uint16 image; the bytes depend on nothing but the arguments.
+    """Write a float32, uint8 or uint16 image; the same arguments give the same bytes.
 
     Parameters
     ----------
     path
-        Where to write; give the name that ``products.staged`` lends.
+        Path to write to; use the temporary name of ``products.staged``.
     data
         Image ``(ny, nx)``.
     header
-        Cards to write after those that describe the array; values that FITS cannot hold (NaN, other objects) and
-        cards that describe another array are left out, other characters than printable ASCII become ``?``.
+        Cards to write after those of the array. Values that FITS cannot hold (NaN, other objects) and cards that
+        describe an array are left out; characters other than printable ASCII become ``?``.
     """
     cards = _cards(data, header)
     rows = max(1, WRITE_BYTES // max(1, data[0].nbytes))
@@ -158,8 +158,8 @@ def write_image(path: Path, data: Image, header: Mapping[str, Any] | fits.Header
 def parse_header(beginning: bytes, name: str) -> tuple[Header, int]:
     """Return the cards of the first unit and the length of the header in bytes.
 
-    Of a repeated keyword the last value counts. Numbers that FITS does not know (``6,4E-05``) stay text; comments and
-    history are left out. Raises ``UnusableData`` for anything that is not a header.
+    The last value of a repeated keyword counts. Malformed numbers (``6,4E-05``) stay text; comments and history are
+    left out. Raises ``UnusableData`` for anything that is not a header.
     """
     if not beginning.startswith(b"SIMPLE  ="):
         raise UnusableData(f"{name} is not a FITS file: it does not begin with SIMPLE")
@@ -184,7 +184,7 @@ def _add_card(header: Header, card: bytes, name: str) -> None:
 
 
 def _value(text: str) -> Value | None:
-    """Return the value in the last 70 characters of a card; None where it is blank."""
+    """Return the value in the last 70 characters of a card; None if it is blank."""
     if (string := STRING.match(text)) is not None:
         return string[1].replace("''", "'").rstrip()
     word = text.split("/", 1)[0].strip()
@@ -233,14 +233,16 @@ def _scaled(data: Image, header: Header) -> Image:
     """Return stored samples as native values."""
     zero, scale = float(header.get("BZERO", 0)), float(header.get("BSCALE", 1))
     if data.dtype.kind == "i" and data.itemsize == 2 and (zero, scale) == (UNSIGNED_ZERO, 1.0):
-        # adding 32768 to a signed number is flipping its highest bit
+        # adding 32768 to a signed 16-bit integer flips its highest bit
         native = data.astype(np.int16).view(np.uint16)
         native ^= np.uint16(0x8000)
         return native
     if (zero, scale) == (0.0, 1.0):
         with np.errstate(over="ignore", invalid="ignore"):
             return data.astype(np.uint8 if data.itemsize == 1 else np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # a hostile scale gives infinities, which are no values
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # an extreme scale gives infinities, which count as missing values
         return (data.astype(np.float64) * scale + zero).astype(np.float32)
 
 
@@ -268,7 +270,7 @@ def _cards(data: Image, header: Mapping[str, Any] | fits.Header) -> bytes:
 
 
 def _writable(value: Any) -> Value | None:
-    """Return the value as FITS can hold it, or None where it cannot."""
+    """Return the value as a FITS card can hold it, or None if it cannot."""
     if isinstance(value, str):
         return "".join(letter if " " <= letter <= "~" else "?" for letter in value)
     if isinstance(value, bool | np.bool_):

@@ -1,4 +1,4 @@
-"""An image with the planes beside it and the few cards that a subtraction needs, from any telescope."""
+"""An image of any telescope with its variance and mask planes and the cards that a subtraction needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.io.fits.fits_images import Header, Image, Value
 
 log = logging.getLogger(__name__)
 
-# of a header from anywhere, no other card reaches the library, which has crashed on some
+# only these cards of an untrusted header are passed to wcslib, which has crashed on others
 WCS_CARD = re.compile(
     r"NAXIS[12]?|(CTYPE|CRVAL|CRPIX|CUNIT|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d{1,2}"
     r"|LONPOLE|LATPOLE|WCSAXES|RADESYS|RADECSYS|EQUINOX|[AB]P?_(ORDER|\d_\d)"
@@ -29,13 +29,13 @@ LARGEST_SIP_ORDER = 9
 
 # GAIN may be a camera's setting (0, 2750) instead of e-/ADU
 LARGEST_GAIN = 100.0
-# highest value of a 16-bit camera that is still linear, where the header does not tell
+# highest linear value of a 16-bit camera if the header has no SATURATE
 SATURATION_16_BIT = 60000.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planes:
-    """An image (float32, ny x nx), its mask bits (uint8), its variance where a file had it, its header and WCS.
+class ImagePlanes:
+    """An image (float32, ny x nx), its mask bits (uint8), its variance (None without a file), its header and WCS.
 
     ``gain`` is in e-/ADU, ``saturation`` in the image's unit (infinity: unknown).
     """
@@ -55,13 +55,13 @@ class Planes:
         return self.image.shape[0], self.image.shape[1]
 
 
-def read(path: Path, *, saturation: float | None = None) -> Planes:
-    """Read an image and, where they lie beside it, its variance and mask.
+def read(path: Path, *, saturation: float | None = None) -> ImagePlanes:
+    """Read an image and, if their files exist beside it, its variance and mask.
 
     Raises
     ------
     UnusableData
-        If the file is not there, is no image, or a plane beside it has another shape.
+        If the file is missing or not an image, or a plane beside it has another shape.
     """
     if not path.is_file():
         raise UnusableData(f"{path} is not a file")
@@ -72,7 +72,7 @@ def read(path: Path, *, saturation: float | None = None) -> Planes:
     limit = saturation or number(header, "SATURATE") or (SATURATION_16_BIT if data.dtype == np.uint16 else math.inf)
     bits = _beside(naming.mask_of(path), image.shape)
     variance = _beside(naming.variance_of(path), image.shape)
-    return Planes(
+    return ImagePlanes(
         path=path,
         image=image,
         bits=np.zeros(image.shape, dtype=np.uint8) if bits is None else bits.astype(np.uint8),
@@ -85,7 +85,7 @@ def read(path: Path, *, saturation: float | None = None) -> Planes:
 
 
 def number(header: Header, key: str) -> float | None:
-    """Return a card's value where it is a finite number above zero, else None."""
+    """Return a card's value if it is a finite number above zero, else None."""
     value = header.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
@@ -93,7 +93,7 @@ def number(header: Header, key: str) -> float | None:
 
 
 def celestial(header: Header) -> WCS | None:
-    """Return a header's celestial WCS, or None where it has none that can be used."""
+    """Return a header's celestial WCS, or None if it has no usable one."""
     if "CTYPE1" not in header or "CTYPE2" not in header:
         return None
     cards = fits.Header([(key, value) for key, value in header.items() if _belongs(key, value)])
@@ -103,20 +103,20 @@ def celestial(header: Header) -> WCS | None:
             wcs = WCS(cards)
             usable = wcs.has_celestial and np.isfinite(wcs.all_pix2world(0.0, 0.0, 0)).all()
     except (ValueError, TypeError, KeyError, IndexError) as error:  # wcslib's errors are ValueErrors
-        log.warning("a WCS that cannot be used: %s", str(error).strip().splitlines()[-1:])
+        log.warning("the WCS cannot be used: %s", str(error).strip().splitlines()[-1:])
         return None
     return wcs if usable else None
 
 
 def _belongs(key: str, value: Value) -> bool:
-    """Tell whether a card is one that describes a celestial WCS, within the orders that exist."""
+    """Return whether a card describes a celestial WCS of an allowed order."""
     if key.endswith("_ORDER") and not (isinstance(value, int) and 0 <= value <= LARGEST_SIP_ORDER):
         return False
     return bool(WCS_CARD.fullmatch(key)) and (not isinstance(value, str) or value.isascii())
 
 
 def _gain(header: Header) -> float:
-    """Return e-/ADU from EGAIN, else from a GAIN that can be one, else 1."""
+    """Return the gain in e-/ADU: EGAIN, else GAIN below ``LARGEST_GAIN``, else 1."""
     if (egain := number(header, "EGAIN")) is not None:
         return egain
     gain = number(header, "GAIN")

@@ -1,7 +1,7 @@
-"""Master frames as files: their planes, and the archive of a unit's good masters by kind and date.
+"""Master frames as files: their planes, and the archive of a unit's accepted masters by kind and date.
 
 The archive is a tree of plain files: ``zero/<date>-zero.fits``, ``dark/<exposure>-<date>-dark.fits``,
-``flat/<date>-n<filter>.fits``, with variance and (flats) mask beside them. What is in it has passed its tests.
+``flat/<date>-n<filter>.fits``, with variance and (flats) mask beside them. All masters in it have passed their tests.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def archived(folder: Path, kind: str, label: str = "") -> tuple[Archived, ...]:
 
 
 def header_of(path: Path, *, shape: tuple[int, int] | None, gain_setting: int | None) -> Header | None:
-    """Return an archived master's cards, or None (and a warning) where it cannot be read or was taken otherwise."""
+    """Return an archived master's cards; None if it has another shape or gain setting or cannot be read (logged)."""
     try:
         stored = fits_images.open_image(path)
     except UnusableData as error:
@@ -69,7 +69,7 @@ def header_of(path: Path, *, shape: tuple[int, int] | None, gain_setting: int | 
 
 
 def place(source: Path, temporary: Path) -> None:
-    """Put a finished file under a second name: as a link where the file system can, else as a copy."""
+    """Give a finished file a second name: a hard link if the file system supports it, else a copy."""
     try:
         os.link(source, temporary)
     except OSError:
@@ -77,7 +77,7 @@ def place(source: Path, temporary: Path) -> None:
 
 
 def _listed(folder: Path, pattern: re.Pattern[str]) -> tuple[Archived, ...]:
-    found = []
+    masters = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if (match := pattern.fullmatch(path.name)) is None:
             continue
@@ -86,5 +86,5 @@ def _listed(folder: Path, pattern: re.Pattern[str]) -> tuple[Archived, ...]:
         except ValueError:
             continue
         exposure = match.groupdict().get("exposure")
-        found.append(Archived(path=path, night=night, exposure_s=float(exposure) if exposure else 0.0))
-    return tuple(found)
+        masters.append(Archived(path=path, night=night, exposure_s=float(exposure) if exposure else 0.0))
+    return tuple(masters)

@@ -1,4 +1,4 @@
-"""Sets of raw frames that are worked on together: opened once, read in bands of rows."""
+"""Sets of raw frames that are combined: opened once, read in bands of rows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tasks.records import Frame
 
 @dataclass(frozen=True, kw_only=True)
 class RawSet:
-    """Raw frames with handles on their rows and samples of their pixels, in the same order."""
+    """Raw frames with open files and samples of their pixels, in the same order."""
 
     frames: tuple[Frame, ...]
-    stored: tuple[images.Stored, ...]
+    stored: tuple[images.ImageFile, ...]
     samples: tuple[images.Image, ...]
 
     @functools.cached_property
@@ -29,7 +29,7 @@ class RawSet:
         return [float(np.median(sample)) for sample in self.samples]
 
     def only(self, kept: Iterable[Frame]) -> RawSet:
-        """Return the frames that were kept."""
+        """Return the set restricted to some frames."""
         wanted = set(kept)
         chosen = [index for index, frame in enumerate(self.frames) if frame in wanted]
         return RawSet(
@@ -40,12 +40,12 @@ class RawSet:
 
 
 def open_set(chosen: Sequence[Frame], *, overscan: bool = False, trim: bool = False) -> tuple[RawSet, dict[Frame, str]]:
-    """Open frames and sample their pixels; return the set, and why the others cannot be read.
+    """Open frames and sample their pixels; return the set, and the reasons why others cannot be read.
 
     ``overscan`` and ``trim`` are those of ``sections.open_raw``.
     """
     good: list[Frame] = []
-    stored: list[images.Stored] = []
+    stored: list[images.ImageFile] = []
     samples: list[images.Image] = []
     unreadable: dict[Frame, str] = {}
     for frame in chosen:
@@ -61,18 +61,18 @@ def open_set(chosen: Sequence[Frame], *, overscan: bool = False, trim: bool = Fa
     return RawSet(frames=tuple(good), stored=tuple(stored), samples=tuple(samples)), unreadable
 
 
-def bands(stored: Sequence[images.Stored], *, step: int) -> Iterator[tuple[slice, images.Image]]:
-    """Give ``step`` rows of all frames at a time, as a stack; the next ones are read while these are worked on."""
+def bands(stored: Sequence[images.ImageFile], *, step: int) -> Iterator[tuple[slice, images.Image]]:
+    """Yield ``step`` rows of all frames at a time as a stack (n, step, nx); the next ones are read in the background."""
     ny = stored[0].shape[0]
     pieces = [slice(start, min(start + step, ny)) for start in range(0, ny, step)]
     with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(_band, stored, pieces[0])
+        next_band = reader.submit(_band, stored, pieces[0])
         for rows, following in zip(pieces, [*pieces[1:], None], strict=True):
-            stack = coming.result()
+            stack = next_band.result()
             if following is not None:
-                coming = reader.submit(_band, stored, following)
+                next_band = reader.submit(_band, stored, following)
             yield rows, stack
 
 
-def _band(stored: Sequence[images.Stored], rows: slice) -> images.Image:
+def _band(stored: Sequence[images.ImageFile], rows: slice) -> images.Image:
     return np.stack([each.rows(rows.start, rows.stop) for each in stored])

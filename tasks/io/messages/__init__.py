@@ -1,1 +1,1 @@
-"""Words and blocks of messages, and the senders that deliver them."""
+"""Texts and blocks of messages, and the senders that deliver them."""

@@ -1,4 +1,4 @@
-"""Slack's blocks, made within Slack's limits, and text made safe for its markup."""
+"""Slack blocks within Slack's limits, and text escaped for its markup."""
 
 from __future__ import annotations
 
@@ -34,39 +34,39 @@ Block = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """A message as Slack takes it: fallback text and blocks as JSON."""
+    """A message for Slack: fallback text, and blocks as JSON."""
 
     text: str
     blocks: str
 
 
 def rendered(text: str, blocks: Sequence[Block]) -> Rendered:
-    """Put a message together; blocks beyond the limit give way to a line that says so."""
-    kept = list(blocks)
-    if len(kept) > BLOCKS:
-        left = len(kept) - BLOCKS + 1
-        kept = [*kept[: BLOCKS - 1], context([f"… and {left} more blocks: see the event page"])]
-    return Rendered(text=cut(escape(text), FALLBACK_LENGTH), blocks=json.dumps(kept, ensure_ascii=True))
+    """Assemble a message; a line with their number replaces blocks beyond the limit."""
+    shown = list(blocks)
+    if len(shown) > BLOCKS:
+        left = len(shown) - BLOCKS + 1
+        shown = [*shown[: BLOCKS - 1], context([f"… and {left} more blocks: see the event page"])]
+    return Rendered(text=cut(escape(text), FALLBACK_LENGTH), blocks=json.dumps(shown, ensure_ascii=True))
 
 
 def header(text: str) -> Block:
-    """Make a headline; plain text, so nothing in it is markup."""
+    """Return a headline block in plain text, without markup."""
     return {"type": "header", "text": {"type": "plain_text", "text": cut(text, HEADER_LENGTH) or "·", "emoji": True}}
 
 
 def section(text: str) -> Block:
-    """Make a paragraph of Slack's markup."""
+    """Return a paragraph in Slack's markup."""
     return {"type": "section", "text": _markup(text, SECTION_LENGTH)}
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> list[Block]:
-    """Make label-and-value fields, ten to a block; pairs without value are left out."""
-    made = [_markup(f"*{escape(label)}*\n{value}", FIELD_LENGTH) for label, value in pairs if value]
-    return [{"type": "section", "fields": made[start : start + FIELDS]} for start in range(0, len(made), FIELDS)]
+    """Return blocks of label-and-value fields, ten per block; pairs without value are left out."""
+    texts = [_markup(f"*{escape(label)}*\n{value}", FIELD_LENGTH) for label, value in pairs if value]
+    return [{"type": "section", "fields": texts[start : start + FIELDS]} for start in range(0, len(texts), FIELDS)]
 
 
 def with_thumbnail(blocks: Sequence[Block], file: str, text: str) -> list[Block]:
-    """Put a picture that Slack has, small, beside the first fields; ``text`` says what it shows."""
+    """Add a small picture, uploaded to Slack before, beside the first fields; ``text`` describes it."""
     # https://docs.slack.dev/reference/block-kit/block-elements/image-element
     image = {"type": "image", "slack_file": {"id": file}, "alt_text": text}
     place = next((number for number, block in enumerate(blocks) if "fields" in block), None)
@@ -76,28 +76,28 @@ def with_thumbnail(blocks: Sequence[Block], file: str, text: str) -> list[Block]
 
 
 def context(lines: Sequence[str]) -> Block:
-    """Make small print."""
-    kept = list(lines)
-    if len(kept) > CONTEXT_ELEMENTS:
-        kept = [*kept[: CONTEXT_ELEMENTS - 1], "\n".join(kept[CONTEXT_ELEMENTS - 1 :])]
-    return {"type": "context", "elements": [_markup(line, FIELD_LENGTH) for line in kept]}
+    """Return a block of small print."""
+    shown = list(lines)
+    if len(shown) > CONTEXT_ELEMENTS:
+        shown = [*shown[: CONTEXT_ELEMENTS - 1], "\n".join(shown[CONTEXT_ELEMENTS - 1 :])]
+    return {"type": "context", "elements": [_markup(line, FIELD_LENGTH) for line in shown]}
 
 
 def actions(buttons: Sequence[Block]) -> Block:
-    """Make a row of buttons."""
+    """Return a row of buttons."""
     return {"type": "actions", "elements": list(buttons[:BUTTONS])}
 
 
 def button(label: str, *, action: str, value: str, style: str = "", confirm: Block | None = None) -> Block:
-    """Make a button: ``action`` names what it does, ``value`` what it is about; ``style`` is primary or danger."""
+    """Return a button: ``action`` is its action id, ``value`` the event's slug; ``style`` is primary or danger."""
     if len(value) > VALUE_LENGTH:
-        raise UnusableData(f"a button's value of {len(value)} characters; Slack takes {VALUE_LENGTH}")
-    made: Block = {"type": "button", "text": _plain(label, BUTTON_LENGTH), "action_id": action, "value": value}
-    return {**made, **({"style": style} if style else {}), **({"confirm": confirm} if confirm else {})}
+        raise UnusableData(f"a button's value has {len(value)} characters; Slack allows {VALUE_LENGTH}")
+    block: Block = {"type": "button", "text": _plain(label, BUTTON_LENGTH), "action_id": action, "value": value}
+    return {**block, **({"style": style} if style else {}), **({"confirm": confirm} if confirm else {})}
 
 
 def confirm(title: str, text: str, *, yes: str, no: str = "Not now") -> Block:
-    """Make the question that Slack asks before a button counts."""
+    """Return the question that Slack asks before it sends a press of the button."""
     return {
         "title": _plain(title, CONFIRM_TITLE_LENGTH),
         "text": _plain(text, CONFIRM_TEXT_LENGTH),
@@ -107,24 +107,24 @@ def confirm(title: str, text: str, *, yes: str, no: str = "Not now") -> Block:
 
 
 def mention(user: str) -> str:
-    """Name a person so that Slack shows the name; anything but a user id becomes plain text."""
+    """Return a mention of a person; anything but a user id becomes plain text."""
     return f"<@{user}>" if USER_ID.fullmatch(user) else escape(user)
 
 
 def divider() -> Block:
-    """Make a line."""
+    """Return a horizontal line."""
     return {"type": "divider"}
 
 
 def link(url: str, text: str) -> str:
-    """Write a link; anything but http(s) becomes plain text."""
+    """Return a link; anything but http(s) becomes plain text."""
     if not url.startswith(("https://", "http://")) or any(sign in url for sign in "|<> \n"):
         return escape(text)
     return f"<{escape(url)}|{escape(text)}>"
 
 
 def escape(text: str) -> str:
-    """Take the power out of Slack's control characters: no mention, no link comes from outside."""
+    """Escape Slack's control characters, so that text from outside cannot make a mention or a link."""
     clean = text.encode("utf-8", "replace").decode().replace("\x00", "")
     return clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

@@ -1,4 +1,4 @@
-"""The buttons under an event's message, the window that asks for telescopes, and what those are told who press them."""
+"""Buttons under an event's message, the window to choose telescopes, and lines on earlier presses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.records.events import PlanEntry, PlanState
 
 STANDING = (PlanState.RUNNING, PlanState.DONE, PlanState.EMPTY)
 CHOICE = "telescopes"
-"""Id of the window, and of its one question."""
+"""Id of the window and of its only question."""
 
 # Slack takes 100 options of 75 characters
 OPTIONS = 100
@@ -28,46 +28,46 @@ def row(
     actions: Sequence[ActionEntry],
     muted: bool,
 ) -> list[Block]:
-    """Return the row of buttons that fits what became of an event, or nothing for one that cannot be planned.
+    """Return the row of buttons for an event in its present state.
 
     Parameters
     ----------
     notice, slug
         The event's newest notice, and the name of its folder: the buttons' value.
     telescopes
-        Telescopes that "Run plan" plans; without any only the choice is offered.
+        Telescopes of the button "Run plan"; if there are none, only "Choose telescopes…" is offered.
     plans, actions
-        The plans of the newest notice, and what was pressed before.
+        The plans of the newest notice, and earlier presses of buttons.
     muted
         Whether the event is muted.
     """
     name = number_words.name(notice)
-    made = _planning(name, slug, telescopes) if not _busy(plans, actions) else []
+    buttons = _planning(name, slug, telescopes) if not _busy(plans, actions) else []
     if any(entry.state in STANDING for entry in plans) or waiting(actions):
-        made.append(_cancelling(name, slug))
+        buttons.append(_cancelling(name, slug))
     if not reviewers(actions):
-        made.append(blockkit.button("👀 Mark as under review", action=Button.REVIEW, value=slug))
-    made.append(_muting(name, slug, muted=muted))
-    return [blockkit.actions(made)]
+        buttons.append(blockkit.button("👀 Mark as under review", action=Button.REVIEW, value=slug))
+    buttons.append(_muting(name, slug, muted=muted))
+    return [blockkit.actions(buttons)]
 
 
 def people(actions: Sequence[ActionEntry], *, muted: bool, retracted: bool = False) -> list[Block]:
-    """Say who looks into the event, what was asked for and has not begun, and that the event is muted."""
+    """Return lines on reviewers, on requested plans that have not begun, and on muting."""
     lines = [
         f"👀 under review by {blockkit.mention(entry.user)} since {entry.created:%H:%M} UTC"
         for entry in reviewers(actions)
     ]
     lines += [
-        f"⏳ {blockkit.escape(', '.join(entry.waits_for))} asked for by {blockkit.mention(entry.user)}"
+        f"⏳ {blockkit.escape(', '.join(entry.waits_for))} requested by {blockkit.mention(entry.user)}"
         for entry in waiting(actions)
         if not retracted
     ]
-    lines += ["🔕 muted: only a retraction will be told in the thread"] if muted else []
+    lines += ["🔕 muted: only a retraction will be posted in the thread"] if muted else []
     return [blockkit.section("\n".join(lines))] if lines else []
 
 
 def reviewers(actions: Sequence[ActionEntry]) -> tuple[ActionEntry, ...]:
-    """Return who looks into an event, each person's first word of it."""
+    """Return the presses of "Mark as under review", the first of each person."""
     first: dict[str, ActionEntry] = {}
     for entry in actions:
         if entry.done and entry.button is Button.REVIEW:
@@ -76,14 +76,14 @@ def reviewers(actions: Sequence[ActionEntry]) -> tuple[ActionEntry, ...]:
 
 
 def waiting(actions: Sequence[ActionEntry]) -> tuple[ActionEntry, ...]:
-    """Return the requests for plans that have not begun."""
+    """Return requests for plans that have not begun."""
     return tuple(entry for entry in actions if entry.waits_for)
 
 
 def window(slug: str, name: str, *, known: Sequence[str], chosen: Sequence[str], message: str) -> dict[str, Any]:
-    """Make the window in which telescopes are chosen; ``message`` comes back with the answer."""
-    offered = [_option(each) for each in known[:OPTIONS]]
-    picked = [_option(each) for each in known[:OPTIONS] if each in chosen]
+    """Return the window to choose telescopes; Slack returns ``message`` with the answer."""
+    offered = [_option(telescope) for telescope in known[:OPTIONS]]
+    picked = [_option(telescope) for telescope in known[:OPTIONS] if telescope in chosen]
     element: Block = {"type": "multi_static_select", "action_id": CHOICE, "options": offered}
     question: Block = {
         "type": "input",
@@ -128,7 +128,7 @@ def _muting(name: str, slug: str, *, muted: bool) -> Block:
     if muted:
         return blockkit.button("🔔 Unmute", action=Button.UNMUTE, value=slug)
     question = blockkit.confirm(
-        f"Mute {name}?", "This message stays up to date; only a retraction will be told in the thread.", yes="Mute"
+        f"Mute {name}?", "This message stays up to date; only a retraction will be posted in the thread.", yes="Mute"
     )
     return blockkit.button("🔕 Mute", action=Button.MUTE, value=slug, confirm=question)
 

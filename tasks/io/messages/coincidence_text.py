@@ -1,4 +1,4 @@
-"""A superevent's coincidence with another observatory's trigger, in words."""
+"""Text on a superevent's coincidence with another observatory's trigger."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tasks.records.events import Counterpart
 
 @dataclass(frozen=True, kw_only=True)
 class Delay:
-    """Time from the merger to the other observatory's trigger, in s; of one ``as_given`` only the amount is certain."""
+    """Time from the merger to the other observatory's trigger, in s; the sign of one ``as_given`` is not certain."""
 
     seconds: float
     as_given: bool
 
 
 def blocks(alert: Alert, counterparts: Sequence[Counterpart]) -> list[Block]:
-    """Write a coincidence for a message: who, how far apart, by what chance, both maps; nothing where there is none."""
+    """Return blocks on a coincidence: observatory, delay, chance rates, both maps; none if there is no coincidence."""
     notice = alert.notice
     if notice.coincidence is None:
         return []
@@ -36,60 +36,60 @@ def blocks(alert: Alert, counterparts: Sequence[Counterpart]) -> list[Block]:
 
 
 def delay(notice: Notice, counterparts: Sequence[Counterpart]) -> Delay | None:
-    """Take the time between a merger and its coincidence from the two times, or as given where one is not known.
+    """Return the delay of a coincidence, from the times of both events or, if one is unknown, as the notice gives it.
 
-    The difference in a notice has been counted in both directions over the years: its sign says nothing.
+    LVK has changed the sign of the difference in notices over the years, so the sign is ignored.
 
     Parameters
     ----------
     notice
         The superevent's notice.
     counterparts
-        The events that the superevent is linked with; that of the coincidence's observatory counts, and of several the
-        one whose delay is nearest to that given.
+        The events linked with the superevent. Those of the coincidence's observatory count; of several, the one whose
+        delay is nearest to that in the notice.
     """
-    found = notice.coincidence
-    if found is None:
+    coincidence = notice.coincidence
+    if coincidence is None:
         return None
-    given = found.time_difference_s
+    given = coincidence.time_difference_s
     delays = [
-        (each.time - notice.time).total_seconds()
-        for each in counterparts
-        if notice.time is not None and _plain(each.mission) == _plain(found.observatory or "")
+        (counterpart.time - notice.time).total_seconds()
+        for counterpart in counterparts
+        if notice.time is not None and _plain(counterpart.mission) == _plain(coincidence.observatory or "")
     ]
     if delays:
         return Delay(seconds=min(delays, key=lambda seconds: abs(abs(seconds) - abs(given or 0))), as_given=False)
     return None if given is None else Delay(seconds=given, as_given=True)
 
 
-def apart(found: Delay | None) -> str:
-    """Write a delay for a person; of one as given no order is claimed."""
-    if found is None:
+def apart(difference: Delay | None) -> str:
+    """Format a delay; one as given has no order."""
+    if difference is None:
         return ""
-    amount = f"{abs(found.seconds):.2f} s"
-    if found.as_given:
+    amount = f"{abs(difference.seconds):.2f} s"
+    if difference.as_given:
         return f"{amount} apart as given"
-    order = "after" if found.seconds >= 0 else "before"
+    order = "after" if difference.seconds >= 0 else "before"
     return f"{amount} {order} the merger"
 
 
 def who(notice: Notice) -> str:
-    """Name the other observatory and its search."""
-    found = notice.coincidence
-    return " ".join(word for word in (found.observatory, found.search) if word) if found else ""
+    """Return the name of the other observatory and its search."""
+    coincidence = notice.coincidence
+    return " ".join(word for word in (coincidence.observatory, coincidence.search) if word) if coincidence else ""
 
 
 def rates(notice: Notice) -> dict[str, str]:
-    """Write how often chance does the same, by what was compared; without a rate in time and place where none is given."""
-    found = notice.coincidence
-    if found is None:
+    """Return the rates of chance coincidences: in time alone and, if given, in time and place."""
+    coincidence = notice.coincidence
+    if coincidence is None:
         return {}
-    told = {"time alone": number_words.rate(found.time_coincidence_far_hz)}
-    if found.time_sky_coincidence_far_hz is not None:
-        told["time and place"] = number_words.rate(found.time_sky_coincidence_far_hz)
-    return told
+    words = {"time alone": number_words.rate(coincidence.time_coincidence_far_hz)}
+    if coincidence.time_sky_coincidence_far_hz is not None:
+        words["time and place"] = number_words.rate(coincidence.time_sky_coincidence_far_hz)
+    return words
 
 
 def _plain(name: str) -> str:
-    """Leave of a mission's name what all spellings of it share."""
+    """Return a mission's name without case and punctuation, so that spellings can be compared."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -1,4 +1,4 @@
-"""Which messages a notice or a plan calls for: what goes to the channel, what into the thread, what is rewritten."""
+"""Messages for a notice, plan or button press: top messages, replies in the thread, and rewrites."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.io.messages import blockkit, buttons, event_text, plan_change_text
 from tasks.io.messages.blockkit import Rendered
-from tasks.io.messages.event_text import Knowledge
+from tasks.io.messages.event_text import TopMessageFacts
 from tasks.records import Alert, Audience, Decision, Kind, Plan, PlanMode
 from tasks.records.bursts import Burst
 from tasks.records.events import EventHistory, PlanChange, PlanEntry, Registered, Standing
@@ -18,24 +18,24 @@ from tasks.records.skymaps import Overlap
 TOP = "top"
 
 
-def knowledge(
+def top_message_facts(
     history: EventHistory,
     *,
     burst: Burst,
     links: Mapping[str, str],
-) -> Knowledge:
-    """Gather what a top message may show from all that is known of an event; ``burst`` counts for bursts alone."""
+) -> TopMessageFacts:
+    """Collect the facts that a top message shows from an event's history; ``burst`` is used for bursts only."""
     shown = history.shown
-    told = [entry for entry in history.notices if not entry.alert.notice.retraction]
-    heard = [entry.alert.notice.instrument for entry in told if entry.alert.notice.instrument]
-    return Knowledge(
+    notices = [entry.alert.notice for entry in history.notices if not entry.alert.notice.retraction]
+    instruments = [notice.instrument for notice in notices if notice.instrument]
+    return TopMessageFacts(
         alert=shown.alert,
         state=history.state,
         decision=shown.decision,
         burst=burst,
         linked=history.linked,
         counterparts=history.counterparts,
-        instruments=tuple(dict.fromkeys(heard)),
+        instruments=tuple(dict.fromkeys(instruments)),
         plans=history.plans,
         notices=sum(entry.standing is not Standing.DUPLICATE for entry in history.notices),
         slug=history.slug,
@@ -47,13 +47,13 @@ def knowledge(
 
 
 def _pending(history: EventHistory) -> tuple[PlanEntry, ...]:
-    """Return the plans of the newest notice; those that stand, where its decision lets them."""
+    """Return the plans of the newest notice, and those in force if its decision keeps them."""
     newest = history.newest
-    kept = newest.decision is not None and newest.decision.plan is PlanMode.KEEP
+    keeps = newest.decision is not None and newest.decision.plan is PlanMode.KEEP
     return tuple(
         entry
         for entry in history.plans
-        if entry.notice_sha256 == history.newest_sha256 or (kept and entry.state in buttons.STANDING)
+        if entry.notice_sha256 == history.newest_sha256 or (keeps and entry.state in buttons.STANDING)
     )
 
 
@@ -62,60 +62,60 @@ def of_notice(
     decision: Decision | None,
     registered: Registered,
     *,
-    known: Knowledge,
+    known: TopMessageFacts,
     opened: frozenset[Audience],
     overlap: Overlap | None = None,
 ) -> tuple[Outgoing, ...]:
-    """Return the messages that a notice calls for, in their order.
+    """Return the messages for a notice, in order.
 
     Parameters
     ----------
     alert, decision, registered
-        The notice, what was decided on it, and what it is to its event.
+        The notice, the decision on it, and its place in the event's history.
     known
-        All that is known of the event, this notice included.
+        Facts of the event, this notice included.
     opened
         Audiences that have a thread on the event.
     overlap
-        What the new map keeps of the one before.
+        Overlap of the new map with the one before.
     """
     audience = _audience(decision, registered)
     standing = _standing(alert, registered)
     silent = audience is Audience.NOBODY
-    say = _Speaker(registered.slug, alert.sha256, min(opened) if silent and opened else audience)
+    messages = _EventMessages(registered.slug, alert.sha256, min(opened) if silent and opened else audience)
     if standing is Standing.DUPLICATE:
         return ()
     if silent and standing is not Standing.RETRACTION:
-        # a thread that is there stays true, without a word more
-        return (say.edit("notice", event_text.top(known)),) if opened else ()
+        # an existing thread is updated without a new message
+        return (messages.edit("notice", event_text.top(known)),) if opened else ()
     if standing is Standing.LATE:
-        return (say.reply("late", event_text.late(alert)),) if opened and not known.muted else ()
+        return (messages.reply("late", event_text.late(alert)),) if opened and not known.muted else ()
     if standing is Standing.RETRACTION:
-        return _retraction(alert, registered, say, known=known, opened=opened)
+        return _retraction(alert, registered, messages, known=known, opened=opened)
     if audience not in opened:
         mention = bool(decision and decision.mention) and audience in (Audience.GW, Audience.GRB)
         top = event_text.top(dataclasses.replace(known, mention=mention))
-        why = (say.reply("why", event_text.why(decision)),) if decision and decision.reasons else ()
-        return (say.top(top), *why)
+        why = (messages.reply("why", event_text.why(decision)),) if decision and decision.reasons else ()
+        return (messages.top(top), *why)
     if known.muted:
-        return (say.edit("notice", event_text.top(known)),)
+        return (messages.edit("notice", event_text.top(known)),)
     words = event_text.update(alert, _with_believed(alert, registered, known), decision, overlap=overlap)
     broadcast = standing is Standing.REINSTATED or _newly_go(registered.previous_decision, decision)
-    return (say.reply("update", words, broadcast=broadcast), say.edit("notice", event_text.top(known)))
+    return (messages.reply("update", words, broadcast=broadcast), messages.edit("notice", event_text.top(known)))
 
 
 def of_picture(
-    alert: Alert, decision: Decision | None, registered: Registered, picture: Path, *, known: Knowledge
+    alert: Alert, decision: Decision | None, registered: Registered, picture: Path, *, known: TopMessageFacts
 ) -> tuple[Outgoing, ...]:
-    """Return the messages that show a notice's sky map: in its thread, then small in the top message.
+    """Return the messages that show a notice's sky map: in the thread, then small in the top message.
 
-    None where the notice changes nothing.
+    None for a duplicate, late or retracting notice, or if the event is muted.
     """
     silent = (Standing.DUPLICATE, Standing.LATE, Standing.RETRACTION)
     if known.muted or _standing(alert, registered) in silent:
         return ()
-    say = _Speaker(registered.slug, alert.sha256, _audience(decision, registered))
-    return (say.file(picture), say.edit(SKY_MAP, event_text.top(known)))
+    messages = _EventMessages(registered.slug, alert.sha256, _audience(decision, registered))
+    return (messages.file(picture), messages.edit(SKY_MAP, event_text.top(known)))
 
 
 def of_started_plan(
@@ -125,14 +125,14 @@ def of_started_plan(
     *,
     engine: str,
     asked_by: str,
-    known: Knowledge,
+    known: TopMessageFacts,
     audience: Audience,
     key: str,
 ) -> tuple[Outgoing, ...]:
-    """Return the messages that the begin of planning calls for: who, what, and a top message that says so."""
-    say = _Speaker(registered.slug, key, _tested(audience, registered))
+    """Return the messages for a plan that has begun: a reply, and the updated top message."""
+    messages = _EventMessages(registered.slug, key, _tested(audience, registered))
     words = event_text.plan_started(alert.notice.event_id, telescopes, engine=engine, asked_by=asked_by)
-    return (say.reply("plan-started", words), say.edit("plan-started", event_text.top(known)))
+    return (messages.reply("plan-started", words), messages.edit("plan-started", event_text.top(known)))
 
 
 def of_plans(
@@ -140,18 +140,20 @@ def of_plans(
     registered: Registered,
     plans: Sequence[Plan],
     *,
-    known: Knowledge,
+    known: TopMessageFacts,
     audience: Audience,
     key: str,
     changed: Sequence[PlanChange] = (),
     picture: Path | None = None,
 ) -> tuple[Outgoing, ...]:
-    """Return the messages that finished plans call for: a table and a picture in the thread, what is new, the top message."""
-    say = _Speaker(registered.slug, key, _tested(audience, registered))
+    """Return the messages for finished plans: table, changes and picture in the thread, and the updated top message."""
+    messages = _EventMessages(registered.slug, key, _tested(audience, registered))
     done = event_text.plan_finished(alert.notice.event_id, plans, links=known.links)
-    news = (say.reply("plan-changes", plan_change_text.message(alert.notice.event_id, changed)),) if changed else ()
-    shown = (say.file(picture, kind="coverage", text="Coverage"),) if picture else ()
-    return (say.reply("plans", done), *news, *shown, say.edit("plans", event_text.top(known)))
+    news = (
+        (messages.reply("plan-changes", plan_change_text.message(alert.notice.event_id, changed)),) if changed else ()
+    )
+    shown = (messages.file(picture, kind="coverage", text="Coverage"),) if picture else ()
+    return (messages.reply("plans", done), *news, *shown, messages.edit("plans", event_text.top(known)))
 
 
 def of_failed_plan(
@@ -160,64 +162,64 @@ def of_failed_plan(
     telescopes: Sequence[str],
     reason: str,
     *,
-    known: Knowledge,
+    known: TopMessageFacts,
     audience: Audience,
     key: str,
 ) -> tuple[Outgoing, ...]:
-    """Return the messages that a failed plan calls for: why, and a top message that offers to run it again."""
+    """Return the messages for a failed plan: the reason, and a top message with the button to run it again."""
     words = event_text.plan_failed(alert.notice.event_id, telescopes, reason=reason)
     if audience is Audience.NOBODY:
-        # a failure is never silent
-        return (_Speaker(registered.slug, key, Audience.OPERATORS).reply("plan-failed", words),)
-    say = _Speaker(registered.slug, key, _tested(audience, registered))
-    return (say.reply("plan-failed", words), say.edit("plan-failed", event_text.top(known)))
+        # a failure is always reported
+        return (_EventMessages(registered.slug, key, Audience.OPERATORS).reply("plan-failed", words),)
+    messages = _EventMessages(registered.slug, key, _tested(audience, registered))
+    return (messages.reply("plan-failed", words), messages.edit("plan-failed", event_text.top(known)))
 
 
 def of_press(
-    slug: str, words: Rendered | None, *, known: Knowledge, audience: Audience, key: str
+    slug: str, words: Rendered | None, *, known: TopMessageFacts, audience: Audience, key: str
 ) -> tuple[Outgoing, ...]:
-    """Return the messages that a pressed button calls for: what happens now, where that is worth saying, and the state."""
-    say = _Speaker(slug, key, audience)
-    said = (say.reply("press", words),) if words else ()
-    return (*said, say.edit("press", event_text.top(known)))
+    """Return the messages for a pressed button: a reply with ``words``, if any, and the updated top message."""
+    messages = _EventMessages(slug, key, audience)
+    replies = (messages.reply("press", words),) if words else ()
+    return (*replies, messages.edit("press", event_text.top(known)))
 
 
 def of_link(slug: str, other: str, evidence: str, *, audience: Audience) -> Outgoing:
-    """Return the message that a link to another event calls for in an event's thread."""
+    """Return the message in an event's thread that it is linked with another event."""
     words = event_text.linked(other.replace("_", " "), evidence)
-    return _Speaker(slug, f"link:{other}", audience).reply("link", words)
+    return _EventMessages(slug, f"link:{other}", audience).reply("link", words)
 
 
-def of_refresh(slug: str, *, known: Knowledge, audience: Audience, key: str) -> Outgoing:
-    """Return a top message that shows what came to be known by another way than a notice."""
-    return _Speaker(slug, key, audience).edit("refresh", event_text.top(known))
+def of_refresh(slug: str, *, known: TopMessageFacts, audience: Audience, key: str) -> Outgoing:
+    """Return the updated top message after a change without a notice."""
+    return _EventMessages(slug, key, audience).edit("refresh", event_text.top(known))
 
 
 def of_bat_page(slug: str, words: Rendered, *, first: bool, audience: Audience, key: str) -> Outgoing:
-    """Return the message on a burst's BAT page: new in the thread, or the one that is there with new content."""
-    return _Speaker(slug, key, audience).own("bat-page", words, first=first)
+    """Return the message on a burst's BAT page: a new reply, or the rewritten earlier one."""
+    return _EventMessages(slug, key, audience).own("bat-page", words, first=first)
 
 
 def of_strange_page(slug: str, url: str) -> Outgoing:
-    """Return the operators' message about a BAT page on which nothing is recognised."""
+    """Return the operators' message about a BAT page that cannot be parsed."""
     words = event_text.strange_page(slug, url)
     return _to_operators(words, subject="bat-page", kind="strange-page", key=slug)
 
 
 def of_missing_xrt(slug: str, name: str, waited: str, *, audience: Audience) -> Outgoing:
-    """Return the message that XRT has not come in the time that it usually takes."""
-    return _Speaker(slug, "once", audience).reply("no-xrt", event_text.missing_xrt(name, waited))
+    """Return the message that no XRT position has arrived in the usual time."""
+    return _EventMessages(slug, "once", audience).reply("no-xrt", event_text.missing_xrt(name, waited))
 
 
 def of_dead_letter(sha256: str, *, topic: str | None, reason: str) -> Outgoing:
-    """Return the operators' message about a notice that cannot be understood."""
+    """Return the operators' message about a notice that cannot be parsed."""
     words = event_text.unreadable(sha256, topic=topic, reason=reason)
     return _to_operators(words, subject=f"notice:{sha256}", kind="dead-letter", key=sha256)
 
 
 def of_silence(listener: str, reason: str, *, key: str) -> Outgoing:
-    """Return the operators' message about a listener that hears nothing of its broker."""
-    text = f"The listener {listener} hears no broker: {reason}"
+    """Return the operators' message about a listener that has lost its broker."""
+    text = f"The listener {listener} receives nothing from its broker: {reason}"
     words = blockkit.rendered(text, [blockkit.section(f"🔇 {blockkit.escape(text)}")])
     return _to_operators(words, subject=f"listener:{listener}", kind="silence", key=key)
 
@@ -234,8 +236,8 @@ def _to_operators(words: Rendered, *, subject: str, kind: str, key: str) -> Outg
     )
 
 
-class _Speaker:
-    """Makes messages of one event that tell of one cause."""
+class _EventMessages:
+    """Builds the messages of one event and one cause."""
 
     def __init__(self, slug: str, key: str, audience: Audience) -> None:
         self.subject = f"event:{slug}"
@@ -243,7 +245,7 @@ class _Speaker:
         self.audience = audience
 
     def top(self, words: Rendered, *, kind: str = TOP) -> Outgoing:
-        # one thread for each event and audience, whatever opens it
+        # one thread for each event and audience
         return self._make(kind, TOP, words, key=self.audience.value)
 
     def reply(self, kind: str, words: Rendered, *, broadcast: bool = False) -> Outgoing:
@@ -282,20 +284,25 @@ class _Speaker:
 
 
 def _retraction(
-    alert: Alert, registered: Registered, say: _Speaker, *, known: Knowledge, opened: frozenset[Audience]
+    alert: Alert,
+    registered: Registered,
+    messages: _EventMessages,
+    *,
+    known: TopMessageFacts,
+    opened: frozenset[Audience],
 ) -> tuple[Outgoing, ...]:
     if not opened:
         if registered.previous_decision is not None and registered.previous_decision.audience is Audience.NOBODY:
             return ()
         quiet = Audience.TEST if registered.test else Audience.OPERATORS
-        words = event_text.retraction(alert, known=registered.previous is not None)
-        return (_Speaker(registered.slug, alert.sha256, quiet).top(words, kind="retraction"),)
-    words = event_text.retraction(alert, known=True)
-    return (say.reply("retraction", words, broadcast=True), say.edit("notice", event_text.top(known)))
+        words = event_text.retraction(alert, announced=registered.previous is not None)
+        return (_EventMessages(registered.slug, alert.sha256, quiet).top(words, kind="retraction"),)
+    words = event_text.retraction(alert, announced=True)
+    return (messages.reply("retraction", words, broadcast=True), messages.edit("notice", event_text.top(known)))
 
 
-def _with_believed(alert: Alert, registered: Registered, known: Knowledge) -> Registered:
-    """Put the position that others give in the place of the previous notice's, which may have had none."""
+def _with_believed(alert: Alert, registered: Registered, known: TopMessageFacts) -> Registered:
+    """Replace the previous notice's position by the best known before this notice; a notice may have none."""
     burst = known.burst
     believed = (burst.before if burst.position == alert.notice else burst.position) if burst else None
     if registered.previous is None or believed is None or registered.previous.notice.kind is not Kind.GRB:
@@ -315,12 +322,12 @@ def _audience(decision: Decision | None, registered: Registered) -> Audience:
 
 
 def _tested(audience: Audience, registered: Registered) -> Audience:
-    """Keep tests and mocks in their own channel, whatever a policy says."""
+    """Return the audience; tests and mocks always go to the test channel."""
     return Audience.TEST if registered.test and audience is not Audience.NOBODY else audience
 
 
 def _standing(alert: Alert, registered: Registered) -> Standing:
-    """Of a burst every position counts, also one that comes late: the smallest error wins, not the newest notice."""
+    """Treat a burst's late notice as an update: the position with the smallest error wins, not the newest."""
     late_burst = registered.standing is Standing.LATE and alert.notice.kind is Kind.GRB and not alert.notice.retraction
     return Standing.UPDATE if late_burst else registered.standing
 

@@ -1,4 +1,4 @@
-"""What is said about an event: alerts, decisions and plans to Slack's blocks and a sentence for notifications."""
+"""Messages about an event: alerts, decisions and plans as Slack blocks, with a sentence for notifications."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ GO_SYMBOLS = {True: "🚀", False: "🔭"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knowledge:
-    """All that a top message may show: the newest alert and what became of it.
+class TopMessageFacts:
+    """Facts that a top message shows: the newest alert, its decision, plans and button presses.
 
-    ``burst`` is what all notices of a burst say together, ``instruments`` are those
-    that have reported; ``mention`` wakes the whole channel. ``slug`` names the event's folder: without it a message has
-    no buttons; ``actions`` are what was pressed, ``pending`` the plans of the newest notice.
+    ``burst`` combines all notices of a burst, ``instruments`` are those that reported; ``mention`` notifies the whole
+    channel. ``slug`` names the event's folder: without it a message has no buttons. ``actions`` are presses of
+    buttons, ``pending`` the plans of the newest notice.
     """
 
     alert: Alert
@@ -59,78 +59,78 @@ class Knowledge:
     links: Mapping[str, str] = field(default_factory=dict)
 
 
-def top(known: Knowledge) -> Rendered:
-    """Write the message that opens an event's thread and is rewritten as knowledge grows."""
-    notice = known.alert.notice
-    facts = _gw_facts(known) if notice.kind is Kind.GW else _grb_facts(known)
+def top(event: TopMessageFacts) -> Rendered:
+    """Return the message that opens an event's thread; later notices rewrite it."""
+    notice = event.alert.notice
+    facts = _gw_facts(event) if notice.kind is Kind.GW else _grb_facts(event)
     blocks = [
-        blockkit.header(headline(known)),
-        *([blockkit.section("<!channel>")] if known.mention else []),
-        *_standing_line(known),
+        blockkit.header(headline(event)),
+        *([blockkit.section("<!channel>")] if event.mention else []),
+        *_standing_line(event),
         *facts,
-        *coincidence_text.blocks(known.alert, known.counterparts),
-        *_linked(known),
-        *_decision(known.decision),
-        *_plan_lines(known.plans),
-        *buttons.people(known.actions, muted=known.muted, retracted=_retracted(known)),
-        *_buttons(known),
-        *_links(notice, known.links),
-        blockkit.context([_small_print(known)]),
+        *coincidence_text.blocks(event.alert, event.counterparts),
+        *_linked(event),
+        *_decision(event.decision),
+        *_plan_lines(event.plans),
+        *buttons.people(event.actions, muted=event.muted, retracted=_retracted(event)),
+        *_buttons(event),
+        *_links(notice, event.links),
+        blockkit.context([_small_print(event)]),
     ]
-    action = known.decision.action if known.decision else ""
-    text = number_words.sentence(known.alert, action)
-    return blockkit.rendered(f"RETRACTED: {text}" if _retracted(known) else text, blocks)
+    action = event.decision.action if event.decision else ""
+    text = number_words.sentence(event.alert, action)
+    return blockkit.rendered(f"RETRACTED: {text}" if _retracted(event) else text, blocks)
 
 
 def update(
     alert: Alert, registered: Registered, decision: Decision | None, *, overlap: Overlap | None = None
 ) -> Rendered:
-    """Write what a later notice changed, for the thread; one line when it changed nothing worth saying."""
+    """Return the thread's message on a later notice: its changes, or one line if no change is notable."""
     word = STANDING_WORDS.get(registered.standing, "")
     title = f"{_symbol(alert.notice)} {alert.notice.alert_type} · notice {registered.number}"
     lines = notice_changes.between(registered.previous, alert, registered.previous_decision, decision, overlap)
-    text = f"{number_words.sentence(alert, decision.action if decision else '')} {'; '.join(lines) or 'Nothing new.'}"
+    text = f"{number_words.sentence(alert, decision.action if decision else '')} {'; '.join(lines) or 'No notable change.'}"
     head = f"*{escape(title)}*{f' · _{word}_' if word else ''}"
     if not lines:
-        return blockkit.rendered(text, [blockkit.section(f"{head} · nothing new worth saying")])
+        return blockkit.rendered(text, [blockkit.section(f"{head} · no notable change")])
     body = "\n".join(f"• {escape(line)}" for line in lines)
     return blockkit.rendered(text, [blockkit.section(head), blockkit.section(body), *_decision(decision)])
 
 
 def late(alert: Alert) -> Rendered:
-    """Write one line about a notice that is older than what is known."""
+    """Return one line about a notice that is older than the newest known."""
     words = f"A late {alert.notice.alert_type}, created {number_words.moment(alert.notice.time_created)}: stored, not acted on."
     return blockkit.rendered(words, [blockkit.section(f"_{escape(words)}_")])
 
 
-def retraction(alert: Alert, *, known: bool) -> Rendered:
-    """Write a retraction: of an event that was announced, or of one that was never seen."""
+def retraction(alert: Alert, *, announced: bool) -> Rendered:
+    """Return the message on a retraction; ``announced`` is False for an event without earlier messages."""
     who = number_words.name(alert.notice)
-    words = f"{who} was retracted." if known else f"{who} was retracted; it was never announced here."
-    consequence = "Running plans are cancelled and queued tiles withdrawn." if known else "Nothing to do."
+    words = f"{who} was retracted." if announced else f"{who} was retracted; it was never announced here."
+    consequence = "Running plans are cancelled and queued tiles withdrawn." if announced else "Nothing to do."
     blocks = [blockkit.header(f"❌ {who} retracted"), blockkit.section(f"{escape(words)} {consequence}")]
     return blockkit.rendered(f"{words} {consequence}", blocks)
 
 
 def why(decision: Decision) -> Rendered:
-    """Write every condition that was tried, with its value and verdict."""
+    """Return every condition tested, with its value and verdict."""
     shown = decision.reasons[:REASONS_SHOWN]
     left = len(decision.reasons) - len(shown)
     lines = [_reason(reason) for reason in shown] + ([f"… and {left} more"] if left else [])
-    body = blockkit.section("\n".join(lines)) if lines else blockkit.section("No condition was tried.")
+    body = blockkit.section("\n".join(lines)) if lines else blockkit.section("No condition was tested.")
     head = blockkit.section(f"*Why {escape(decision.action)}* · policy {escape(decision.policy)}")
     return blockkit.rendered(f"Why {decision.action}: {decision.summary or decision.rule}", [head, body])
 
 
 def plan_started(event: str, telescopes: Sequence[str], *, engine: str, asked_by: str = "") -> Rendered:
-    """Say that planning has begun."""
-    who = f", asked for by {asked_by}" if asked_by else ""
+    """Return the message that planning has begun."""
+    who = f", requested by {asked_by}" if asked_by else ""
     words = f"Planning {event} for {', '.join(telescopes)} with {engine}{who}."
     return blockkit.rendered(words, [blockkit.section(f"⏳ {escape(words)}")])
 
 
 def plan_finished(event: str, plans: Sequence[Plan], *, links: Mapping[str, str] | None = None) -> Rendered:
-    """Write the plans of one run: a table of tiles for each telescope, or the reason why there is none."""
+    """Return the plans of one run: for each telescope a table of tiles, or the reason why there are none."""
     tiles = sum(len(plan.tiles) for plan in plans)
     words = [f"{plan.telescope} {_plan_numbers(plan)}" for plan in plans]
     symbol, title = ("✅", f"{event}: {tiles} tiles planned") if tiles else ("🌫️", f"{event}: nothing observable")
@@ -143,7 +143,7 @@ def plan_finished(event: str, plans: Sequence[Plan], *, links: Mapping[str, str]
 
 
 def plan_failed(event: str, telescopes: Sequence[str], *, reason: str) -> Rendered:
-    """Say that a plan failed or was cancelled, and why."""
+    """Return the message that a plan failed or was cancelled, with the reason."""
     words = f"The plan of {event} for {', '.join(telescopes)} failed: {reason}"
     return blockkit.rendered(
         words, [blockkit.section(f"⚠️ {escape(words)}"), blockkit.context(["It can be run again."])]
@@ -151,53 +151,53 @@ def plan_failed(event: str, telescopes: Sequence[str], *, reason: str) -> Render
 
 
 def linked(name: str, evidence: str) -> Rendered:
-    """Say that another event may be the same thing in the sky."""
-    words = f"{name} may be the same: {evidence}. The two events stay apart."
+    """Return the message that another event may have the same source."""
+    words = f"{name} may be the same source: {evidence}. The two events keep separate threads."
     return blockkit.rendered(words, [blockkit.section(f"🔗 {escape(words)}")])
 
 
 def strange_page(slug: str, url: str) -> Rendered:
-    """Tell the operators of a BAT page that cannot be read."""
-    words = f"Nothing is recognised on the BAT page of {slug}: has its form changed?"
+    """Return the operators' message on a BAT page that cannot be parsed."""
+    words = f"The BAT page of {slug} cannot be parsed: its format may have changed."
     return blockkit.rendered(words, [blockkit.section(f"📭 {escape(words)} {blockkit.link(url, 'page')}")])
 
 
 def missing_xrt(name: str, waited: str) -> Rendered:
-    """Say that no XRT position has come."""
+    """Return the message that no XRT position has arrived."""
     words = f"{name}: no XRT position {waited} after the trigger; the BAT position is the best."
     return blockkit.rendered(words, [blockkit.section(f"⌛ {escape(words)}")])
 
 
 def unreadable(sha256: str, *, topic: str | None, reason: str) -> Rendered:
-    """Tell the operators of a notice that could not be understood."""
-    words = f"A notice on {topic or 'no topic'} cannot be understood: {reason}"
+    """Return the operators' message on a notice that cannot be parsed."""
+    words = f"A notice on {topic or 'no topic'} cannot be parsed: {reason}"
     return blockkit.rendered(
         words, [blockkit.section(f"📭 {escape(words)}"), blockkit.context([f"dead letter `{sha256}`"])]
     )
 
 
-def headline(known: Knowledge) -> str:
-    """Write an event's headline: symbol, name, kind of notice, marks."""
-    notice = known.alert.notice
+def headline(event: TopMessageFacts) -> str:
+    """Return an event's headline: symbol, name, kind of notice, marks."""
+    notice = event.alert.notice
     marks = ["🧪 TEST"] if notice.test else []
-    if _retracted(known):
+    if _retracted(event):
         marks.append("❌ RETRACTED")
     kind = notice.alert_type if notice.kind is Kind.GW else (notice.instrument or notice.alert_type)
     return " · ".join([f"{_symbol(notice)} {number_words.name(notice)}", kind, *marks])
 
 
-def _standing_line(known: Knowledge) -> list[Block]:
-    if _retracted(known):
-        return [blockkit.section("*This event was retracted.* What stands below was said before.")]
-    if known.state is EventState.REINSTATED:
-        return [blockkit.section("_This event was retracted once and is reinstated._")]
-    if known.alert.notice.alert_type == "EARLYWARNING":
+def _standing_line(event: TopMessageFacts) -> list[Block]:
+    if _retracted(event):
+        return [blockkit.section("**This event was retracted.* The facts below are from before the retraction.")]
+    if event.state is EventState.REINSTATED:
+        return [blockkit.section("_This event was retracted and has been reinstated._")]
+    if event.alert.notice.alert_type == "EARLYWARNING":
         return [blockkit.section("_Early warning: sent before or at the merger; areas shrink with the next notice._")]
     return []
 
 
-def _gw_facts(known: Knowledge) -> list[Block]:
-    notice, best = known.alert.notice, known.alert.best_map
+def _gw_facts(event: TopMessageFacts) -> list[Block]:
+    notice, best = event.alert.notice, event.alert.best_map
     pairs = [
         ("Event time", _time(notice)),
         ("Class", _classes(notice)),
@@ -212,8 +212,8 @@ def _gw_facts(known: Knowledge) -> list[Block]:
     return blockkit.fields(pairs)
 
 
-def _grb_facts(known: Knowledge) -> list[Block]:
-    burst = known.burst or Burst(facts=known.alert.notice)
+def _grb_facts(event: TopMessageFacts) -> list[Block]:
+    burst = event.burst or Burst(facts=event.alert.notice)
     facts, place = burst.facts, burst.position
     pairs = [
         ("Trigger time", _time(facts)),
@@ -226,15 +226,15 @@ def _grb_facts(known: Knowledge) -> list[Block]:
         ("Duration of trigger", f"{facts.duration_trigger_s:g} s" if facts.duration_trigger_s else ""),
         ("Magnitude", f"{facts.magnitude:.2f}" if facts.magnitude is not None else ""),
         ("Slew", escape(facts.slew_status or "")),
-        ("Heard from", escape(", ".join(known.instruments))),
+        ("Reported by", escape(", ".join(event.instruments))),
         ("Flags", escape(", ".join(facts.flags))),
     ]
     return blockkit.fields(pairs)
 
 
-def _linked(known: Knowledge) -> list[Block]:
-    names = ", ".join(name.replace("_", " ") for name in known.linked)
-    return [blockkit.section(f"*🔗 Perhaps one thing with* {escape(names)}")] if names else []
+def _linked(event: TopMessageFacts) -> list[Block]:
+    names = ", ".join(name.replace("_", " ") for name in event.linked)
+    return [blockkit.section(f"**🔗 Possibly the same source as* {escape(names)}")] if names else []
 
 
 def _decision(decision: Decision | None) -> list[Block]:
@@ -258,17 +258,17 @@ def _plan_lines(plans: Sequence[PlanEntry]) -> list[Block]:
     return [blockkit.section("*Plans*\n" + "\n".join(lines))] if lines else []
 
 
-def _buttons(known: Knowledge) -> list[Block]:
-    if _retracted(known) or not known.slug:
+def _buttons(event: TopMessageFacts) -> list[Block]:
+    if _retracted(event) or not event.slug:
         return []
-    telescopes = known.decision.telescopes if known.decision else ()
+    telescopes = event.decision.telescopes if event.decision else ()
     return buttons.row(
-        known.alert.notice,
-        known.slug,
+        event.alert.notice,
+        event.slug,
         telescopes=telescopes,
-        plans=known.pending,
-        actions=known.actions,
-        muted=known.muted,
+        plans=event.pending,
+        actions=event.actions,
+        muted=event.muted,
     )
 
 
@@ -293,17 +293,17 @@ def _plan_numbers(plan: Plan) -> str:
 
 
 def _links(notice: Notice, links: Mapping[str, str]) -> list[Block]:
-    known = {**{label: url for label, url in notice.urls.items() if label != "skymap"}, **links}
-    words = [blockkit.link(url, label) for label, url in known.items()]
+    urls = {**{label: url for label, url in notice.urls.items() if label != "skymap"}, **links}
+    words = [blockkit.link(url, label) for label, url in urls.items()]
     return [blockkit.section(" · ".join(words))] if words else []
 
 
-def _small_print(known: Knowledge) -> str:
-    notice = known.alert.notice
+def _small_print(event: TopMessageFacts) -> str:
+    notice = event.alert.notice
     after = number_words.delay(notice.time_created, notice.time)
-    made = f"created {number_words.moment(notice.time_created)}{f', {after}' if after else ''}"
+    created = f"created {number_words.moment(notice.time_created)}{f', {after}' if after else ''}"
     remarks = " · ".join(notice.remarks)
-    return escape(f"notice {known.notices} · {made} · {known.alert.sha256[:12]}{f' · {remarks}' if remarks else ''}")
+    return escape(f"notice {event.notices} · {created} · {event.alert.sha256[:12]}{f' · {remarks}' if remarks else ''}")
 
 
 def _reason(reason: Reason) -> str:
@@ -317,8 +317,8 @@ def _symbol(notice: Notice) -> str:
     return number_words.TYPE_SYMBOLS.get(notice.alert_type, "❓")
 
 
-def _retracted(known: Knowledge) -> bool:
-    return known.state is EventState.RETRACTED
+def _retracted(event: TopMessageFacts) -> bool:
+    return event.state is EventState.RETRACTED
 
 
 def _time(notice: Notice) -> str:
@@ -329,12 +329,12 @@ def _time(notice: Notice) -> str:
 
 
 def _classes(notice: Notice) -> str:
-    found = number_words.ranked(notice.classification)
-    if not found:
+    classes = number_words.ranked(notice.classification)
+    if not classes:
         return number_words.ABSENT
-    first, chance = found[0]
+    first, chance = classes[0]
     symbol = number_words.CLASS_SYMBOLS.get(first, "")
-    others = " · ".join(f"{escape(label)} {number_words.percent(value)}" for label, value in found[1:])
+    others = " · ".join(f"{escape(label)} {number_words.percent(value)}" for label, value in classes[1:])
     return f"*{escape(first)} {number_words.percent(chance)}* {symbol}".strip() + (f"\n{others}" if others else "")
 
 

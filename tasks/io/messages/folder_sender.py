@@ -1,4 +1,4 @@
-"""Messages without Slack: the same blocks as files that a person can read, one folder per audience."""
+"""Messages without Slack: readable files with the same blocks, one folder per audience."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ RULE = "─" * 72
 
 
 class FolderSender:
-    """Writes each message as ``<audience>/<number>-<kind>.md``, with its blocks in a ``.json`` beside.
+    """Writes each message as ``<audience>/<number>-<kind>.md``, with its blocks in a ``.json`` file beside it.
 
-    Writing a message twice writes the same file.
+    Idempotent: a message sent twice writes the same file.
     """
 
     pace_s = 0.0
@@ -28,7 +28,7 @@ class FolderSender:
         self.folder = folder
 
     def send(self, claimed: Claimed) -> Sent:
-        """Write one message; its timestamp is made from its key, as Slack's is from its clock."""
+        """Write one message; its timestamp is derived from its key."""
         message = claimed.message
         place = self.folder / message.audience.value
         place.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ class FolderSender:
 
 
 def as_text(claimed: Claimed) -> str:
-    """Write a message as a person would read it in Slack."""
+    """Return a message as text, as it looks in Slack."""
     message = claimed.message
     where = {
         "top": "",

@@ -1,4 +1,4 @@
-"""What a notice changed of what was known, in sentences worth saying."""
+"""Notable changes from one notice to the next, as sentences."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tasks.io.messages import number_words
 from tasks.records import Alert, Decision, Kind, Notice, SkyMapSummary
 from tasks.records.skymaps import Overlap
 
-# smaller changes are noise to an observer
+# smaller changes do not matter to an observer
 AREA_FACTOR = 1.05
 DISTANCE_FACTOR = 1.03
 CLASS_STEP = 0.02
 RATE_FACTOR = 1.1
-# a new 90 % region that is the old one holds 90 %
+# if both maps have the same 90 % region, it holds 90 % of the new probability and no area lies outside
 OUTSIDE_STEP = 0.15
 
 
@@ -25,7 +25,7 @@ def between(
     decision: Decision | None = None,
     overlap: Overlap | None = None,
 ) -> list[str]:
-    """Say what is new in ``alert``; nothing worth saying gives an empty list."""
+    """Return the notable changes in ``alert``; empty if there are none."""
     if previous is None:
         return []
     facts = _gw(previous, alert) if alert.notice.kind is Kind.GW else _grb(previous.notice, alert.notice)
@@ -33,7 +33,7 @@ def between(
 
 
 def _kept(overlap: Overlap | None) -> Iterable[str]:
-    """Say what of the old region is still worth pointing at, where the maps differ."""
+    """Report how much of the old 90 % region is still likely, if the maps differ."""
     if overlap is not None and (overlap.outside >= OUTSIDE_STEP or overlap.held <= 1 - OUTSIDE_STEP):
         held, outside = (f"{100 * part:.1f} %" for part in (overlap.held, overlap.outside))
         yield f"the old 90 % region holds {held} of the new probability; {outside} of its area lies outside the new one"
@@ -43,7 +43,7 @@ def _gw(previous: Alert, alert: Alert) -> Iterable[str]:
     before, now = previous.notice, alert.notice
     yield from _maps(previous.best_map, alert.best_map)
     if alert.combined is not None and previous.combined is None:
-        yield "a combined sky map is there; areas and distance are now its"
+        yield "combined sky map available: areas and distance are now from it"
     yield from _classes(before, now)
     yield from _rates(before.far_hz, now.far_hz)
     if before.instruments != now.instruments:
@@ -51,7 +51,7 @@ def _gw(previous: Alert, alert: Alert) -> Iterable[str]:
     if now.coincidence is not None and before.coincidence is None:
         yield f"coincidence with {now.coincidence.observatory or 'another observatory'}"
     if before.significant is False and now.significant:
-        yield "it is significant now"
+        yield "now significant"
 
 
 def _grb(before: Notice, now: Notice) -> Iterable[str]:
@@ -113,7 +113,7 @@ def _verdict(decision: Decision) -> str:
 
 
 def _differs(before: float | None, now: float | None, factor: float) -> bool:
-    """Tell whether two positive numbers differ by more than a factor; one appearing or vanishing counts."""
+    """Return whether two positive numbers differ by more than a factor, or only one of them is known."""
     if before is None or now is None:
         return before is not now
     if min(before, now) <= 0 or not (math.isfinite(before) and math.isfinite(now)):

@@ -1,4 +1,4 @@
-"""Numbers in an observer's words, for messages and pages alike; what is missing is said to be missing."""
+"""Numbers as text for messages and pages; a missing number is written as "not given"."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SITES = {"H1": "Hanford", "L1": "Livingston", "V1": "Virgo", "K1": "KAGRA"}
 
 
 def rate(far_hz: float | None) -> str:
-    """Say a false-alarm rate as one event per so much time."""
+    """Format a false-alarm rate in Hz as one event per time."""
     if far_hz is None or not math.isfinite(far_hz) or far_hz < 0:
         return ABSENT
     if far_hz == 0:
@@ -43,13 +43,13 @@ def rate(far_hz: float | None) -> str:
 
 
 def grouped(number: float) -> str:
-    """Write a whole number in thin groups of three; four digits stay together."""
+    """Format a whole number in groups of three digits; four digits stay together."""
     digits = f"{number:.0f}"
     return digits if len(digits) <= 4 else f"{float(digits):,.0f}".replace(",", THIN_SPACE)
 
 
 def area(deg2: float | None) -> str:
-    """Write an area with about three digits."""
+    """Format an area with about three digits."""
     if deg2 is None or not math.isfinite(deg2):
         return ABSENT
     if deg2 >= 100:
@@ -58,7 +58,7 @@ def area(deg2: float | None) -> str:
 
 
 def distance(summary: SkyMapSummary | None) -> str:
-    """Write a map's distance with its spread."""
+    """Format a map's distance with its standard deviation."""
     if summary is None:
         return "no map yet"
     if summary.distance_mpc is None or not math.isfinite(summary.distance_mpc):
@@ -68,14 +68,14 @@ def distance(summary: SkyMapSummary | None) -> str:
 
 
 def interval(summary: SkyMapSummary | None) -> str:
-    """Write the central 90 % of a map's distance, or nothing."""
+    """Format the central 90 % interval of a map's distance; empty if it is unknown."""
     if summary is None or summary.distance_p05_mpc is None or summary.distance_p95_mpc is None:
         return ""
     return f"{grouped(summary.distance_p05_mpc)}-{grouped(summary.distance_p95_mpc)} Mpc (90 %)"
 
 
 def percent(probability: float | None) -> str:
-    """Write a probability: whole percents, but never 0 or 100 for what is neither."""
+    """Format a probability in whole percents; 0 and 100 only if exact."""
     if probability is None or not math.isfinite(probability):
         return ABSENT
     if 0 < probability < 0.005:
@@ -91,20 +91,20 @@ def ranked(classes: Mapping[str, float] | None) -> list[tuple[str, float]]:
 
 
 def top_class(notice: Notice) -> str:
-    """Say the most probable class with its probability."""
-    found = ranked(notice.classification)
-    return f"{found[0][0]} {percent(found[0][1])}" if found else f"class {ABSENT}"
+    """Return the most probable class with its probability."""
+    classes = ranked(notice.classification)
+    return f"{classes[0][0]} {percent(classes[0][1])}" if classes else f"class {ABSENT}"
 
 
 def sites(instruments: tuple[str, ...] | None) -> str:
-    """Name detectors with their places; an unknown code stands as it is."""
+    """Return detectors with their sites; an unknown code stays as it is."""
     if not instruments:
         return ABSENT
     return ", ".join(f"{code} {SITES[code]}" if code in SITES else code for code in instruments)
 
 
 def moment(time: datetime | None) -> str:
-    """Write a time in UTC to the millisecond, without a fraction of zero."""
+    """Format a time in UTC to the millisecond; a zero fraction is left out."""
     if time is None:
         return ABSENT
     utc = time.astimezone(UTC) + timedelta(microseconds=500)
@@ -113,7 +113,7 @@ def moment(time: datetime | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a span of time in its two largest units."""
+    """Format a duration in its two largest units."""
     total = abs(seconds)
     if total < 60:
         return f"{total:.0f} s" if total >= 10 else f"{total:.1f} s"
@@ -128,7 +128,7 @@ def duration(seconds: float) -> str:
 
 
 def delay(time: datetime | None, since: datetime | None) -> str:
-    """Say how long after T0 something happened; before T0 is possible, for an early warning."""
+    """Format the time after T0; an early warning may be before T0."""
     if time is None or since is None:
         return ""
     seconds = (time - since).total_seconds()
@@ -136,40 +136,40 @@ def delay(time: datetime | None, since: datetime | None) -> str:
 
 
 def right_ascension(ra_deg: float) -> str:
-    """Write a right ascension to 0.01 s."""
+    """Format a right ascension to 0.01 s."""
     hundredths = round(ra_deg / 15 * 360_000) % (24 * 360_000)
     return f"{hundredths // 360_000:02d}:{hundredths // 6000 % 60:02d}:{hundredths % 6000 / 100:05.2f}"
 
 
 def declination(dec_deg: float) -> str:
-    """Write a declination to 0.1 arcsec, with a true minus sign."""
+    """Format a declination to 0.1 arcsec, with a typographic minus sign."""
     tenths = round(abs(dec_deg) * 36_000)
     sign = MINUS if dec_deg < 0 and tenths else "+"
     return f"{sign}{tenths // 36_000:02d}:{tenths // 600 % 60:02d}:{tenths % 600 / 10:04.1f}"
 
 
 def degrees(ra_deg: float, dec_deg: float) -> str:
-    """Write a position in degrees, to 0.04 arcsec."""
+    """Format a position in degrees, to 0.04 arcsec."""
     return f"{ra_deg:.5f}°, {dec_deg:+.5f}°".replace("-", MINUS)
 
 
 def place(ra_deg: float, dec_deg: float) -> tuple[str, str]:
-    """Write a position in both ways."""
+    """Format a position sexagesimally and in degrees."""
     return f"{right_ascension(ra_deg)} {declination(dec_deg)}", degrees(ra_deg, dec_deg)
 
 
-def outlook(found: Outlook | None) -> list[tuple[str, str]]:
-    """Say how a place can be observed: label and words of each fact."""
-    if found is None:
+def outlook(position: Outlook | None) -> list[tuple[str, str]]:
+    """Return label and text of each fact on a position's observability."""
+    if position is None:
         return []
     return [
-        ("Sun / Moon", f"{found.sun_deg:.1f}° / {found.moon_deg:.1f}°"),
-        ("Visible", "; ".join(map(view, found.views))),
+        ("Sun / Moon", f"{position.sun_deg:.1f}° / {position.moon_deg:.1f}°"),
+        ("Visible", "; ".join(map(view, position.views))),
     ]
 
 
 def view(seen: View) -> str:
-    """Say when a telescope can observe a place, or why it cannot within a day."""
+    """Return when a telescope can observe a position, or why it cannot within a day."""
     if seen.start is None or seen.end is None:
         return f"{seen.telescope} not within a day: {seen.reason}"
     span = f"{seen.start:%m-%d %H:%M} to {seen.end:%H:%M} UTC"
@@ -177,7 +177,7 @@ def view(seen: View) -> str:
 
 
 def radius(notice: Notice) -> str:
-    """Write a position's error in the unit that reads best, with its containment where it was given."""
+    """Format a position's error in degrees, arcmin or arcsec by its size, with its containment if given."""
     error = notice.error_deg
     if error is None or not math.isfinite(error) or error < 0:
         return f"error {ABSENT}"
@@ -196,13 +196,13 @@ def galactic_latitude_deg(ra_deg: float, dec_deg: float) -> float:
 
 
 def separation_deg(one: Notice, other: Notice) -> float | None:
-    """Return the angle between the positions of two notices, in degrees, or None where one has none."""
+    """Return the angle between the positions of two notices, in degrees; None if one has no position."""
     places = [angle for angle in (one.ra_deg, one.dec_deg, other.ra_deg, other.dec_deg) if angle is not None]
     return math.degrees(angular_separation(*map(math.radians, places))) if len(places) == 4 else None
 
 
 def offset(now: Notice, before: Notice) -> str:
-    """Say how far a position is from the one before it; a warning where the errors of both do not bridge that."""
+    """Return the distance of a position from the previous one, with a warning if it exceeds the errors of both."""
     apart = separation_deg(before, now)
     if apart is None:
         return ""
@@ -212,7 +212,7 @@ def offset(now: Notice, before: Notice) -> str:
 
 
 def is_outside(now: Notice, before: Notice) -> bool:
-    """Tell whether a position lies outside the error of the one before it, its own error allowed for."""
+    """Return whether the distance between two positions exceeds their errors added in quadrature."""
     apart = separation_deg(before, now)
     return (
         apart is not None and before.error_deg is not None and apart > math.hypot(before.error_deg, now.error_deg or 0)
@@ -220,19 +220,19 @@ def is_outside(now: Notice, before: Notice) -> bool:
 
 
 def angle(deg: float) -> str:
-    """Write an angle in the unit that reads best."""
+    """Format an angle in degrees, arcmin or arcsec by its size."""
     if deg >= 1:
         return f"{deg:.1f}°"
     return f"{deg * 60:.2f}{ARCMIN}" if deg >= 1 / 60 else f"{deg * 3600:.1f}{ARCSEC}"
 
 
 def name(notice: Notice) -> str:
-    """Name an event as observers do."""
+    """Return an event's name as observers write it."""
     return notice.event_id if notice.kind is Kind.GW else f"{notice.mission} {notice.event_id}"
 
 
 def sentence(alert: Alert, action: str = "") -> str:
-    """Say an alert in one real sentence: event, kind, class, area, distance, rate, what was decided."""
+    """Summarise an alert in one sentence: event, kind, class, area, distance, rate, decision."""
     notice = alert.notice
     test = "TEST " if notice.test else ""
     if notice.retraction:

@@ -1,4 +1,4 @@
-"""What is told of no single event: a gap in what was heard, the words of an automation, what nobody was woken for."""
+"""Messages about no single event: gaps in reception, alarms of automations, the digest of low-significance events."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ REFUSED_SHOWN = 10
 EVENTS_SHOWN, EVENTS_A_BLOCK = 60, 10
 
 
-def of_backfill(made: Backfilled) -> Outgoing:
-    """Return the message about a gap that was filled, once for each gap."""
-    gaps = "; ".join(_gap(span) for span in made.spans)
-    words = f"Nothing was heard {gaps}. GraceDB has {made.new} notices of it that were missed, {made.known} were known."
-    lines = [f"• {blockkit.escape(each)}" for each in made.refused[:REFUSED_SHOWN]]
-    left = len(made.refused) - len(lines)
+def of_backfill(result: Backfilled) -> Outgoing:
+    """Return the message about gaps that were filled, one for each back-fill."""
+    gaps = "; ".join(_gap(span) for span in result.spans)
+    words = f"No notices received {gaps}. GraceDB has {result.new} missed notices; {result.known} were already known."
+    lines = [f"• {blockkit.escape(reason)}" for reason in result.refused[:REFUSED_SHOWN]]
+    left = len(result.refused) - len(lines)
     lines += [f"… and {left} more"] if left > 0 else []
     refused = [blockkit.section("Could not be used:\n" + "\n".join(lines))] if lines else []
     blocks = [blockkit.section(f"🕳️ {blockkit.escape(words)}"), *refused]
-    key = f"{made.spans[0].since.isoformat()}/{made.spans[-1].until.isoformat()}" if made.spans else "none"
-    return _told("backfill", "backfill", key, words, blocks)
+    key = f"{result.spans[0].since.isoformat()}/{result.spans[-1].until.isoformat()}" if result.spans else "none"
+    return _message("backfill", "backfill", key, words, blocks)
 
 
 def of_automation(words: str, *, minute: str) -> Outgoing:
-    """Return the message that an automation asks for."""
-    return _told(
+    """Return an automation's alarm."""
+    return _message(
         "automation", "alarm", f"{minute} {words}"[:300], words, [blockkit.section(f"🚨 {blockkit.escape(words)}")]
     )
 
 
 def of_quiet_events(events: Sequence[EventHistory], *, since: datetime, until: datetime) -> Outgoing:
-    """Return the digest of events that nobody was woken for, once for each ``until``."""
+    """Return the digest of events below the alert threshold, one for each ``until``."""
     count = f"{len(events)} low-significance event{'s' if len(events) > 1 else ''}"
     words = f"{count} {_gap(Span(since=since, until=until))}"
-    lines = [f"• {blockkit.escape(_quiet(each))}" for each in events[:EVENTS_SHOWN]]
+    lines = [f"• {blockkit.escape(_quiet(event))}" for event in events[:EVENTS_SHOWN]]
     left = len(events) - len(lines)
-    lines += [f"… and {left} more, each with its page"] if left else []
+    lines += [f"… and {left} more, see their pages"] if left else []
     chunks = [
         blockkit.section("\n".join(lines[first : first + EVENTS_A_BLOCK]))
         for first in range(0, len(lines), EVENTS_A_BLOCK)
     ]
     blocks = [blockkit.section(f"📋 *{blockkit.escape(words)}*"), *chunks]
-    return _told(DIGEST, "digest", until.isoformat(), words, blocks, audience=Audience.LOW_SIGNIFICANCE)
+    return _message(DIGEST, "digest", until.isoformat(), words, blocks, audience=Audience.LOW_SIGNIFICANCE)
 
 
-def _quiet(known: EventHistory) -> str:
-    """Say an event in one line, with its number of notices and whether it was retracted since."""
-    told = len(known.notices)
-    count = f" {told} notices." if told > 1 else ""
-    state = " Retracted since." if known.state is EventState.RETRACTED else ""
-    return f"{number_words.sentence(known.shown.alert)}{count}{state}"
+def _quiet(event: EventHistory) -> str:
+    """Summarise an event in one line, with the number of its notices and a retraction."""
+    number = len(event.notices)
+    count = f" {number} notices." if number > 1 else ""
+    state = " Retracted since." if event.state is EventState.RETRACTED else ""
+    return f"{number_words.sentence(event.shown.alert)}{count}{state}"
 
 
 def _gap(span: Span) -> str:
-    since, until = (number_words.moment(each.replace(microsecond=0)) for each in (span.since, span.until))
+    since, until = (number_words.moment(time.replace(microsecond=0)) for time in (span.since, span.until))
     return f"from {since} to {until}"
 
 
-def _told(
+def _message(
     subject: str,
     kind: str,
     key: str,
@@ -72,13 +72,13 @@ def _told(
     *,
     audience: Audience = Audience.OPERATORS,
 ) -> Outgoing:
-    made = blockkit.rendered(words, blocks)
+    rendered = blockkit.rendered(words, blocks)
     return Outgoing(
         subject=subject,
         kind=kind,
         key=key,
         audience=audience,
         mode="top",
-        text=made.text,
-        blocks=made.blocks,
+        text=rendered.text,
+        blocks=rendered.blocks,
     )

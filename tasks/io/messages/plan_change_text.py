@@ -1,4 +1,4 @@
-"""What a new plan changes, in words and as a table for programs."""
+"""Changes from a plan to the next, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ KINDS = (("keep", "stay"), ("add", "new"), ("drop", "dropped"), ("observed", "al
 
 
 def message(event: str, changes: Sequence[PlanChange]) -> Rendered:
-    """Write what the new plans change, for the thread."""
+    """Return the thread's message on the changes of new plans."""
     words = f"{event}: {'; '.join(sentence(change) for change in changes)}."
-    head = f"*🔁 What the new plan changes · {blockkit.escape(event)}*"
+    head = f"*🔁 Changes of the new plan · {blockkit.escape(event)}*"
     blocks = [blockkit.section(head), *(blockkit.section(_lines(change)) for change in changes)]
     return blockkit.rendered(words, blocks)
 
 
 def sentence(change: PlanChange) -> str:
-    """Count a telescope's changes in words."""
+    """Return the numbers of a telescope's changes in one sentence."""
     counts = [f"{len(tiles)} {word}" for kind, word in KINDS if (tiles := tiles_of(change, kind)) or kind != "observed"]
     return f"{change.telescope} {', '.join(counts)}"
 
 
 def document(changes: Sequence[PlanChange]) -> str:
-    """Write changes as JSON: the ids of the tiles of each telescope by kind."""
+    """Return changes as JSON: the ids of the tiles of each telescope by kind."""
     content = {
         change.telescope: {kind: [tile.id for tile in tiles_of(change, kind)] for kind, _ in KINDS}
         for change in changes
@@ -44,7 +44,7 @@ def tiles_of(change: PlanChange, kind: str) -> tuple[Tile, ...]:
 
 
 def named(tiles: Sequence[Tile]) -> str:
-    """Name tiles, as many as one reads."""
+    """Return the names of the first tiles, and the number of others."""
     left = len(tiles) - TILES_NAMED
     names = ", ".join(tile.id for tile in tiles[:TILES_NAMED])
     return f"{names} and {left} more" if left > 0 else names

@@ -1,7 +1,7 @@
-"""Slack: one message out for one message in, whatever Slack answers.
+"""The Slack sender: sends each message exactly once, also after unclear answers.
 
-Slack has no key against sending twice. So every message carries ours in its metadata, and a sender that cannot know
-whether an earlier attempt got through reads the channel or the thread for it first.
+Slack has no idempotency key. Every message carries ours in its metadata; if an earlier attempt may have succeeded,
+the sender first searches the channel or the thread for it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ log = logging.getLogger(__name__)
 
 METADATA_TYPE = "brightsiren_message"
 LOOK_BACK = 200
-# Slack takes in pictures some time after it said that it has them, and refuses blocks that show them meanwhile
+# Slack processes an upload for some time after it confirms it, and meanwhile refuses blocks that show the picture
 PICTURE_TRIES = 3
 DEFAULT_WAIT_S = 30.0
-# answers with status 200 that mean: later (https://api.slack.com/methods/chat.postMessage#errors)
+# errors with status 200 that are temporary (https://api.slack.com/methods/chat.postMessage#errors)
 LATER = {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
 THROTTLED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
 
 
 class Throttled(Unavailable):
-    """Slack asks for quiet: nothing was sent, and nothing may be for ``wait_s`` seconds."""
+    """Slack limits the rate: nothing was sent, and nothing may be sent for ``wait_s`` seconds."""
 
     def __init__(self, message: str, wait_s: float) -> None:
         super().__init__(message, wait_s)
@@ -47,20 +47,20 @@ class Throttled(Unavailable):
 
 
 class RefusedBlocks(AlgorithmError):
-    """Slack finds fault with a message's blocks, or has not taken in the picture that one of them shows."""
+    """Slack rejects a message's blocks, or has not yet processed the picture in one of them."""
 
 
 class SlackSender:
-    """Sends what the outbox hands out.
+    """Sends messages of the outbox.
 
     Parameters
     ----------
     client
-        A client without retry handlers: a retry that nobody knows of may send twice.
+        A client without retry handlers: its own retries could send a message twice.
     channels
         Channel of each audience, by id or name.
     interactive
-        Whether somebody hears when a button is pressed; if not, messages go without buttons.
+        Whether presses of buttons are received; if not, messages have no buttons.
     """
 
     # Slack allows about one message a second and channel
@@ -77,13 +77,13 @@ class SlackSender:
         Raises
         ------
         Throttled
-            When Slack asks for quiet.
+            If Slack limits the rate.
         Unavailable
-            When Slack does not answer or has trouble; the message may have got through all the same.
+            If Slack does not answer or has an error; the message may have been sent nevertheless.
         AlgorithmError
-            When Slack refuses the message: trying again will not help until something is mended.
+            If Slack refuses the message: a retry fails until the cause is removed.
         UnusableData
-            When no channel is configured for the audience.
+            If no channel is configured for the audience.
         """
         message = claimed.message
         if message.mode in ("edit", "amend"):
@@ -91,9 +91,9 @@ class SlackSender:
         if message.mode == "file":
             return self._upload(claimed)
         channel = claimed.channel or self._channel(message.audience)
-        if claimed.uncertain and (found := self._find(claimed, channel)) is not None:
+        if claimed.uncertain and (sent := self._find(claimed, channel)) is not None:
             log.info("%s of %s was sent already", message.kind, message.subject)
-            return found
+            return sent
         return self._post(claimed, channel)
 
     def _post(self, claimed: Claimed, channel: str) -> Sent:
@@ -114,7 +114,7 @@ class SlackSender:
 
     def _edit(self, claimed: Claimed) -> Sent:
         if claimed.thread is None or claimed.channel is None:
-            raise AlgorithmError(f"{claimed.message.subject} has no message to rewrite: it was given up")
+            raise AlgorithmError(f"{claimed.message.subject} has no message to rewrite: sending it was given up")
         plain = self._blocks(claimed.message)
         shown = blockkit.with_thumbnail(plain, claimed.picture, "Sky map") if claimed.picture else plain
         try:
@@ -124,9 +124,9 @@ class SlackSender:
                 raise
             if claimed.attempt < PICTURE_TRIES:
                 raise Unavailable(
-                    f"Slack has not taken in the picture of {claimed.message.subject}: {error}"
+                    f"Slack has not yet processed the picture of {claimed.message.subject}: {error}"
                 ) from error
-            log.warning("the top message of %s goes without its picture: %s", claimed.message.subject, error)
+            log.warning("the top message of %s is sent without its picture: %s", claimed.message.subject, error)
             self._update(claimed.channel, claimed.thread, claimed.message.text, plain)
         return Sent(channel=claimed.channel, ts=None)
 
@@ -135,15 +135,15 @@ class SlackSender:
             self.client.chat_update(channel=channel, ts=ts, text=text, blocks=blocks)
 
     def _upload(self, claimed: Claimed) -> Sent:
-        """Put a picture into the thread; its name carries our key, since files have no metadata."""
+        """Upload a picture to the thread; its file name carries our key, since files have no metadata."""
         message, path = claimed.message, claimed.message.attachment
         if claimed.thread is None or claimed.channel is None:
             raise AlgorithmError(f"{message.subject} has no thread for {path}: its top message was given up")
         if path is None or not path.is_file():
-            raise AlgorithmError(f"the picture {path} of {message.subject} is not there any more")
+            raise AlgorithmError(f"the picture {path} of {message.subject} no longer exists")
         name = attachment_name(message, path)
-        if claimed.uncertain and (known := self._file_of(claimed, name)) is not None:
-            return Sent(channel=claimed.channel, ts=None, file=known)
+        if claimed.uncertain and (uploaded := self._file_of(claimed, name)) is not None:
+            return Sent(channel=claimed.channel, ts=None, file=uploaded)
         with _translated("files.upload"):
             answer = self.client.files_upload_v2(
                 channel=claimed.channel,
@@ -159,7 +159,7 @@ class SlackSender:
         return [block for block in blocks if self.interactive or block["type"] != "actions"]
 
     def _find(self, claimed: Claimed, channel: str) -> Sent | None:
-        """Look for a message that an earlier attempt may have sent."""
+        """Search for a message that an earlier attempt may have sent."""
         key = fingerprint(claimed.message)
         for message in self._recent(claimed, channel):
             if (message.get("metadata") or {}).get("event_payload", {}).get("key") == key:
@@ -167,10 +167,10 @@ class SlackSender:
         return None
 
     def _file_of(self, claimed: Claimed, name: str) -> str | None:
-        """Look for a picture that an earlier attempt may have put into the thread; return Slack's name of it."""
+        """Search for a picture that an earlier attempt may have uploaded; return its id in Slack."""
         messages = self._recent(claimed, claimed.channel or "")
-        found = (file for message in messages for file in message.get("files", []) if file.get("name") == name)
-        return next((str(file["id"]) for file in found), None)
+        files = (file for message in messages for file in message.get("files", []) if file.get("name") == name)
+        return next((str(file["id"]) for file in files), None)
 
     def _recent(self, claimed: Claimed, channel: str) -> list[dict[str, Any]]:
         with _translated("conversations"):
@@ -190,18 +190,18 @@ class SlackSender:
 
 
 def fingerprint(message: Outgoing) -> str:
-    """Name a message for ever: its subject, kind and key, hashed."""
+    """Return the permanent key of a message: a hash of its subject, kind and key."""
     return hashlib.sha256(f"{message.subject}\n{message.kind}\n{message.key}".encode()).hexdigest()
 
 
 def attachment_name(message: Outgoing, path: Path) -> str:
-    """Name a picture in Slack so that it can be found again."""
+    """Return a picture's file name in Slack, with the message's key in it."""
     return f"{path.stem}-{fingerprint(message)[:8]}{path.suffix}"
 
 
 @contextlib.contextmanager
 def _translated(method: str) -> Iterator[None]:
-    """Say Slack's errors by what must happen next."""
+    """Translate Slack's errors into ours, which are named by what must happen next."""
     try:
         yield
     except SlackApiError as error:
@@ -217,9 +217,9 @@ def _meaning(method: str, error: SlackApiError) -> Exception:
     code = str(response.get("error", "")) if hasattr(response, "get") else ""
     if status == http.HTTPStatus.TOO_MANY_REQUESTS or code in THROTTLED:
         wait_s = _retry_after(getattr(response, "headers", {}))
-        return Throttled(f"Slack asks for {wait_s:g} s of quiet", wait_s)
+        return Throttled(f"Slack limits the rate: wait {wait_s:g} s", wait_s)
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR or code in LATER:
-        return Unavailable(f"Slack has trouble with {method}: status {status}, {code[:200]}")
+        return Unavailable(f"Slack failed at {method}: status {status}, {code[:200]}")
     kind = RefusedBlocks if code == "invalid_blocks" else AlgorithmError
     return kind(f"Slack refuses {method}: {code[:200] or f'status {status}'}")
 

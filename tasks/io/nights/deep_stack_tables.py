@@ -1,4 +1,4 @@
-"""Lists, plots and tables of many nights: which frames were chosen, and what each unit has of each filter and field."""
+"""Lists, plots and tables of deep stacks: selected frames, and the frames of each field and filter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHOSEN, LEFT = "#0072b2", "#b0b7c3"
 
 
 def header_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
-    """Write the cards of frames as CSV, a row for each: file name and the columns of the production's tables."""
+    """Return header cards as CSV, a row per frame: file name and the columns of 7DT's production tables."""
     return _csv(
         ["file", *(column.lower() for column in COLUMNS)],
         ([name, *(cards.get(column, "") for column in COLUMNS)] for name, cards in rows),
@@ -36,7 +36,7 @@ def header_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def tile_table(fields: Iterable[Sequence[Reduced]]) -> str:
-    """Write as CSV what there is of each field and filter."""
+    """Return as CSV a summary of the frames of each field and filter."""
     return _csv(TILE_COLUMNS, map(_tile_row, fields))
 
 
@@ -55,7 +55,7 @@ def stack_rows(stacks: Iterable[Stack]) -> list[dict[str, Any]]:
 
 
 def selection_list(selection: Selection) -> str:
-    """Write the names of the chosen frames, one a line, after lines of figures and limits that begin with ``#``."""
+    """Return the names of the selected frames, one per line, after ``#`` lines of figures and limits."""
     lines = [f"# {name} = {value:g}" for name, value in selection.figures.items()]
     for name, limit in (("SEEING <", selection.seeing_limit_arcsec), ("UL5_1 >", selection.depth_limit_mag)):
         lines += [f"# {name} {limit:.4f}"] if limit is not None else []
@@ -63,20 +63,20 @@ def selection_list(selection: Selection) -> str:
 
 
 def statistics(selection: Selection) -> str:
-    """Write figures, limits and what was left out as JSON."""
+    """Return figures, limits and rejected frames as JSON."""
     document = {
         "object": selection.object,
         "filter": selection.filter,
         **selection.figures,
         "seeing_limit": selection.seeing_limit_arcsec,
         "depth_limit": selection.depth_limit_mag,
-        "left_out": {each.name: each.reason for each in selection.rejected},
+        "left_out": {frame.name: frame.reason for frame in selection.rejected},
     }
     return json.dumps(document, indent=1) + "\n"
 
 
 def plot(selection: Selection, frames: Sequence[Reduced]) -> bytes:
-    """Draw depth against seeing of all frames, the chosen ones and the limits, as a PNG."""
+    """Plot depth against seeing of selected and other frames, with the limits; return a PNG."""
     figure = Figure(figsize=(6.4, 4.2))
     axes = figure.add_subplot()
     names = {item.image for item in selection.frames}

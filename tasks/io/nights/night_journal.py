@@ -1,4 +1,4 @@
-"""The journal of nights: what became of each unit's night, and the log in the columns that observers know."""
+"""The journal of nights: the state of each unit's night, and a log as CSV."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NOTHING = "-"
 
 @dataclass(frozen=True, kw_only=True)
 class NightState:
-    """What became of one unit's night. ``state``: ``running``, ``done``, ``partial`` or ``failed``; ``note`` says more.
+    """The state of one unit's night: ``running``, ``done``, ``partial`` or ``failed``; ``note`` gives details.
 
-    ``partial`` is a night that lost something which may succeed another time; it is tried again like a failed one.
+    A ``partial`` night lost frames or products for a temporary reason; like a failed one, it is retried.
     """
 
     unit: str
@@ -36,12 +36,12 @@ _STATE = TypeAdapter(NightState)
 
 
 def state_bytes(state: NightState) -> bytes:
-    """Write a state as JSON."""
+    """Return a state as JSON."""
     return _STATE.dump_json(state, indent=1) + b"\n"
 
 
 def read_state(path: Path) -> NightState | None:
-    """Read a state; None where there is none, or another file is in its place."""
+    """Read a state; None if the file is missing or not a state."""
     try:
         return _STATE.validate_json(path.read_bytes())
     except (OSError, ValidationError):
@@ -49,7 +49,7 @@ def read_state(path: Path) -> NightState | None:
 
 
 def night_log(states: Iterable[NightState]) -> str:
-    """Write the log of one unit as CSV, a row per folder, by night."""
+    """Return the log of one unit as CSV, a row per folder, sorted by night."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

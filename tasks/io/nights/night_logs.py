@@ -1,4 +1,4 @@
-"""A night's plain tables: the stages' log, the frames' log, dumps of headers, an index of products."""
+"""A night's text files: log of processes, log of frames, header dumps, index of products."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ FRAMES = (
 
 
 def summary_log(report: NightReport, *, filed_s: float, filed: int) -> str:
-    """Write a row per process; its status is true where nothing failed.
+    """Return a row per process; its status is true if nothing failed.
 
-    Where the time of a process is in that of another, ``within`` names that one and the times are left empty.
+    If a process is part of another, ``within`` names that one and the times are empty.
 
     Parameters
     ----------
     report
         The night's report.
     filed_s, filed
-        Time that the plain files beside the products took, in s, and how many there are.
+        Time to write the text files, in s, and their number.
     """
     filing = ProcessTiming(process="data_transfer", seconds=filed_s, done=filed, failed=0)
     lost = len(report.rejected)
@@ -72,7 +72,7 @@ def summary_log(report: NightReport, *, filed_s: float, filed: int) -> str:
 
 
 def frames_log(results: Sequence[StageResult]) -> str:
-    """Write a row per light: how far it came, with which flags, and why no further."""
+    """Return a row per light: the stages it passed, its flags, and the reason if it was rejected."""
     reduced = {each.frame.path: each for result in results for each in result.reduced}
     stacked = {path: stack.image for result in results for stack in result.stacks for path in stack.inputs}
     searched = {each.stack.image for result in results for each in result.differences}
@@ -94,18 +94,18 @@ def frames_log(results: Sequence[StageResult]) -> str:
 
 
 def header_dump(image: Path) -> str:
-    """Return the cards of an image as text, one in a line."""
+    """Return the cards of an image as text, one per line."""
     text: str = fits.getheader(image).tostring(sep="\n", endcard=True, padding=False)
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 def header_of(image: Path) -> Path:
-    """Return the place of an image's dump, in the folder ``header`` beside it."""
+    """Return the path of an image's header dump, in the folder ``header`` beside it."""
     return image.parent / "header" / (image.name.removesuffix(".fits") + ".head")
 
 
 def indexes(report: NightReport) -> dict[Path, str]:
-    """Return an index of the night's products for each object, unit and filter, by its place beside them."""
+    """Return an index of the night's products for each object, unit and filter, by its path."""
     groups: dict[Path, dict[str, Any]] = {}
     for word, products in (("singles", report.reduced), ("stacks", report.stacks), ("differences", report.differences)):
         for each in products:

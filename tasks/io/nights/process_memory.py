@@ -1,4 +1,4 @@
-"""What the kernel says of processes: their children, and the memory that is resident (Linux's ``/proc``)."""
+"""Processes in Linux's ``/proc``: their children and their resident memory."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def family(pid: int) -> tuple[int, ...]:
-    """Return a process and all that it started, directly or not."""
-    found, left = [], [pid]
+    """Return the ids of a process and all its descendants."""
+    family_pids, left = [], [pid]
     while left:
-        each = left.pop()
-        found.append(each)
-        left += _children(each)
-    return tuple(found)
+        member = left.pop()
+        family_pids.append(member)
+        left += _children(member)
+    return tuple(family_pids)
 
 
 def resident_bytes(pid: int) -> int | None:
-    """Return the resident memory of a process in bytes; None where it has ended."""
+    """Return the resident memory of a process in bytes; None if it has ended."""
     try:
         return int((PROC / str(pid) / "statm").read_text().split()[1]) * PAGE_BYTES
     except (OSError, IndexError):

@@ -12,14 +12,14 @@ from astropy.coordinates import angular_separation
 from tasks.records import Candidate, NightReport, Photometry, QaBit, Reduced, Rejected, Stack
 
 MOST_ROWS = 400
-# two stacks of one night put a source within this of each other
+# positions of one source in two stacks of a night agree to this
 SAME_PLACE_ARCSEC = 2.0
 Row = dict[str, str | float | int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """A place in the sky with all surviving candidates there, the strongest first."""
+    """Unflagged candidates at one position, the strongest first."""
 
     candidates: tuple[Candidate, ...]
 
@@ -40,7 +40,7 @@ class Loss:
 
 
 def sightings(candidates: Sequence[Candidate]) -> list[Sighting]:
-    """Join candidates that lie at the same place, whatever their unit, filter and time; the strongest come first."""
+    """Group candidates at the same position, of any unit, filter and time; the strongest come first."""
     groups: list[list[Candidate]] = []
     for each in sorted(candidates, key=lambda each: -abs(each.snr)):
         near = next((group for group in groups if _apart_arcsec(group[0], each) < SAME_PLACE_ARCSEC), None)
@@ -57,12 +57,12 @@ def band_rows(report: NightReport) -> list[Row]:
 
 
 def survivors(report: NightReport) -> tuple[Candidate, ...]:
-    """Return the candidates that no flag speaks against, strongest first."""
+    """Return the candidates without flags, strongest first."""
     return tuple(sorted((each for each in report.candidates if not each.flags), key=lambda each: -abs(each.snr)))
 
 
 def losses(rejected: Sequence[Rejected]) -> tuple[Loss, ...]:
-    """Group rejections by unit, stage and reason, in which a frame's own name says nothing."""
+    """Group rejections by unit, stage and reason (without the frame's name)."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for each in rejected:
         groups.setdefault((each.unit, each.stage, each.cause), []).append(each.name)
@@ -73,7 +73,7 @@ def losses(rejected: Sequence[Rejected]) -> tuple[Loss, ...]:
 
 
 def frame_rows(report: NightReport) -> list[Row]:
-    """Return a row per frame: what became of it, its seeing, zero point and depth."""
+    """Return a row per frame: status, seeing, zero point and depth."""
     done = [_frame_row(each, report.qa.get(each.frame.path.name, 0)) for each in report.reduced]
     lost = [_lost_row(each) for each in report.rejected]
     return (lost + sorted(done, key=lambda row: (str(row["unit"]), str(row["frame"]))))[:MOST_ROWS]
@@ -85,7 +85,7 @@ def stack_rows(report: NightReport) -> list[Row]:
 
 
 def master_rows(report: NightReport) -> list[Row]:
-    """Return a row per master: whether it was made, borrowed or doubtful, its figures, its faults."""
+    """Return a row per master: status (made, borrowed or doubtful), figures, faults."""
     return [
         {
             "unit": each.unit,
@@ -106,7 +106,7 @@ def not_checked(report: NightReport) -> tuple[str, ...]:
 
 
 def candidate_rows(report: NightReport) -> list[Row]:
-    """Return a row per candidate that survives."""
+    """Return a row per candidate without flags."""
     return [_candidate_row(each) for each in survivors(report)[:MOST_ROWS]]
 
 
@@ -157,7 +157,7 @@ def _frame_row(each: Reduced, qa: int) -> Row:
 
 
 def words_of(qa: int) -> str:
-    """Return bits of ``QaBit`` in words."""
+    """Return the names of the set bits of ``QaBit``."""
     return ", ".join(bit.name.lower().replace("_", " ") for bit in QaBit(qa) if bit.name)
 
 
@@ -198,7 +198,7 @@ def _response(filter_: str, group: Sequence[Reduced]) -> Row:
 
 
 def _checks(photometry: Photometry) -> Row:
-    """Return depth by empty apertures, rms of the zero point over the frame, colour term, and the filter that was seen."""
+    """Return depth by empty apertures, spatial rms of the zero point, colour term, and the filter that fits the stars."""
     terms = photometry.terms
     return {
         "empty5_mag": _rounded(photometry.empty5_mag.get("1"), 2),

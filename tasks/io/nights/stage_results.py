@@ -1,4 +1,4 @@
-"""Ledgers: the result of each stage of each unit's night, as JSON that the next stage reads."""
+"""Ledgers: the result of each stage of a unit's night as JSON, read by the next stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STAGE = TypeAdapter(StageResult)
 
 
 def stage_bytes(result: StageResult) -> bytes:
-    """Write a stage's result as JSON."""
+    """Return a stage's result as JSON."""
     return _STAGE.dump_json(result, indent=1) + b"\n"
 
 
@@ -23,11 +23,11 @@ def read_stage(path: Path) -> StageResult:
     Raises
     ------
     UnusableData
-        If the file is missing (the stage has not run) or is not one of ours.
+        If the file is missing (the stage has not run) or is not a stage's result.
     """
     try:
         return _STAGE.validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise UnusableData(f"{path} is not there: run that stage of the night first") from error
+        raise UnusableData(f"{path} is missing: run that stage of the night first") from error
     except (OSError, ValidationError) as error:
         raise UnusableData(f"{path} is not the result of a stage: {error}") from error

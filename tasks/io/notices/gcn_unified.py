@@ -1,4 +1,4 @@
-"""Notices in GCN's unified schema: Fermi GBM, Einstein Probe, SVOM, Swift GUANO, IceCube and any other mission."""
+"""Notices in GCN's unified schema: Fermi GBM, Einstein Probe, SVOM, Swift GUANO, IceCube and other missions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from tasks.io.notices.untrusted_fields import Fields
 from tasks.records import Kind, MapRole, Notice, ParsedNotice
 from tasks.records.missions import MISSIONS
 
-"""Probability inside ``ra_dec_error`` where the notice does not say (GCN's schema)."""
-
 TEST_TENSES = frozenset({"test", "injection"})
 HEARTBEAT_KEYS = frozenset({"$schema", "alert_datetime"})
 SCHEMA = re.compile(r"/notices/(.+)$")
-# keys that have a field of their own in the record, or would only swell it
+# keys with a field of their own in the record, or too large to keep as text
 TAKEN = frozenset(
     {
         "mission", "instrument", "record_number", "alert_datetime", "alert_tense", "alert_type", "id", "trigger_time",
@@ -26,19 +24,19 @@ TAKEN = frozenset(
         "classification", "properties", "subtype", "slew_status", "follow_up_event", "ref_ID", "data_archive_page",
     }
 )  # fmt: skip
-# names that VOEvents' details use too
+# names as in the details of VOEvents
 UNITS = {"galactic_l": "galactic_l_deg", "galactic_b": "galactic_b_deg", "sun_distance": "sun_distance_deg"}
 
 
 def is_heartbeat(document: Fields, *, topic: str | None) -> bool:
-    """Tell GCN's heartbeat, one a second: a schema and a time, nothing else."""
+    """Return whether a document is GCN's heartbeat, sent each second: only a schema and a time."""
     schema = document.content.get("$schema")
     named = isinstance(schema, str) and "heartbeat" in schema
     return named or topic == "gcn.heartbeat" or set(document.content) == HEARTBEAT_KEYS
 
 
 def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
-    """Understand a notice in which every key is optional."""
+    """Parse a notice in which every key is optional."""
     ids = tuple(untrusted_fields.identifier(text) for text in document.texts("id") if text)
     tense = (document.text("alert_tense") or "current").lower()
     alert_type = (document.text("alert_type") or "initial").upper()
@@ -81,7 +79,7 @@ def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
 
 
 def _mission(document: Fields, *, topic: str | None) -> str:
-    """Name the mission: as stated, else from the schema's path, else from the topic."""
+    """Return the mission: as stated, else from the schema's path, else from the topic."""
     stated = document.texts("mission")
     if stated:
         return ", ".join(stated)
@@ -92,13 +90,13 @@ def _mission(document: Fields, *, topic: str | None) -> str:
 
 
 def _unnamed(document: Fields) -> str:
-    """Name an event that has no id: by its name, the event it follows, or its time."""
+    """Return a name for an event without id: its name, the event it follows, or its time."""
     name = document.texts("event_name")[:1] or document.texts("ref_ID")[:1]
     if name:
         return untrusted_fields.identifier(name[0])
     time = document.moment("trigger_time") or document.moment("alert_datetime")
     if time is None:
-        raise UnusableData("the notice has neither id, event_name, ref_ID nor a time to tell its event by")
+        raise UnusableData("the notice has neither id, event_name, ref_ID nor a time to identify its event by")
     return time.strftime("%Y%m%dT%H%M%S")
 
 
@@ -112,7 +110,7 @@ def _position(document: Fields) -> tuple[float | None, float | None]:
 
 
 def _error(document: Fields) -> tuple[float | None, float | None]:
-    """Return error radius and the probability in it; of an ellipse (two axes and an angle) the longer axis."""
+    """Return error radius and the probability inside; for an ellipse (two axes and an angle) the longer axis."""
     numbers = document.numbers("ra_dec_error")
     if not numbers or numbers[0] <= 0:
         return None, None
@@ -120,8 +118,8 @@ def _error(document: Fields) -> tuple[float | None, float | None]:
 
 
 def _first(document: Fields, *keys: str) -> float | None:
-    found = (document.number(key) for key in keys)
-    return next((number for number in found if number is not None), None)
+    numbers = (document.number(key) for key in keys)
+    return next((number for number in numbers if number is not None), None)
 
 
 def _energies(document: Fields) -> tuple[float, float] | None:
@@ -142,7 +140,7 @@ def _urls(document: Fields) -> dict[str, str]:
 
 
 def _details(document: Fields) -> dict[str, str]:
-    """Keep every other key as text, for people to read."""
+    """Return every other key as text, for display."""
     rest = {key: value for key, value in document.content.items() if key not in TAKEN and not key.endswith("_url")}
     if "ra_dec_error" in document:
         rest.setdefault("systematic_included", False)

@@ -12,14 +12,14 @@ from tasks.records import Coincidence, Kind, MapRole, Notice, ParsedNotice
 MISSION = "LVK"
 RETRACTION = "RETRACTION"
 KNOWN_TYPES = frozenset({"EARLYWARNING", "PRELIMINARY", "INITIAL", "UPDATE", RETRACTION})
-# the schema's text and its examples spell it differently
+# the schema's text and its examples use different spellings
 SPELLINGS = {"EARLY_WARNING": "EARLYWARNING", "EARLY-WARNING": "EARLYWARNING", "EARLY WARNING": "EARLYWARNING"}
 REAL_ID = re.compile(r"S\d")
 TEST_ID = re.compile(r"(?:MS|TS|M|T)\d")
 
 
 def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
-    """Understand a notice whose ``superevent_id`` is there; ``event`` may be null, as in every retraction."""
+    """Parse a notice with a ``superevent_id``; ``event`` may be null, as in every retraction."""
     event = document.object("event") or Fields(content={}, remarks=document.remarks, path="event.")
     coincidence = document.object("external_coinc")
     maps = _maps(event, coincidence)
@@ -58,7 +58,7 @@ def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
 def _event_id(document: Fields) -> str:
     value = document.content["superevent_id"]
     if not isinstance(value, str) or not value.strip():
-        raise UnusableData("superevent_id is not a text, so the notice cannot be tied to an event")
+        raise UnusableData("superevent_id is not a text, so the notice cannot be assigned to an event")
     event_id = untrusted_fields.identifier(value)
     if not REAL_ID.match(event_id) and not TEST_ID.match(event_id):
         document.remark(
@@ -72,12 +72,12 @@ def _alert_type(document: Fields) -> str:
     word = (document.text("alert_type") or "UNKNOWN").upper()
     word = SPELLINGS.get(word, word)
     if word not in KNOWN_TYPES:
-        document.remark("alert_type", f"{word[: untrusted_fields.SHOWN]!r} is not a type we know")
+        document.remark("alert_type", f"{word[: untrusted_fields.SHOWN]!r} is an unknown type")
     return word
 
 
 def _instruments(event: Fields) -> tuple[str, ...] | None:
-    """Return any codes, known or not; a text of several is split at commas."""
+    """Return the detectors' codes, known or not; a text with several is split at commas."""
     codes = [code.strip() for text in event.texts("instruments") for code in text.split(",")]
     return tuple(code for code in codes if code) or None
 
@@ -100,13 +100,13 @@ def _urls(document: Fields) -> dict[str, str]:
     section = document.object("urls")
     if section is None:
         return {}
-    found = {untrusted_fields.clean(name): section.text(name) for name in section.content}
-    return {name: address for name, address in found.items() if address is not None}
+    urls = {untrusted_fields.clean(name): section.text(name) for name in section.content}
+    return {name: address for name, address in urls.items() if address is not None}
 
 
 def _maps(event: Fields, coincidence: Fields | None) -> dict[MapRole, bytes]:
-    found = {
+    maps = {
         MapRole.GW: event.sky_map("skymap"),
         MapRole.COMBINED: coincidence.sky_map("combined_skymap") if coincidence else None,
     }
-    return {role: content for role, content in found.items() if content is not None}
+    return {role: content for role, content in maps.items() if content is not None}

@@ -1,8 +1,8 @@
-"""Notices: bytes → :class:`ParsedNotice`, whatever the bytes are.
+"""Parsing of notices: bytes → :class:`ParsedNotice`.
 
-The format is read from the bytes; the topic only helps to name mission and tests. What cannot be a notice at all is
-refused with :class:`UnusableData`; anything less (an unknown word, a field of the wrong kind, a broken map) is a
-remark on the notice, so that a strange event is announced rather than lost.
+The format is detected from the bytes; the topic only helps to identify mission and tests. Bytes that are no notice
+raise :class:`UnusableData`. Smaller faults (an unknown word, a field of the wrong type, a broken map) become remarks on
+the notice, so that an unusual event is announced rather than lost.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from tasks.io.notices.untrusted_fields import Fields
 from tasks.records import ParsedNotice
 
 SIZE_LIMIT = 4 * 1024 * 1024
-"""Largest notice in bytes: the broker's own limit."""
+"""Largest notice in bytes: the broker's limit."""
 
 DEPTH_LIMIT = 64
 EXPONENT_LIMIT = 1023
-"""Largest power of two of a float: a longer integer is not a finite number."""
+"""Largest exponent of a float: a longer integer is not a finite number."""
 
 GCN_KEYS = frozenset({"$schema", "mission", "instrument", "id", "event_name", "trigger_time", "alert_datetime"})
 
 
 def read(path: Path) -> bytes:
-    """Read a notice's bytes, never more than one over the limit; raises ``UnusableData`` where there are none."""
+    """Read a notice's bytes, at most one over the limit; raises ``UnusableData`` if the file cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(SIZE_LIMIT + 1)
@@ -39,12 +39,12 @@ def read(path: Path) -> bytes:
 
 
 def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
-    """Understand one notice.
+    """Parse one notice.
 
     Raises
     ------
     UnusableData
-        If the bytes are no notice: neither JSON nor VOEvent, over the limits, without any id, or a heartbeat.
+        If the bytes are no notice: neither JSON nor VOEvent, over the limits, without id, or a heartbeat.
     """
     if len(payload) > SIZE_LIMIT:
         raise UnusableData(f"a notice of {len(payload)} bytes; at most {SIZE_LIMIT} are allowed")
@@ -61,7 +61,7 @@ def _parse_json(payload: bytes, *, topic: str | None) -> ParsedNotice:
     if "superevent_id" in document:
         return lvk.parse(document, topic=topic)
     if gcn_unified.is_heartbeat(document, topic=topic):
-        raise UnusableData("heartbeat: it feeds the watchdog and is no alert")
+        raise UnusableData("heartbeat, not an alert")
     if GCN_KEYS & document.content.keys():
         return gcn_unified.parse(document, topic=topic)
     raise UnusableData("a JSON object with neither superevent_id nor any key of GCN's schema")
@@ -88,7 +88,7 @@ def load_json(payload: bytes) -> dict[str, Any]:
 
 
 def _parse_strictly(payload: bytes) -> Any:
-    """Read JSON quickly; what the quick reader refuses, lone surrogates among others, the patient one decides."""
+    """Read JSON with orjson; what it refuses, such as lone surrogates, is read by the standard library."""
     try:
         return orjson.loads(payload)
     except ValueError:
@@ -100,7 +100,7 @@ def _refuse_constant(word: str) -> NoReturn:
 
 
 def _check(document: dict[str, Any]) -> None:
-    """Walk through a document, level by level, and refuse what is too deep or not finite."""
+    """Check a document level by level; refuse deep nesting and numbers that are not finite."""
     level: list[Any] = [document]
     for _ in range(DEPTH_LIMIT):
         inner: list[Any] = []

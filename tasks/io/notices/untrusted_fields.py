@@ -1,4 +1,4 @@
-"""Read one field at a time from a document nobody vouches for: a value of the right type, or None and a remark."""
+"""Typed fields of an untrusted document: a value of the right type, or None and a remark."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ID_LIMIT = 200
 SHOWN = 60
 FITS_STARTS = (b"SIMPLE  =", b"\x1f\x8b")
 
-# NUL and lone surrogates cannot be stored as UTF-8 text by a database, other control characters break messages
+# a database cannot store NUL and lone surrogates as UTF-8 text; other control characters break messages
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TEST_TOPIC = re.compile(r"(?:^|[._-])test(?:$|[._-])", re.IGNORECASE)
 
 
 def clean(text: str) -> str:
-    """Make any text fit to be stored, logged and posted: one line, no control characters or lone surrogates."""
+    """Return a text safe to store, log and post: one line without control characters and lone surrogates."""
     return _spell_out(" ".join(text.split()))
 
 
@@ -35,18 +35,18 @@ def _spell_out(text: str) -> str:
 
 
 def identifier(text: str) -> str:
-    """Clean an event's id and bound its length; ids that differ stay different."""
+    """Clean an event's id and limit its length; different ids stay different."""
     name = _spell_out(text.strip())
     return name if len(name) <= ID_LIMIT else f"{name[: ID_LIMIT // 2]}...{naming.hashed(text)}"
 
 
 def moment(text: str) -> datetime:
-    """Read an ISO time; without a zone it is UTC.
+    """Parse an ISO time; without a time zone it is UTC.
 
     Raises
     ------
     ValueError
-        If it is no ISO time, or lies outside the years 1 to 9999.
+        If it is not an ISO time, or outside the years 1 to 9999.
     """
     try:
         time = datetime.fromisoformat(text.strip().removesuffix(" UTC"))
@@ -56,7 +56,7 @@ def moment(text: str) -> datetime:
 
 
 def is_test_topic(topic: str | None) -> bool:
-    """Tell whether a Kafka topic carries tests only (``gcn.classic.voevent.SWIFT_BAT_GRB_POS_TEST``)."""
+    """Return whether a Kafka topic carries tests only (``gcn.classic.voevent.SWIFT_BAT_GRB_POS_TEST``)."""
     return topic is not None and _TEST_TOPIC.search(topic) is not None
 
 
@@ -87,7 +87,7 @@ def _decode_wrapped(text: str) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Fields:
-    """The fields of one object of a document. What is there but of the wrong kind becomes a remark.
+    """The fields of one object of a document. A value of the wrong type becomes a remark.
 
     ``remarks`` is shared by all objects of the document and grows as they are read.
     """
@@ -100,11 +100,11 @@ class Fields:
         return self.content.get(key) is not None
 
     def remark(self, key: str, sentence: str) -> None:
-        """Note what is wrong with a field."""
+        """Add a remark on a field."""
         self.remarks.append(clean(f"{self.path}{key}: {sentence}")[:TEXT_LIMIT])
 
     def text(self, key: str) -> str | None:
-        """Return a text (a number is written as one), or None when it is absent or empty."""
+        """Return a text (a number is converted to one), or None if it is absent or empty."""
         value = self.content.get(key)
         if isinstance(value, str):
             return clean(value.strip())[:TEXT_LIMIT] or None
@@ -114,7 +114,7 @@ class Fields:
         return None
 
     def number(self, key: str, *, low: float = -math.inf, high: float = math.inf) -> float | None:
-        """Return a finite number from ``low`` to ``high``, also when it is written as a text."""
+        """Return a finite number from ``low`` to ``high``, also if it is written as a text."""
         number = as_number(self.content.get(key))
         if number is None:
             self._refuse(key, self.content.get(key), "a number")
@@ -130,7 +130,7 @@ class Fields:
         return None if number is None else int(number)
 
     def flag(self, key: str) -> bool | None:
-        """Return true or false, also when it is written as a text."""
+        """Return a boolean, also if it is written as a text."""
         value = self.content.get(key)
         if isinstance(value, bool):
             return value
@@ -169,12 +169,12 @@ class Fields:
         return tuple(good)
 
     def probabilities(self, key: str) -> dict[str, float] | None:
-        """Return names with a probability each (0 to 1), or None when there are none."""
+        """Return probabilities (0 to 1) by name, or None if there are none."""
         inner = self.object(key)
         if inner is None:
             return None
-        found = {clean(name): inner.number(name, low=0, high=1) for name in inner.content}
-        return {name: value for name, value in found.items() if value is not None} or None
+        numbers = {clean(name): inner.number(name, low=0, high=1) for name in inner.content}
+        return {name: value for name, value in numbers.items() if value is not None} or None
 
     def object(self, key: str) -> Fields | None:
         """Return an object inside this one."""
@@ -185,7 +185,7 @@ class Fields:
         return None
 
     def sky_map(self, key: str) -> bytes | None:
-        """Return the bytes of a FITS file written in base64; a broken one is a remark, never a refusal."""
+        """Return the bytes of a FITS file in base64; a broken one becomes a remark and None."""
         value = self.content.get(key)
         if value is None:
             return None
@@ -212,7 +212,7 @@ def as_number(value: Any) -> float | None:
 
 
 def _shown(value: Any) -> str:
-    """Show a value of any size in a few characters."""
+    """Return a value of any size in a few characters."""
     if isinstance(value, list | Mapping):
         return f"{type(value).__name__} of {len(value)}"
     return repr(value[:SHOWN] if isinstance(value, str) else value)[:SHOWN]

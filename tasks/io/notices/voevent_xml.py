@@ -1,6 +1,6 @@
-"""Read a VOEvent's XML into plain fields, touching no file and no network.
+"""A VOEvent's XML as plain fields, parsed without access to files or the network.
 
-A VOEvent needs no document type and no entities, so a document that has any is an attack and refused.
+A VOEvent needs no document type and no entities; a document with either is refused as an attack.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ENCODINGS = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1"})
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Document:
-    """A VOEvent: its attributes, its parameters by group (the top level is ``""``), and its places and times."""
+    """A VOEvent: its attributes, its parameters by group (the top level is ``""``), and its positions and times."""
 
     root: etree._Element
     ivorn: str | None
@@ -41,12 +41,12 @@ class Document:
 
     @cached_property
     def params(self) -> Fields:
-        """All parameters; of two with the same name the first."""
+        """All parameters; the first of those with the same name."""
         merged = {name: value for group in reversed(self.groups.values()) for name, value in group.content.items()}
         return Fields(content={**merged, **self.top.content}, remarks=self.remarks)
 
     def true_params(self, *, but: str | None = None, only: str | None = None) -> tuple[str, ...]:
-        """Return the names of the parameters that are ``true``: of one group, or of all but one."""
+        """Return the names of the parameters with the value ``true``: of one group, or of all groups but one."""
         chosen = [group for name, group in self.groups.items() if name != but and only in {None, name}]
         return tuple(
             dict.fromkeys(name for group in chosen for name, value in group.content.items() if value == "true")
@@ -70,7 +70,7 @@ def read(payload: bytes) -> Document:
     Raises
     ------
     UnusableData
-        If it is not well-formed, too large or deep, in a strange encoding, has a document type, or is no VOEvent.
+        If it is not well-formed, too large or deep, in another encoding, has a document type, or is no VOEvent.
     """
     root = _parse(payload)
     if _name(root) != "VOEvent":
@@ -107,7 +107,7 @@ def _parse(payload: bytes) -> etree._Element:
 
 
 def _refuse_at_sight(payload: bytes) -> None:
-    """Refuse, before any parser sees it, what no VOEvent has."""
+    """Refuse, before parsing, a document with features that no VOEvent has."""
     if len(payload) > SIZE_LIMIT:
         raise UnusableData(f"a VOEvent of {len(payload)} bytes; at most {SIZE_LIMIT} are allowed")
     encoding = ENCODING.match(payload)
@@ -127,7 +127,7 @@ def _check_depth(root: etree._Element) -> None:
 
 def _refuse_root(root: etree._Element) -> None:
     if root.get("role") == "iamalive":
-        raise UnusableData("heartbeat: it feeds the watchdog and is no alert")
+        raise UnusableData("heartbeat, not an alert")
     raise UnusableData(f"XML whose root is {_name(root)[: untrusted_fields.SHOWN]!r}, expected VOEvent")
 
 
@@ -164,13 +164,13 @@ def _params(root: etree._Element) -> Iterator[tuple[str, dict[str, str | None]]]
 
 
 def _param_values(parent: etree._Element) -> dict[str, str | None]:
-    """Return name and value of each Param, the value being an attribute or a child; of two the first."""
-    found: dict[str, str | None] = {}
+    """Return name and value of each Param, the first of each name; the value is an attribute or a child."""
+    values: dict[str, str | None] = {}
     for param in _children(parent, "Param"):
         value = param.get("value")
         if value is None:
             value = next((child.text for child in _children(param, "Value")), None)
-        found.setdefault(
+        values.setdefault(
             untrusted_fields.clean(param.get("name") or "")[: untrusted_fields.SHOWN], (value or "").strip() or None
         )
-    return found
+    return values

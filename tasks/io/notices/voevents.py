@@ -1,4 +1,4 @@
-"""What a VOEvent means: Swift and SVOM, Fermi's classic ones, and any other that keeps to VOEvent 2.0."""
+"""VOEvents as notices: Swift, SVOM, Fermi's classic ones, and any other in VOEvent 2.0."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tasks.records import Kind, Notice, ParsedNotice
 from tasks.records.missions import CONTAINMENTS, PACKETS, UNKNOWN_PACKET
 
 FAINTEST_MAG = 50.0
-"""A larger magnitude is in hundredths, as the classic packets write it: nothing is that faint."""
+"""A larger magnitude is in hundredths, as in the classic packets; no source is that faint."""
 
 MISSIONS = {"swift": "Swift", "fermi": "Fermi", "svom": "SVOM", "integral": "INTEGRAL", "maxi": "MAXI"}
 GROUND_FLAGS = "Misc_Flags"
-"""Group of flags on how a Swift notice was made and sent, not on what was seen."""
+"""Group of flags on the processing of a Swift notice, not on the source."""
 
 
 DETAILS = {
@@ -43,7 +43,7 @@ DETAILS = {
 
 
 def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
-    """Understand a VOEvent; raises ``UnusableData`` where it is none, or names no event."""
+    """Parse a VOEvent; raises ``UnusableData`` if it is none, or names no event."""
     event = voevent_xml.read(payload)
     packet = PACKETS.get(event.top.integer("Packet_Type") or 0, UNKNOWN_PACKET)
     name, suffix = _ivorn_parts(event.ivorn)
@@ -87,11 +87,11 @@ def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
 
 
 def _mission(ivorn: str | None, *, topic: str | None) -> str:
-    """Name the mission after the authority and path of the ivorn, else the topic."""
+    """Return the mission from the authority and path of the ivorn, else from the topic."""
     authority = (ivorn or "").split("#")[0].removeprefix("ivo://")
     hints = re.split(r"[/._]", f"{authority}/{topic or ''}".lower())
-    known = next((MISSIONS[hint] for hint in hints if hint in MISSIONS), None)
-    return known or authority.rsplit("/", 1)[-1] or "unknown"
+    mission = next((MISSIONS[hint] for hint in hints if hint in MISSIONS), None)
+    return mission or authority.rsplit("/", 1)[-1] or "unknown"
 
 
 def _ivorn_parts(ivorn: str | None) -> tuple[str | None, str | None]:
@@ -108,12 +108,12 @@ def _event_id(event: Document) -> str:
     ending = (event.ivorn or "").partition("#")[2]
     named = event.top.text("TrigID") or event.params.text("TrigID") or event.params.text("Burst_Id") or ending
     if not named:
-        raise UnusableData("the VOEvent has neither TrigID, Burst_Id nor an ivorn to tell its event by")
+        raise UnusableData("the VOEvent has neither TrigID, Burst_Id nor an ivorn to identify its event by")
     return untrusted_fields.identifier(named)
 
 
 def _position(event: Document) -> tuple[float | None, float | None, float | None]:
-    """Return right ascension, declination and error radius; a missing error leaves the position valid."""
+    """Return right ascension, declination and error radius; the error may be missing."""
     place = event.fields_at("*", "Position2D", "Value2")
     ra_deg, dec_deg = place.number("C1", low=-360, high=360), place.number("C2", low=-90, high=90)
     error_deg = event.fields_at("*", "Position2D").number("Error2Radius", low=0, high=180)
@@ -123,7 +123,7 @@ def _position(event: Document) -> tuple[float | None, float | None, float | None
 
 
 def _trigger_time(event: Document) -> datetime | None:
-    """Return the time of the event; in another system than UTC (TDB) it is taken as UTC and said so."""
+    """Return the time of the event; a time in another system (TDB) is taken as UTC, with a remark."""
     time = event.fields_at("*", "TimeInstant").moment("ISOTime")
     systems = event.attribute("coord_system_id", "*", "AstroCoords")
     if time is not None and systems and "UTC" not in systems[0]:
@@ -134,7 +134,7 @@ def _trigger_time(event: Document) -> datetime | None:
 
 
 def _significance(params: Fields) -> tuple[float | None, float | None]:
-    """Return the significance of the rate and of the image; SVOM gives one and says which it is."""
+    """Return the significance of the rate and of the image; SVOM gives one, with its type."""
     rate, image, snr = params.number("Rate_Signif"), params.number("Image_Signif"), params.number("SNR")
     trigger = params.text("Trigger_Type")
     if snr is not None and trigger in {"CRT", "IMT"}:
@@ -157,10 +157,10 @@ def _magnitude(params: Fields) -> float | None:
 
 
 def _details(event: Document) -> dict[str, str]:
-    """Keep, as text, what people want to read and no field holds."""
-    found = {key: text for name, key in DETAILS.items() if (text := event.params.text(name)) is not None}
+    """Return other parameters as text, for display."""
+    details = {key: text for name, key in DETAILS.items() if (text := event.params.text(name)) is not None}
     ground = event.true_params(only=GROUND_FLAGS)
     if ground:
-        found["misc_flags"] = ", ".join(ground)
+        details["misc_flags"] = ", ".join(ground)
     name = event.fields_at("Why", "Inference").text("Name")
-    return {**found, "name": name} if name else found
+    return {**details, "name": name} if name else details

@@ -1,4 +1,4 @@
-"""The page of one event: everything known of it, in one file that needs nothing else."""
+"""The page of one event, complete in one HTML file."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ PLAN_WORDS = {
     PlanState.SUPERSEDED: "Superseded",
 }
 ACTION_WORDS = {
-    Button.RUN: "Plan asked for",
-    Button.CHOOSE: "Telescopes asked for",
+    Button.RUN: "Plan requested",
+    Button.CHOOSE: "Telescopes requested",
     Button.CANCEL: "Plans cancelled",
     Button.REVIEW: "Under review",
     Button.MUTE: "Muted",
@@ -61,7 +61,7 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture inside the page."""
+    """A picture embedded in the page."""
 
     caption: str
     data: str
@@ -76,22 +76,22 @@ def render(
     changed: Sequence[PlanChange] = (),
     overlaps: Mapping[str, Overlap] | None = None,
 ) -> str:
-    """Write an event's page.
+    """Return an event's page as HTML.
 
     Parameters
     ----------
     history
-        All that the registry knows of the event.
+        The event's history in the registry.
     burst
-        What all notices of a burst say together.
+        Facts of a burst combined from all its notices.
     pictures
-        PNG or JPEG files, each in the folder of its notice; they become part of the page, the newest first.
+        PNG or JPEG files, each in the folder of its notice; they are embedded in the page, the newest first.
     links
-        Addresses by label, beside those that the notices gave.
+        URLs by label, in addition to those of the notices.
     changed
-        What the newest plans change of those before.
+        Changes of the newest plans against those before.
     overlaps
-        What each notice's sky map keeps of the one before it, by the notice's hash.
+        Overlap of each notice's sky map with the one before, by the notice's hash.
     """
     newest = history.shown
     notice = newest.alert.notice
@@ -155,8 +155,8 @@ def _gw_facts(alert: Alert) -> list[Fact]:
 
 def _grb_facts(history: EventHistory, burst: Burst) -> list[Fact]:
     first, position = burst.facts, burst.position
-    heard = dict.fromkeys(entry.alert.notice.instrument for entry in history.notices)
-    facts = [_when("Trigger", first, note=", ".join(name for name in heard if name))]
+    instruments = dict.fromkeys(entry.alert.notice.instrument for entry in history.notices)
+    facts = [_when("Trigger", first, note=", ".join(name for name in instruments if name))]
     if position is not None and position.ra_deg is not None and position.dec_deg is not None:
         ra, dec = position.ra_deg, position.dec_deg
         latitude = f"b = {number_words.galactic_latitude_deg(ra, dec):+.1f}°".replace("-", number_words.MINUS)
@@ -177,7 +177,7 @@ def _grb_facts(history: EventHistory, burst: Burst) -> list[Fact]:
 
 
 def _when(label: str, notice: Notice, *, note: str) -> Fact:
-    """Put the time of day in sight and the date in small print."""
+    """Return a time as a fact: time of day as value, date in small print."""
     if notice.time is None:
         return Fact(label=label, value=number_words.ABSENT, note=note)
     day, clock = number_words.moment(notice.time).removesuffix(" UTC").split(" ", 1)
@@ -185,10 +185,10 @@ def _when(label: str, notice: Notice, *, note: str) -> Fact:
 
 
 def _tried(decision: Decision | None) -> tuple[list[Reason], list[Reason]]:
-    """Part the conditions of the rule that decided from those of the rules that were tried before it."""
+    """Return the conditions of the rule that decided, and those of the rules tested before it."""
     reasons = decision.reasons if decision else ()
     rule = decision.rule if decision else ""
-    return [each for each in reasons if each.rule == rule], [each for each in reasons if each.rule != rule]
+    return [one for one in reasons if one.rule == rule], [one for one in reasons if one.rule != rule]
 
 
 def _maps(alert: Alert) -> list[tuple[str, SkyMapSummary]]:
@@ -236,33 +236,33 @@ def _clock(tile: Tile) -> str:
 
 
 def _timeline(history: EventHistory, overlaps: Mapping[str, Overlap]) -> list[Moment]:
-    """Return what happened, newest first: notices, decisions, plans, messages that went out."""
-    happened: list[tuple[datetime, Moment]] = []
+    """Return the event's history, newest first: notices, decisions, plans, button presses, announcements."""
+    moments: list[tuple[datetime, Moment]] = []
     previous: NoticeEntry | None = None
     for entry in history.notices:
         moment = entry.alert.notice.time_created or entry.received
-        happened.append((moment, _heard(history, entry, previous, moment, overlaps.get(entry.alert.sha256))))
+        moments.append((moment, _notice_moment(history, entry, previous, moment, overlaps.get(entry.alert.sha256))))
         previous = entry if entry.standing not in (Standing.LATE, Standing.DUPLICATE) else previous
     for plan in history.plans:
-        who = f", asked for by {plan.asked_by}" if plan.asked_by else ""
+        who = f", requested by {plan.asked_by}" if plan.asked_by else ""
         what = f"Plan for {', '.join(plan.telescopes)}: {PLAN_WORDS[plan.state].lower()}{who}"
         why: tuple[str, ...] = (
             (plan.reason,) if plan.reason and plan.state not in (PlanState.DONE, PlanState.SUPERSEDED) else ()
         )
-        why += tuple(f"{each.telescope}: {_tiles(each)}" for each in plan.plans if each.tiles)
-        happened.append((plan.created, _moment(history, plan.created, what, why, "plan")))
+        why += tuple(f"{one.telescope}: {_tiles(one)}" for one in plan.plans if one.tiles)
+        moments.append((plan.created, _moment(history, plan.created, what, why, "plan")))
     for action in history.actions:
         if action.done:
             what = f"{ACTION_WORDS[action.button]} by {action.user_name or action.user}"
-            happened.append((action.created, _moment(history, action.created, what, (), "message")))
+            moments.append((action.created, _moment(history, action.created, what, (), "message")))
     for message in history.messages:
         if message.sent is not None and message.kind == "top":
             what = f"Announced to {message.audience.value}"
-            happened.append((message.sent, _moment(history, message.sent, what, (), "message")))
-    return [moment for _, moment in sorted(happened, key=lambda item: item[0], reverse=True)]
+            moments.append((message.sent, _moment(history, message.sent, what, (), "message")))
+    return [moment for _, moment in sorted(moments, key=lambda item: item[0], reverse=True)]
 
 
-def _heard(
+def _notice_moment(
     history: EventHistory,
     entry: NoticeEntry,
     previous: NoticeEntry | None,
@@ -299,24 +299,24 @@ def _search(notice: Notice) -> str:
 
 
 def _links(notice: Notice, links: Mapping[str, str]) -> list[tuple[str, str]]:
-    known = {**notice.urls, **links}
-    return [(label, url) for label, url in known.items() if url.startswith(("https://", "http://"))]
+    urls = {**notice.urls, **links}
+    return [(label, url) for label, url in urls.items() if url.startswith(("https://", "http://"))]
 
 
 def _pictures(paths: Sequence[Path], history: EventHistory, overlaps: Mapping[str, Overlap]) -> tuple[Picture, ...]:
-    """Return the pictures, the newest notice's first, what was planned before its sky map."""
+    """Return the pictures, the newest notice's first; of a notice, the plans before the sky map."""
     visits = {entry.alert.sha256[:8]: entry for entry in history.notices}
-    made = []
+    embedded = []
     for path in paths:
         folder = path.parent if path.parent.name != "plans" else path.parent.parent
         entry = visits.get(folder.name.rpartition("_")[2])
         picture = _picture(path, entry, overlaps)
-        made += [(folder.name, path.parent.name == "plans", picture)] if picture else []
-    return tuple(picture for *_, picture in sorted(made, key=lambda each: each[:2], reverse=True))
+        embedded += [(folder.name, path.parent.name == "plans", picture)] if picture else []
+    return tuple(picture for *_, picture in sorted(embedded, key=lambda item: item[:2], reverse=True))
 
 
 def _picture(path: Path, entry: NoticeEntry | None, overlaps: Mapping[str, Overlap]) -> Picture | None:
-    """Put a picture into the page; leave out what is gone, endless or no picture."""
+    """Embed a picture; None if the file is missing, too large or not a picture."""
     kind = TYPES.get(path.suffix.lower())
     if kind is None or not path.is_file() or path.stat().st_size > LARGEST_PICTURE:
         return None
@@ -325,13 +325,13 @@ def _picture(path: Path, entry: NoticeEntry | None, overlaps: Mapping[str, Overl
 
 
 def _caption(path: Path, entry: NoticeEntry | None, overlaps: Mapping[str, Overlap]) -> str:
-    """Say whose picture it is, and what the map changed."""
+    """Return a picture's caption: notice, area, distance, and overlap with the map before."""
     if entry is None:
         return f"{path.parent.name}: {path.stem}".replace("-", " ").replace("_", " ")
-    notice, best, found = entry.alert.notice, entry.alert.best_map, overlaps.get(entry.alert.sha256)
+    notice, best, overlap = entry.alert.notice, entry.alert.best_map, overlaps.get(entry.alert.sha256)
     who = f"{notice.alert_type.title()} of {number_words.moment(notice.time_created or entry.received)}"
     if path.parent.name == "plans":
         return f"Planned on the {who}"
     numbers = [f"90 % in {number_words.area(best.area90_deg2)}", number_words.distance(best)] if best else []
-    kept = [f"{100 * found.held:.0f} % of it lies in the region before"] if found else []
-    return "; ".join([who, *numbers, *kept])
+    shared = [f"{100 * overlap.held:.0f} % of it lies in the previous region"] if overlap else []
+    return "; ".join([who, *numbers, *shared])

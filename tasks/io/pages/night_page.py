@@ -1,4 +1,4 @@
-"""The night's page, its tables, and small pictures of its stacks."""
+"""The night's page, its report as JSON, and small pictures of its stacks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REPORT = TypeAdapter(NightReport)
 
 
 def to_json(report: NightReport) -> str:
-    """Write a report as JSON."""
+    """Return a report as JSON."""
     return _REPORT.dump_json(report, indent=1).decode() + "\n"
 
 
@@ -44,7 +44,7 @@ def write_previews(report: NightReport, folder: Path, staged: Staged) -> dict[Pa
 
 
 def draw_preview(image: Path, picture: Path) -> None:
-    """Draw an image, binned to 640 px width, in ZScale with an asinh stretch, north as in the file."""
+    """Draw an image, binned to a width of about 640 px, in ZScale with an asinh stretch, oriented as in the file."""
     with fits.open(image, memmap=False) as hdus:
         data = np.asarray(hdus[0].data, dtype=np.float32)
     step = max(1, data.shape[1] // PREVIEW_WIDTH)
@@ -56,12 +56,12 @@ def draw_preview(image: Path, picture: Path) -> None:
 
 
 def as_data_url(picture: Path) -> str:
-    """Return a PNG as a data URL, for a page that is one file."""
+    """Return a PNG as a data URL, to embed it in a page."""
     return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 
 def thumbnail(picture: Path) -> str:
-    """Return a picture as a data URL of some ten kilobytes: Prefect keeps it in its database."""
+    """Return a picture as a data URL of some ten kilobytes, small enough for Prefect's database."""
     small = io.BytesIO()
     with Image.open(picture) as image:
         image.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
@@ -70,10 +70,10 @@ def thumbnail(picture: Path) -> str:
 
 
 def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
-    """Write the night's page, complete in one file."""
-    seen = report_rows.sightings(report_rows.survivors(report))
-    shown = [each.strongest for each in seen[:MOST_CARDS]]
-    stamps = {each.id: as_data_url(each.stamp) for each in shown if each.stamp and each.stamp.exists()}
+    """Return the night's page, complete in one HTML file."""
+    sightings = report_rows.sightings(report_rows.survivors(report))
+    shown = [sighting.strongest for sighting in sightings[:MOST_CARDS]]
+    stamps = {one.id: as_data_url(one.stamp) for one in shown if one.stamp and one.stamp.exists()}
     return templating.render(
         "night.html",
         report=report,
@@ -81,8 +81,8 @@ def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
         stacks=report_rows.stack_rows(report),
         pictures=[(stack, previews[stack.image].name, thumbnail(previews[stack.image])) for stack in report.stacks],
         candidates=report_rows.survivors(report),
-        sightings=seen[:MOST_CARDS],
-        more=len(seen[MOST_CARDS:]),
+        sightings=sightings[:MOST_CARDS],
+        more=len(sightings[MOST_CARDS:]),
         bands=report_rows.band_rows(report),
         stamps=stamps,
         flagged=len(report.candidates) - len(report_rows.survivors(report)),
@@ -94,7 +94,7 @@ def render(report: NightReport, previews: Mapping[Path, Path]) -> str:
 
 
 def markdown(report: NightReport) -> str:
-    """Write the report in short, for the run's page."""
+    """Return a short report in Markdown, for the run's page in Prefect."""
     lines = [
         f"# Night {report.night}",
         "",

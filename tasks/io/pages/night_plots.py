@@ -1,4 +1,4 @@
-"""Plots of a night against time, as SVG that stands in its page: seeing, zero point, depth, by unit and filter."""
+"""SVG plots of a night against time: seeing, zero point, depth, by unit and filter."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tasks.records import NightReport, Reduced
 
 WIDTH, LEAST_HEIGHT, LINE = 760, 220, 15
 LEFT, RIGHT, TOP, BOTTOM = 56, 170, 26, 30
-# Okabe and Ito's colours, which the colour-blind can tell apart
+# Okabe and Ito's palette, safe for colour-blind readers
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
-# circle, square, triangle, diamond: with the colours they tell 32 series apart
+# circle, square, triangle, diamond: with the colours they distinguish 32 series
 SHAPES = (
     "M-3.5,0a3.5,3.5 0 1,0 7,0a3.5,3.5 0 1,0 -7,0",
     "M-3,-3H3V3H-3Z",
@@ -35,7 +35,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class _Scale:
-    """From a value to a place on the page."""
+    """Linear map from a value to a coordinate on the page."""
 
     low: float
     high: float
@@ -48,7 +48,7 @@ class _Scale:
 
 
 def night_plots(report: NightReport) -> tuple[str, ...]:
-    """Draw seeing, zero point and depth of all reduced frames against time; nothing where there is none."""
+    """Draw seeing, zero point and depth of all reduced frames against time; none if no frame was reduced."""
     if not report.reduced:
         return ()
     return (
@@ -63,7 +63,7 @@ def night_plots(report: NightReport) -> tuple[str, ...]:
 
 
 def draw(title: str, unit: str, series: Sequence[Series]) -> str:
-    """Draw series of values against time as one SVG element; every point says what it is when pointed at."""
+    """Draw series of values against time as one SVG element; every point has a tooltip."""
     series = [each for each in series if each.points]
     if not series:
         return ""
@@ -110,13 +110,13 @@ def _series(report: NightReport, value: Callable[[Reduced], float]) -> list[Seri
 
 
 def _relative(series: Sequence[Series]) -> list[Series]:
-    """Return series less their medians, which their names tell: clouds show, and filters do not hide them."""
-    made = []
+    """Return series less their medians, which their names give; clouds then show in all filters alike."""
+    relative = []
     for each in series:
         middle = median(value for _, value in each.points) if each.points else 0.0
         points = tuple((moment, value - middle) for moment, value in each.points)
-        made.append(Series(name=f"{each.name} ({middle:.2f})", points=points))
-    return made
+        relative.append(Series(name=f"{each.name} ({middle:.2f})", points=points))
+    return relative
 
 
 def _axes(across: _Scale, down: _Scale) -> list[str]:

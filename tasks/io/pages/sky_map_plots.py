@@ -1,4 +1,4 @@
-"""Pictures of sky maps and of what plans cover of them: the whole sky in Mollweide projection, and a zoom."""
+"""Pictures of sky maps and planned fields: the whole sky in Mollweide projection, and a zoom."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAPER = "#ffffff"
 GLOW = LinearSegmentedColormap.from_list(
     "glow", ["#f4f6fb", "#fdeed0", "#fdc878", "#f58b4c", "#d24a45", "#7c1d4f", "#3a0f3d"]
 )
-# Okabe and Ito's colours, apart for the colour-blind too, without those that drown in the map
+# Okabe and Ito's palette and others safe for colour-blind readers, without colours too close to the map's
 COLOURS = ("#0072b2", "#009e73", "#7a5cff", "#56b4e9", "#5f7a00", "#44aa99", "#000000", "#332288", "#1f78b4", "#33a02c")
 LEVELS = (0.5, 0.9)
 LINES: tuple[Any, ...] = ("solid", (0, (4, 2)))
@@ -42,7 +42,7 @@ def coverage(picture: SkyPicture, *, dpi: int = 160) -> bytes:
 
 
 def sky_map(picture: SkyPicture, *, dpi: int = 110) -> bytes:
-    """Draw the whole sky alone, small, as a PNG."""
+    """Draw the whole sky alone, as a small PNG."""
     figure = Figure(figsize=(7.2, 4.3), facecolor=PAPER)
     _sky(figure, (0.05, 0.07, 0.90, 0.76), picture)
     figure.text(0.05, 0.93, picture.title, fontsize=14, fontweight="bold", color=INK, va="center")
@@ -78,12 +78,12 @@ def _colour(index: int) -> str:
 
 
 def _shades(density: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return densities as 0 to 1 of the largest, by square root, so that faint parts show."""
+    """Scale densities to 0 to 1 by the square root, so that faint parts show."""
     return np.asarray(np.sqrt(density / max(float(density.max()), 1e-300)))
 
 
 def _sky(figure: Figure, place: tuple[float, float, float, float], picture: SkyPicture) -> None:
-    """Draw the whole sky, right ascension growing to the left, turned so that the region is near the middle."""
+    """Draw the whole sky, right ascension increasing to the left, centred near the region."""
     axes: Any = figure.add_axes(place, projection="mollweide")
     middle = 45.0 * round(picture.zoom.ra_deg / 45)
     ny, nx = picture.density.shape
@@ -139,7 +139,7 @@ def _abscissa(ra_deg: npt.NDArray[np.float64], middle: float) -> npt.NDArray[np.
 
 
 def _on_sky(corners_deg: npt.NDArray[np.float64], middle: float) -> npt.NDArray[np.float64]:
-    """Turn outlines into the projection's radians; those over the edge are drawn at both edges."""
+    """Convert outlines to the projection's radians; those across the edge are drawn at both edges."""
     x = _abscissa(corners_deg[..., 0], middle)
     x = x[:, :1] + (np.mod(x - x[:, :1] + np.pi, 2 * np.pi) - np.pi)
     outlines = np.stack([x, np.radians(corners_deg[..., 1])], axis=-1)
@@ -187,7 +187,7 @@ def _plane(zoom: Zoom) -> WCS:
 
 
 def _in_plane(wcs: WCS, outline: npt.NDArray[np.float64], zoom: Zoom) -> npt.NDArray[np.float64] | None:
-    """Return an outline in pixels, or None where it lies behind the plane."""
+    """Return an outline in pixels, or None if it lies behind the tangent plane."""
     ra, dec = np.radians(outline[:, 0] - zoom.ra_deg), np.radians(outline[:, 1])
     centre = np.radians(zoom.dec_deg)
     if np.any(np.sin(centre) * np.sin(dec) + np.cos(centre) * np.cos(dec) * np.cos(ra) <= 0.1):

@@ -1,4 +1,4 @@
-"""Pages: static HTML from templates, one file each, readable on a phone, escaped by default."""
+"""Static HTML pages from Jinja templates, escaped by default."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ _TEMPLATES = Environment(
 
 
 def render(template: str, **context: Any) -> str:
-    """Render a template with what it needs; a name it asks for and does not get is an error."""
+    """Render a template; a variable that it uses and ``context`` lacks is an error."""
     return _TEMPLATES.get_template(template).render(**context)

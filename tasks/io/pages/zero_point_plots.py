@@ -1,4 +1,4 @@
-"""Pictures of zero points: what each star says, against its magnitude, one for each aperture."""
+"""Plots of zero points of single stars against magnitude, one per aperture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INK, SHADE, UNUSED, KEPT, CLIPPED = "#1c2733", "#e9edf2", "#9aa5b4", "#0072b2", 
 
 
 def pictures(stars: Sequence[ZeroPointStars], image: Path) -> dict[Path, bytes]:
-    """Draw the zero points of an image as PNG files, by the paths that they belong at."""
+    """Draw the zero points of an image; return PNG files by path."""
     return {naming.zero_point_plot(image, each.aperture): draw(each, title=image.name) for each in stars}
 
 
@@ -29,7 +29,7 @@ def draw(stars: ZeroPointStars, *, title: str, dpi: int = 110) -> bytes:
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow start-up, and most frames are measured without pictures
 
     figure = Figure(figsize=(7.2, 4.3))
-    # a layout found anew for each picture would draw all of it twice
+    # a computed layout would draw each picture twice
     axes: Any = figure.add_axes((0.095, 0.12, 0.885, 0.745))
     _shade(axes, stars)
     low, high = stars.limits_mag
@@ -80,7 +80,7 @@ def _shade(axes: Any, stars: ZeroPointStars) -> None:
 
 
 def _scatter(axes: Any, stars: ZeroPointStars, group: Any, *, colour: str, marker: str, words: str) -> None:
-    """Draw a group of stars; arrows at the border stand for those beyond it."""
+    """Draw a group of stars; arrows at the border mark those beyond it."""
     x, offset = stars.magnitude[group], stars.difference_mag[group] - stars.zero_point_mag
     drawn = np.abs(offset) <= REACH_MAG
     label = f"{words}: {int(np.isfinite(offset).sum())}"

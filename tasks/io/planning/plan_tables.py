@@ -1,4 +1,4 @@
-"""Plans as text: the table observers read, CSV, and one JSON object."""
+"""Plans as text: a table for observers, CSV, and JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CSV_HEADINGS = (
 
 
 def text_table(plan: Plan) -> str:
-    """Return one telescope's tiles: degrees, probability, UTC to the millisecond; a reason where there are none."""
+    """Return one telescope's tiles: degrees, probability, UTC to the millisecond; the reason if there are none."""
     lines = [f"# {plan.telescope}", " ".join(HEADINGS)]
     if not plan.tiles:
         lines += ["# No tiles to observe", *([f"# {plan.reason}"] if plan.reason else [])]
@@ -37,7 +37,7 @@ def text_table(plan: Plan) -> str:
 
 
 def all_tables(plans: Sequence[Plan]) -> str:
-    """Return every telescope's table, one after the other with a blank line between."""
+    """Return the tables of all telescopes, separated by blank lines."""
     return "\n".join(text_table(plan) for plan in plans)
 
 
@@ -48,12 +48,12 @@ def _row(rank: int, tile: Tile) -> str:
 
 
 def to_millisecond(moment: datetime | None) -> str:
-    """Write a time as ``2026-01-15 23:59:59.123``, cut to the millisecond."""
+    """Format a time as ``2026-01-15 23:59:59.123``, truncated to the millisecond."""
     return "" if moment is None else moment.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
 
 
 def csv_table(plan: Plan) -> str:
-    """Return one telescope's tiles as CSV; ``cumulative`` is the plain running sum, overlaps counted twice."""
+    """Return one telescope's tiles as CSV; ``cumulative`` is the running sum and counts overlaps twice."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_HEADINGS)
@@ -68,7 +68,7 @@ def csv_table(plan: Plan) -> str:
 
 
 def as_object(plans: Sequence[Plan], *, probability: float, area_deg2: float) -> dict[str, Any]:
-    """Return plans as an object that JSON can hold: ``telescopes`` by name, and what they cover together."""
+    """Return plans as a JSON object: ``telescopes`` by name, and their joint probability and area."""
     return {
         "event_id": plans[0].event_id if plans else "",
         "probability": probability,

@@ -1,4 +1,4 @@
-"""Read lists of pointings and footprints of cameras."""
+"""Lists of pointings, and footprints of cameras."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def read(path: Path, *, fields: Path | None = None) -> Pointings:
     Parameters
     ----------
     path
-        A table with columns ra and dec in degrees (any case), or else field_id.
+        A table with columns ra and dec in degrees (in upper or lower case), or else field_id.
     fields
-        For field_id: a table with columns ID, RA and Dec.
+        Needed for field_id: a table with columns ID, RA and Dec.
 
     Raises
     ------
     UnusableData
-        If a file is no such table, a number is none or off the sky, or a field is not in the table of fields.
+        If a file is no such table, a number is malformed or out of range, or a field is not in the table of fields.
     """
     rows = _rows(path)
     if not rows:
@@ -62,7 +62,7 @@ def read(path: Path, *, fields: Path | None = None) -> Pointings:
 
 
 def read_footprint(path: Path) -> tuple[Floats, ...]:
-    """Read a footprint: polygons whose corners are angles in degrees to the east and north of the centre.
+    """Read a footprint: polygons with corners in degrees to the east and north of the centre.
 
     JSON (a list of polygons, each a list of [x, y]), or text with two numbers a line and an empty line between
     polygons; ``#`` starts a comment.
@@ -96,7 +96,7 @@ def _text(path: Path) -> str:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    """Read a CSV table; names of columns in lower case."""
+    """Read a CSV table; column names in lower case."""
     reader = csv.reader(io.StringIO(_text(path)), strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
@@ -106,7 +106,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _cell(row: Mapping[str, str], names: tuple[str, ...], path: Path, line: int) -> float:
-    """Return the number in the first of the columns that is there."""
+    """Return the number in the first existing column of ``names``."""
     text = next((row[name] for name in names if name in row), None)
     try:
         number = math.nan if text is None else float(text)
@@ -125,7 +125,7 @@ def _position(row: Mapping[str, str], path: Path, line: int) -> Position:
 
 
 def _through_fields(rows: list[dict[str, str]], path: Path, fields: Path | None) -> list[Position]:
-    """Look the exposures' fields up in a table of fields."""
+    """Look up the exposures' fields in a table of fields."""
     if not set(rows[0]).intersection(FIELD_NAMES):
         raise UnusableData(f"{path.name} has neither the columns ra and dec nor field_id")
     if fields is None:

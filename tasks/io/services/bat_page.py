@@ -1,7 +1,7 @@
-"""The BAT team's analysis page of a burst: fetched, read as far as it goes, and told.
+"""The BAT team's analysis page of a burst: fetch, parse, and the message on it.
 
-The page is written for people and grows over hours. What is not there yet is left out; a page on which nothing is
-recognised has changed its form and says so.
+The page is written for people and grows over hours. Missing values are left out; a page without any known value has
+probably changed its format.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tasks.errors import UnusableData
 from tasks.io.messages import blockkit
 from tasks.io.messages.blockkit import Rendered
 from tasks.io.services import http
-from tasks.records.bursts import BatPage, Fluence, Measured
+from tasks.records.bursts import BatPage, Fluence, Measurement
 
 SIZE_LIMIT = 2 * 1024 * 1024
 NUMBER = r"([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
@@ -37,12 +37,12 @@ TRIED = "T90, hardness ratio, fluences"
 
 
 def fetch(url: str) -> bytes | None:
-    """Fetch a page; None where it is not there yet. Errors are those of ``web.fetch``."""
+    """Fetch a page; None if it does not exist yet. Errors as for ``http.fetch``."""
     return http.fetch(url, what="the BAT page", limit=SIZE_LIMIT)
 
 
 def parse(content: bytes) -> BatPage:
-    """Read a page as far as it goes; raises ``UnusableData`` where it is no page at all."""
+    """Parse the values that a page has; raises ``UnusableData`` if it is not HTML."""
     try:
         root = html.document_fromstring(content.decode("utf-8", "replace"), html.HTMLParser(remove_comments=True))
     except (etree.ParserError, ValueError) as error:
@@ -57,7 +57,7 @@ def parse(content: bytes) -> BatPage:
 
 
 def message(name: str, page: BatPage, url: str) -> Rendered:
-    """Write what the page says; whole burst and 1-s peak apart, each with its model."""
+    """Return the message on a page's values; fluence of the whole burst and 1-s peak flux, each with its model."""
     pairs = [
         ("T90, 15-150 keV", _seconds(page.t90_s)),
         ("T90, 50-300 keV", _seconds(page.t90_hard_s)),
@@ -69,18 +69,18 @@ def message(name: str, page: BatPage, url: str) -> Rendered:
     return blockkit.rendered(f"BAT analysis of {name}: {words}.", [head, *blockkit.fields(pairs)])
 
 
-def _measured(pattern: re.Pattern[str], text: str) -> Measured | None:
-    found = pattern.search(text)
-    return None if found is None else Measured(value=float(found[1]), error=float(found[2]) if found[2] else None)
+def _measured(pattern: re.Pattern[str], text: str) -> Measurement | None:
+    match = pattern.search(text)
+    return None if match is None else Measurement(value=float(match[1]), error=float(match[2]) if match[2] else None)
 
 
 def _words(element: etree._Element) -> str:
-    """Return the text inside an element; what stands in two cells is two words."""
+    """Return the text inside an element, with a space between cells."""
     return " ".join(" ".join(str(text) for text in element.itertext()).split())
 
 
 def _fluences(root: etree._Element) -> Iterator[Fluence]:
-    """Yield the row of 15-150 keV of each table, by the headings before it."""
+    """Yield the 15-150 keV row of each table, with span and model from the headings before it."""
     span = model = ""
     for element in root.iter("h1", "h2", "h3", "h4", "caption", "p", "tr"):
         words = _words(element)
@@ -89,7 +89,7 @@ def _fluences(root: etree._Element) -> Iterator[Fluence]:
         elif BAND.search(words) and span:
             number = re.search(MEASURED, BAND.sub(" ", words, count=1).replace("keV", " "))
             if number is not None:
-                energy = Measured(value=float(number[1]), error=float(number[2]) if number[2] else None)
+                energy = Measurement(value=float(number[1]), error=float(number[2]) if number[2] else None)
                 yield Fluence(span=span, model=model or "model not named", energy=energy)
 
 
@@ -97,11 +97,11 @@ def _named(words: dict[str, str], text: str) -> str:
     return next((name for name, pattern in words.items() if re.search(pattern, text, re.IGNORECASE)), "")
 
 
-def _seconds(number: Measured | None) -> str:
+def _seconds(number: Measurement | None) -> str:
     return f"{_plain(number)} s" if number else ""
 
 
-def _plain(number: Measured | None) -> str:
+def _plain(number: Measurement | None) -> str:
     if number is None:
         return ""
     return f"{number.value:.2f}" + (f" ± {number.error:.2f}" if number.error is not None else "")

@@ -1,4 +1,4 @@
-"""The links of an event: to its products and page in our store, and to public pages about it."""
+"""Links of an event: its products and page in our store, and public pages about it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def of_event(notice: Notice, *, store_url: str = "", templates: Mapping[str, str
     store_url
         Public address of the product store; empty for none.
     templates
-        Templates of public pages by label, with ``{id}``, ``{mission}`` and ``{time}`` (T0 in whole seconds). One that
-        needs what the notice does not say makes no link, nor does one whose label the notice gives itself.
+        Templates of public pages by label, with ``{id}``, ``{mission}`` and ``{time}`` (T0 in whole seconds). A template
+        with a field that the notice lacks is skipped, as is one whose label the notice has a link for.
     """
     given = {label.lower() for label in notice.urls}
     public = {label: _filled(template, notice) for label, template in (templates or {}).items()}

@@ -1,4 +1,4 @@
-"""Gaia's stars from a TAP service, cell by cell."""
+"""Gaia stars from a TAP service, cell by cell."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tasks import constants
 from tasks.errors import UnusableData
 from tasks.io.services import http
 
-# an answer of more than this is no list of stars of a cell
+# a longer answer is not a list of a cell's stars
 LARGEST_ANSWER = 256 << 20
 MOST_ROWS = 1_000_000
 TIMEOUT_S = 180.0
-# a cell cut into four so many times has less than a hundredth of a square degree
+# a cell divided into four this many times has less than 0.01 deg²
 DEEPEST = 4
 MAG_ERROR_FLOOR = 0.001
 COLUMNS = ("ra", "dec", "ra_error", "dec_error", "pmra", "pmdec", "phot_g_mean_mag", "ref_epoch")
@@ -31,19 +31,19 @@ SourceIds = tuple[int, int]
 
 
 def stars(url: str, source_ids: SourceIds, *, faintest_mag: float) -> Table:
-    """Return the stars with ids in a half-open range as a reference catalogue (see ``ldac.read_reference``).
+    """Return the stars with source ids in a half-open range as a reference catalogue (see ``ldac.read_reference``).
 
-    A service answers with so many rows and no more: where it says so, each quarter of the range is asked for.
+    If the service truncates its answer at its row limit, each quarter of the range is requested separately.
 
     Raises
     ------
     Unavailable
-        Where the service does not answer, or has trouble.
+        If the service does not answer, or has trouble.
     UnusableData
-        Where it refuses the question, or its answer is no table of stars.
+        If it refuses the question, or its answer is no table of stars.
     """
-    found = _ask(lambda ids: _fetch(url, ids, faintest_mag=faintest_mag), source_ids, depth=0)
-    return _reference(found)
+    table = _ask(lambda ids: _fetch(url, ids, faintest_mag=faintest_mag), source_ids, depth=0)
+    return _reference(table)
 
 
 def _ask(fetch: Callable[[SourceIds], tuple[Table, bool]], ids: SourceIds, *, depth: int) -> Table:
@@ -51,14 +51,16 @@ def _ask(fetch: Callable[[SourceIds], tuple[Table, bool]], ids: SourceIds, *, de
     if whole:
         return table
     if depth == DEEPEST:
-        raise UnusableData(f"the catalogue service cuts its answers at {len(table)} stars: ask for brighter ones")
+        raise UnusableData(
+            f"the catalogue service truncates its answers at {len(table)} stars: request brighter ones only"
+        )
     edges = [ids[0] + (ids[1] - ids[0]) * quarter // 4 for quarter in range(5)]
     parts = [_ask(fetch, (edges[i], edges[i + 1]), depth=depth + 1) for i in range(4)]
     return vstack(parts, metadata_conflicts="silent")
 
 
 def _fetch(url: str, ids: SourceIds, *, faintest_mag: float) -> tuple[Table, bool]:
-    """Return the rows of one answer, and whether they are all that there are."""
+    """Return the rows of one answer, and whether the answer is complete."""
     query = QUERY.format(columns=", ".join(COLUMNS), first=ids[0], beyond=ids[1], faintest=f"{faintest_mag:g}")
     words = {"REQUEST": "doQuery", "LANG": "ADQL", "FORMAT": "votable", "MAXREC": MOST_ROWS, "QUERY": query}
     address = f"{url.rstrip('/')}/sync?{urlencode(words)}"
@@ -84,7 +86,7 @@ def _parse(answer: bytes) -> tuple[Table, bool]:
 
 
 def _reference(table: Table) -> Table:
-    """Return the columns of a reference catalogue; a star whose motion is not known is taken to have none."""
+    """Return the columns of a reference catalogue; an unknown proper motion is taken as zero."""
     values = {name: np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan) for name in COLUMNS}
     good = np.isfinite(values["ra"]) & np.isfinite(values["dec"]) & np.isfinite(values["phot_g_mean_mag"])
     values = {name: column[good] for name, column in values.items()}

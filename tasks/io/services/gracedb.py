@@ -1,8 +1,8 @@
-"""GraceDB's public interface: which superevents were created when, their files, and the notices among these.
+"""GraceDB's public interface: superevents by time of creation, their files, and their notices.
 
-``superevents/`` lists events page by page, each page naming the next; ``superevents/<id>/files/`` names files, every
-version as ``<name>,<version>``. The notices that went to GCN are kept there as ``<id>-<type>.json``, byte for byte.
-An event without them gives a notice made of its record, its newest sky map and its probabilities.
+``superevents/`` lists events page by page, each page with a link to the next; ``superevents/<id>/files/`` lists files,
+every version as ``<name>,<version>``. The notices sent to GCN are stored there as ``<id>-<type>.json``, byte for byte.
+If an event has none, a notice is built from its record, newest sky map and probabilities.
 (https://gracedb.ligo.org/documentation/rest.html)
 """
 
@@ -27,9 +27,9 @@ from tasks.records.backfills import Span, Superevent
 PAGE = 50
 PAGES_LIMIT = 200
 LISTING_LIMIT = 64 * 1024 * 1024
-"""Largest page of a listing, in bytes: a record holds all single-detector triggers."""
+"""Largest page of a listing, in bytes: a record contains all single-detector triggers."""
 
-# base64 makes four bytes of three, and the rest of the notice needs some room
+# base64 turns three bytes into four, and the rest of the notice needs some space
 MAP_LIMIT = parsing.SIZE_LIMIT * 3 // 4 - 65536
 NOTICE_FILE = re.compile(r"-[A-Za-z_-]+\.json(?:,\d+)?$")
 MAP_FILES = ("bilby.multiorder.fits", "bayestar.multiorder.fits", "cwb.multiorder.fits")
@@ -37,7 +37,7 @@ RETRACTED, CONFIRMED, SIGNIFICANT = "ADVNO", "ADVOK", frozenset({"SIGNIF_LOCKED"
 
 
 class GraceDb:
-    """Reads one server.
+    """A client of one GraceDB server.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class GraceDb:
             address = self._next(page)
 
     def notices(self, event: Superevent) -> Iterator[bytes]:
-        """Yield an event's notices as sent, every version, or the one that its other files make."""
+        """Yield all versions of an event's notices as sent, or the one built from its other files."""
         files = self._json(self._of(event, "files/"), f"the files of {event.event_id}")
         sent = versions(event.event_id, files)
         for name in sent:
@@ -75,10 +75,10 @@ class GraceDb:
             if content is not None:
                 yield content
         if not sent:
-            yield self._made(event, files)
+            yield self._built(event, files)
 
-    def _made(self, event: Superevent, files: Mapping[str, Any]) -> bytes:
-        """Make a notice of an event's record, newest sky map and probabilities; the same files make the same bytes."""
+    def _built(self, event: Superevent, files: Mapping[str, Any]) -> bytes:
+        """Build a notice from an event's record, newest sky map and probabilities; the same files give the same bytes."""
         name = next((name for name in MAP_FILES if name in files), None)
         sky_map = self._file(event, name, MAP_LIMIT) if name else None
         classes, properties = (self._table(event, files, name) for name in ("p_astro.json", "em_bright.json"))
@@ -89,7 +89,7 @@ class GraceDb:
         return json.dumps(document, sort_keys=True).encode()
 
     def _table(self, event: Superevent, files: Mapping[str, Any], ending: str) -> dict[str, Any] | None:
-        name = next((each for each in sorted(files) if each.endswith(ending)), None)
+        name = next((file for file in sorted(files) if file.endswith(ending)), None)
         return self._json(self._of(event, f"files/{quote(name)}"), f"{name} of {event.event_id}") if name else None
 
     def _file(self, event: Superevent, name: str, limit: int) -> bytes | None:
@@ -110,7 +110,7 @@ class GraceDb:
         return document
 
     def _next(self, page: Mapping[str, Any]) -> str | None:
-        """Return the next page's address; one on another server is none of ours to ask."""
+        """Return the next page's address; None for one on another server."""
         address = (page.get("links") or {}).get("next")
         if not isinstance(address, str):
             return None
@@ -119,10 +119,10 @@ class GraceDb:
 
 
 def versions(event_id: str, files: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of an event's notices: all versions where these are listed."""
-    found = [name for name in files if name.startswith(event_id) and NOTICE_FILE.match(name[len(event_id) :])]
-    numbered = {name.rpartition(",")[0] for name in found if "," in name}
-    return tuple(sorted(name for name in found if name not in numbered))
+    """Return the file names of an event's notices; if versions are listed, all of them."""
+    notices = [name for name in files if name.startswith(event_id) and NOTICE_FILE.match(name[len(event_id) :])]
+    numbered = {name.rpartition(",")[0] for name in notices if "," in name}
+    return tuple(sorted(name for name in notices if name not in numbered))
 
 
 def as_notice(
@@ -133,18 +133,18 @@ def as_notice(
     classes: Mapping[str, Any] | None,
     properties: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Write a superevent's record as the notice that LVK would send of it.
+    """Convert a superevent's record to a notice as LVK would send it.
 
     Parameters
     ----------
     record
         GraceDB's document of the superevent.
     labels
-        Its list of labels with their times: the last of them is when the event became what it is.
+        Its labels with their times: the last one is the notice's time of creation.
     sky_map
         Its newest sky map.
     classes, properties
-        What ``p_astro.json`` and ``em_bright.json`` say.
+        Contents of ``p_astro.json`` and ``em_bright.json``.
     """
     named = frozenset(str(name) for name in record.get("labels") or ())
     best = record.get("preferred_event_data") or {}
@@ -153,7 +153,7 @@ def as_notice(
         "time": _utc(record.get("t_0")),
         "far": record.get("far"),
         "significant": bool(named & SIGNIFICANT),
-        "instruments": [each for each in str(best.get("instruments") or "").split(",") if each],
+        "instruments": [code for code in str(best.get("instruments") or "").split(",") if code],
         "group": best.get("group"),
         "pipeline": best.get("pipeline"),
         "search": best.get("search"),
@@ -179,8 +179,8 @@ def _utc(gps: Any) -> str | None:
 
 
 def _changed(record: Mapping[str, Any], labels: Mapping[str, Any]) -> str | None:
-    """Return when the last label was put on, or else when the event was made."""
-    listed = [each.get("created") for each in labels.get("labels") or () if isinstance(each, dict)]
+    """Return the time of the last label, or else of the event's creation."""
+    listed = [label.get("created") for label in labels.get("labels") or () if isinstance(label, dict)]
     times = [time for text in [record.get("created"), *listed] if (time := _read(text)) is not None]
     return max(times).strftime("%Y-%m-%dT%H:%M:%SZ") if times else None
 
@@ -193,5 +193,5 @@ def _read(text: Any) -> datetime | None:
 
 
 def _moment(time: datetime) -> str:
-    """Write a time as GraceDB's search reads it: to the second, rounded up."""
+    """Format a time for GraceDB's search: to the second, rounded up."""
     return (time + timedelta(microseconds=999_999)).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,4 +1,4 @@
-"""Pages and files of other people's servers: read whole, never endless, with errors that say what to do next."""
+"""Pages and files of external servers, with a limit on their size and errors named by what to do next."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import httpx
 from tasks.errors import Unavailable, UnusableData
 
 TIMEOUT_S = 30.0
-# refusals that another try may not meet again
+# status codes that a retry may not get again
 TEMPORARY = frozenset({408, 425, 429})
 
 
 def fetch(
     url: str, *, what: str, limit: int, client: httpx.Client | None = None, timeout_s: float = TIMEOUT_S
 ) -> bytes | None:
-    """Fetch what stands at an address; None where nothing is there yet.
+    """Fetch the content of an address; None if it does not exist (yet).
 
     Parameters
     ----------
     url
         The address.
     what
-        What is fetched, in words, for errors.
+        Description of the content, for errors.
     limit
-        Most bytes that are read.
+        Maximum size in bytes.
     client
-        Keeps connections open between fetches.
+        A client that keeps connections open between fetches.
     timeout_s
-        How long the server may be silent.
+        Longest wait for data from the server, in s.
 
     Raises
     ------
     Unavailable
-        Where the server does not answer, has trouble, or asks for patience.
+        If the server does not answer, has an error, or limits the rate.
     UnusableData
-        Where it refuses, or sends more than ``limit``.
+        If it refuses, or sends more than ``limit``.
     """
     stream = client.stream if client else httpx.stream
     try:
@@ -51,7 +51,7 @@ def fetch(
     except httpx.HTTPError as error:
         raise Unavailable(f"the server of {what} does not answer: {type(error).__name__}") from error
     except httpx.InvalidURL as error:
-        raise UnusableData(f"the address of {what} is none: {error}") from error
+        raise UnusableData(f"the address of {what} is invalid: {error}") from error
 
 
 def _limited(chunks: Iterator[bytes], what: str, limit: int) -> bytes:

@@ -1,7 +1,7 @@
 """The product store: a folder, or a WebDAV server such as ownCloud.
 
-A file is put under a temporary name, moved into place and checked by its hash, so that under a final name there is never
-a part of a file. Putting the same file again changes nothing.
+A file is uploaded under a temporary name, checked by its hash and renamed, so that a file under its final name is always
+complete. Idempotent: storing the same file again changes nothing.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ log = logging.getLogger(__name__)
 SEGMENT_LENGTH = 200
 PATH_LENGTH = 2000
 CHUNK = 1 << 20
-# a line that was just cut may take the next request with it
+# the first request after a broken connection may fail too
 REMOVALS = 2
-# what an answer of the server means beyond "it failed"
+# status codes with a specific meaning
 REFUSALS = {401: "refuses the user or password", 403: "forbids it"}
 REFUSED, CONFLICT, SERVER_TROUBLE = 400, 409, 500
 LATER = (408, 425, 429)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """A file in the store; ``written`` is False where the same content was there already."""
+class StoredFile:
+    """A file in the store; ``written`` is False if the store had the same content already."""
 
     remote: str
     sha256: str
@@ -55,24 +55,24 @@ class Stored:
 
 
 class Store(Protocol):
-    """A place that takes files under relative paths."""
+    """A store of files under relative paths."""
 
-    def put(self, source: Path, remote: str, *, attempt: int = 1) -> Stored:
-        """Bring a file under its path, whole or not at all; ``attempt`` counts the tries, from 1."""
+    def put(self, source: Path, remote: str, *, attempt: int = 1) -> StoredFile:
+        """Store a file under its path, completely or not at all; ``attempt`` counts the attempts, from 1."""
         ...
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
 def segments(remote: str) -> tuple[str, ...]:
-    """Split a path in the store; refuse whatever could leave its root or hide from people.
+    """Split a path in the store; refuse paths that could leave its root or be invisible.
 
     Raises
     ------
     UnusableData
-        For absolute paths, ``.`` and ``..``, backslashes, control characters, empty or endless names.
+        For absolute paths, ``.`` and ``..``, backslashes, control characters, empty or too long names.
     """
     parts = tuple(unicodedata.normalize("NFC", part) for part in remote.split("/"))
     if len(remote) > PATH_LENGTH or not all(_is_name(part) for part in parts):
@@ -89,7 +89,7 @@ class FolderStore:
     Parameters
     ----------
     root
-        Made if missing.
+        The folder; created if missing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -98,13 +98,13 @@ class FolderStore:
     def close(self) -> None:
         """Do nothing: a folder has no connections."""
 
-    def put(self, source: Path, remote: str, *, attempt: int = 1) -> Stored:  # noqa: ARG002 - every copy has a name of its own
+    def put(self, source: Path, remote: str, *, attempt: int = 1) -> StoredFile:  # noqa: ARG002 - every copy has a unique temporary name
         """Copy a file under its path.
 
         Raises
         ------
         UnusableData
-            If the path is not allowed, or leads out of the root over a link.
+            If the path is not allowed, or leaves the root through a symbolic link.
         Unavailable
             If the folder cannot be written.
         """
@@ -113,13 +113,13 @@ class FolderStore:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.parent.resolve().is_relative_to(self.root.resolve()):
-                raise UnusableData(f"{remote!r} leads out of the store over a link")
+                raise UnusableData(f"{remote!r} leaves the store through a symbolic link")
             if target.is_file() and _measure(target) == (sha256, size):
-                return Stored(remote=remote, sha256=sha256, size=size, written=False)
+                return StoredFile(remote=remote, sha256=sha256, size=size, written=False)
             _copy(source, target)
         except OSError as error:
             raise Unavailable(f"the store at {self.root} cannot be written: {error.strerror}") from error
-        return Stored(remote=remote, sha256=sha256, size=size, written=True)
+        return StoredFile(remote=remote, sha256=sha256, size=size, written=True)
 
 
 class WebDavStore:
@@ -128,9 +128,9 @@ class WebDavStore:
     Parameters
     ----------
     client
-        Knows the server, user, password and time-out.
+        A client with server, user, password and time-out.
     root
-        Folder on the server under which everything goes; made if missing.
+        Root folder on the server; created if missing.
     """
 
     def __init__(self, client: Client, *, root: str = "") -> None:
@@ -143,21 +143,21 @@ class WebDavStore:
         """Close the connections."""
         self.client.session.close()
 
-    def put(self, source: Path, remote: str, *, attempt: int = 1) -> Stored:
-        """Bring a file under its path.
+    def put(self, source: Path, remote: str, *, attempt: int = 1) -> StoredFile:
+        """Store a file under its path.
 
-        Each attempt has a temporary name of its own: a request that was given up may still be at work on the server,
-        and would write into a file that the next attempt has checked already. What the two attempts before have left is
-        removed: a file that changes while it is sent has its next attempt two later.
+        Each attempt has its own temporary name: the server may still process a request that was given up, and would write
+        into a file that the next attempt has already checked. The temporary files of the two previous attempts are
+        removed: if a file changes while it is sent, its next attempt has a number two higher.
 
         Raises
         ------
         UnusableData
             If the path is not allowed.
         AlgorithmError
-            If the server refuses the user, the password or the place.
+            If the server refuses the user, the password or the path.
         Unavailable
-            If the server does not answer, has trouble, is full, or holds other bytes than were sent.
+            If the server does not answer, has an error, is full, or holds other bytes than were sent.
         """
         path = (*self.root, *segments(remote))
         sha256, size = _measure(source)
@@ -165,7 +165,7 @@ class WebDavStore:
         for left in before:
             self._remove(left)
         if self._holds(path, sha256=sha256, size=size):
-            return Stored(remote=remote, sha256=sha256, size=size, written=False)
+            return StoredFile(remote=remote, sha256=sha256, size=size, written=False)
         self._make_folder(path[:-1])
         try:
             self._send(source, aside, size=size)
@@ -175,16 +175,16 @@ class WebDavStore:
         except (AlgorithmError, Unavailable):
             self._remove(aside)
             raise
-        return Stored(remote=remote, sha256=sha256, size=size, written=True)
+        return StoredFile(remote=remote, sha256=sha256, size=size, written=True)
 
     def _send(self, source: Path, path: tuple[str, ...], *, size: int) -> None:
-        # requests sends a file of no bytes in chunks, which not every server takes
+        # requests sends an empty file in chunks, which not every server accepts
         with source.open("rb") as file:
             checksum = f"OC-Checksum: SHA1:{_hash(source, 'sha1')}"
             try:
                 self._call("upload", path, data=file if size else b"", headers=[checksum])
             except _Missing:
-                # somebody removed the folder that we made: make it again at the next try
+                # the folder was removed meanwhile: the next attempt creates it again
                 self._made = {()}
                 raise
 
@@ -193,7 +193,7 @@ class WebDavStore:
         self._call("move", source, headers=[where, "Overwrite: T"])
 
     def _remove(self, path: tuple[str, ...]) -> None:
-        """Remove a file if the server lets us: what stays is hidden, and is tried again with the next attempt."""
+        """Remove a file if possible; a hidden file that stays is removed at the next attempt."""
         for _ in range(REMOVALS):
             try:
                 self._call("clean", path)
@@ -205,13 +205,13 @@ class WebDavStore:
             return
 
     def _make_folder(self, folder: tuple[str, ...]) -> None:
-        """Make a folder and its parents, each once; that it exists is success."""
+        """Create a folder and its parents, each once; an existing folder is a success."""
         if folder in self._made:
             return
         try:
             self._call("mkdir", folder, slash=True)
         except _Exists:
-            log.debug("the folder %s is there", "/".join(folder))
+            log.debug("the folder %s exists", "/".join(folder))
         except _Missing:
             self._make_folder(folder[:-1])
             with contextlib.suppress(_Exists):
@@ -223,7 +223,7 @@ class WebDavStore:
             raise Unavailable(f"the store holds other bytes than were sent under {'/'.join(path)}")
 
     def _holds(self, path: tuple[str, ...], *, sha256: str, size: int) -> bool:
-        """Tell whether the server has exactly these bytes, by reading them back: not every server knows a hash."""
+        """Return whether the server has exactly these bytes, by downloading them: not every server offers a hash."""
         digest, length = hashlib.sha256(), 0
         try:
             with self._answer("download", path) as response:
@@ -250,7 +250,7 @@ class WebDavStore:
         data: Any = None,
         headers: list[str] | None = None,
     ) -> Iterator[requests.Response]:
-        """Ask the server; say its errors by what must happen next."""
+        """Send a request to the server and translate its errors into ours."""
         where = _quoted(path) + ("/" if slash else "")
         with _translated(action, "/".join(path)):
             response = self.client.execute_request(action, where, data=data, headers_ext=headers)
@@ -259,11 +259,11 @@ class WebDavStore:
 
 
 class _Missing(Unavailable):
-    """The resource or its folder is not there."""
+    """The resource or its folder does not exist."""
 
 
 class _Exists(Unavailable):
-    """The folder is there already."""
+    """The folder exists already."""
 
 
 @contextmanager
@@ -274,7 +274,7 @@ def _translated(action: str, path: str) -> Iterator[None]:
         raise _Missing(f"{path} is not in the store") from error
     except MethodNotSupported as error:
         if action != "mkdir":
-            raise AlgorithmError(f"the store does not know how to {action} {path}") from error
+            raise AlgorithmError(f"the store does not support {action} {path}") from error
         raise _Exists(f"{path} is in the store") from error
     except ResponseErrorCode as error:
         raise _meaning(action, path, error.code) from error
@@ -285,7 +285,7 @@ def _translated(action: str, path: str) -> Iterator[None]:
 
 
 def _read_refusal(response: requests.Response, *_: Any, **__: Any) -> None:
-    """Read a refusal to its end: the library drops some unread, and their connections with them."""
+    """Read a refusal to its end, so that its connection can be reused; the library drops some unread."""
     if response.status_code >= REFUSED:
         response.raw.drain_conn()
 
@@ -296,7 +296,7 @@ def _meaning(action: str, path: str, status: int) -> Exception:
     if status in REFUSALS:
         return AlgorithmError(f"the store {REFUSALS[status]}: {action} {path}")
     if status >= SERVER_TROUBLE or status in LATER:
-        return Unavailable(f"the store has trouble with {action} {path}: status {status}")
+        return Unavailable(f"the store failed at {action} {path}: status {status}")
     return AlgorithmError(f"the store refuses {action} {path}: status {status}")
 
 
@@ -323,7 +323,7 @@ def _measure(path: Path) -> tuple[str, int]:
 
 def _hash(path: Path, kind: str) -> str:
     with path.open("rb") as file:
-        # SHA-1 is what ownCloud's checksum header knows; it guards against accidents, not against people
+        # ownCloud's checksum header supports SHA-1; it protects against accidents, not against attacks
         algorithm: Callable[[], Any] = lambda: hashlib.new(kind, usedforsecurity=False)  # noqa: E731 - file_digest's form
         return hashlib.file_digest(file, algorithm).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What a notice brings into the product store, and under which paths."""
+"""Files of a notice in the product store, by path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks import naming
 from tasks.records import Alert, Kind
 
-# folders in which people leave things of their own, beside ours
+# folders in which people put their own files, beside ours
 PEOPLES_FOLDERS = {
     "IMAGES": "Images of this event's follow-up.",
     "KNC_IMAGES": "Images by amateur astronomers.",
@@ -16,16 +16,16 @@ PEOPLES_FOLDERS = {
 
 
 def of_notice(alert: Alert, source: Path | None, root: Path) -> dict[str, Path]:
-    """Return files by their path in the store: the notice's bytes, its maps, a line in each folder that people use.
+    """Return files by their path in the store: the notice's bytes, its maps, and a README in each folder for people.
 
     Parameters
     ----------
     alert
         The notice.
     source
-        Its bytes, where they are a file.
+        The file with its bytes, if there is one.
     root
-        Where the lines for people's folders are kept.
+        Folder in which the texts of these READMEs are stored.
     """
     files: dict[str, Path] = {}
     if source is not None:

@@ -1,7 +1,7 @@
-"""The Treasure Map's interface: the pointings that observatories completed for an event, with their footprints.
+"""The Treasure Map's interface: completed pointings of observatories for an event, with their footprints.
 
-``pointings`` gives a list of objects with ``position`` (``POINT (ra dec)``, degrees), ``instrumentid``, ``pos_angle``
-(degrees, north to east), ``status``; ``footprints`` the polygons of an instrument around its pointing
+``pointings`` returns a list of objects with ``position`` (``POINT (ra dec)``, degrees), ``instrumentid``, ``pos_angle``
+(degrees, north to east), ``status``; ``footprints`` returns the polygons of an instrument around its pointing
 (``POLYGON ((x y, ...))``, degrees); ``instruments`` its name. (https://treasuremap.space/documentation)
 """
 
@@ -32,12 +32,12 @@ POLYGON = re.compile(r"POLYGON\s*\(\(([^()]*)\)", re.IGNORECASE)
 
 
 def completed(session: requests.Session, url: str, event_id: str) -> tuple[Observed, ...]:
-    """Return what was observed of an event, by instrument and position angle; what has no footprint is left out.
+    """Return the completed pointings of an event, by instrument and position angle; those without footprint are left out.
 
     Parameters
     ----------
     session
-        Sends the token.
+        A session that sends the token.
     url
         Address of the interface.
     event_id
@@ -48,17 +48,17 @@ def completed(session: requests.Session, url: str, event_id: str) -> tuple[Obser
     Unavailable
         If the Treasure Map does not answer.
     UnusableData
-        If it refuses, or answers something else than its documentation says.
+        If it refuses, or its answer does not follow its documentation.
     """
     groups: dict[tuple[str, float], list[tuple[float, float]]] = {}
     listed = _get(session, f"{url}/pointings", graceid=event_id, status="completed")
-    for each in listed[:POINTINGS_LIMIT]:
-        if (place := _place(each.get("position"))) is not None and each.get("instrumentid") is not None:
-            turn_deg = untrusted_fields.as_number(each.get("pos_angle")) or 0.0
-            groups.setdefault((str(each["instrumentid"]), turn_deg), []).append(place)
+    for pointing in listed[:POINTINGS_LIMIT]:
+        if (place := _place(pointing.get("position"))) is not None and pointing.get("instrumentid") is not None:
+            turn_deg = untrusted_fields.as_number(pointing.get("pos_angle")) or 0.0
+            groups.setdefault((str(pointing["instrumentid"]), turn_deg), []).append(place)
     shapes = {instrument: _footprint(session, url, instrument) for instrument, _ in groups}
     names = {instrument: _name(session, url, instrument) for instrument in shapes}
-    found = [
+    observed = [
         Observed(
             by=f"{names[instrument]} (Treasure Map)",
             centres_deg=tuple(places),
@@ -66,10 +66,10 @@ def completed(session: requests.Session, url: str, event_id: str) -> tuple[Obser
         )
         for (instrument, turn_deg), places in groups.items()
     ]
-    for each_one in found:
-        if not each_one.footprint:
-            log.warning("%s: no footprint, %d pointings left out", each_one.by, len(each_one.centres_deg))
-    return tuple(each for each in found if each.footprint)
+    for group in observed:
+        if not group.footprint:
+            log.warning("%s: no footprint, %d pointings left out", group.by, len(group.centres_deg))
+    return tuple(group for group in observed if group.footprint)
 
 
 def _get(session: requests.Session, address: str, **words: str) -> list[Mapping[str, Any]]:
@@ -81,13 +81,13 @@ def _get(session: requests.Session, address: str, **words: str) -> list[Mapping[
                 raise UnusableData(f"the Treasure Map refuses: {answer.status_code}")
             content = answer.raw.read(SIZE_LIMIT + 1, decode_content=True)
     except requests.RequestException as error:
-        # its words hold the address, and that the token
+        # the error's text contains the address, and the address the token
         raise Unavailable(f"the Treasure Map does not answer: {type(error).__name__}") from None
     return _listed(content)
 
 
 def _listed(content: bytes) -> list[Mapping[str, Any]]:
-    """Read a list of objects; older answers are a text that holds it."""
+    """Parse a list of objects; older answers are a JSON text that contains it."""
     try:
         document = json.loads(content)
         document = json.loads(document) if isinstance(document, str) else document
@@ -119,13 +119,13 @@ def _name(session: requests.Session, url: str, instrument: str) -> str:
 
 
 def _place(text: Any) -> tuple[float, float] | None:
-    found = POINT.search(str(text))
-    if found is None or abs(float(found[2])) > 90:
+    match = POINT.search(str(text))
+    if match is None or abs(float(match[2])) > 90:
         return None
-    return float(found[1]) % 360, float(found[2])
+    return float(match[1]) % 360, float(match[2])
 
 
 def _turned(corners: Corners, angle_deg: float) -> Corners:
-    """Turn a footprint from north towards east; x is east."""
+    """Rotate a footprint from north towards east; x is east."""
     sine, cosine = math.sin(math.radians(angle_deg)), math.cos(math.radians(angle_deg))
     return tuple((x * cosine + y * sine, y * cosine - x * sine) for x, y in corners)

@@ -1,7 +1,7 @@
-"""The first binary table of a FITS file, read row by row within limits, from bytes nobody vouches for.
+"""The first binary table of an untrusted FITS file, read row by row within limits.
 
-Written for sky maps in alerts: a careful reader of the few things they use is faster than a general one and can be
-bounded: what a header claims is believed only once as many bytes have really come.
+Written for sky maps in alerts: a reader of only the FITS features that they use is faster than a general one. It can be
+bounded: it allocates memory for the bytes that were actually read, not for the size that a header claims.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Value = str | int | float | bool
 Bytes = bytes | memoryview
 
 
-class Source:
-    """Bytes that are taken in order; gzip is undone on the way, never further than ``limit`` bytes."""
+class ByteReader:
+    """Reads bytes in order and decompresses gzip, up to ``limit`` bytes."""
 
     def __init__(self, payload: bytes, *, limit: int) -> None:
         self._rest = memoryview(payload)
@@ -39,9 +39,9 @@ class Source:
         self._left = limit
 
     def take(self, size: int) -> Bytes:
-        """Return the next ``size`` bytes; raises ``UnusableData`` where they are not there or over the limit."""
+        """Return the next ``size`` bytes; raises ``UnusableData`` if they are missing or over the limit."""
         if size > self._left:
-            raise UnusableData("the FITS file is larger than a sky map may be")
+            raise UnusableData("the FITS file is larger than the limit for a sky map")
         self._left -= size
         content = self._rest[:size] if self._inflater is None else self._inflate(size)
         if len(content) < size:
@@ -75,7 +75,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """Where a column lies in a row: first byte, NumPy type, number of values."""
+    """A column's position in a row: first byte, NumPy type, number of values; and its TZERO."""
 
     offset: int
     dtype: np.dtype[np.generic]
@@ -85,25 +85,25 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
-    """A binary table whose header has been read and whose rows are still to come from ``source``."""
+    """A binary table with a parsed header; its rows are read from ``source``."""
 
     header: Mapping[str, Value]
     columns: Mapping[str, Column]
     row_bytes: int
     rows: int
-    source: Source
+    source: ByteReader
 
     def take(self, rows: int) -> npt.NDArray[np.uint8]:
         """Return the bytes of the next rows: shape (rows, row_bytes)."""
         return np.frombuffer(self.source.take(rows * self.row_bytes), np.uint8).reshape(rows, self.row_bytes)
 
     def text(self, key: str) -> str | None:
-        """Return a header's text."""
+        """Return a text from the header."""
         value = self.header.get(key)
         return value or None if isinstance(value, str) else None
 
     def number(self, key: str) -> float | None:
-        """Return a header's number, when it is finite."""
+        """Return a finite number from the header, else None."""
         value = self.header.get(key)
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
         return number if np.isfinite(number) else None
@@ -112,7 +112,7 @@ class Table:
 def values(raw: npt.NDArray[np.uint8], column: Column) -> npt.NDArray[np.generic]:
     """Return a column of ``raw`` rows in native byte order, one value after another."""
     width = column.dtype.itemsize * column.repeat
-    # a view of the rows: the change of byte order is then the only copy
+    # a view of the rows: only the change of byte order copies data
     cells = raw[:, column.offset : column.offset + width].view(column.dtype).reshape(-1)
     native = cells.astype(column.dtype.newbyteorder("="), copy=False)
     if column.zero == UNSIGNED_ZERO:
@@ -122,23 +122,23 @@ def values(raw: npt.NDArray[np.uint8], column: Column) -> npt.NDArray[np.generic
 
 
 def open_table(payload: bytes, *, limit: int) -> Table:
-    """Find the first binary table of a FITS file, gzipped or not.
+    """Open the first binary table of a FITS file, gzipped or not.
 
     Parameters
     ----------
     payload
         The whole file.
     limit
-        Most bytes the file may have once decompressed.
+        Maximum size of the decompressed file, in bytes.
 
     Raises
     ------
     UnusableData
-        If it is no FITS file, or has no plain binary table whose header agrees with itself.
+        If it is not FITS, or has no plain binary table with a consistent header.
     """
     if not payload.startswith((b"SIMPLE", GZIP)):
         raise UnusableData(f"not a FITS file: it starts with {payload[:16]!r}")
-    source = Source(payload, limit=limit)
+    source = ByteReader(payload, limit=limit)
     primary = _header(source)
     if "SIMPLE" not in primary:
         raise UnusableData("not a FITS file: the first card is not SIMPLE")
@@ -146,7 +146,7 @@ def open_table(payload: bytes, *, limit: int) -> Table:
         _skip(source, _data_bytes(primary))
         header = _header(source)
     except UnusableData as error:
-        raise UnusableData(f"no whole table in the FITS file, expected a sky map's: {error}") from error
+        raise UnusableData(f"no complete table in the FITS file, expected a sky map's: {error}") from error
     if str(header.get("XTENSION")).strip() != "BINTABLE" or "ZTABLE" in header:
         raise UnusableData(f"the first extension is {str(header.get('XTENSION'))[:20]!r}, expected a plain BINTABLE")
     columns, width = _columns(header)
@@ -156,7 +156,7 @@ def open_table(payload: bytes, *, limit: int) -> Table:
     return Table(header=header, columns=columns, row_bytes=row_bytes, rows=rows, source=source)
 
 
-def _header(source: Source) -> dict[str, Value]:
+def _header(source: ByteReader) -> dict[str, Value]:
     """Read a header up to END."""
     header: dict[str, Value] = {}
     for _ in range(HEADER_BLOCKS_LIMIT):
@@ -171,7 +171,7 @@ def _header(source: Source) -> dict[str, Value]:
 
 
 def _value(text: str) -> Value:
-    """Read a card's value: a quoted text, a logical, an integer or a float; anything else stays text."""
+    """Parse a card's value: a quoted text, a logical, an integer or a float; anything else stays text."""
     stripped = text.lstrip()
     if stripped.startswith("'"):
         quoted = re.match(r"'((?:[^']|'')*)'", stripped)
@@ -193,7 +193,7 @@ def _integer(header: Mapping[str, Value], key: str) -> int:
 
 
 def _data_bytes(header: Mapping[str, Value]) -> int:
-    """Return the size of a header's data; sky maps have none in the first one, but may."""
+    """Return the size of an HDU's data in bytes; the primary HDU of a sky map usually has none."""
     axes = _integer(header, "NAXIS")
     if axes == 0:
         return 0
@@ -205,7 +205,7 @@ def _data_bytes(header: Mapping[str, Value]) -> int:
     return size
 
 
-def _skip(source: Source, size: int) -> None:
+def _skip(source: ByteReader, size: int) -> None:
     if size:
         source.take(-(-size // FITS_BLOCK) * FITS_BLOCK)
 

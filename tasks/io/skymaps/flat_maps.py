@@ -1,6 +1,6 @@
-"""Flat HEALPix maps as multi-order ones: four neighbours that are equal in every column are one, again and again.
+"""Flat HEALPix maps as multi-order ones: four neighbours that are equal in every column are merged, order by order.
 
-That loses nothing, and a map of 12.6 million pixels, as planners still exchange them, becomes some ten thousand.
+The merging is lossless; a map of 12.6 million pixels, as planners still exchange them, becomes some ten thousand.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Integers = npt.NDArray[np.int64]
 
 ORDER_LIMIT = 10
 WHOLE_BYTES_LIMIT = 128 * 1024**2
-"""A RING map must lie in memory as a whole; nside 512 with four columns of doubles has 101 MB."""
+"""A RING map must be in memory completely; nside 512 with four columns of doubles has 101 MB."""
 
 CHUNK_ORDER = 8
-"""NESTED maps are read 4^8 pixels at a time, so that reading needs little memory whatever the map's size."""
+"""NESTED maps are read 4^8 pixels at a time, which needs little memory for a map of any size."""
 
 
 def read_merged(table: Table) -> tuple[Table, Raw, Integers]:
@@ -32,7 +32,7 @@ def read_merged(table: Table) -> tuple[Table, Raw, Integers]:
     Returns
     -------
     table, raw, uniq
-        Where the columns lie in a row of ``raw``, shape (n, row_bytes); one row for each pixel ``uniq``, shape (n,).
+        The table with the columns' positions in a row of ``raw``, shape (n, row_bytes); one row per pixel ``uniq``, (n,).
     """
     order = order_of(table)
     ordering = (table.text("ORDERING") or "").upper()
@@ -58,7 +58,7 @@ def order_of(table: Table) -> int:
 
 
 def _one_value_a_cell(table: Table) -> Table:
-    """Describe the rows that ``_pixels`` makes."""
+    """Return the table's description of the rows from ``_pixels``."""
     columns: dict[str, Column] = {}
     offset = 0
     for name, column in table.columns.items():
@@ -68,7 +68,7 @@ def _one_value_a_cell(table: Table) -> Table:
 
 
 def _pixels(table: Table, rows: int) -> Raw:
-    """Take rows and lay them out one pixel after another: shape (pixels, bytes of a pixel)."""
+    """Read rows and arrange them by pixel: shape (pixels, bytes of a pixel)."""
     raw = table.take(rows)
     cells = [
         raw[:, column.offset : column.offset + column.dtype.itemsize * column.repeat].reshape(
@@ -123,14 +123,14 @@ def _merge_equal(raw: Raw, *, first: int, order: int) -> tuple[Raw, Integers]:
 
 
 def _words(raw: Raw) -> npt.NDArray[np.unsignedinteger]:
-    """Look at rows of bytes as rows of the longest words that fit."""
+    """View rows of bytes as rows of the longest integers that fit."""
     width = raw.shape[1]
     word = next(size for size in (8, 4, 2, 1) if width % size == 0)
     return np.ascontiguousarray(raw).view(f"u{word}")
 
 
 def _all_equal(cells: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.bool_]:
-    """Tell for each four rows whether they agree in every word, bit by bit."""
+    """Return for each four rows whether they agree bit by bit."""
     equal = np.ones(len(cells) // 4, bool)
     for column in cells.T:
         a, b, c, d = column.reshape(-1, 4).T

@@ -1,4 +1,4 @@
-"""Read sky maps: multi-order and flat HEALPix in FITS, gzipped or not, into one :class:`SkyMap`."""
+"""Sky maps in FITS: multi-order and flat HEALPix, gzipped or not, read as one :class:`SkyMap`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Raw = npt.NDArray[np.uint8]
 
 FILE_BYTES_LIMIT = 256 * 1024**2
 DECODED_BYTES_LIMIT = 416 * 1024**2
-"""Room for a flat map of nside 1024 with four columns of doubles (403 MB), the largest in use."""
+"""Enough for a flat map of nside 1024 with four columns of doubles (403 MB), the largest in use."""
 
 ROWS_LIMIT = 4_000_000
 ORDER_LIMIT = 29
 PROBABILITY_TOLERANCE = 0.01
 FARTHEST_MPC = 1e8
-"""Larger numbers in Mpc are no distances, nor is a DISTSIGMA below the inverse: a thousand times beyond any of a real map."""
+"""Larger numbers in Mpc are not distances, nor is a DISTSIGMA below the inverse; real maps stay 1000 times below it."""
 
 FIRST_UNIQ = 4 ** np.arange(1, ORDER_LIMIT + 2, dtype=np.int64)
 """UNIQ of the first pixel of each order: the pixels of order k are 4^(k+1) to 4^(k+2) - 1."""
@@ -46,8 +46,8 @@ def read(source: bytes | Path) -> SkyMap:
     Raises
     ------
     UnusableData
-        If it is no sky map, or over the limits on bytes, rows and order, or its pixels overlap, or its probabilities
-        are negative, not finite, or do not sum to 1 ± 0.01.
+        If it is not a sky map, exceeds the limits on bytes, rows and order, its pixels overlap, or its probabilities are
+        negative, not finite, or do not sum to 1 ± 0.01.
     """
     payload = source if isinstance(source, bytes) else _read_file(source)
     table = binary_tables.open_table(payload, limit=DECODED_BYTES_LIMIT)
@@ -123,26 +123,26 @@ def _floats(raw: Raw, column: Column) -> Floats:
 
 
 def _distances(table: Table, raw: Raw) -> tuple[Floats | None, Floats | None, Floats | None]:
-    """Return the three distance columns; a pixel where any makes no sense has no distance (inf, 1, 0)."""
+    """Return the three distance columns; a pixel with an invalid value has no distance (inf, 1, 0)."""
     if not all(name in table.columns for name in DISTANCE_COLUMNS):
         return None, None, None
     mu, sigma, norm = (_floats(raw, table.columns[name]) for name in DISTANCE_COLUMNS)
-    known = (np.abs(mu) < FARTHEST_MPC) & (sigma > 1 / FARTHEST_MPC) & (sigma < FARTHEST_MPC) & (norm >= 0)
-    known &= np.isfinite(norm)
-    if known.all():
+    valid = (np.abs(mu) < FARTHEST_MPC) & (sigma > 1 / FARTHEST_MPC) & (sigma < FARTHEST_MPC) & (norm >= 0)
+    valid &= np.isfinite(norm)
+    if valid.all():
         return mu, sigma, norm
-    return np.where(known, mu, np.inf), np.where(known, sigma, 1.0), np.where(known, norm, 0.0)
+    return np.where(valid, mu, np.inf), np.where(valid, sigma, 1.0), np.where(valid, norm, 0.0)
 
 
 def _distance(table: Table, key: str) -> float | None:
-    """Return a distance in the header; None for one that makes no sense."""
+    """Return a distance in the header; None for an invalid one."""
     number = table.number(key)
     return number if number is not None and 0 < number < FARTHEST_MPC else None
 
 
 def _orders(uniq: Integers) -> Integers:
-    """Return the order of each pixel, checked."""
-    # the place of the highest bit; without the next one no float is rounded up to another
+    """Return the order of each pixel, from 0 to ``ORDER_LIMIT``."""
+    # position of the highest bit; the next bit is cleared, so that conversion to a float cannot round up
     _, bits = np.frexp((uniq & ~(uniq >> 1)).astype(np.float64))
     order = (bits.astype(np.int64) - 3) >> 1
     if not uniq.size or uniq.min() < FIRST_UNIQ[0] or order.max() > ORDER_LIMIT:
@@ -151,7 +151,7 @@ def _orders(uniq: Integers) -> Integers:
 
 
 def _check_disjoint(uniq: Integers, order: Integers) -> None:
-    """Check that no two pixels overlap: on the finest grid each ends where the next begins, or before."""
+    """Check that no two pixels overlap: on the finest grid each ends before the next begins."""
     size = np.left_shift(1, 2 * (ORDER_LIMIT - order))
     first = (uniq - FIRST_UNIQ[order]) * size
     if np.any(np.sort(first)[1:] < np.sort(first + size)[:-1]):

@@ -14,13 +14,13 @@ from tasks.records import CandidateBatch, Difference
 from tasks.science import arrays
 from tasks.science.candidates import candidate_table, findings, matched_filter, stamps
 from tasks.science.candidates.findings import Findings
-from tasks.science.candidates.matched_filter import Planes
+from tasks.science.candidates.matched_filter import SearchPlanes
 
 # survivors with a picture; a bad difference has thousands
 PICTURES = 50
 
 
-def read_planes(difference: Difference) -> Planes:
+def read_planes(difference: Difference) -> SearchPlanes:
     """Read a difference and what belongs to it, onto the device."""
     xp = arrays.device()
     image, header = fits_images.read_image(difference.image)

@@ -23,7 +23,7 @@ from tasks.io.fits import fits_images, master_files, overscan
 from tasks.options import CalibrateOptions
 from tasks.records import Calibrated, Frame, Masters, QaBit, Rejected
 from tasks.science.calibration import correction, cosmic_rays, fringes, lights
-from tasks.science.calibration.correction import Master, Planes
+from tasks.science.calibration.correction import LightPlanes, Master
 from tasks.science.calibration.fringes import Fringes
 from tasks.science.calibration.recipe import HostLight
 from tasks.science.headers import provenance
@@ -71,7 +71,7 @@ class CalibratedLight:
     raw: RawLight
     setup: lights.Setup
     fringes: Fringes | None
-    planes: Planes
+    planes: LightPlanes
 
 
 class LightCalibrator:
@@ -82,7 +82,7 @@ class LightCalibrator:
         self.tree = tree
         self.folder = tree.scratch(masters.unit, night)
         self.options = options
-        self.limits = cosmic_rays.Limits(
+        self.limits = cosmic_rays.CosmicRayLimits(
             sigma=options.cosmic_sigma,
             fraction=options.cosmic_fraction,
             contrast=options.cosmic_contrast,
@@ -93,7 +93,7 @@ class LightCalibrator:
         self.batches = device_batches.Batches(together)
         self.setups: dict[tuple[Any, ...], lights.Setup] = {}
         self.fringes: dict[Path, Fringes] = {}
-        self.spare: list[Planes] = []
+        self.spare: list[LightPlanes] = []
 
     def calibrate(self, frames: Iterable[Frame]) -> list[Calibrated | Rejected]:
         """Calibrate lights; those with the same masters follow each other."""
@@ -260,7 +260,7 @@ def _sources(masters: Assignment) -> dict[str, tuple[str, datetime | None]]:
     return {key: (path.name, provenance.mean_time(fits_images.read_header(path))) for key, path in paths.items()}
 
 
-def _write_light(job: LightJob, planes: Planes, cards: fits_images.Header, started: float) -> Calibrated:
+def _write_light(job: LightJob, planes: LightPlanes, cards: fits_images.Header, started: float) -> Calibrated:
     """Write the three planes and their recipe."""
     places = (job.image, naming.variance_of(job.image), naming.mask_of(job.image))
     for place, plane in zip(places, (planes.image, planes.variance, planes.mask), strict=True):

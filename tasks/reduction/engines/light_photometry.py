@@ -20,13 +20,7 @@ from tasks.records import Reduced, Rejected, Solved, Stage
 from tasks.reduction.engines import source_extraction
 from tasks.reduction.engines.source_extraction import ImageFiles
 from tasks.science.astrometry import matching, pointing_search
-from tasks.science.photometry import (
-    depths,
-    image_photometry,
-    own_extractor,
-    photometric_calibration,
-    photometry_cards,
-)
+from tasks.science.photometry import depths, image_photometry, own_extractor, photometric_calibration, photometry_cards
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +73,7 @@ def _measure(light: Solved, reference: Table, recipe: products.Recipe, image: Pa
     data, header = fits_images.read_image(light.image)
     mask = fits_images.read_image(light.mask)[0]
     variance = fits_images.read_image(light.variance)[0] if options.psf_photometry else None
-    field = photometric_calibration.Field(
+    field = photometric_calibration.PhotometricField(
         filter=frame.filter,
         shape=data.shape,
         epoch=matching.julian_year(frame.date_obs),

@@ -15,7 +15,7 @@ from tasks.options import ReduceOptions
 from tasks.programs import missfits, source_extractor
 from tasks.records import Calibrated, Rejected, Solved, SolvedBatch, Stage
 from tasks.reduction.engines import solving
-from tasks.reduction.engines.solving import Errors, Job, Solution
+from tasks.reduction.engines.solving import Errors, Solution, SolvingJob
 from tasks.science.astrometry import pointing_search, wcs_checks
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def _reject(light: Calibrated, error: SirenError) -> Rejected:
     return Rejected(name=frame.path.name, stage=Stage.REDUCE, reason=str(error), unit=frame.unit, passing=again)
 
 
-def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
+def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> SolvingJob:
     """Detect the stars of a light."""
     home, shape = folder / light.image.name.removesuffix(".fits"), fits_images.open_image(light.image).shape
     wanted = source_extractor.Options(
@@ -58,7 +58,7 @@ def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> Job:
     result = source_extractor.extract(light.image, home, wanted)
     table = ldac.read(result.catalogue)
     ra, dec = light.frame.ra_deg, light.frame.dec_deg
-    return Job(
+    return SolvingJob(
         light=light,
         folder=home,
         shape=shape,

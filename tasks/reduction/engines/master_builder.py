@@ -28,7 +28,7 @@ from tasks.science.headers import provenance
 from tasks.science.images import combining
 from tasks.science.masters import quality as inspection
 from tasks.science.masters import selection
-from tasks.science.masters.kinds import Bias, Combination, Dark, Detector, Flat, MasterKind
+from tasks.science.masters.kinds import Bias, Dark, Detector, Flat, MasterCombination, MasterKind
 from tasks.science.masters.quality import Quality
 
 log = logging.getLogger(__name__)
@@ -192,11 +192,11 @@ class MasterBuilder:
         )
         return path
 
-    def _keep(self, selected: selection.Selection) -> tuple[Frame, ...]:
+    def _keep(self, selected: selection.MasterSelection) -> tuple[Frame, ...]:
         self.rejected.extend(selected.rejected)
         return selected.kept
 
-    def _combine(self, raw: RawSet, combination: Combination) -> Master:
+    def _combine(self, raw: RawSet, combination: MasterCombination) -> Master:
         """Combine in bands of rows: half as many where the device is full, on the CPU where that does not help."""
         number, shape = len(raw.stored), raw.stored[0].shape
         for xp, rows in combining.attempts(number, shape, arrays.device()):
@@ -207,7 +207,7 @@ class MasterBuilder:
                 arrays.release()
         raise Unavailable(f"{number} frames cannot be combined: this machine has no memory left")
 
-    def _combine_on(self, xp: Any, raw: RawSet, combination: Combination, rows: int) -> Master:
+    def _combine_on(self, xp: Any, raw: RawSet, combination: MasterCombination, rows: int) -> Master:
         image, variance = combining.combine_bands(
             raw_frames.bands(raw.stored, step=rows),
             raw.stored[0].shape,

@@ -34,7 +34,7 @@ POINTED = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
+class SolvingJob:
     """A frame on its way: its folder, detections (0-based, brightest first), sky (ADU, noise) and a-priori pointing.
 
     ``pixels`` are exact positions; ``guides`` are the brightest stars whatever their cores, for the vote.
@@ -58,7 +58,7 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sky:
+class ReferenceStars:
     """The reference stars around a batch, brightest first: as a table, and as the file for SCAMP."""
 
     stars: Table = field(repr=False)
@@ -74,7 +74,7 @@ class Sky:
 class Solution:
     """A solution that was let through."""
 
-    job: Job
+    job: SolvingJob
     cards: Header
     found: Astrometry
 
@@ -94,18 +94,18 @@ def each(
     return results
 
 
-def _sky(jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOptions) -> Sky:
+def _sky(jobs: Sequence[SolvingJob], catalogue: Path, folder: Path, options: ReduceOptions) -> ReferenceStars:
     """Return the reference stars around a batch at the time of its frames."""
     places = solution_rules.places([(job.light.frame, job.centre) for job in jobs], options)
     table = astrometric_cells.read(catalogue, catalogue_cells.around(places))
     stars = wcs_checks.around(table, places, moment=jobs[0].light.frame.date_obs)
     solution_rules.check_number(stars, catalogue.name)
     ldac.write_reference(folder / "reference.cat", stars)
-    return Sky(stars=stars, file=folder / "reference.cat")
+    return ReferenceStars(stars=stars, file=folder / "reference.cat")
 
 
 def solutions(
-    jobs: Sequence[Job], catalogue: Path, folder: Path, options: ReduceOptions, errors: Errors
+    jobs: Sequence[SolvingJob], catalogue: Path, folder: Path, options: ReduceOptions, errors: Errors
 ) -> list[Solution]:
     """Solve frames together, then alone, then where another was found; add what went wrong, by image, to ``errors``.
 
@@ -126,12 +126,12 @@ def solutions(
     return found
 
 
-def _left(jobs: Sequence[Job], errors: Errors) -> list[Job]:
+def _left(jobs: Sequence[SolvingJob], errors: Errors) -> list[SolvingJob]:
     """Return the frames that have no solution yet but might get one; what crashed or hung would do so again."""
     return [job for job in jobs if isinstance(errors.get(job.light.image), AlgorithmError | UnusableData)]
 
 
-def _asked(jobs: Sequence[Job], options: ReduceOptions) -> list[Job]:
+def _asked(jobs: Sequence[SolvingJob], options: ReduceOptions) -> list[SolvingJob]:
     """Ask solve-field for the frame with most stars; how that one lies is a hint for the others of its object."""
     near = _blind(max(jobs, key=lambda job: len(job.pixels)), options) if jobs else None
     if near is None:
@@ -139,9 +139,9 @@ def _asked(jobs: Sequence[Job], options: ReduceOptions) -> list[Job]:
     return [replace(job, near=near, centre=job.centre or (near.ra_deg, near.dec_deg)) for job in jobs]
 
 
-def _point(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: Errors) -> list[Job]:
+def _point(jobs: Sequence[SolvingJob], sky: ReferenceStars, options: ReduceOptions, errors: Errors) -> list[SolvingJob]:
     """Find the pointing of each frame; the orientation of one is tried first for the next."""
-    pointed: list[Job] = []
+    pointed: list[SolvingJob] = []
     known: Floats | None = None
     for job in jobs:
         try:
@@ -155,7 +155,9 @@ def _point(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: Errors
     return pointed
 
 
-def _vote(job: Job, sky: Sky, options: ReduceOptions, known: Floats | None) -> pointing_search.Pointing:
+def _vote(
+    job: SolvingJob, sky: ReferenceStars, options: ReduceOptions, known: Floats | None
+) -> pointing_search.Pointing:
     return solution_rules.pointing(
         job.pixels,
         job.guides,
@@ -169,7 +171,7 @@ def _vote(job: Job, sky: Sky, options: ReduceOptions, known: Floats | None) -> p
 
 
 def _fit_by_another(
-    left: Sequence[Job], guide: Solution, sky: Sky, options: ReduceOptions, errors: Errors
+    left: Sequence[SolvingJob], guide: Solution, sky: ReferenceStars, options: ReduceOptions, errors: Errors
 ) -> list[Solution]:
     """Look for frames where another one of their object was found, whatever their own headers say."""
     known = pointing_search.of_wcs(wcs_checks.wcs_of(guide.cards), guide.job.shape)
@@ -186,7 +188,7 @@ def _fit_by_another(
     return found
 
 
-def _fit(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: Errors) -> list[Solution]:
+def _fit(jobs: Sequence[SolvingJob], sky: ReferenceStars, options: ReduceOptions, errors: Errors) -> list[Solution]:
     """Solve pointed frames together, and those that fail alone."""
     found = _fit_together(jobs, sky, options)
     done = {solution.job.light.image for solution in found}
@@ -197,7 +199,7 @@ def _fit(jobs: Sequence[Job], sky: Sky, options: ReduceOptions, errors: Errors) 
     return found
 
 
-def _fit_together(jobs: Sequence[Job], sky: Sky, options: ReduceOptions) -> list[Solution]:
+def _fit_together(jobs: Sequence[SolvingJob], sky: ReferenceStars, options: ReduceOptions) -> list[Solution]:
     """Solve frames at once, so that they share their distortion; what fails is tried alone, and not reported yet."""
     solutions: list[Solution] = []
     for settings in POINTED:
@@ -220,7 +222,7 @@ def _fit_together(jobs: Sequence[Job], sky: Sky, options: ReduceOptions) -> list
     return solutions
 
 
-def _fit_alone(job: Job, sky: Sky, options: ReduceOptions) -> Solution:
+def _fit_alone(job: SolvingJob, sky: ReferenceStars, options: ReduceOptions) -> Solution:
     """Solve one frame; raise the last error where nothing helps."""
     trouble: SirenError = AlgorithmError("no attempt was made")
     for settings in POINTED:
@@ -238,7 +240,9 @@ def _common(options: ReduceOptions) -> dict[str, Any]:
     return {"distortion_degree": options.distortion_degree, "timeout_s": options.program_timeout_s}
 
 
-def _scamp(jobs: Sequence[Job], sky: Sky, folder: Path, settings: scamp.Options) -> tuple[Path | None, ...]:
+def _scamp(
+    jobs: Sequence[SolvingJob], sky: ReferenceStars, folder: Path, settings: scamp.Options
+) -> tuple[Path | None, ...]:
     for job in jobs:
         if job.near is None:
             raise AlgorithmError(f"the pointing of {job.name} is not known")
@@ -247,7 +251,7 @@ def _scamp(jobs: Sequence[Job], sky: Sky, folder: Path, settings: scamp.Options)
     return scamp.solve([job.catalogue for job in jobs], sky.file, folder, settings).headers
 
 
-def _blind(job: Job, options: ReduceOptions) -> pointing_search.Pointing | None:
+def _blind(job: SolvingJob, options: ReduceOptions) -> pointing_search.Pointing | None:
     """Ask solve-field where a frame points; None where it or its index files are not installed, or do not help."""
     index = Path(options.index_folder)
     if not solve_field.installed(index) or len(job.pixels) < options.minimum_matches:
@@ -263,7 +267,7 @@ def _blind(job: Job, options: ReduceOptions) -> pointing_search.Pointing | None:
     return pointing_search.of_wcs(wcs_checks.wcs_of(ldac.read_cards(result.wcs)), job.shape)
 
 
-def _check(job: Job, head: Path | None, sky: Sky, options: ReduceOptions) -> Solution:
+def _check(job: SolvingJob, head: Path | None, sky: ReferenceStars, options: ReduceOptions) -> Solution:
     """Let a solution through, or raise ``AlgorithmError`` with what is wrong with it."""
     if head is None or job.centre is None:
         raise AlgorithmError("scamp wrote no solution for this frame")

@@ -18,7 +18,7 @@ from tasks.options import StackOptions
 from tasks.records import Stack
 from tasks.reduction.engines import source_extraction, stack_engines
 from tasks.reduction.engines.source_extraction import ImageFiles
-from tasks.reduction.engines.stack_engines import Job
+from tasks.reduction.engines.stack_engines import StackJob
 from tasks.science.astrometry import field_grids, matching, wcs_checks
 from tasks.science.astrometry.field_grids import Grid
 from tasks.science.astrometry.matching import Floats
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def plan(
     chosen: Combination, options: StackOptions, telescope: str, folder: Path, *, moved: tuple[float, float] | None
-) -> Job:
+) -> StackJob:
     """Read the headers of a stack's frames and lay out its grid, which all epochs of the field share unless ``moved``."""
     headers = tuple(fits_images.read_header(member.frame.image) for member in chosen.members)
     cards = stack_members.header(chosen, headers, median=options.combine == "seed")
@@ -47,10 +47,10 @@ def plan(
     shape = field_grids.stack_shape(fits_images.open_image(best.image).shape)
     wcs = field_grids.field_wcs(ra, dec, shape=shape, scale_arcsec=scale)
     grid = Grid(wcs=wcs, shape=shape, scale_arcsec=scale)
-    return Job(chosen=chosen, headers=headers, cards=cards, grid=grid, folder=folder, options=options)
+    return StackJob(chosen=chosen, headers=headers, cards=cards, grid=grid, folder=folder, options=options)
 
 
-def build(job: Job, reference: Table, image: Path, *, unit: str) -> Stack:
+def build(job: StackJob, reference: Table, image: Path, *, unit: str) -> Stack:
     """Combine, measure and write a stack; its unit is that of all its frames.
 
     Parameters
@@ -98,7 +98,7 @@ def build(job: Job, reference: Table, image: Path, *, unit: str) -> Stack:
 
 
 def _measure(
-    job: Job, combined: Coadd, variance: Floats, mask: Floats, cards: Header, reference: Table, image: Path
+    job: StackJob, combined: Coadd, variance: Floats, mask: Floats, cards: Header, reference: Table, image: Path
 ) -> image_photometry.Measured:
     """Measure a stack by way of files in the scratch folder, which Source Extractor reads."""
     raw, weight = job.folder / "measured.fits", job.folder / "measured.weight.fits"
@@ -109,7 +109,7 @@ def _measure(
         data=combined.image, mask=mask, cards=cards, scale_arcsec=job.grid.scale_arcsec, variance=variance
     )
     files = ImageFiles(image=raw, flags=naming.mask_of(raw), weight=weight)
-    field = photometric_calibration.Field(
+    field = photometric_calibration.PhotometricField(
         filter=job.chosen.reference.frame.filter,
         shape=job.grid.shape,
         epoch=matching.julian_year(job.chosen.date_obs),

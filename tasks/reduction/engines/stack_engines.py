@@ -25,7 +25,7 @@ SWARP_MODES: dict[str, swarp.Mode] = {"clipped": "CLIPPED", "mean": "WEIGHTED", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class StackJob:
     """A stack to make: its frames with their headers, its own cards, its pixels, where it goes, and how it is made."""
 
     chosen: Combination
@@ -48,16 +48,16 @@ class Job:
         return "level" if large and self.options.background == "mesh" else self.options.background
 
 
-def by_siren(job: Job) -> Coadd:
+def by_siren(job: StackJob) -> Coadd:
     """Combine in process, on the device of the slot."""
     options = job.options
 
-    def exposure(pair: tuple[Member, fits_images.Header]) -> coadding.Exposure:
+    def exposure(pair: tuple[Member, fits_images.Header]) -> coadding.CoaddInput:
         return _exposure(pair[0], pair[1], job)
 
     with ThreadPoolExecutor(options.slots) as pool:
         exposures = list(pool.map(exposure, zip(job.chosen.members, job.headers, strict=True)))
-    recipe = coadding.Recipe(mode=options.combine, sigma=options.clip_sigma, fraction=job.clip_fraction)
+    recipe = coadding.CoaddRecipe(mode=options.combine, sigma=options.clip_sigma, fraction=job.clip_fraction)
     return coadding.coadd(
         exposures,
         job.grid.wcs,
@@ -69,7 +69,7 @@ def by_siren(job: Job) -> Coadd:
     )
 
 
-def _exposure(member: Member, header: fits_images.Header, job: Job) -> coadding.Exposure:
+def _exposure(member: Member, header: fits_images.Header, job: StackJob) -> coadding.CoaddInput:
     """Return a frame that is read in parts, its sky found before."""
     frame = member.frame
     image, variance, mask = (fits_images.open_image(path) for path in (frame.image, frame.variance, frame.mask))
@@ -77,10 +77,10 @@ def _exposure(member: Member, header: fits_images.Header, job: Job) -> coadding.
     window = frame_windows.window(
         planes, sky=job.background, mesh_px=job.options.background_px, level_adu=frame.photometry.sky_adu
     )
-    return coadding.Exposure(window=window, shape=image.shape, wcs=wcs_checks.wcs_of(header), scale=member.scale)
+    return coadding.CoaddInput(window=window, shape=image.shape, wcs=wcs_checks.wcs_of(header), scale=member.scale)
 
 
-def by_swarp(job: Job) -> Coadd:
+def by_swarp(job: StackJob) -> Coadd:
     """Combine with SWarp; the number of frames in each pixel comes from siren, since SWarp does not say it."""
     chosen, options, grid = job.chosen, job.options, job.grid
     inputs = [
@@ -104,7 +104,7 @@ def by_swarp(job: Job) -> Coadd:
         timeout_s=options.program_timeout_s,
     )
     ra, dec = (float(value) for value in grid.wcs.wcs.crval)
-    place = swarp.Grid(ra_deg=ra, dec_deg=dec, scale_arcsec=grid.scale_arcsec, shape=grid.shape)
+    place = swarp.OutputGrid(ra_deg=ra, dec_deg=dec, scale_arcsec=grid.scale_arcsec, shape=grid.shape)
     result = swarp.combine(inputs, place, job.folder, wanted)
     _check_grid(result.image, grid)
     image, weight = (fits_images.read_image(path)[0] for path in (result.image, result.weight))

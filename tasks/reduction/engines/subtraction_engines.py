@@ -11,21 +11,21 @@ from typing import Any
 
 from tasks.errors import AlgorithmError, MissingPart, ProgramError, SirenError, UnusableData
 from tasks.io.fits import fits_images
-from tasks.io.fits.image_planes import Planes
+from tasks.io.fits.image_planes import ImagePlanes
 from tasks.options import SearchOptions
 from tasks.programs import hotpants
 from tasks.science import arrays
 from tasks.science.candidates import matched_filter
 from tasks.science.subtraction import alard_lupton, aligned_images, aligned_pair, engine_images, sfft
 from tasks.science.subtraction.alard_lupton import Subtraction
-from tasks.science.subtraction.aligned_images import Exposure
+from tasks.science.subtraction.aligned_images import SubtractionImage
 from tasks.science.subtraction.aligned_pair import Pair
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class SubtractionResult:
     """A subtraction, its mask as bits, the science image, and the failures of the engines tried before."""
 
     subtraction: Subtraction
@@ -34,7 +34,9 @@ class Result:
     failures: tuple[str, ...] = ()
 
 
-def difference(science: Planes, reference: Planes, options: SearchOptions, *, only: bool = False) -> Result:
+def difference(
+    science: ImagePlanes, reference: ImagePlanes, options: SearchOptions, *, only: bool = False
+) -> SubtractionResult:
     """Align and subtract two images on the device of this process.
 
     Parameters
@@ -66,16 +68,18 @@ def difference(science: Planes, reference: Planes, options: SearchOptions, *, on
             log.warning("%s: engine %s failed: %s", science.path.name, name, error)
             continue
         bits = alard_lupton.bits(result, pair.science, pair.reference)
-        return Result(subtraction=result, bits=bits, science=pair.science.image, failures=tuple(map(str, errors)))
+        return SubtractionResult(
+            subtraction=result, bits=bits, science=pair.science.image, failures=tuple(map(str, errors))
+        )
     raise _all_failed(errors)
 
 
-def searchable(result: Result) -> matched_filter.Planes:
+def searchable(result: SubtractionResult) -> matched_filter.SearchPlanes:
     """Return what a search needs of a subtraction that is still in memory."""
     return matched_filter.planes_of(result.subtraction, result.bits, result.science)
 
 
-def exposure(planes: Planes) -> Exposure:
+def exposure(planes: ImagePlanes) -> SubtractionImage:
     """Put an image and its planes on the device."""
     xp = arrays.device()
     variance = None if planes.variance is None else xp.asarray(planes.variance)
@@ -88,17 +92,17 @@ def exposure(planes: Planes) -> Exposure:
     )
 
 
-def _siren(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+def _siren(pair: Pair, science: ImagePlanes, reference: ImagePlanes, options: SearchOptions) -> Subtraction:
     del science, reference, options
     return alard_lupton.subtract(pair.science, pair.reference, found=pair.found)
 
 
-def _sfft(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+def _sfft(pair: Pair, science: ImagePlanes, reference: ImagePlanes, options: SearchOptions) -> Subtraction:
     del pair, science, reference, options
     return sfft.subtract()
 
 
-def _hotpants(pair: Pair, science: Planes, reference: Planes, options: SearchOptions) -> Subtraction:
+def _hotpants(pair: Pair, science: ImagePlanes, reference: ImagePlanes, options: SearchOptions) -> Subtraction:
     """Write the pair to a scratch folder, run HOTPANTS there and read what it made."""
     widths = pair.widths_px
     low_adu = [engine_images.lowest_adu(image) for image in (pair.science, pair.reference)]
@@ -123,14 +127,14 @@ def _hotpants(pair: Pair, science: Planes, reference: Planes, options: SearchOpt
         return _read_hotpants(hotpants.subtract(inputs, folder, settings, shape=science.shape), pair)
 
 
-ENGINES: dict[str, Callable[[Pair, Planes, Planes, SearchOptions], Subtraction]] = {
+ENGINES: dict[str, Callable[[Pair, ImagePlanes, ImagePlanes, SearchOptions], Subtraction]] = {
     "siren": _siren,
     "hotpants": _hotpants,
     "sfft": _sfft,
 }
 
 
-def _write_images(folder: Path, image: Exposure, label: str) -> tuple[Path, Path, Path]:
+def _write_images(folder: Path, image: SubtractionImage, label: str) -> tuple[Path, Path, Path]:
     """Write image, noise and mask as HOTPANTS reads them."""
     planes = engine_images.planes(image)
     paths = tuple(folder / f"{label}-{name}.fits" for name in planes)

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.errors import UnusableData
 from tasks.records import Alert, Audience, Comparison, Condition, Decision, Kind, PlanMode, Policy, Reason, Rule
 from tasks.science.alerts import policy_variables
-from tasks.science.alerts.policy_variables import Situation, Value
+from tasks.science.alerts.policy_variables import DecisionInput, Value
 
 SYMBOLS = {
     Comparison.IS: "is",
@@ -64,7 +64,7 @@ def decide(alert: Alert, policy: Policy, *, previous: Decision | None = None, no
     for rule in policy.rules:
         for condition in (*rule.when, *(each for own in rule.only.values() for each in own)):
             policy_variables.check(condition.operand)
-    situation = Situation(alert=alert, previous=previous, now=now)
+    situation = DecisionInput(alert=alert, previous=previous, now=now)
     reasons: list[Reason] = []
     held = (
         rule
@@ -118,7 +118,7 @@ def _aim(alert: Alert) -> object:
     return notice.ra_deg, notice.dec_deg, notice.error_deg
 
 
-def _plan(rule: Rule, policy: Policy, situation: Situation, reasons: list[Reason]) -> PlanMode:
+def _plan(rule: Rule, policy: Policy, situation: DecisionInput, reasons: list[Reason]) -> PlanMode:
     """Return a rule's plan; of a notice that is too old to start a telescope the button is left."""
     age_s, limit = policy_variables.read("age_s", situation), policy.automatic_within_h
     if rule.plan is not PlanMode.AUTOMATIC or limit is None or not isinstance(age_s, float):
@@ -129,7 +129,7 @@ def _plan(rule: Rule, policy: Policy, situation: Situation, reasons: list[Reason
     return rule.plan if young else PlanMode.BUTTON
 
 
-def _hold(name: str, when: Sequence[Condition], situation: Situation, reasons: list[Reason]) -> bool:
+def _hold(name: str, when: Sequence[Condition], situation: DecisionInput, reasons: list[Reason]) -> bool:
     """Try conditions in order up to the first that fails, and note each."""
     for condition in when:
         reason = _try(name, condition, situation)
@@ -139,7 +139,7 @@ def _hold(name: str, when: Sequence[Condition], situation: Situation, reasons: l
     return True
 
 
-def _try(name: str, condition: Condition, situation: Situation) -> Reason:
+def _try(name: str, condition: Condition, situation: DecisionInput) -> Reason:
     found = policy_variables.read(condition.operand, situation)
     return Reason(
         rule=name,
@@ -186,7 +186,7 @@ def _text(value: Value) -> str:
 def _decision(
     rule: Rule,
     policy: Policy,
-    situation: Situation,
+    situation: DecisionInput,
     *,
     telescopes: tuple[str, ...],
     plan: PlanMode,

@@ -40,7 +40,7 @@ from tasks.errors import UnusableData
 from tasks.records import Alert, Decision, Kind, Notice, SkyMapSummary
 
 Value = bool | float | str | tuple[str, ...]
-Reader = Callable[["Situation"], Value | None]
+Reader = Callable[["DecisionInput"], Value | None]
 
 PLAIN = (
     "mission", "event_id", "alert_type", "retraction", "test", "significant", "far_hz", "group", "pipeline", "search",
@@ -54,7 +54,7 @@ OF_MAP = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Situation:
+class DecisionInput:
     """All that a decision may look at: the alert, what was decided before for its event, and the time."""
 
     alert: Alert
@@ -67,7 +67,7 @@ class Situation:
         return self.alert.notice
 
 
-def read(name: str, situation: Situation) -> Value | None:
+def read(name: str, situation: DecisionInput) -> Value | None:
     """Return the value of an operand, None where nothing says."""
     if name in TABLE:
         return TABLE[name](situation)
@@ -95,23 +95,23 @@ def _properties(notice: Notice) -> Mapping[str, float]:
     return notice.properties or {}
 
 
-def _top_class(situation: Situation) -> str | None:
+def _top_class(situation: DecisionInput) -> str | None:
     classes = _classes(situation.notice)
     return max(classes, key=lambda name: classes[name]) if classes else None
 
 
-def _neutron_star(situation: Situation) -> float | None:
+def _neutron_star(situation: DecisionInput) -> float | None:
     found = [_classes(situation.notice).get(name) for name in ("BNS", "NSBH")]
     known = [value for value in found if value is not None]
     return sum(known) if known else None
 
 
-def _real(situation: Situation) -> bool:
+def _real(situation: DecisionInput) -> bool:
     notice = situation.notice
     return not notice.test and (notice.kind is not Kind.GW or notice.event_id.startswith("S"))
 
 
-def _coincidence_far(situation: Situation) -> float | None:
+def _coincidence_far(situation: DecisionInput) -> float | None:
     found = situation.notice.coincidence
     if found is None:
         return None
@@ -119,7 +119,7 @@ def _coincidence_far(situation: Situation) -> float | None:
     return sky if sky is not None else found.time_coincidence_far_hz
 
 
-def _error90(situation: Situation) -> float | None:
+def _error90(situation: DecisionInput) -> float | None:
     notice = situation.notice
     containment = notice.containment if notice.containment is not None else constants.USUAL_CONTAINMENT
     if notice.error_deg is None or not 0 < containment < 1:
@@ -127,7 +127,7 @@ def _error90(situation: Situation) -> float | None:
     return radius(notice.error_deg, containment=containment, wanted=0.9)
 
 
-def _galactic_latitude(situation: Situation) -> float | None:
+def _galactic_latitude(situation: DecisionInput) -> float | None:
     sky_map, notice = situation.alert.best_map, situation.notice
     if sky_map is not None:
         return abs(galactic_latitude_deg(sky_map.peak_ra_deg, sky_map.peak_dec_deg))
@@ -146,7 +146,7 @@ def _seconds(later: datetime | None, earlier: datetime | None) -> float | None:
 
 
 def _plain(name: str) -> Reader:
-    def reader(situation: Situation) -> Value | None:
+    def reader(situation: DecisionInput) -> Value | None:
         value: Value | None = getattr(situation.notice, name)
         return value
 
@@ -154,7 +154,7 @@ def _plain(name: str) -> Reader:
 
 
 def _of_map(name: str, which: Callable[[Alert], SkyMapSummary | None]) -> Reader:
-    def reader(situation: Situation) -> Value | None:
+    def reader(situation: DecisionInput) -> Value | None:
         sky_map = which(situation.alert)
         value: Value | None = None if sky_map is None else getattr(sky_map, name)
         return value

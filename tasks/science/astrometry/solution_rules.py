@@ -103,7 +103,7 @@ def judged(
     options: ReduceOptions,
 ) -> tuple[Header, Astrometry]:
     """Let a solution through with the cards of its quality, or raise ``AlgorithmError`` with what is wrong with it."""
-    limits = wcs_checks.Limits(
+    limits = wcs_checks.WcsLimits(
         rms_arcsec=options.maximum_rms_arcsec,
         matches=options.minimum_matches,
         scale_arcsec=pointing_search.scale_of(frame),

@@ -44,7 +44,7 @@ LARGEST_CELL_ARCSEC = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class WcsLimits:
     """What a solution must keep; ``scale_arcsec`` is the camera's, ``centre`` where the header points."""
 
     rms_arcsec: float
@@ -204,7 +204,7 @@ def measure(found: Residuals, wcs: WCS, shape: tuple[int, int]) -> Astrometry:
 
 
 def judge(
-    cards: Header, pixels: Floats, sky: tuple[Floats, Floats], limits: Limits, *, shape: tuple[int, int]
+    cards: Header, pixels: Floats, sky: tuple[Floats, Floats], limits: WcsLimits, *, shape: tuple[int, int]
 ) -> tuple[Astrometry, Header]:
     """Return how good a solution is, as a record and as header cards.
 
@@ -221,7 +221,7 @@ def judge(
     return found, quality_cards(found, wcs, shape)
 
 
-def faults(result: Astrometry, found: Residuals, limits: Limits, *, shape: tuple[int, int]) -> tuple[str, ...]:
+def faults(result: Astrometry, found: Residuals, limits: WcsLimits, *, shape: tuple[int, int]) -> tuple[str, ...]:
     """Return what is wrong with a solution, in words; nothing where it may be used."""
     needed = max(limits.matches, min(ENOUGH_MATCHES, round(MATCHED_PART * found.expected)))
     pointing = np.degrees(angular_separation(*np.radians([result.ra_deg, result.dec_deg, *limits.centre])))

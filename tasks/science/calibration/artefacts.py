@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from tasks.options import Reflection
 from tasks.science.calibration import halos as star_halos
 from tasks.science.calibration import shrunken_light, trails
-from tasks.science.calibration.correction import Planes
+from tasks.science.calibration.correction import LightPlanes
 from tasks.science.calibration.halos import GHOST_BIT, HALO_BIT
 
 
-def marked(planes: Planes, *, halos: bool, trail_sigma: float | None, reflections: Sequence[Reflection] = ()) -> Planes:
+def marked(
+    planes: LightPlanes, *, halos: bool, trail_sigma: float | None, reflections: Sequence[Reflection] = ()
+) -> LightPlanes:
     """Return a light whose mask tells of halos (64), trails (32) and reflections (128); all arrays on the host.
 
     Parameters
@@ -42,4 +44,4 @@ def marked(planes: Planes, *, halos: bool, trail_sigma: float | None, reflection
             star_halos.paint_disc(mask, x, y, each.radius_px, GHOST_BIT)
     for trail in trails.find_trails(small, stars, sigma=trail_sigma) if trail_sigma is not None else ():
         trails.paint_band(mask, trail)
-    return Planes(image=planes.image, variance=planes.variance, mask=mask)
+    return LightPlanes(image=planes.image, variance=planes.variance, mask=mask)

@@ -61,7 +61,7 @@ class LightMasters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class CorrectionTerms:
     """The terms of a light's equation as far as masters were taken into account: ``raw = offset + image / inverse``.
 
     ``noise`` is the variance of the counts (ADU²) but for photons; ``dark`` the signal (ADU) whose photons are noise
@@ -95,7 +95,7 @@ class Correction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planes:
+class LightPlanes:
     """A calibrated frame: image in ADU, variance in ADU² (float32) and ``MaskBit`` bits (uint8), each ``(ny, nx)``."""
 
     image: Array
@@ -191,21 +191,23 @@ def bad_flat(flat: Master, *, limits: tuple[float, float] = BAD_FLAT) -> Array:
     return (~good).astype(xp.uint8) * xp.uint8(BAD_FLAT_BIT)
 
 
-def no_terms(masters: LightMasters) -> Terms:
+def no_terms(masters: LightMasters) -> CorrectionTerms:
     """Return what is known of a light before any master: the read noise alone."""
     xp = array_namespace(masters.bias.image)
     zero = xp.float32(0)
     read = xp.float32((masters.read_noise_e / masters.gain) ** 2)
-    return Terms(offset=zero, noise=read, dark=zero, inverse=xp.float32(1), flat_variance=zero, mask=xp.uint8(0))
+    return CorrectionTerms(
+        offset=zero, noise=read, dark=zero, inverse=xp.float32(1), flat_variance=zero, mask=xp.uint8(0)
+    )
 
 
-def add_bias(terms: Terms, masters: LightMasters) -> Terms:
+def add_bias(terms: CorrectionTerms, masters: LightMasters) -> CorrectionTerms:
     """Take the bias into account: its level and its noise."""
     bias = masters.bias
     return replace(terms, offset=bias.image, noise=terms.noise + bias.variance)
 
 
-def add_dark(terms: Terms, masters: LightMasters) -> Terms:
+def add_dark(terms: CorrectionTerms, masters: LightMasters) -> CorrectionTerms:
     """Take the dark into account, scaled to the light's exposure time: its level, its noise, that of its photons."""
     xp, dark = array_namespace(masters.dark.image), masters.dark
     scaled = xp.float32(masters.scale) * dark.image
@@ -213,7 +215,7 @@ def add_dark(terms: Terms, masters: LightMasters) -> Terms:
     return replace(terms, offset=terms.offset + scaled, noise=noise, dark=scaled)
 
 
-def add_flat(terms: Terms, masters: LightMasters) -> Terms:
+def add_flat(terms: CorrectionTerms, masters: LightMasters) -> CorrectionTerms:
     """Take the flat into account: the response, its noise, and where it has no value."""
     xp, flat = array_namespace(masters.flat.image), masters.flat
     empty = ~(xp.isfinite(flat.image) & (flat.image > 0))
@@ -225,13 +227,13 @@ def add_flat(terms: Terms, masters: LightMasters) -> Terms:
     )
 
 
-def add_bad_pixels(terms: Terms, masters: LightMasters) -> Terms:
+def add_bad_pixels(terms: CorrectionTerms, masters: LightMasters) -> CorrectionTerms:
     """Take the map of bad pixels into account."""
     xp = array_namespace(masters.bad)
     return replace(terms, mask=terms.mask | (masters.bad != 0) * xp.uint8(MaskBit.BAD))
 
 
-def coefficients(terms: Terms, *, gain: float) -> Correction:
+def coefficients(terms: CorrectionTerms, *, gain: float) -> Correction:
     """Return the coefficients that turn counts into planes in one pass."""
     xp = array_namespace(terms.inverse)
     square = terms.inverse * terms.inverse
@@ -248,8 +250,8 @@ def coefficients(terms: Terms, *, gain: float) -> Correction:
 
 
 def calibrate(
-    raws: Sequence[Array], shared: Correction, *, saturation_adu: float, into: Sequence[Planes] = ()
-) -> list[Planes]:
+    raws: Sequence[Array], shared: Correction, *, saturation_adu: float, into: Sequence[LightPlanes] = ()
+) -> list[LightPlanes]:
     """Calibrate raw lights; nothing is interpolated yet.
 
     On the CPU all lights are worked on row by row, so that the masters are read from memory once for all of them.
@@ -294,17 +296,19 @@ def images(raws: Sequence[Array], shared: Correction, *, into: Sequence[Array] =
     return made
 
 
-def interpolate(planes: Planes, holes: MaskBit = MaskBit.BAD | MaskBit.COSMIC_RAY | MaskBit.NO_DATA) -> Planes:
+def interpolate(
+    planes: LightPlanes, holes: MaskBit = MaskBit.BAD | MaskBit.COSMIC_RAY | MaskBit.NO_DATA
+) -> LightPlanes:
     """Fill pixels that carry any of the bits ``holes`` with the mean of the good ones around, and set bit 8.
 
     A hole that has no good pixel within 4 px gets the median of the frame's good pixels.
     """
-    copy = Planes(image=planes.image.copy(), variance=planes.variance.copy(), mask=planes.mask.copy())
+    copy = LightPlanes(image=planes.image.copy(), variance=planes.variance.copy(), mask=planes.mask.copy())
     fill(copy, holes)
     return copy
 
 
-def fill(planes: Planes, holes: MaskBit) -> None:
+def fill(planes: LightPlanes, holes: MaskBit) -> None:
     """Do what ``interpolate`` does in the planes themselves; only good pixels are read and only holes written."""
     xp = array_namespace(planes.image)
     y, x = xp.divmod(xp.flatnonzero((planes.mask & xp.uint8(holes)).view(bool)), planes.mask.shape[1])
@@ -338,19 +342,19 @@ def count_bits(mask: np.ndarray[Any, Any]) -> dict[MaskBit, int]:
     return {bit: int(marked[(np.arange(256) & bit) != 0].sum()) for bit in MaskBit}
 
 
-def _blank(shape: tuple[int, int], xp: Any) -> Planes:
-    return Planes(
+def _blank(shape: tuple[int, int], xp: Any) -> LightPlanes:
+    return LightPlanes(
         image=xp.empty(shape, xp.float32), variance=xp.empty(shape, xp.float32), mask=xp.empty(shape, xp.uint8)
     )
 
 
-def _light_rows(raw: Array, shared: Correction, rows: slice, planes: Planes) -> None:
+def _light_rows(raw: Array, shared: Correction, rows: slice, planes: LightPlanes) -> None:
     """Write image and variance of some rows into the planes given."""
     _image_rows(raw, shared, rows, planes.image[rows])
     _variance_rows(planes.image[rows], shared, rows, planes.variance[rows])
 
 
-def _light_rows_in_one_pass(raw: Array, shared: Correction, rows: slice, planes: Planes) -> None:
+def _light_rows_in_one_pass(raw: Array, shared: Correction, rows: slice, planes: LightPlanes) -> None:
     """Do the same on the CPU."""
     compiled_correction.image_and_variance(
         raw[rows],
@@ -406,7 +410,7 @@ def _own_type(raw: Array, limit: float) -> Any:
     return raw.dtype.type(math.ceil(limit))
 
 
-def _ring_means(planes: Planes, unusable: Array, y: Array, x: Array, radius: int) -> tuple[Array, Array, Array]:
+def _ring_means(planes: LightPlanes, unusable: Array, y: Array, x: Array, radius: int) -> tuple[Array, Array, Array]:
     """Return number and means of image and variance of the good pixels in a square around each position."""
     xp = array_namespace(planes.image)
     ny, nx = planes.image.shape

@@ -29,7 +29,7 @@ BAND_PIXELS = 1 << 15
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class CosmicRayLimits:
     """The limits of L.A.Cosmic.
 
     ``sigma`` is the limit of the Laplacian over noise, ``fraction`` of it holds next to a hit, ``contrast`` is the
@@ -42,10 +42,10 @@ class Limits:
     rounds: int = 4
 
 
-STANDARD = Limits()
+STANDARD = CosmicRayLimits()
 
 
-def detect(image: Array, variance: Array, *, ignore: Array, limits: Limits = STANDARD) -> Array:
+def detect(image: Array, variance: Array, *, ignore: Array, limits: CosmicRayLimits = STANDARD) -> Array:
     """Return a mask of the pixels that cosmic rays hit.
 
     Parameters
@@ -133,7 +133,7 @@ class _Field:
         yield from (slice(start, start + step) for start in range(0, size, step))
 
 
-def _round(field: _Field, where: Array, limits: Limits) -> Array:
+def _round(field: _Field, where: Array, limits: CosmicRayLimits) -> Array:
     """Return the hits among some pixels and their neighbours."""
     where = where[field.allowed[where]]
     where = where[field.signal(where) > limits.sigma]
@@ -150,7 +150,7 @@ def _round(field: _Field, where: Array, limits: Limits) -> Array:
     return where
 
 
-def _first_candidates(field: _Field, limits: Limits) -> Array:
+def _first_candidates(field: _Field, limits: CosmicRayLimits) -> Array:
     """Return the pixels whose Laplacian exceeds the limit for the least noise that they can have."""
     xp, height, width = field.xp, field.height, field.width
     data = field.data.reshape(height, width)

@@ -19,7 +19,7 @@ import numpy as np
 
 from tasks.errors import UnusableData
 from tasks.science.arrays import Array
-from tasks.science.calibration.correction import Planes, local_level
+from tasks.science.calibration.correction import LightPlanes, local_level
 
 # side of the boxes, of the specification
 BOX_PX = 10
@@ -45,7 +45,7 @@ ROUNDS = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Places:
+class FringePairs:
     """Pixels that are looked at, ``(2, n, rows, 1)`` and ``(2, n, 1, columns)``, and the pattern in them.
 
     The first axis holds the bright and the dark box of each of ``n`` pairs. ``pattern`` is ``(2, n, pixels)``, NaN where
@@ -57,7 +57,7 @@ class Places:
     pattern: Array
 
     @classmethod
-    def of(cls, fringe: Array, rows: Array, columns: Array) -> Places:
+    def of(cls, fringe: Array, rows: Array, columns: Array) -> FringePairs:
         """Return the places of these rows and columns, each ``(2, n, number)``."""
         rows, columns = rows[..., :, None], columns[..., None, :]
         return cls(rows=rows, columns=columns, pattern=_in_places(fringe, rows, columns))
@@ -76,8 +76,8 @@ class Fringes:
     """
 
     pattern: Array
-    boxes: Places
-    around: Places
+    boxes: FringePairs
+    around: FringePairs
     contrast: Array
 
 
@@ -100,14 +100,14 @@ def prepare(fringe: Array, *, shape: tuple[int, int]) -> Fringes:
     # where one half of the rows is bright and dark the other one is measured
     others = np.repeat([1, 0], [each.size for _, each in chosen])
     rows = (corners[..., 0] + others)[..., None] + np.arange(0, BOX_PX, 2)
-    boxes = Places.of(known, rows, corners[..., 1, None] + np.arange(BOX_PX))
-    around = Places.of(known, *(_around(corners[..., axis] + BOX_PX // 2, shape[axis]) for axis in (0, 1)))
+    boxes = FringePairs.of(known, rows, corners[..., 1, None] + np.arange(BOX_PX))
+    around = FringePairs.of(known, *(_around(corners[..., axis] + BOX_PX // 2, shape[axis]) for axis in (0, 1)))
     made = Fringes(pattern=np.nan_to_num(known), boxes=boxes, around=around, contrast=contrast)
     _check(made)
     return made
 
 
-def removed(planes: Planes, fringes: Fringes) -> tuple[Planes, float]:
+def removed(planes: LightPlanes, fringes: Fringes) -> tuple[LightPlanes, float]:
     """Return a light, on the host, without its fringes, and the scale of the fringe frame in it.
 
     Pixels for which the fringe frame has no value stay as they are, and so do variance and mask.
@@ -120,7 +120,7 @@ def removed(planes: Planes, fringes: Fringes) -> tuple[Planes, float]:
     factor = scale(planes.image, planes.mask, fringes)
     image = np.multiply(fringes.pattern, np.float32(-factor))
     image += planes.image
-    return Planes(image=image, variance=planes.variance, mask=planes.mask), factor
+    return LightPlanes(image=image, variance=planes.variance, mask=planes.mask), factor
 
 
 def scale(image: Array, mask: Array, fringes: Fringes) -> float:

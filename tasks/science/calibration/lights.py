@@ -10,7 +10,7 @@ import numpy as np
 from tasks.options import CalibrateOptions
 from tasks.science.arrays import Array, array_namespace, to_host
 from tasks.science.calibration import correction, cosmic_rays
-from tasks.science.calibration.correction import Correction, LightMasters, Master, Planes
+from tasks.science.calibration.correction import Correction, LightMasters, LightPlanes, Master
 from tasks.science.calibration.recipe import RECIPE, DeviceStep, HostLight, HostStep, MasterStep, OnePass
 
 # counts 2, planes 9; the search for cosmic rays has about as much again as work space
@@ -77,9 +77,9 @@ def process(
     setup: Setup,
     *,
     find_cosmic_rays: bool,
-    limits: cosmic_rays.Limits = cosmic_rays.STANDARD,
-    into: Sequence[Planes] = (),
-) -> list[Planes]:
+    limits: cosmic_rays.CosmicRayLimits = cosmic_rays.STANDARD,
+    into: Sequence[LightPlanes] = (),
+) -> list[LightPlanes]:
     """Turn raw counts, on the host, into planes on the host; everything between happens where the setup is.
 
     On the CPU planes ``into`` which nobody looks any more are written over.
@@ -87,7 +87,7 @@ def process(
     xp = array_namespace(setup.correction.offset)
     raws = [xp.asarray(light) for light in counts]
     used = into if xp is np else ()
-    lights: list[Planes] = []
+    lights: list[LightPlanes] = []
     for step in RECIPE:
         if isinstance(step, OnePass):
             lights = step.run(raws, setup.correction, saturation_adu=setup.raw_saturation_adu, into=used)
@@ -96,7 +96,7 @@ def process(
         for step in device_steps:
             step.run(planes, limits if find_cosmic_rays else None)
     return [
-        Planes(image=to_host(planes.image), variance=to_host(planes.variance), mask=to_host(planes.mask))
+        LightPlanes(image=to_host(planes.image), variance=to_host(planes.variance), mask=to_host(planes.mask))
         for planes in lights
     ]
 

@@ -15,7 +15,7 @@ from tasks.options import CalibrateOptions
 from tasks.records import MaskBit
 from tasks.science.arrays import Array
 from tasks.science.calibration import artefacts, correction, cosmic_rays, fringes, sky_noise
-from tasks.science.calibration.correction import LightMasters, Planes, Terms
+from tasks.science.calibration.correction import CorrectionTerms, LightMasters, LightPlanes
 from tasks.science.calibration.fringes import Fringes
 from tasks.science.images import masks
 
@@ -27,7 +27,7 @@ SATURATED_MARGIN_PX = 4
 class HostLight:
     """A light on the host: its planes, its fringe frame, the scale of that in it, and how uneven its sky's noise is."""
 
-    planes: Planes
+    planes: LightPlanes
     fringes: Fringes | None = None
     fringe_scale: float = 0.0
     unevenness: float = 0.0
@@ -38,7 +38,7 @@ class MasterStep:
     """A step that only masters decide: done once for all lights that share them."""
 
     name: str
-    run: Callable[[Terms, LightMasters], Terms]
+    run: Callable[[CorrectionTerms, LightMasters], CorrectionTerms]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class OnePass:
     """The step that applies all coefficients to the counts of some lights at once."""
 
     name: str
-    run: Callable[..., list[Planes]]
+    run: Callable[..., list[LightPlanes]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class DeviceStep:
     """A step done to the planes of each light in place, on the device; without limits no cosmic ray is looked for."""
 
     name: str
-    run: Callable[[Planes, cosmic_rays.Limits | None], None]
+    run: Callable[[LightPlanes, cosmic_rays.CosmicRayLimits | None], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +68,12 @@ class HostStep:
 Step: TypeAlias = MasterStep | OnePass | DeviceStep | HostStep
 
 
-def _fill_bad_pixels(planes: Planes, limits: cosmic_rays.Limits | None) -> None:
+def _fill_bad_pixels(planes: LightPlanes, limits: cosmic_rays.CosmicRayLimits | None) -> None:
     del limits
     correction.fill(planes, MaskBit.BAD | MaskBit.NO_DATA)
 
 
-def _mark_cosmic_rays(planes: Planes, limits: cosmic_rays.Limits | None) -> None:
+def _mark_cosmic_rays(planes: LightPlanes, limits: cosmic_rays.CosmicRayLimits | None) -> None:
     """Find cosmic rays, set their bit and fill them, in the planes themselves."""
     if limits is None:
         return

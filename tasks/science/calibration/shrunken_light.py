@@ -10,7 +10,7 @@ import numpy as np
 from tasks.records import MaskBit
 from tasks.science.arrays import Array, nmad
 from tasks.science.calibration import correction
-from tasks.science.calibration.correction import Planes
+from tasks.science.calibration.correction import LightPlanes
 
 # the small copy has about so many columns, and blocks of at most 8 px
 SMALL_WIDTH, LARGEST_BLOCK_PX = 600, 8
@@ -33,7 +33,7 @@ class BinnedLight:
     scale_adu: float
 
 
-def shrink(planes: Planes) -> BinnedLight:
+def shrink(planes: LightPlanes) -> BinnedLight:
     """Make the small copy of a calibrated light."""
     ny, nx = planes.image.shape
     block = min(max(1, nx // SMALL_WIDTH), LARGEST_BLOCK_PX, ny)

@@ -10,7 +10,7 @@ from scipy import ndimage
 from tasks.errors import UnusableData
 from tasks.science import arrays
 from tasks.science.candidates import matched_filter, measurement
-from tasks.science.candidates.matched_filter import Maps, Planes
+from tasks.science.candidates.matched_filter import Maps, SearchPlanes
 from tasks.science.candidates.measurement import Detections
 from tasks.science.sources.stars import Floats
 
@@ -18,7 +18,7 @@ from tasks.science.sources.stars import Floats
 LOWEST_NEIGHBOUR = 0.2
 
 
-def detect(planes: Planes, *, threshold: float) -> tuple[Detections, Maps]:
+def detect(planes: SearchPlanes, *, threshold: float) -> tuple[Detections, Maps]:
     """Find and measure everything above ``threshold`` (S/N, either sign).
 
     Raises

@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 
 from tasks.options import SearchOptions
 from tasks.science.candidates import detection, flags
-from tasks.science.candidates.matched_filter import Planes
+from tasks.science.candidates.matched_filter import SearchPlanes
 from tasks.science.candidates.measurement import Detections
 from tasks.science.sources import stars
 
@@ -26,7 +26,7 @@ class Findings:
 
     found: Detections
     flags: dict[str, Any]
-    planes: Planes
+    planes: SearchPlanes
     wcs: WCS | None
 
     def reasons(self, index: int) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ class Findings:
         return np.asarray(ra), np.asarray(dec)
 
 
-def find(planes: Planes, wcs: WCS | None, options: SearchOptions) -> Findings:
+def find(planes: SearchPlanes, wcs: WCS | None, options: SearchOptions) -> Findings:
     """Detect, measure and flag."""
     found, maps = detection.detect(planes, threshold=options.detect_sigma)
     log.debug("S/N of empty sky scatters by %.2f before calibration", maps.scatter)

@@ -14,7 +14,7 @@ import numpy as np
 from tasks import constants
 from tasks.science import arrays
 from tasks.science.candidates import matched_filter, measurement
-from tasks.science.candidates.matched_filter import Planes
+from tasks.science.candidates.matched_filter import SearchPlanes
 from tasks.science.candidates.measurement import Detections
 from tasks.science.sources.stars import Floats, Stars
 
@@ -150,7 +150,7 @@ def star_residual(ratio: Any, snr: Any = np.inf) -> Any:
     return error > 1 / FAINT_SIGMA
 
 
-def judge(found: Detections, planes: Planes, stars: Stars, *, minor_planet_arcsec: Any = None) -> dict[str, Any]:
+def judge(found: Detections, planes: SearchPlanes, stars: Stars, *, minor_planet_arcsec: Any = None) -> dict[str, Any]:
     """Return all reasons that could be checked, for all detections: name -> booleans.
 
     Parameters

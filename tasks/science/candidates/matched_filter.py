@@ -41,7 +41,7 @@ class Maps:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planes:
+class SearchPlanes:
     """A difference with what belongs to it: all (ny, nx), ``psf`` square of unit sum, masks True = bad.
 
     ``science`` and ``reference`` are the two images that were subtracted, sky included; ``covered`` is True where the reference has data, ``filled`` where the engine wrote a value for want of data.
@@ -70,7 +70,7 @@ def planes(
     kernel_sum: float,
     psf: Floats,
     fwhm_px: float,
-) -> Planes:
+) -> SearchPlanes:
     """Gather what a search needs from the products of a subtraction.
 
     Parameters
@@ -82,7 +82,7 @@ def planes(
     """
     forward = direction == "reference"
     before = science if forward else convolved * kernel_sum
-    return Planes(
+    return SearchPlanes(
         difference=difference,
         variance=variance,
         mask=bits != 0,
@@ -96,7 +96,7 @@ def planes(
     )
 
 
-def planes_of(subtraction: Subtraction, bits: Array, science: Array) -> Planes:
+def planes_of(subtraction: Subtraction, bits: Array, science: Array) -> SearchPlanes:
     """Gather what a search needs of a subtraction in memory, with the bits of its mask and the science image."""
     return planes(
         subtraction.difference,

@@ -11,7 +11,7 @@ from scipy import ndimage
 from tasks import constants
 from tasks.science import arrays
 from tasks.science.arrays import Array
-from tasks.science.candidates.matched_filter import Maps, Planes, mesh, windows
+from tasks.science.candidates.matched_filter import Maps, SearchPlanes, mesh, windows
 from tasks.science.sources.stars import Floats
 
 Booleans = np.ndarray[Any, Any]
@@ -69,7 +69,7 @@ class Detections:
 
 
 def measure(
-    planes: Planes, flat: Floats, maps: Maps, x: Floats, y: Floats, column: Any, row: Any, gain: Floats
+    planes: SearchPlanes, flat: Floats, maps: Maps, x: Floats, y: Floats, column: Any, row: Any, gain: Floats
 ) -> Detections:
     """Measure each detection on the stamps around it.
 
@@ -161,13 +161,13 @@ def concentration(image: Array, x: Floats, y: Floats, *, fwhm_px: float) -> Floa
     return _apertures(data - level[:, None, None], noise, nothing, radius, np.ones(len(row)))["delta_mag"]
 
 
-def concentration_of_psf(planes: Planes) -> float:
+def concentration_of_psf(planes: SearchPlanes) -> float:
     """Return the same magnitude of the difference's PSF."""
     centre = np.array([float(planes.psf.shape[0] // 2)])
     return float(concentration(planes.psf, centre, centre, fwhm_px=planes.fwhm_px)[0])
 
 
-def _moments(data: Floats, dx: Floats, dy: Floats, planes: Planes) -> dict[str, Floats]:
+def _moments(data: Floats, dx: Floats, dy: Floats, planes: SearchPlanes) -> dict[str, Floats]:
     """Return width over the PSF's and ellipticity, from moments under a Gaussian window as wide as the PSF."""
     half = data.shape[-1] // 2
     sigma = planes.fwhm_px / constants.SIGMA_TO_FWHM
@@ -228,7 +228,7 @@ def _opposite(maps: Maps, row: Any, column: Any, sign: Any, fwhm: float) -> dict
     }
 
 
-def _darkness(planes: Planes, row: Any, column: Any, own: Floats, psf: Floats, radius: Floats) -> Floats:
+def _darkness(planes: SearchPlanes, row: Any, column: Any, own: Floats, psf: Floats, radius: Floats) -> Floats:
     """Return how far, in sigma of a point source, the image that was there before falls below its sky.
 
     It is measured at nine places within one FWHM; a hole with less than 0.3 of the detection's flux ``own`` (signed)
@@ -251,7 +251,7 @@ def _darkness(planes: Planes, row: Any, column: Any, own: Floats, psf: Floats, r
     return np.asarray(np.where(own > 0, deepest[0], deepest[1]))
 
 
-def _below(data: Floats, bad: Booleans, level: Floats, radius: Floats, planes: Planes) -> Floats:
+def _below(data: Floats, bad: Booleans, level: Floats, radius: Floats, planes: SearchPlanes) -> Floats:
     """Return the part of the box of +-1 FWHM that is below the background by more than the sky's sigma."""
     half = data.shape[-1] // 2
     box = max(1, round(planes.fwhm_px))
@@ -262,7 +262,7 @@ def _below(data: Floats, bad: Booleans, level: Floats, radius: Floats, planes: P
 
 
 def _masks(
-    planes: Planes, row: Any, column: Any, bad: Booleans, psf: Floats, radius: Floats, half: int
+    planes: SearchPlanes, row: Any, column: Any, bad: Booleans, psf: Floats, radius: Floats, half: int
 ) -> dict[str, Any]:
     """Return what the masks say of each detection."""
     core, box = radius <= 0.5, radius <= 1.0
@@ -284,7 +284,9 @@ def _masks(
     }
 
 
-def _star_ratio(planes: Planes, row: Any, column: Any, flux: Floats, psf: Floats, half: int, radius: Floats) -> Floats:
+def _star_ratio(
+    planes: SearchPlanes, row: Any, column: Any, flux: Floats, psf: Floats, half: int, radius: Floats
+) -> Floats:
     """Return |flux| over that of the point source which both images show there (infinity without one)."""
     common = np.minimum(arrays.to_host(planes.science), arrays.to_host(planes.reference))
     data = windows(common, row, column, half, fill=0.0)

@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 from matplotlib.figure import Figure
 
 from tasks.science import arrays
-from tasks.science.candidates.matched_filter import Planes
+from tasks.science.candidates.matched_filter import SearchPlanes
 from tasks.science.candidates.measurement import Detections
 from tasks.science.sources.stars import Floats
 
@@ -35,7 +35,7 @@ class Triplet:
     scale_arcsec: float | None
 
 
-def cut(planes: Planes, x: float, y: float, *, wcs: WCS | None = None, size: int = STAMP_PX) -> Triplet:
+def cut(planes: SearchPlanes, x: float, y: float, *, wcs: WCS | None = None, size: int = STAMP_PX) -> Triplet:
     """Cut a triplet of ``size`` px (odd) around a position (0-based); its orientation is right to 45 degrees."""
     half = size // 2
     images = (planes.science, planes.reference, planes.difference)
@@ -127,7 +127,7 @@ def _draw_scale(axes: Any, triplet: Triplet) -> None:
     axes.text(3, 5, label, color="white", fontsize=7)
 
 
-def overview(planes: Planes, found: Detections, *, title: str = "") -> bytes:
+def overview(planes: SearchPlanes, found: Detections, *, title: str = "") -> bytes:
     """Draw science image, reference and difference whole, as PNG, with circles on the strongest detections."""
     figure = Figure(figsize=(12, 4.4), dpi=100)
     step = max(1, max(planes.mask.shape) // OVERVIEW_PX)

@@ -25,7 +25,7 @@ from tasks.science.headers.raw_headers import Header
 from tasks.science.images.combining import Noise, Prepare
 from tasks.science.masters import flats, quality, selection
 from tasks.science.masters.quality import Quality
-from tasks.science.masters.selection import Selection
+from tasks.science.masters.selection import MasterSelection
 
 BIAS_NAME = "zero.fits"
 
@@ -51,7 +51,7 @@ class Detector:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Combination:
+class MasterCombination:
     """How the raw frames of one master are combined: the least noise of a value, and what is done to rows before."""
 
     noise: Noise
@@ -97,14 +97,14 @@ class MasterKind(ABC):
         group: Any,
         detector: Detector,
         options: CalibrateOptions,
-    ) -> Selection:
+    ) -> MasterSelection:
         """Keep the raw frames of a group whose median levels are as they should be."""
 
-    def combination(self, frames: Sequence[Frame], planes: Iterable[Array], detector: Detector) -> Combination:
+    def combination(self, frames: Sequence[Frame], planes: Iterable[Array], detector: Detector) -> MasterCombination:
         """Return how raw frames are combined; ``planes`` are their pixels, read only where they are needed."""
         del frames, planes
         noise = Noise(read_adu=detector.read_adu, gain=detector.gain, pedestal_adu=detector.bias_adu)
-        return Combination(noise=noise)
+        return MasterCombination(noise=noise)
 
     @abstractmethod
     def finish(self, combined: Master) -> tuple[Master, Header]:
@@ -167,7 +167,7 @@ class Bias(MasterKind):
         group: str,
         detector: Detector,
         options: CalibrateOptions,
-    ) -> Selection:
+    ) -> MasterSelection:
         """Keep the frames whose level is that of the others."""
         del group, detector, options
         return selection.level(frames, levels_adu, kind=self.name)
@@ -224,7 +224,7 @@ class Dark(MasterKind):
         group: float,
         detector: Detector,
         options: CalibrateOptions,
-    ) -> Selection:
+    ) -> MasterSelection:
         """Keep the frames whose level is that of the others, but for what a dark current drifts."""
         del options
         signal_adu = max(float(np.median(levels_adu)) - detector.bias_adu, 0.0) if levels_adu else 0.0
@@ -280,21 +280,21 @@ class Flat(MasterKind):
         group: str,
         detector: Detector,
         options: CalibrateOptions,
-    ) -> Selection:
+    ) -> MasterSelection:
         """Keep the frames that are neither noisy nor near saturation."""
         del group
         signals_adu = [level - detector.bias_adu for level in levels_adu]
         full_adu = options.saturation_adu - detector.bias_adu
         return selection.exposed(frames, signals_adu, saturation_adu=full_adu, parts=options.flat_signal)
 
-    def combination(self, frames: Sequence[Frame], planes: Iterable[Array], detector: Detector) -> Combination:
+    def combination(self, frames: Sequence[Frame], planes: Iterable[Array], detector: Detector) -> MasterCombination:
         """Relate each frame's signal to its level."""
         scales = [frame.exposure_s / self.dark_s for frame in frames]
         levels_adu = [
             flats.level_adu(plane, self.bias, self.dark, scale=scale)
             for plane, scale in zip(planes, scales, strict=True)
         ]
-        return Combination(
+        return MasterCombination(
             noise=Noise(read_adu=detector.read_adu, gain=detector.gain, scale_adu=float(np.median(levels_adu))),
             prepare=flats.preparation(self.bias, self.dark, scales=scales, levels_adu=levels_adu),
         )

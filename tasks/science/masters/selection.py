@@ -20,7 +20,7 @@ FLAT_LEVELS = (0.1, 0.8)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
+class MasterSelection:
     """The frames that were kept and those that were not."""
 
     kept: tuple[Frame, ...]
@@ -56,7 +56,7 @@ def reject(frame: Frame, reason: str) -> Rejected:
     return Rejected(name=frame.path.name, stage=Stage.CALIBRATE.value, reason=reason, unit=frame.unit)
 
 
-def comparable(frames: Sequence[Frame], *, temperature_range_c: float = TEMPERATURE_RANGE_C) -> Selection:
+def comparable(frames: Sequence[Frame], *, temperature_range_c: float = TEMPERATURE_RANGE_C) -> MasterSelection:
     """Keep the calibration frames that were taken as the lights were: gain setting, binning, shape, temperature.
 
     The commonest setting of the lights counts, or of all frames where there are no lights; the temperature is the
@@ -65,7 +65,7 @@ def comparable(frames: Sequence[Frame], *, temperature_range_c: float = TEMPERAT
     lights = [frame for frame in frames if frame.type is FrameType.LIGHT]
     calibrations = [frame for frame in frames if frame.type is not FrameType.LIGHT]
     if not calibrations:
-        return Selection(kept=())
+        return MasterSelection(kept=())
     setting = Counter(_setting(frame) for frame in lights or calibrations).most_common(1)[0][0]
     same = [frame for frame in lights or calibrations if _setting(frame) == setting]
     temperatures = [frame.temperature_c for frame in same if frame.temperature_c is not None]
@@ -74,7 +74,9 @@ def comparable(frames: Sequence[Frame], *, temperature_range_c: float = TEMPERAT
     return _split(reasons)
 
 
-def level(frames: Sequence[Frame], levels_adu: Sequence[float], *, kind: str, signal_adu: float = 0.0) -> Selection:
+def level(
+    frames: Sequence[Frame], levels_adu: Sequence[float], *, kind: str, signal_adu: float = 0.0
+) -> MasterSelection:
     """Keep the frames whose level is that of their set; see ``calibration.outliers``."""
     off = correction.outliers(levels_adu, signal_adu=signal_adu)
     centre = median(levels_adu) if levels_adu else 0.0
@@ -92,7 +94,7 @@ def exposed(
     *,
     saturation_adu: float,
     parts: tuple[float, float] = FLAT_LEVELS,
-) -> Selection:
+) -> MasterSelection:
     """Keep the flats with a signal between two parts of saturation, both above bias."""
     low, high = (part * saturation_adu for part in parts)
     return _split(
@@ -103,7 +105,7 @@ def exposed(
     )
 
 
-def enough(frames: Sequence[Frame], *, minimum: int, kind: str) -> Selection:
+def enough(frames: Sequence[Frame], *, minimum: int, kind: str) -> MasterSelection:
     """Keep all frames, or none where there are too few for a master."""
     few = f"only {len(frames)} usable {kind} frames (at least {minimum} make a master)"
     return _split({frame: few if len(frames) < minimum else "" for frame in frames})
@@ -164,6 +166,6 @@ def _difference(frame: Frame, setting: tuple[Any, ...], temperature_c: float | N
     return ""
 
 
-def _split(reasons: dict[Frame, str]) -> Selection:
+def _split(reasons: dict[Frame, str]) -> MasterSelection:
     kept = tuple(frame for frame, reason in reasons.items() if not reason)
-    return Selection(kept=kept, rejected=tuple(reject(frame, why) for frame, why in reasons.items() if why))
+    return MasterSelection(kept=kept, rejected=tuple(reject(frame, why) for frame, why in reasons.items() if why))

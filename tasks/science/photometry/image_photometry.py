@@ -30,7 +30,7 @@ from tasks.science.photometry import (
 )
 from tasks.science.photometry.depths import Pixels
 from tasks.science.photometry.growth_curves import Apertures
-from tasks.science.photometry.photometric_calibration import FEWEST_STARS, Calibration, Field
+from tasks.science.photometry.photometric_calibration import FEWEST_STARS, Calibration, PhotometricField
 from tasks.science.photometry.zeropoints import ZeroPoint
 
 FIRST_SEEING_ARCSEC = 2.0
@@ -68,7 +68,13 @@ class Measured:
 
 
 def measure(
-    extract: Extract, reference: Table, field: Field, *, catalogue: Path, options: ReduceOptions, pixels: Pixels
+    extract: Extract,
+    reference: Table,
+    field: PhotometricField,
+    *,
+    catalogue: Path,
+    options: ReduceOptions,
+    pixels: Pixels,
 ) -> Measured:
     """Measure an image in two passes: the first tells the seeing, the second uses apertures that follow it.
 
@@ -134,7 +140,12 @@ def _figures(found: Calibration, sky_sigma_adu: float, noise_adu: Mapping[float,
 
 
 def _measured(
-    photometry: Photometry, found: Calibration, table: Table, stars: Table, field: Field, options: ReduceOptions
+    photometry: Photometry,
+    found: Calibration,
+    table: Table,
+    stars: Table,
+    field: PhotometricField,
+    options: ReduceOptions,
 ) -> Measured:
     cards = photometry_cards.cards(photometry, found.apertures, options, scale_arcsec=field.scale_arcsec)
     return Measured(
@@ -156,7 +167,7 @@ def _measured(
 
 
 def _with_psf(
-    found: Extracted, stars: Table, field: Field, options: ReduceOptions, pixels: Pixels, *, seeing_px: float
+    found: Extracted, stars: Table, field: PhotometricField, options: ReduceOptions, pixels: Pixels, *, seeing_px: float
 ) -> Extracted:
     """Add what the PSF measures to detections, where there are stars enough for a PSF."""
     fluxes = psf_photometry.measure(
@@ -175,7 +186,7 @@ def _with_psf(
     return replace(found, table=table)
 
 
-def _reference_now(reference: Table, field: Field) -> Table:
+def _reference_now(reference: Table, field: PhotometricField) -> Table:
     """Return the reference stars that have a magnitude in the filter, with positions at the time of the image."""
     name = f"mag_{field.filter}"
     if name not in reference.colnames:
@@ -187,7 +198,7 @@ def _reference_now(reference: Table, field: Field) -> Table:
     return stars
 
 
-def _lone_stars(table: Table, stars: Table, field: Field, options: ReduceOptions) -> Table:
+def _lone_stars(table: Table, stars: Table, field: PhotometricField, options: ReduceOptions) -> Table:
     """Return the good detections that are stars of the reference, the brightest first."""
     pairs = photometric_calibration.pairs_of(table, stars)
     magnitude = np.asarray(stars[f"mag_{field.filter}"])[pairs.second]
@@ -205,7 +216,7 @@ def _shape(rows: Table) -> tuple[float, float, float]:
     return fwhm_deg * 3600, ellipticity, elongation
 
 
-def _best_diameter_px(rows: Table, first: Extracted, pixels: Pixels, field: Field) -> float | None:
+def _best_diameter_px(rows: Table, first: Extracted, pixels: Pixels, field: PhotometricField) -> float | None:
     return growth_curves.best_diameter_px(
         pixels,
         (np.asarray(rows["X_IMAGE"]), np.asarray(rows["Y_IMAGE"])),

@@ -30,7 +30,7 @@ TOLD_OF = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
+class PhotometricField:
     """What must be known of an image: filter, shape (ny, nx), time as a Julian year, nominal scale, e-/ADU."""
 
     filter: str
@@ -41,7 +41,7 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Stars:
+class StandardStars:
     """Detections matched with reference stars: rows of both, and which are good for a zero point."""
 
     rows: Table
@@ -83,7 +83,9 @@ class Calibration:
     verdict: Verdict
 
 
-def calibrate(table: Table, stars: Table, apertures: Apertures, field: Field, options: ReduceOptions) -> Calibration:
+def calibrate(
+    table: Table, stars: Table, apertures: Apertures, field: PhotometricField, options: ReduceOptions
+) -> Calibration:
     """Find the zero points of an image, and what they depend on, from its detections and reference stars."""
     pairs = pairs_of(table, stars)
     matched = _matched(table, stars, pairs, apertures, field, options)
@@ -117,7 +119,7 @@ def pairs_of(table: Table, stars: Table) -> matching.Pairs:
     )
 
 
-def good_of(table: Table, field: Field, options: ReduceOptions) -> Floats:
+def good_of(table: Table, field: PhotometricField, options: ReduceOptions) -> Floats:
     """Tell which detections are whole: nothing flagged, nothing masked, inside the ellipse, outside a cluster."""
     good = np.asarray(table["FLAGS"]) == 0
     if "IMAFLAGS_ISO" in table.colnames:
@@ -131,23 +133,28 @@ def good_of(table: Table, field: Field, options: ReduceOptions) -> Floats:
 
 
 def _matched(
-    table: Table, stars: Table, pairs: matching.Pairs, apertures: Apertures, field: Field, options: ReduceOptions
-) -> Stars:
+    table: Table,
+    stars: Table,
+    pairs: matching.Pairs,
+    apertures: Apertures,
+    field: PhotometricField,
+    options: ReduceOptions,
+) -> StandardStars:
     rows, reference = table[pairs.first], stars[pairs.second]
     good = good_of(table, field, options)[pairs.first]
     good &= np.asarray(rows["FLUX_AUTO"] > SMALLEST_SNR * rows["FLUXERR_AUTO"])
     if (name := f"snr_{field.filter}") in reference.colnames:
         good &= ~(np.asarray(reference[name], dtype=float) <= SMALLEST_SNR)
-    return Stars(rows=rows, reference=reference, good=good, apertures=apertures)
+    return StandardStars(rows=rows, reference=reference, good=good, apertures=apertures)
 
 
-def _in_range(stars: Stars, field: Field, options: ReduceOptions) -> Floats:
+def _in_range(stars: StandardStars, field: PhotometricField, options: ReduceOptions) -> Floats:
     magnitude = stars.column(f"mag_{field.filter}")
     result: Floats = stars.good & (magnitude > options.bright_mag) & (magnitude < options.faint_mag)
     return result
 
 
-def _terms(stars: Stars, field: Field, options: ReduceOptions) -> dict[str, Terms]:
+def _terms(stars: StandardStars, field: PhotometricField, options: ReduceOptions) -> dict[str, Terms]:
     """Fit colour and place: for one aperture to be reported, for every one where they are to be applied."""
     applied = options.colour_term or options.spatial_zero_point != "none"
     use = _in_range(stars, field, options)
@@ -172,7 +179,9 @@ def applied(terms: Mapping[str, Terms], options: ReduceOptions) -> Mapping[str, 
     return terms if options.spatial_zero_point != "none" else {}
 
 
-def _difference(stars: Stars, key: str, terms: Mapping[str, Terms], field: Field, options: ReduceOptions) -> Floats:
+def _difference(
+    stars: StandardStars, key: str, terms: Mapping[str, Terms], field: PhotometricField, options: ReduceOptions
+) -> Floats:
     """Return each star's zero point in an aperture: reference less instrumental magnitude, corrected where that is wanted."""
     difference = stars.column(f"mag_{field.filter}") - stars.instrumental(key)
     if options.colour_term and key in terms:
@@ -183,7 +192,7 @@ def _difference(stars: Stars, key: str, terms: Mapping[str, Terms], field: Field
 
 
 def _zero_points(
-    stars: Stars, difference: Mapping[str, Floats], field: Field, options: ReduceOptions
+    stars: StandardStars, difference: Mapping[str, Floats], field: PhotometricField, options: ReduceOptions
 ) -> dict[str, ZeroPoint]:
     use = _in_range(stars, field, options)
     points = {
@@ -199,10 +208,10 @@ def _zero_points(
 
 
 def _standards(
-    stars: Stars,
+    stars: StandardStars,
     difference: Mapping[str, Floats],
     points: Mapping[str, ZeroPoint],
-    field: Field,
+    field: PhotometricField,
     options: ReduceOptions,
 ) -> tuple[ZeroPointStars, ...]:
     use, good = _in_range(stars, field, options), stars.good
@@ -222,7 +231,7 @@ def _standards(
     )
 
 
-def _seen_filter(stars: Stars, field: Field, options: ReduceOptions) -> Verdict:
+def _seen_filter(stars: StandardStars, field: PhotometricField, options: ReduceOptions) -> Verdict:
     """Compare the frame with every filter of the reference, by the stars that are good and not too bright."""
     use = _in_range(stars, field, options)
     names = [name.removeprefix("mag_") for name in stars.reference.colnames if name.startswith("mag_")]

@@ -23,14 +23,14 @@ SAME_FIELD_DEG = 1 / 60
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Done:
+class ObservedCoverage:
     """What was observed already, as pointings and as the union of their footprints: disjoint ranges (n, 2)."""
 
     observed: tuple[Observed, ...] = ()
     spent: Integers = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
 
 
-NOTHING = Done()
+NONE_OBSERVED = ObservedCoverage()
 
 
 def of_history(history: EventHistory) -> tuple[Observed, ...]:
@@ -81,14 +81,14 @@ def revalued(cells: regions.Cells, along: footprints.Curve) -> regions.Cells:
     return regions.Cells(order=cells.order, pixel=cells.pixel, probability=np.maximum(left, 0.0))
 
 
-def left(points: Floats, weight: Floats, done: Done) -> Floats:
+def left(points: Floats, weight: Floats, done: ObservedCoverage) -> Floats:
     """Return the weights (n,) of directions (n, 3): none for those that were observed already."""
     x, y, z = points.T
     places = healpix.place_of(np.degrees(np.arctan2(y, x)), np.degrees(np.arcsin(np.clip(z, -1, 1))))
     return np.where(healpix.contains(done.spent, places), 0.0, weight)
 
 
-def is_done(tiles: tiling.Tiles, telescope: Telescope, done: Done) -> npt.NDArray[np.bool_]:
+def is_done(tiles: tiling.Tiles, telescope: Telescope, done: ObservedCoverage) -> npt.NDArray[np.bool_]:
     """Tell which tiles this telescope has observed: same id, same place."""
     places = {
         name: centre
@@ -108,7 +108,7 @@ def is_done(tiles: tiling.Tiles, telescope: Telescope, done: Done) -> npt.NDArra
     return result
 
 
-def words(done: Done, along: footprints.Curve) -> str:
+def words(done: ObservedCoverage, along: footprints.Curve) -> str:
     """Say what was observed already, and what of the map lies there."""
     counts: dict[str, int] = {}
     for one in done.observed:

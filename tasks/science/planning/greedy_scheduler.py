@@ -31,7 +31,7 @@ WORTH = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class RequestedTile:
     """A tile that another engine chose, by its row, and the time before which it shall not begin."""
 
     row: int
@@ -39,7 +39,7 @@ class Wish:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
+class ScheduledTile:
     """A tile, by its row, and when its first exposure begins, in seconds since 1970."""
 
     row: int
@@ -55,9 +55,9 @@ class _Progress:
     second_look: float
     worth: float
     free_s: float
-    wishes: list[Wish]
+    wishes: list[RequestedTile]
     own: Floats
-    slots: list[Slot] = field(default_factory=list)
+    slots: list[ScheduledTile] = field(default_factory=list)
     open: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
 
     @property
@@ -77,8 +77,8 @@ def schedule(
     prospects: Sequence[Prospect],
     targets: Targets,
     options: PlanOptions,
-    wishes: Mapping[str, Sequence[Wish]] | None = None,
-) -> tuple[tuple[Slot, ...], ...]:
+    wishes: Mapping[str, Sequence[RequestedTile]] | None = None,
+) -> tuple[tuple[ScheduledTile, ...], ...]:
     """Give each telescope its tiles and times.
 
     Parameters
@@ -111,7 +111,7 @@ def schedule(
     return tuple(tuple(lane.slots) for lane in lanes)
 
 
-def _begin(prospect: Prospect, residual: Floats, options: PlanOptions, wishes: Sequence[Wish]) -> _Progress:
+def _begin(prospect: Prospect, residual: Floats, options: PlanOptions, wishes: Sequence[RequestedTile]) -> _Progress:
     held = np.asarray(prospect.sharing @ residual).ravel()
     return _Progress(
         prospect=prospect,
@@ -145,7 +145,7 @@ def _advance(lane: _Progress, residual: Floats) -> None:
         lane.free_s = min(dawn, lane.free_s + visibility.STEP_S)
 
 
-def _granted(lane: _Progress, dawn: float) -> Slot | None:
+def _granted(lane: _Progress, dawn: float) -> ScheduledTile | None:
     """Take the next wish if its time allows, else drop it."""
     wish = lane.wishes.pop(0)
     start = max(lane.free_s + float(_waits(lane)[wish.row]), wish.not_before_s)
@@ -155,10 +155,10 @@ def _granted(lane: _Progress, dawn: float) -> Slot | None:
     rows = np.zeros(len(lane.open), dtype=bool)
     rows[wish.row] = lane.open[wish.row]
     starts = np.full(len(lane.open), start)
-    return Slot(row=wish.row, start_s=start) if _possible(lane, starts, rows, dawn)[wish.row] else None
+    return ScheduledTile(row=wish.row, start_s=start) if _possible(lane, starts, rows, dawn)[wish.row] else None
 
 
-def _best(lane: _Progress, residual: Floats, dawn: float) -> Slot | None:
+def _best(lane: _Progress, residual: Floats, dawn: float) -> ScheduledTile | None:
     """Return the tile that brings most of those that can be begun now, or None."""
     worth = lane.second_look * lane.own + (1 - lane.second_look) * residual
     gain = np.asarray(lane.prospect.sharing @ worth).ravel()
@@ -168,7 +168,7 @@ def _best(lane: _Progress, residual: Floats, dawn: float) -> Slot | None:
     if not possible.any():
         return None
     row = int(np.argmax(np.where(possible, gain, -1.0)))
-    return Slot(row=row, start_s=float(starts[row]))
+    return ScheduledTile(row=row, start_s=float(starts[row]))
 
 
 def _waits(lane: _Progress) -> Floats:
@@ -195,7 +195,7 @@ def _possible(lane: _Progress, starts: Floats, rows: npt.NDArray[np.bool_], dawn
 
 def plans(
     prospects: Sequence[Prospect],
-    slots: Sequence[Sequence[Slot]],
+    slots: Sequence[Sequence[ScheduledTile]],
     along: footprints.Curve,
     window: Window,
     *,
@@ -209,7 +209,7 @@ def plans(
 
 def _plan(
     prospect: Prospect,
-    slots: Sequence[Slot],
+    slots: Sequence[ScheduledTile],
     along: footprints.Curve,
     window: Window,
     event_id: str,
@@ -240,7 +240,7 @@ def _overtaken(prospect: Prospect) -> str:
     return f"window: none of the {len(prospect.tiles)} observable tiles fits between its neighbours' exposures"
 
 
-def _tile(prospect: Prospect, slot: Slot, probability: float) -> Tile:
+def _tile(prospect: Prospect, slot: ScheduledTile, probability: float) -> Tile:
     telescope, tiles = prospect.telescope, prospect.tiles
     sky = visibility.over(telescope.site, slot.start_s)
     altitude = visibility.altitudes(sky, prospect.points[[slot.row]])
@@ -256,7 +256,7 @@ def _tile(prospect: Prospect, slot: Slot, probability: float) -> Tile:
     )
 
 
-def _end(slot: Slot, telescope: Telescope) -> datetime:
+def _end(slot: ScheduledTile, telescope: Telescope) -> datetime:
     return visibility.moment(slot.start_s + telescope.block_s)
 
 

@@ -50,7 +50,7 @@ def added(burst: Burst, telescopes: Sequence[Telescope]) -> Burst:
     return replace(burst, outlook=of_position(place.ra_deg, place.dec_deg, moment, telescopes))
 
 
-def _reason(sky: visibility.Sky, point: Floats, limits: Limits) -> str:
+def _reason(sky: visibility.SiteSky, point: Floats, limits: Limits) -> str:
     """Say why a place is never observable in the dark."""
     refused = visibility.refusals(sky, point[None], limits)
     if refused[Refusal.DECLINATION].all():

@@ -63,7 +63,7 @@ class Targets:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Survey:
+class ObservableSky:
     """What all telescopes could observe, and of what.
 
     ``cells`` are the map's own pixels of the region; ``targets`` the same, finer near the tiles.
@@ -80,8 +80,8 @@ def survey(
     telescopes: Sequence[Telescope],
     window: Window,
     options: PlanOptions,
-    done: already_observed.Done = already_observed.NOTHING,
-) -> Survey:
+    done: already_observed.ObservedCoverage = already_observed.NONE_OBSERVED,
+) -> ObservableSky:
     """Find, for each telescope, the tiles of its grid that meet the region and can be observed in the window.
 
     What is ``done`` has no probability any more, and a telescope's own tiles of it are left out.
@@ -96,7 +96,7 @@ def survey(
     targets = Targets(points=fine.points(), weight=left.probability)
     called = f"{100 * options.region:g} % region" + (" outside what is observed already" if len(done.spent) else "")
     shared = tuple(_shared(each, targets, called) for each in found)
-    return Survey(prospects=shared, targets=targets, cells=cells, along=along)
+    return ObservableSky(prospects=shared, targets=targets, cells=cells, along=along)
 
 
 def around(
@@ -106,14 +106,14 @@ def around(
     window: Window,
     *,
     called: str,
-    done: already_observed.Done = already_observed.NOTHING,
+    done: already_observed.ObservedCoverage = already_observed.NONE_OBSERVED,
 ) -> tuple[Prospect, ...]:
     """Find, for each telescope, which of given fields it can observe; ``called`` names the targets in reasons."""
     seen = [_to_do(_visible(telescope, fields, window), done) for telescope in telescopes]
     return tuple(_shared(each, targets, called) for each in seen)
 
 
-def _to_do(prospect: Prospect, done: already_observed.Done) -> Prospect:
+def _to_do(prospect: Prospect, done: already_observed.ObservedCoverage) -> Prospect:
     """Leave out the tiles that the telescope has observed."""
     rows = ~already_observed.is_done(prospect.tiles, prospect.telescope, done)
     return _keep(prospect, rows, "already observed by this telescope")
@@ -183,7 +183,7 @@ def _watched(prospect: Prospect, times: Floats, step_s: float) -> Prospect:
 
 
 def _sight(
-    points: Floats, skies: tuple[visibility.Sky, visibility.Sky], limits: Limits
+    points: Floats, skies: tuple[visibility.SiteSky, visibility.SiteSky], limits: Limits
 ) -> tuple[Flags, Floats, Floats]:
     """Return, for some tiles, whether they are ever high enough, steps at which they are observable, the last of them.
 
@@ -196,7 +196,7 @@ def _sight(
     return ~low.all(axis=1), free.sum(axis=1), last
 
 
-def _best_height(prospect: Prospect, sky: visibility.Sky) -> str:
+def _best_height(prospect: Prospect, sky: visibility.SiteSky) -> str:
     best = float(visibility.altitudes(sky, prospect.points[:CHUNK]).max())
     return f" (the best reaches {best:.0f} deg)"
 

@@ -54,7 +54,7 @@ class Refusal(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sky:
+class SiteSky:
     """What stands over a site at times (n,): rows are ready to be multiplied with ICRS directions.
 
     ``zenith`` (n, 3) and ``moon`` (n, 3) are ICRS unit vectors, ``sun_altitude_deg`` and ``moon_altitude_deg`` (n,).
@@ -77,7 +77,7 @@ def moment(unix_s: float) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=round(unix_s * 1000))
 
 
-def over(site: Site, unix_s: npt.ArrayLike) -> Sky:
+def over(site: Site, unix_s: npt.ArrayLike) -> SiteSky:
     """Return what stands over ``site`` at times in seconds since 1970 UTC, shape (n,)."""
     seconds = np.atleast_1d(np.asarray(unix_s, dtype=float))
     day, fraction = (
@@ -93,7 +93,7 @@ def over(site: Site, unix_s: npt.ArrayLike) -> Sky:
     moon /= np.linalg.norm(moon, axis=1)[:, None]
     sun = -erfa.epv00(*tt)[0]["p"]
     sun /= np.linalg.norm(sun, axis=1)[:, None]
-    return Sky(
+    return SiteSky(
         unix_s=seconds,
         zenith=zenith,
         moon=moon,
@@ -132,7 +132,7 @@ def _elevation(sine: Floats) -> Floats:
     return np.asarray(np.degrees(np.arcsin(np.clip(sine, -1, 1))))
 
 
-def altitudes(sky: Sky, points: Floats) -> Floats:
+def altitudes(sky: SiteSky, points: Floats) -> Floats:
     """Return the altitude in degrees of ICRS directions (m, 3) at the sky's times: (m, n)."""
     return _elevation(points @ sky.zenith.T)
 
@@ -171,7 +171,7 @@ def steps(intervals: Sequence[tuple[float, float]], step_s: float, block_s: floa
     return np.concatenate([*(np.arange(first, last - block_s, step_s) for first, last in intervals), np.empty(0)])
 
 
-def refusals(sky: Sky, points: Floats, limits: Limits) -> dict[Refusal, Flags]:
+def refusals(sky: SiteSky, points: Floats, limits: Limits) -> dict[Refusal, Flags]:
     """Tell by reason which limit forbids ICRS directions (m, 3) at the sky's times (n,): True where it does, (m, n)."""
     refused = {
         Refusal.SUN: sky.sun_altitude_deg > limits.sun_altitude_deg + TWILIGHT_DEG,
@@ -185,7 +185,7 @@ def refusals(sky: Sky, points: Floats, limits: Limits) -> dict[Refusal, Flags]:
     return {reason: np.broadcast_to(flags, shape) for reason, flags in refused.items()}
 
 
-def observable(sky: Sky, points: Floats, limits: Limits) -> Flags:
+def observable(sky: SiteSky, points: Floats, limits: Limits) -> Flags:
     """Tell at which of the sky's times (n,) no limit forbids ICRS directions (m, 3): (m, n)."""
     return np.asarray(~np.logical_or.reduce(list(refusals(sky, points, limits).values())))
 

@@ -61,7 +61,7 @@ class AlertRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Localisation:
+class SimulatedLocalisation:
     """A posterior on the sky: a piece of a ring about ``pole``, widths in degrees, and perhaps a burst's own circle."""
 
     pole: SkyCoord
@@ -147,7 +147,7 @@ def default_event_id(request: AlertRequest, rng: np.random.Generator) -> str:
     return f"{'MS' if request.test else 'S'}{request.time:%y%m%d}{letters}"
 
 
-def draw_localisation(request: AlertRequest, truth: SkyCoord, rng: np.random.Generator) -> Localisation:
+def draw_localisation(request: AlertRequest, truth: SkyCoord, rng: np.random.Generator) -> SimulatedLocalisation:
     """Place a piece of a ring such that the truth is a fair draw from it."""
     sigma2 = request.area90_deg2 / AREA90_PER_SIGMA2
     width, length = np.sqrt(sigma2 / ASPECT), np.sqrt(sigma2 * ASPECT)
@@ -156,7 +156,7 @@ def draw_localisation(request: AlertRequest, truth: SkyCoord, rng: np.random.Gen
     off_ridge, along = rng.normal(0, width), rng.normal(0, length)
     pole = _away(truth, angle, RING_RADIUS_DEG + off_ridge)
     seen_from_pole = float(pole.position_angle(truth).deg)
-    return Localisation(
+    return SimulatedLocalisation(
         pole=pole,
         angle_deg=seen_from_pole - along / np.sin(np.radians(RING_RADIUS_DEG)),
         width_deg=float(width),
@@ -166,14 +166,14 @@ def draw_localisation(request: AlertRequest, truth: SkyCoord, rng: np.random.Gen
     )
 
 
-def offsets(posterior: Localisation, sky: SkyCoord) -> tuple[Floats, Floats]:
+def offsets(posterior: SimulatedLocalisation, sky: SkyCoord) -> tuple[Floats, Floats]:
     """Return distances in degrees from the ridge of the ring, and along it from the middle of the piece."""
     off_ridge = np.atleast_1d(posterior.pole.separation(sky).deg) - RING_RADIUS_DEG
     turned = np.atleast_1d(posterior.pole.position_angle(sky).deg) - posterior.angle_deg
     return off_ridge, ((turned + 180) % 360 - 180) * np.sin(np.radians(RING_RADIUS_DEG))
 
 
-def log_density(posterior: Localisation, sky: SkyCoord, reach_deg: float = 0.0) -> Floats:
+def log_density(posterior: SimulatedLocalisation, sky: SkyCoord, reach_deg: float = 0.0) -> Floats:
     """Return the log of the density, not normalised; with a reach, an upper bound within that distance."""
     across, along = offsets(posterior, sky)
     # parallels of the ring are longer further out: without this the truth would not be a fair draw
@@ -189,7 +189,7 @@ def log_density(posterior: Localisation, sky: SkyCoord, reach_deg: float = 0.0) 
     return result
 
 
-def distances(posterior: Localisation, sky: SkyCoord) -> tuple[Floats, Floats]:
+def distances(posterior: SimulatedLocalisation, sky: SkyCoord) -> tuple[Floats, Floats]:
     """Return mean and standard deviation of the distance in Mpc at positions: both change along the ring."""
     _, along = offsets(posterior, sky)
     bend = 1 - np.exp(-0.5 * (along / (2 * posterior.length_deg)) ** 2)
@@ -197,7 +197,7 @@ def distances(posterior: Localisation, sky: SkyCoord) -> tuple[Floats, Floats]:
     return mean, posterior.distance_std_mpc * (1 - DISTANCE_DROP * bend) * (1 + SPREAD_RISE * bend)
 
 
-def draw_distance(posterior: Localisation, sky: SkyCoord, rng: np.random.Generator) -> float:
+def draw_distance(posterior: SimulatedLocalisation, sky: SkyCoord, rng: np.random.Generator) -> float:
     """Draw a distance from the posterior along one line of sight: r² Normal(r; mu, sigma)."""
     mu, sigma, _ = moments_to_parameters(*distances(posterior, sky))
     r = np.linspace(0, posterior.distance_mpc + 10 * posterior.distance_std_mpc, 20_000)[1:]
@@ -205,7 +205,7 @@ def draw_distance(posterior: Localisation, sky: SkyCoord, rng: np.random.Generat
     return float(np.interp(rng.random(), cumulative / cumulative[-1], r))
 
 
-def make_map(posterior: Localisation, event_id: str, moment: datetime) -> MultiOrderMap:
+def make_map(posterior: SimulatedLocalisation, event_id: str, moment: datetime) -> MultiOrderMap:
     """Return a posterior as a multi-order map, finer where there is more probability."""
     order, pixel = _pixels(posterior)
     sky = _centres(order, pixel)
@@ -287,10 +287,10 @@ def _true_position(request: AlertRequest, rng: np.random.Generator) -> SkyCoord:
     return SkyCoord(ra, dec, unit="deg")
 
 
-def _with_burst(posterior: Localisation, truth: SkyCoord, rng: np.random.Generator) -> Localisation:
+def _with_burst(posterior: SimulatedLocalisation, truth: SkyCoord, rng: np.random.Generator) -> SimulatedLocalisation:
     """Return the posterior multiplied by a gamma-ray burst's localisation, drawn about the truth."""
     burst = _away(truth, rng.uniform(0, 360), GRB_SIGMA_DEG * np.hypot(*rng.normal(size=2)))
-    return Localisation(**{**vars(posterior), "burst": burst})
+    return SimulatedLocalisation(**{**vars(posterior), "burst": burst})
 
 
 def _away(point: SkyCoord, angle_deg: float, separation_deg: float) -> SkyCoord:
@@ -307,7 +307,7 @@ def _gaussian(offset: Floats, sigma: float, reach: float) -> Floats:
     return exponent
 
 
-def _pixels(posterior: Localisation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pixels(posterior: SimulatedLocalisation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide the sky where a pixel may hold much probability; return orders and NESTED pixel numbers."""
     norm = 2 * np.pi * posterior.width_deg * posterior.length_deg * np.radians(1) ** 2
     pixel = np.arange(12 * 4**COARSEST_ORDER, dtype=np.int64)

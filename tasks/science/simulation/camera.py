@@ -26,7 +26,7 @@ BLOCK_ROWS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class Camera:
+class SimulatedCamera:
     """One unit's camera: bias in ADU, dark current in e-/s, transmission relative to its median, bad pixels by kind.
 
     ``bad`` is 0 for a good pixel, 1 dead, 2 hot, 3 in a bad column.
@@ -50,10 +50,10 @@ class Rays:
 NO_RAYS = Rays(x=np.empty(0, np.int64), y=np.empty(0, np.int64), charge_e=np.empty(0))
 
 
-def draw_camera(shape: tuple[int, int], rng: np.random.Generator) -> Camera:
+def draw_camera(shape: tuple[int, int], rng: np.random.Generator) -> SimulatedCamera:
     """Draw a unit's camera."""
     bad = _bad_pixels(shape, rng)
-    return Camera(
+    return SimulatedCamera(
         bias_adu=_bias(shape, rng),
         dark_e_per_s=_dark(shape, bad, rng),
         transmission=_transmission(shape, bad, rng),
@@ -74,7 +74,7 @@ def draw_rays(shape: tuple[int, int], exposure_s: float, rng: np.random.Generato
 
 
 def read_out(
-    camera: Camera,
+    camera: SimulatedCamera,
     light_e: Image | float,
     exposure_s: float,
     *,

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tasks.errors import UnusableData
 from tasks.records import FrameType
 from tasks.science.simulation import bands, camera, optics, plan, responses, sky
-from tasks.science.simulation.camera import Camera, Rays
+from tasks.science.simulation.camera import Rays, SimulatedCamera
 from tasks.science.simulation.optics import Image, Optics, Psf
 from tasks.science.simulation.plan import Request, Shot
-from tasks.science.simulation.responses import Response
+from tasks.science.simulation.responses import UnitResponse
 
 SITE_LATITUDE_DEG, SITE_LONGITUDE_DEG, SITE_ALTITUDE_M = -30.4725, -70.7631, 1570.0
 LOCAL_TIME = timedelta(hours=-3)
@@ -30,30 +30,30 @@ HEADER_ERROR_ARCMIN = (2.0, 3.0)
 FLAT_ADU = (24000.0, 36000.0)
 UNIT_SPREAD_MAG, FRAME_SPREAD_MAG = 0.04, 0.02
 CHECK_POINTS = 5
-EVEN = Response()
+EVEN = UnitResponse()
 LOWEST_ALTITUDE_DEG = 15.0
 STACK_FRAMES = 6
 IMAGE_TYPES = {FrameType.BIAS: "BIAS", FrameType.DARK: "DARK", FrameType.FLAT: "FLAT", FrameType.LIGHT: "LIGHT"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
+class SimulatedField:
     """Everything that is in the sky of a night."""
 
-    stars: sky.Stars
-    galaxies: sky.Galaxies
+    stars: sky.SimulatedStars
+    galaxies: sky.SimulatedGalaxies
     transients: sky.Transients
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unit:
+class SimulatedUnit:
     """One telescope with its camera; ``response_mag`` is added to every zero point, ``response`` to that of a star."""
 
     name: str
     optics: Optics
-    camera: Camera
+    camera: SimulatedCamera
     response_mag: float
-    response: Response
+    response: UnitResponse
     offset_arcsec: tuple[float, float]
 
 
@@ -97,7 +97,7 @@ def check_observable(request: Request) -> None:
             )
 
 
-def draw_field(request: Request) -> Field:
+def draw_field(request: Request) -> SimulatedField:
     """Draw the stars, galaxies and transients of a night."""
     size, centre = request.size, (request.ra_deg, request.dec_deg)
     half = half_size_deg(size.shape)
@@ -111,14 +111,14 @@ def draw_field(request: Request) -> Field:
         galaxies=galaxies,
         rng=plan.stream(request.seed, "transients"),
     )
-    return Field(stars=stars, galaxies=galaxies, transients=transients)
+    return SimulatedField(stars=stars, galaxies=galaxies, transients=transients)
 
 
-def draw_unit(request: Request, name: str) -> Unit:
+def draw_unit(request: Request, name: str) -> SimulatedUnit:
     """Draw one unit."""
     shape, rng = request.size.shape, plan.stream(request.seed, "unit", name)
     offset = rng.uniform(-UNIT_OFFSET_ARCSEC, UNIT_OFFSET_ARCSEC, 2) / np.sqrt(2)
-    return Unit(
+    return SimulatedUnit(
         name=name,
         optics=optics.draw_optics(shape, rng),
         camera=camera.draw_camera(shape, plan.stream(request.seed, "camera", name)),
@@ -149,7 +149,7 @@ def transient_mags(transients: sky.Transients, filter_: str, exposure_s: float) 
     return mags
 
 
-def expose(request: Request, field: Field, unit: Unit, shot: Shot) -> Exposed:
+def expose(request: Request, field: SimulatedField, unit: SimulatedUnit, shot: Shot) -> Exposed:
     """Make one frame of the night."""
     rng = plan.stream(request.seed, "frame", unit.name, shot.name)
     rays = camera.draw_rays(request.size.shape, shot.exposure_s, rng)
@@ -164,7 +164,7 @@ def expose(request: Request, field: Field, unit: Unit, shot: Shot) -> Exposed:
     return Exposed(header=base_header(shot), raw=raw, rays=rays)
 
 
-def draw_conditions(request: Request, unit: Unit, shot: Shot) -> Conditions:
+def draw_conditions(request: Request, unit: SimulatedUnit, shot: Shot) -> Conditions:
     """Draw where the telescope pointed, how the air was, and what the mount believed."""
     rng, shape = plan.stream(request.seed, "conditions", unit.name, shot.name), request.size.shape
     centre = (request.ra_deg, request.dec_deg)
@@ -197,7 +197,7 @@ def draw_conditions(request: Request, unit: Unit, shot: Shot) -> Conditions:
 
 
 def light_of(
-    field: Field, conditions: Conditions, shot: Shot, shape: tuple[int, int], response: Response = EVEN
+    field: SimulatedField, conditions: Conditions, shot: Shot, shape: tuple[int, int], response: UnitResponse = EVEN
 ) -> Image:
     """Return the mean number of electrons per pixel of an exposure, through a camera with even pixels."""
     ny, nx = shape
@@ -226,14 +226,14 @@ def light_of(
 
 def add_sources(
     image: Image,
-    field: Field,
+    field: SimulatedField,
     wcs: WCS,
     psf: Psf,
     *,
     filter_: str,
     year: float,
     zero_point_e: float,
-    response: Response = EVEN,
+    response: UnitResponse = EVEN,
 ) -> None:
     """Add the stars and galaxies of a field to ``image``, in place; the zero point is that of total flux in e-."""
     x, y = wcs.all_world2pix(*field.stars.positions(year), 0)

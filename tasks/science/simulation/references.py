@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tasks import naming
 from tasks.science.astrometry import field_grids
 from tasks.science.simulation import bands, camera, frames, optics, plan
-from tasks.science.simulation.frames import Field
+from tasks.science.simulation.frames import SimulatedField
 from tasks.science.simulation.optics import Image
 from tasks.science.simulation.plan import Request
 
@@ -35,7 +35,7 @@ class Reference:
     mask: NDArray[np.uint8]
 
 
-def make_reference(request: Request, field: Field, filter_: str) -> Reference:
+def make_reference(request: Request, field: SimulatedField, filter_: str) -> Reference:
     """Make the mean of 30 frames of 100 s, sky subtracted, with the noise that belongs to it in every pixel."""
     rng = plan.stream(request.seed, "reference", filter_)
     shape = field_grids.stack_shape(request.size.shape)

@@ -22,7 +22,7 @@ GRID = 41
 
 
 @dataclass(frozen=True, kw_only=True)
-class Response:
+class UnitResponse:
     """What a star's magnitude through a unit depends on.
 
     ``colour_mag`` holds, by filter, the zero point's change per mag of BP - RP; ``surface_mag`` the coefficients of
@@ -44,18 +44,18 @@ class Response:
         return _surface(2 * (x + 0.5) / nx - 1, 2 * (y + 0.5) / ny - 1, np.array(self.surface_mag))
 
 
-def draw_response(request: Request, unit: str) -> Response:
+def draw_response(request: Request, unit: str) -> UnitResponse:
     """Draw a unit's response: colour terms of half to the whole size asked for, a surface of the rms asked for."""
     terms = {}
     for name in request.filters if request.colour_term_mag else ():
         rng = stream(request.seed, "colour", unit, name)
         terms[name] = float(rng.choice([-1, 1]) * rng.uniform(0.5, 1) * request.colour_term_mag)
     if not request.spatial_mag:
-        return Response(colour_mag=terms)
+        return UnitResponse(colour_mag=terms)
     coefficients = stream(request.seed, "surface", unit).normal(0, 1, len(TERMS))
     u, v = (axis.ravel() for axis in np.meshgrid(*[np.linspace(-1, 1, GRID)] * 2))
     coefficients *= request.spatial_mag / np.std(_surface(u, v, coefficients))
-    return Response(colour_mag=terms, surface_mag=tuple(float(each) for each in coefficients))
+    return UnitResponse(colour_mag=terms, surface_mag=tuple(float(each) for each in coefficients))
 
 
 def _surface(u: Floats, v: Floats, coefficients: NDArray[np.float64]) -> Floats:

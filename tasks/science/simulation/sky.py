@@ -22,7 +22,7 @@ MARGIN_DEG = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stars:
+class SimulatedStars:
     """Stars of one field, arrays of one length: ICRS degrees at J2016, mas/yr, mas, mag."""
 
     source_id: NDArray[np.int64]
@@ -43,7 +43,7 @@ class Stars:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Galaxies:
+class SimulatedGalaxies:
     """Exponential discs: half-light radius along the major axis in arcsec, axis ratio, angle east of north in rad."""
 
     ra_deg: Floats
@@ -74,13 +74,15 @@ def from_tangent(xi_deg: Floats, eta_deg: Floats, centre: tuple[float, float]) -
     return ra % 360, dec
 
 
-def draw_stars(centre: tuple[float, float], half_size_deg: tuple[float, float], rng: np.random.Generator) -> Stars:
+def draw_stars(
+    centre: tuple[float, float], half_size_deg: tuple[float, float], rng: np.random.Generator
+) -> SimulatedStars:
     """Draw the stars of a field of half width and half height ``half_size_deg`` and a margin around it."""
     half_x, half_y = (half + MARGIN_DEG for half in half_size_deg)
     n = int(rng.poisson(STARS_PER_DEG2 * 4 * half_x * half_y))
     ra, dec = from_tangent(rng.uniform(-half_x, half_x, n), rng.uniform(-half_y, half_y, n), centre)
     g_mag = _power_law_mags(rng, n)
-    return Stars(
+    return SimulatedStars(
         source_id=5_600_000_000_000_000_000 + np.arange(n, dtype=np.int64) * 128,
         ra_deg=ra,
         dec_deg=dec,
@@ -94,13 +96,13 @@ def draw_stars(centre: tuple[float, float], half_size_deg: tuple[float, float], 
 
 def draw_galaxies(
     centre: tuple[float, float], half_size_deg: tuple[float, float], number: int, rng: np.random.Generator
-) -> Galaxies:
+) -> SimulatedGalaxies:
     """Draw ``number`` galaxies of 14.5 < r < 18.5 within the field, the first half of them well inside."""
     reach = np.where(np.arange(number) < number // 2, 0.5, 1.0)
     xi, eta = (rng.uniform(-half, half, number) * reach for half in half_size_deg)
     ra, dec = from_tangent(xi, eta, centre)
     r_mag = 14.5 + 4.0 * np.sqrt(rng.random(number))
-    return Galaxies(
+    return SimulatedGalaxies(
         ra_deg=ra,
         dec_deg=dec,
         r_mag=r_mag,
@@ -110,7 +112,7 @@ def draw_galaxies(
     )
 
 
-def galaxy_mags(galaxies: Galaxies, name: str) -> Floats:
+def galaxy_mags(galaxies: SimulatedGalaxies, name: str) -> Floats:
     """Return magnitudes in a filter: every galaxy has the colours of a star with BP - RP = 1.1."""
     colour = np.full_like(galaxies.r_mag, 1.1)
     zero = np.zeros_like(colour)
@@ -123,8 +125,8 @@ def draw_transients(
     half_size_deg: tuple[float, float],
     number: int,
     *,
-    stars: Stars,
-    galaxies: Galaxies,
+    stars: SimulatedStars,
+    galaxies: SimulatedGalaxies,
     rng: np.random.Generator,
 ) -> Transients:
     """Draw transients inside the half sizes, clear of bright stars and of one another; every third has a host.
@@ -153,7 +155,10 @@ def _colours(rng: np.random.Generator, g_mag: Floats) -> Floats:
 
 
 def _candidates(
-    centre: tuple[float, float], half_size_deg: tuple[float, float], galaxies: Galaxies, rng: np.random.Generator
+    centre: tuple[float, float],
+    half_size_deg: tuple[float, float],
+    galaxies: SimulatedGalaxies,
+    rng: np.random.Generator,
 ) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Return many possible places: every third near a galaxy's centre where that lies inside."""
     n = 600
@@ -172,7 +177,7 @@ def _candidates(
     return ra, dec, host
 
 
-def _clear_of_bright_stars(ra: Floats, dec: Floats, stars: Stars) -> NDArray[np.bool_]:
+def _clear_of_bright_stars(ra: Floats, dec: Floats, stars: SimulatedStars) -> NDArray[np.bool_]:
     """Keep 25" from stars that may saturate (G < 13), 8" from G < 16, 4" from G < 19."""
     clear = np.ones(len(ra), dtype=bool)
     for limit_mag, distance_arcsec in ((13.0, 25.0), (16.0, 8.0), (19.0, 4.0)):

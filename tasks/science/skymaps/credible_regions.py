@@ -145,7 +145,7 @@ def peak(ranked: Ranked) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sorted:
+class SkyOrderedMap:
     """A sky map's pixels in the order of the sky (that of ranges). Each array has shape (n,)."""
 
     index: Integers
@@ -154,11 +154,11 @@ class Sorted:
     density: Floats
 
 
-def sort_by_place(skymap: SkyMap) -> Sorted:
+def sort_by_place(skymap: SkyMap) -> SkyOrderedMap:
     """Sort a sky map's pixels by their range on the finest grid."""
     ranges = healpix.ranges_of(healpix.pixel_of(skymap.uniq, skymap.order), skymap.order)
     index = np.argsort(ranges[:, 0])
-    return Sorted(index=index, first=ranges[index, 0], last=ranges[index, 1], density=skymap.density[index])
+    return SkyOrderedMap(index=index, first=ranges[index, 0], last=ranges[index, 1], density=skymap.density[index])
 
 
 def rows_at(skymap: SkyMap, ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> Integers:
@@ -239,7 +239,7 @@ def probability_in(skymap: SkyMap, ranges: Integers) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class RegionChange:
     """How the region of a new sky map differs from the old one's; shares are of 1, areas in deg².
 
     ``dropped`` is the share of the old region's area outside the new one, ``kept`` the new map's probability inside
@@ -251,12 +251,12 @@ class Comparison:
     added_deg2: float
 
 
-def compare(old: SkyMap, new: SkyMap, *, level: float = 0.9) -> Comparison:
+def compare(old: SkyMap, new: SkyMap, *, level: float = 0.9) -> RegionChange:
     """Compare the ``level`` regions of two sky maps of one event, exactly, on the pixels of both."""
     old_region, new_region = region(old, level), region(new, level)
     old_deg2, new_deg2 = healpix.area_deg2(old_region), healpix.area_deg2(new_region)
     both_deg2 = old_deg2 + new_deg2 - healpix.area_deg2(healpix.union(np.concatenate([old_region, new_region])))
-    return Comparison(
+    return RegionChange(
         dropped=1 - both_deg2 / old_deg2,
         kept=probability_in(new, old_region),
         added_deg2=new_deg2 - both_deg2,

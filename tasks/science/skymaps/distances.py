@@ -130,7 +130,7 @@ def _solve(mu: Floats, sigma: Floats, weight: Floats, *, guess: Floats, highest:
     target = (1 - np.array(QUANTILES)) * weight.sum()
     low, high = np.zeros(len(guess)), np.full(len(guess), highest)
     r: Floats = np.minimum(guess, high)
-    tail = _Tail.of(mu, sigma, weight)
+    tail = _DistanceTail.of(mu, sigma, weight)
     for _ in range(STEPS_LIMIT):
         survival, density = tail.beyond(r)
         low, high = np.where(survival > target, r, low), np.where(survival > target, high, r)
@@ -146,7 +146,7 @@ def _solve(mu: Floats, sigma: Floats, weight: Floats, *, guess: Floats, highest:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Tail:
+class _DistanceTail:
     """What P(distance > r) takes from the pixels whatever r is: each array of shape (n,), x being mu/sigma."""
 
     x: Floats
@@ -156,7 +156,7 @@ class _Tail:
     """(x² + 1) · norm."""
 
     @classmethod
-    def of(cls, mu: Floats, sigma: Floats, weight: Floats) -> _Tail:
+    def of(cls, mu: Floats, sigma: Floats, weight: Floats) -> _DistanceTail:
         inverse_sigma = 1 / sigma
         x = mu * inverse_sigma
         square = x * x + 1

@@ -116,7 +116,7 @@ def detect(
     mask: Floats | None = None,
     gain: float | None = None,
     how: Extraction = Extraction(),
-) -> Detections:
+) -> ApertureDetections:
     """Find sources, which can then be measured in apertures more than once; see ``extract``."""
     native = np.ascontiguousarray(image, np.float32)
     sky = sep.Background(native, mask=mask, bw=how.mesh_px, bh=how.mesh_px, fw=how.mesh_filter, fh=how.mesh_filter)
@@ -124,7 +124,7 @@ def detect(
     # one number for the noise, as Source Extractor takes without a weight map
     noise: Any = sky.globalrms if variance is None else np.sqrt(variance).astype(np.float32)
     rows = _detect(flat, noise, mask, how)
-    return Detections(
+    return ApertureDetections(
         rows=rows,
         flat=flat,
         noise=noise,
@@ -151,7 +151,7 @@ def _detect(flat: Floats, noise: Any, mask: Floats | None, how: Extraction) -> F
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Detections:
+class ApertureDetections:
     """Sources that were found in an image, and what measuring them needs: the image without its sky, noise and mask."""
 
     rows: Floats

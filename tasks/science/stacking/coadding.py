@@ -33,7 +33,7 @@ MEDIAN_EFFICIENCY = (1.0, 1.0, 1.0, 0.743, 0.838, 0.697, 0.776, 0.679, 0.743, 0.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exposure:
+class CoaddInput:
     """A frame of ``shape`` (ny, nx): its pixels without their sky, WCS, and the factor on its flux."""
 
     window: Window
@@ -43,7 +43,7 @@ class Exposure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class CoaddRecipe:
     """How values of one pixel become one.
 
     ``clipped`` is the weighted mean of what is left when a value further from the median than ``sigma`` of its own noise
@@ -76,11 +76,11 @@ def without_sky(window: Window, background: Background) -> Window:
 
 
 def coadd(
-    exposures: Sequence[Exposure],
+    exposures: Sequence[CoaddInput],
     grid: WCS,
     *,
     shape: tuple[int, int],
-    recipe: Recipe = Recipe(),
+    recipe: CoaddRecipe = CoaddRecipe(),
     memory_mb: float = 512,
     threads: int = 2,
     xp: Any = np,
@@ -126,7 +126,7 @@ def coadd(
     return stack
 
 
-def combine(values: Array, weights: Array, *, recipe: Recipe) -> tuple[Array, Array, Array]:
+def combine(values: Array, weights: Array, *, recipe: CoaddRecipe) -> tuple[Array, Array, Array]:
     """Return image, weight and number of values of stacks ``(n, ny, nx)``, float32; overwrites neither."""
     if array_namespace(values) is not np:
         return by_arrays(values, weights, recipe=recipe)
@@ -139,7 +139,7 @@ def combine(values: Array, weights: Array, *, recipe: Recipe) -> tuple[Array, Ar
     return image, total, count
 
 
-def by_arrays(values: Array, weights: Array, *, recipe: Recipe) -> tuple[Array, Array, Array]:
+def by_arrays(values: Array, weights: Array, *, recipe: CoaddRecipe) -> tuple[Array, Array, Array]:
     """Do what ``combine`` does, with NumPy or CuPy alone."""
     xp = array_namespace(values)
     clipped, median = _plan(len(values), recipe)
@@ -159,7 +159,7 @@ def by_arrays(values: Array, weights: Array, *, recipe: Recipe) -> tuple[Array, 
     return mean, total, count
 
 
-def _plan(number: int, recipe: Recipe) -> tuple[bool, bool]:
+def _plan(number: int, recipe: CoaddRecipe) -> tuple[bool, bool]:
     """Tell whether values are clipped, and whether the median is taken."""
     return recipe.mode == "clipped" and number >= constants.SMALLEST_CLIPPED, recipe.mode == "seed"
 
@@ -188,11 +188,11 @@ def _stacked(parts: Sequence[tuple[Array, Array]], xp: Any) -> tuple[Array, Arra
 class ReorientedImage:
     """An exposure turned as the grid is."""
 
-    exposure: Exposure
+    exposure: CoaddInput
     mapping: GridMap
 
     @classmethod
-    def of(cls, exposure: Exposure, grid: WCS) -> ReorientedImage:
+    def of(cls, exposure: CoaddInput, grid: WCS) -> ReorientedImage:
         """Return an exposure with the turn that the grid asks for."""
         return cls(exposure=exposure, mapping=resampling.grid_map(exposure.wcs, grid, shape=exposure.shape))
 

@@ -27,7 +27,7 @@ from tasks.science.images.convolution import VaryingKernel
 from tasks.science.sources import stars
 from tasks.science.sources.stars import Floats, Stars
 from tasks.science.subtraction import kernel_fit
-from tasks.science.subtraction.aligned_images import Exposure
+from tasks.science.subtraction.aligned_images import SubtractionImage
 from tasks.science.subtraction.kernel_fit import Fit, Settings
 
 log = logging.getLogger(__name__)
@@ -64,8 +64,8 @@ class Subtraction:
 
 
 def subtract(
-    science: Exposure,
-    reference: Exposure,
+    science: SubtractionImage,
+    reference: SubtractionImage,
     *,
     settings: Settings | None = None,
     found: tuple[Stars, Stars] | None = None,
@@ -99,7 +99,7 @@ def subtract(
     return _assemble(science, reference, fit, direction=direction, widths=widths, found=(sci_stars, ref_stars))
 
 
-def bits(result: Subtraction, science: Exposure, reference: Exposure) -> Array:
+def bits(result: Subtraction, science: SubtractionImage, reference: SubtractionImage) -> Array:
     """Return the difference's mask as bits: bad, saturated in either image, without data in the reference."""
     xp = arrays.array_namespace(result.mask)
     saturated = science.saturated | reference.saturated
@@ -117,7 +117,7 @@ def _direction(settings: Settings, fwhm_science: float, fwhm_reference: float) -
     return "reference" if fwhm_reference <= constants.EQUAL_SEEING * fwhm_science else "science"
 
 
-def _pick(found: Stars, science: Exposure, reference: Exposure, width: float) -> Stars:
+def _pick(found: Stars, science: SubtractionImage, reference: SubtractionImage, width: float) -> Stars:
     """Choose bright stars without bad pixels near them, a few in each cell of a grid."""
     half = kernel_fit.stamp_half_width(width)
     bad = arrays.to_host(science.mask | science.saturated | reference.mask | reference.saturated)
@@ -138,8 +138,8 @@ def _pick(found: Stars, science: Exposure, reference: Exposure, width: float) ->
 
 
 def _assemble(
-    science: Exposure,
-    reference: Exposure,
+    science: SubtractionImage,
+    reference: SubtractionImage,
     fit: Fit,
     *,
     direction: str,
@@ -180,8 +180,8 @@ def _assemble(
 
 
 def _psf(
-    science: Exposure,
-    reference: Exposure,
+    science: SubtractionImage,
+    reference: SubtractionImage,
     *,
     forward: bool,
     found: tuple[Stars, Stars],
@@ -200,20 +200,20 @@ def _background(fit: Fit, shape: tuple[int, int], xp: Any) -> Array:
     return sum(float(c) * term for c, term in zip(fit.background, terms, strict=True))
 
 
-def _filled(exposure: Exposure) -> Array:
+def _filled(exposure: SubtractionImage) -> Array:
     """Replace bad pixels by the sky, so that nothing strange is smeared; saturated ones keep what they have."""
     xp = arrays.array_namespace(exposure.image)
     bad = exposure.mask | ~xp.isfinite(exposure.image)
     return xp.where(bad, xp.median(exposure.image[~bad]), exposure.image)
 
 
-def _filled_variance(exposure: Exposure) -> Array:
+def _filled_variance(exposure: SubtractionImage) -> Array:
     xp = arrays.array_namespace(exposure.image)
     bad = exposure.mask | ~xp.isfinite(exposure.variance)
     return xp.where(bad, xp.median(exposure.variance[~bad]), exposure.variance)
 
 
-def _spread(exposure: Exposure, kernel: VaryingKernel) -> Array:
+def _spread(exposure: SubtractionImage, kernel: VaryingKernel) -> Array:
     """Return what the kernel has touched of bad pixels: any weight of saturated ones, some weight of the others."""
     xp = arrays.array_namespace(exposure.image)
     weight = float(np.abs(kernel.centre).sum())
@@ -226,8 +226,8 @@ def _spread(exposure: Exposure, kernel: VaryingKernel) -> Array:
 
 
 def from_engine(
-    science: Exposure,
-    reference: Exposure,
+    science: SubtractionImage,
+    reference: SubtractionImage,
     *,
     difference: Array,
     convolved: Array,

@@ -18,7 +18,7 @@ SMALLEST_OVERLAP = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exposure:
+class SubtractionImage:
     """One image with its variance (same unit squared) and mask (True = bad), all (ny, nx), and its saturated pixels.
 
     ``outside`` is True where a resampled image does not reach; None: nowhere.
@@ -67,7 +67,7 @@ def _pixel_noise(image: Array) -> float:
     return float(arrays.nmad(steps[mean <= xp.nanmedian(mean)])) / math.sqrt(20)
 
 
-def aligned(exposure: Exposure, mapping: PixelMap, shape: tuple[int, int]) -> Exposure:
+def aligned(exposure: SubtractionImage, mapping: PixelMap, shape: tuple[int, int]) -> SubtractionImage:
     """Return an exposure on the pixels of an image of ``shape`` (ny, nx); what it does not reach is masked.
 
     Raises
@@ -88,7 +88,7 @@ def aligned(exposure: Exposure, mapping: PixelMap, shape: tuple[int, int]) -> Ex
         raise UnusableData(
             f"science image and reference overlap by {100 * float((~outside).mean()):.1f} %: other fields"
         )
-    return Exposure(
+    return SubtractionImage(
         image=xp.where(outside, level, image),
         variance=xp.where(xp.isfinite(variance), variance, xp.median(exposure.variance)),
         mask=registration.resample_mask(bad, mapping, shape),
@@ -97,7 +97,9 @@ def aligned(exposure: Exposure, mapping: PixelMap, shape: tuple[int, int]) -> Ex
     )
 
 
-def from_planes(image: Array, bits: Array, variance: Array | None, *, gain: float, saturation: float) -> Exposure:
+def from_planes(
+    image: Array, bits: Array, variance: Array | None, *, gain: float, saturation: float
+) -> SubtractionImage:
     """Return an exposure from an image, its mask bits and, where it is known, its variance.
 
     Parameters
@@ -116,4 +118,4 @@ def from_planes(image: Array, bits: Array, variance: Array | None, *, gain: floa
     else:
         mask = mask | ~(variance > 0) | ~xp.isfinite(variance)
     saturated = ((bits & MaskBit.SATURATED) != 0) | (image >= saturation)
-    return Exposure(image=image, variance=variance, mask=mask, saturated=saturated & xp.isfinite(image))
+    return SubtractionImage(image=image, variance=variance, mask=mask, saturated=saturated & xp.isfinite(image))

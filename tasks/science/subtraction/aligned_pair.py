@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 from tasks.science.sources import stars
 from tasks.science.sources.stars import Stars
 from tasks.science.subtraction import aligned_images, registration
-from tasks.science.subtraction.aligned_images import Exposure
+from tasks.science.subtraction.aligned_images import SubtractionImage
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 class Pair:
     """Science image and reference on the same pixels, with the stars of both (on those pixels)."""
 
-    science: Exposure
-    reference: Exposure
+    science: SubtractionImage
+    reference: SubtractionImage
     found: tuple[Stars, Stars]
 
     @property
@@ -31,8 +31,8 @@ class Pair:
 
 
 def align(
-    science: Exposure,
-    reference: Exposure,
+    science: SubtractionImage,
+    reference: SubtractionImage,
     *,
     how: Literal["auto", "wcs", "stars", "none"],
     wcs: tuple[WCS | None, WCS | None],

@@ -10,28 +10,28 @@ from tasks.science import arrays
 from tasks.science.arrays import Array
 from tasks.science.subtraction import alard_lupton
 from tasks.science.subtraction.alard_lupton import Subtraction
-from tasks.science.subtraction.aligned_images import Exposure
+from tasks.science.subtraction.aligned_images import SubtractionImage
 from tasks.science.subtraction.aligned_pair import Pair
 
 SATURATED_PART = 0.95  # an engine sees stars up to this part of saturation
 BAD_VARIANCE_ADU2 = 1e10  # so noisy that a bad pixel has no weight
 
 
-def lowest_adu(image: Exposure) -> float:
+def lowest_adu(image: SubtractionImage) -> float:
     """Return the least good value of an image: its sky minus ten sigma."""
     xp = arrays.array_namespace(image.image)
     good = ~image.mask
     return float(xp.median(image.image[good]) - 10 * xp.sqrt(xp.median(image.variance[good])))
 
 
-def highest_adu(image: Exposure, saturation_adu: float) -> float:
+def highest_adu(image: SubtractionImage, saturation_adu: float) -> float:
     """Return the largest good value of an image, whose saturation may be infinity: unknown."""
     if np.isfinite(saturation_adu):
         return SATURATED_PART * saturation_adu
     return float(image.image[~image.mask].max())
 
 
-def planes(image: Exposure) -> dict[str, np.ndarray[Any, Any]]:
+def planes(image: SubtractionImage) -> dict[str, np.ndarray[Any, Any]]:
     """Return ``image`` (ADU), ``noise`` (ADU) and ``mask`` (1 = bad) on the host, without values where bad."""
     bad = arrays.to_host(image.mask | image.saturated)
     return {

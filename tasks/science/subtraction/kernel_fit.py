@@ -20,7 +20,7 @@ from tasks.science.arrays import Array
 from tasks.science.images import convolution
 from tasks.science.images.convolution import VaryingKernel
 from tasks.science.sources.stars import Floats, Stars
-from tasks.science.subtraction.aligned_images import Exposure
+from tasks.science.subtraction.aligned_images import SubtractionImage
 
 SMALLEST_SIGMA_PX = 0.7  # narrowest difference of two PSFs that pixels can show
 MINIMUM_STAMPS = 4
@@ -65,7 +65,9 @@ class Fit:
     used: Any
 
 
-def solve(sharp: Exposure, blurred: Exposure, picked: Stars, settings: Settings, widths: tuple[float, float]) -> Fit:
+def solve(
+    sharp: SubtractionImage, blurred: SubtractionImage, picked: Stars, settings: Settings, widths: tuple[float, float]
+) -> Fit:
     """Fit the kernel that turns ``sharp`` into ``blurred``; stamps that disagree (variable stars) are left out.
 
     Parameters
@@ -122,7 +124,7 @@ def _degree(stamps: int) -> int:
     return 2 if stamps >= 80 else 1 if stamps >= 25 else 0
 
 
-def _cut(sharp: Exposure, blurred: Exposure, picked: Stars, basis: Floats, half: int) -> _Stamps:
+def _cut(sharp: SubtractionImage, blurred: SubtractionImage, picked: Stars, basis: Floats, half: int) -> _Stamps:
     """Cut stamps out and convolve the sharp ones with every function of the basis."""
     reach = half + basis.shape[-1] // 2
     column, row = np.round(picked.x).astype(int), np.round(picked.y).astype(int)

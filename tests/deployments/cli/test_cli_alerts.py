@@ -1,4 +1,4 @@
-"""``siren notice``, ``siren skymap``, ``siren coverage`` as a person or a script calls them."""
+"""``siren notice``, ``siren skymap``, ``siren coverage`` called like a script."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SUPEREVENTS = [
 
 @pytest.fixture
 def siren(capsys):
-    """Run a verb with --json; return exit code and the one object on stdout."""
+    """Run a verb with ``--json``; return its exit code and the object that it printed."""
 
     def run(*words):
         code = cli.run([*map(str, words), "--json"])

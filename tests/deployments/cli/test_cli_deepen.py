@@ -1,4 +1,4 @@
-"""``siren deepen`` says what is wrong with what it was given, before anything is started."""
+"""``siren deepen`` refuses bad arguments before it starts anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of ``siren reduce`` as words."""
+"""Options of ``siren reduce`` from ``NAME=VALUE``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs of the house: doctor, bootstrap, serve, listen, replay."""
+"""The verbs of the server and the listener: doctor, bootstrap, serve, listen, replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``siren simulate`` as a person or script calls it."""
+"""``siren simulate`` called like a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``siren subtract`` on real frames without WCS, on simulated ones with, and on what is no image."""
+"""``siren subtract`` on real frames without a WCS, on simulated frames with one, and on files that are not images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A replay beside what the registry has on record: nothing differs, until somebody changes a rule or loses a notice."""
+"""A replay agrees with the registry unless a rule was changed or a notice lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def folder(shared_data: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(folder: Path, tmp_path: Path) -> str:
-    """A registry that saw these notices on their day."""
+    """A registry that received these notices at their times."""
     address = f"sqlite:///{tmp_path}/registry.sqlite"
     book = registry.open(address)
     for stored in replay.read_folder(folder)[0]:

@@ -1,4 +1,4 @@
-"""Cluster files: their commands start a cluster whose slots the runner finds."""
+"""Cluster files: their commands start a cluster with the declared slots."""
 
 from __future__ import annotations
 

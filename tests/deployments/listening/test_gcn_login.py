@@ -1,4 +1,4 @@
-"""The login at GCN: the block's settings, a token endpoint, and a broker that lets in only who has a token."""
+"""The login at GCN: the block's settings, a token endpoint, and a broker that requires a token."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tokens() -> Iterator[token_server.Server]:
 
 
 def settings(tokens: token_server.Server, address: str, **changes: str) -> dict[str, object]:
-    """Return the block's own settings with the addresses of this machine in the place of GCN's; no TLS on loopback."""
+    """Return the block's settings with addresses on this machine instead of GCN's; no TLS on loopback."""
     block = GcnCredentials(client_id=tokens.client_id, client_secret=SecretStr(tokens.client_secret), group_id="mine")
     here = {
         "bootstrap.servers": address,

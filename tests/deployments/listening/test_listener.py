@@ -1,4 +1,4 @@
-"""The listener against a broker, Apache Kafka where there is Java: nothing is lost, nothing is done twice."""
+"""The listener with a broker (Apache Kafka if Java is installed): no notice is lost, none is stored twice."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def payloads(count: int, *, size: int = 1000) -> list[bytes]:
 
 
 def stored(root: Path) -> list[bytes]:
-    """Return what lies under final names; a writer that was killed may leave a hidden file aside."""
+    """Return the files under final names; a killed writer may leave a hidden temporary file."""
     return sorted(path.read_bytes() for path in root.glob("notices/*/[!.]*"))
 
 
@@ -148,7 +148,7 @@ def test_silence_of_the_heartbeat_opens_the_connection_anew(
     archive = listener.Archive(root=tmp_path, registry=book)
     with listening_to(broker, listener.HEARTBEAT_TOPIC, archive, silence_s=1.0) as running:
         until(lambda: len(running.alarms) >= 1)
-    assert "nothing heard for 1 s" in running.alarms[0]
+    assert "nothing received for 1 s" in running.alarms[0]
     assert stored(tmp_path) == []
 
 
@@ -161,11 +161,11 @@ def test_the_operators_are_told_of_a_silence_at_once_and_then_once_an_hour(
     alarm = daemon.Alarm("siren", book, clock=lambda: 60.0 * minutes[-1])
     for minute in (0, 25, 50, 61, 62):
         minutes.append(minute)
-        alarm("nothing heard for 25 s")
+        alarm("nothing received for 25 s")
     with book.read() as session:
         messages = list(session.scalars(sa.select(models.Message)))
     assert [each.audience for each in messages] == ["operators"] * 2
-    assert "nothing heard for 25 s" in messages[0].text
+    assert "nothing received for 25 s" in messages[0].text
     assert [event["event"] for event in events] == [automations.STALLED] * 5
 
 
@@ -208,7 +208,7 @@ def test_a_listener_whose_poll_loop_is_stuck_does_not_beat(
     archive = listener.Archive(root=tmp_path, registry=book)
     ear = listener.Listener(settings, archive=archive, arrived=threading.Event(), alarm=print)
     ear.turning.clock = (moments := iter([0.0, 59.0, 61.0])).__next__
-    ear.turning.heard()
+    ear.turning.reset()
     beats: list[int] = []
     monkeypatch.setattr(dispatch, "emit_event", lambda **_: beats.append(1))
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""The warm process on a real server: begins at once, does a run once, and gives back what it does not do."""
+"""The warm process with a real server: starts runs at once, executes each once, returns the others to workers."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def state(client: SyncPrefectClient, run_id: str) -> str:
 
 
 def doers(path: Path) -> list[int]:
-    """Return the processes that began a run, in order."""
+    """Return the processes that started a run, in order."""
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 

@@ -1,4 +1,4 @@
-"""Where a night to reduce is, from what a person typed."""
+"""Find the night to reduce from the arguments of ``siren reduce``."""
 
 from __future__ import annotations
 

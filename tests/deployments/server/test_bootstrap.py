@@ -1,4 +1,4 @@
-"""What a bootstrap leaves on a real, temporary server; twice leaves the same as once."""
+"""A bootstrap of a real, temporary server; idempotent."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ deployments:
 
 
 class Beacon(Block):
-    """A block with everything that ours have: a secret, a required field, a default."""
+    """A block with a secret, a required field and a default, like ours."""
 
     _block_type_slug = "beacon"
     key: SecretStr
@@ -57,7 +57,7 @@ class Beacon(Block):
 
 
 class Lamp(Block):
-    """A block that needs nothing."""
+    """A block without required fields."""
 
     _block_type_slug = "lamp"
     colour: str = "red"
@@ -78,7 +78,7 @@ def prefect_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def objects(client: SyncPrefectClient) -> dict[str, list[tuple[object, ...]]]:
-    """Return all that a bootstrap makes, without ids of automations that a deploy makes anew."""
+    """Return all objects of a bootstrap, without the ids of automations, which a deploy replaces."""
     return {
         "pools": sorted((pool.id, pool.name, pool.type) for pool in client.read_work_pools()),
         "limits": sorted((each.id, each.name, each.limit) for each in client.read_global_concurrency_limits()),
@@ -169,7 +169,7 @@ def test_a_deployment_that_cannot_be_imported_is_named(client: SyncPrefectClient
 
 
 def test_a_missing_file_of_deployments_is_a_missing_part(tmp_path: Path) -> None:
-    with pytest.raises(MissingPart, match=r"prefect\.yaml is not there"):
+    with pytest.raises(MissingPart, match=r"prefect\.yaml does not exist"):
         bootstrap.bootstrap(prefect_file=tmp_path / "prefect.yaml")
 
 

@@ -1,4 +1,4 @@
-"""One answer to where alerts and registry are: the command line, the environment, the flows' blocks, this machine."""
+"""Paths of alerts and registry: from the command line, the environment, the flows' blocks, this machine."""
 
 from __future__ import annotations
 

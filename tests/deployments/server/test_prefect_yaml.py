@@ -1,4 +1,4 @@
-"""prefect.yaml without a server: every flow imports, every trigger renders into parameters that its flow takes."""
+"""prefect.yaml without a server: every flow imports, every trigger renders into valid parameters of its flow."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_entrypoint_imports_and_has_a_schema_of_its_parameters(name: str) -> 
     assert flow.name == name
     assert flow.description
     assert set(schema.properties) == set(inspect.signature(flow.fn).parameters)
-    # what the form cannot show as a field would be shown as raw JSON
+    # Prefect's form shows unsupported types as raw JSON
     assert all({"type", "allOf", "anyOf", "$ref"} & field.keys() for field in schema.properties.values())
 
 
@@ -144,19 +144,19 @@ RESPOND_FAILED = {"prefect.resource.id": "prefect.flow-run.0192", "prefect.resou
 @pytest.mark.parametrize(
     ("words", "resource", "name", "expected"),
     [
-        (automations.FAILED_WORDS, RESPOND_FAILED, "prefect.flow-run.Crashed", "The run respond-igwn-ab"),
+        (automations.FAILED_MESSAGE, RESPOND_FAILED, "prefect.flow-run.Crashed", "The run respond-igwn-ab"),
         (
-            automations.SILENT_WORDS,
+            automations.SILENT_MESSAGE,
             {"prefect.resource.id": "siren.listener.brightsiren"},
             automations.LISTENER_HEARTBEAT,
-            "siren.listener.brightsiren gives no sign of life",
+            "siren.listener.brightsiren sends no heartbeat",
         ),
     ],
 )
 def test_an_alarm_renders_into_words_for_reconcile(
     words: str, resource: dict[str, str], name: str, expected: str
 ) -> None:
-    action = automations.mending(uuid4(), words)
+    action = automations.reconcile_action(uuid4(), words)
     parameters = asyncio.run(render(action.parameters, resource, {}, name=name))
     flow = load_flow_from_entrypoint("flows.reconcile.reconcile")
     assert expected in flow.validate_parameters(parameters)["alarm"]

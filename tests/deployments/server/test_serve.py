@@ -1,4 +1,4 @@
-"""`siren serve` as a person starts it, and flows run by its workers."""
+"""``siren serve`` from the command line, and flows run by its workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLOWS = """
 import logging
 from datetime import date
 from prefect import flow, task
-from tasks import runtime
+from tasks import futures, runtime
 
 @task(tags={"gpu"})
 def where(number: int) -> str:
@@ -36,7 +36,7 @@ def where(number: int) -> str:
 @flow(task_runner=runtime.LateDaskRunner())
 def night(night: date, count: int = 2) -> list[str]:
     logging.getLogger("tasks.night").info("the flow speaks of %s", night)
-    names, failures = runtime.gather(where.map(range(count)))
+    names, failures = futures.gather(where.map(range(count)))
     assert not failures and set(names) == {"gpu-0"}
     return list(names)
 

@@ -1,4 +1,4 @@
-"""What the doctor asks of a real server."""
+"""The doctor's checks of a real server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def beat(name: str, *, age_s: float, **lag: int) -> None:
 
 
 def said(part: str) -> str:
-    """Ask until the server, which stores events in its own time, tells of a part."""
+    """Repeat the listener's check until its text contains ``part``; the server stores events with a delay."""
     deadline, words = time.monotonic() + 30, ""
     while part not in words:
         assert time.monotonic() < deadline, words

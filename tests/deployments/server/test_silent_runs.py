@@ -1,4 +1,4 @@
-"""A run whose processes were killed does not stay Running; one that has ended stays as it ended."""
+"""A run with killed processes is marked as crashed; the state of an ended run does not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Prefect server of one command: it keeps what runs did, and asks nothing of flows that only a house needs."""
+"""The Prefect server of one command: it records runs, and needs nothing of a deployment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of what listens to Slack."""
+"""Fixtures of the tests of the Slack app."""
 
 from __future__ import annotations
 

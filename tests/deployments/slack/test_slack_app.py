@@ -1,4 +1,4 @@
-"""The process that hears Slack: the ways in, what it needs to start, its runs on the server."""
+"""The Slack app: its connections, its required settings, its runs on the server."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_press_is_one_run_of_plan_on_the_server_and_can_be_stopped(prefect_api
 
     @flow(name="plan")
     def plan(event_id: str, telescopes: tuple[str, ...] = (), asked_by: str = "") -> None:
-        """Stand for the real one: its deployment has the same name."""
+        """Replace the real flow; its deployment has the same name."""
 
     planner = app.PrefectPlanner()
     with get_client(sync_client=True) as client:

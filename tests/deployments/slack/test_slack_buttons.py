@@ -1,4 +1,4 @@
-"""What presses of Slack's buttons do."""
+"""Effects of presses of Slack's buttons."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def test_a_press_starts_one_plan_and_says_who_asked(handler, store, planner, wor
     assert buttons(top) == ["run-plan", "choose-telescopes", "under-review", "mute"]
     assert pressed(handler, "run-plan", top)
     assert list(planner.runs.values()) == [("S241102br", ("7DT", "TCH"), "name-of-U1")]
-    assert "Planning S241102br for 7DT, TCH, asked for by name-of-U1" in workspace.messages[-1]["text"]
-    assert "asked for by <@U1>" in str(top["blocks"])
+    assert "Planning S241102br for 7DT, TCH, requested by name-of-U1" in workspace.messages[-1]["text"]
+    assert "requested by <@U1>" in str(top["blocks"])
     assert buttons(top) == ["cancel-plan", "under-review", "mute"]
     [entry] = store.history("S241102br").actions
     assert (entry.user, entry.user_name, entry.button, entry.waits_for) == (

@@ -1,4 +1,4 @@
-"""The door for Slack's requests over HTTP: who gets in."""
+"""The HTTP endpoint for Slack: which requests are accepted."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tasks.errors import MissingPart, UnusableData
 
 
 def test_a_request_may_be_five_minutes_old_and_a_forgotten_signature_is_stale(clock) -> None:
-    gate = http_endpoint.SignatureCheck(clicks.SECRET, clock)
+    check = http_endpoint.SignatureCheck(clicks.SECRET, clock)
     content = b"payload={}"
     headers = clicks.signed(content, clock.time)
     given = {"timestamp": headers["x-slack-request-timestamp"], "signature": headers["x-slack-signature"]}
     clock.time += 299
-    assert gate.admit(content, **given) == "payload={}"
+    assert check.verify(content, **given) == "payload={}"
     for later in (0, 100, 400, 10_000):
         clock.time += later
         with pytest.raises(http_endpoint.Refused):
-            gate.admit(content, **given)
+            check.verify(content, **given)
     fresh = clicks.signed(content, clock.time)
-    gate.admit(content, timestamp=fresh["x-slack-request-timestamp"], signature=fresh["x-slack-signature"])
-    assert len(gate.seen) == 1
+    check.verify(content, timestamp=fresh["x-slack-request-timestamp"], signature=fresh["x-slack-signature"])
+    assert len(check.seen) == 1
 
 
 @pytest.mark.parametrize(
@@ -60,5 +60,5 @@ def test_a_payload_that_lacks_a_part_is_unusable(spoil: str) -> None:
     for value in (None, [], {}, "x\x00", 7, [{}], {"id": "../../etc"}):
         with pytest.raises(UnusableData):
             if payloads.read(payload | {spoil: value}) is None:
-                # an unknown action is somebody else's: as good as refused
+                # an unknown action belongs to another app: ignored like a refused one
                 raise UnusableData

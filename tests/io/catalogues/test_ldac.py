@@ -1,4 +1,4 @@
-"""LDAC catalogues and SCAMP's headers, with their traps."""
+"""LDAC catalogues and SCAMP's headers, with their peculiarities."""
 
 from __future__ import annotations
 

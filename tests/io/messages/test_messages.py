@@ -1,4 +1,4 @@
-"""What messages say, and that Slack would take them."""
+"""Texts of messages, and their validity for Slack."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def registered(standing: Standing = Standing.UPDATE, previous=None) -> Registere
 
 
 def test_the_top_message_holds_the_facts_of_a_merger() -> None:
-    message = event_text.top(event_text.Knowledge(alert=alerts.gw(), decision=alerts.decision()))
+    message = event_text.top(event_text.TopMessageFacts(alert=alerts.gw(), decision=alerts.decision()))
     text = words(message)
     for fact in (
         "S241102br",
@@ -50,7 +50,7 @@ def test_the_top_message_holds_the_facts_of_a_merger() -> None:
 def test_a_coincidence_shows_both_maps_and_both_rates() -> None:
     combined = alerts.sky_map(MapRole.COMBINED, area90_deg2=12.3, distance_mpc=41.0)
     text = words(
-        event_text.top(event_text.Knowledge(alert=alerts.gw(coincidence=alerts.coincidence(), combined=combined)))
+        event_text.top(event_text.TopMessageFacts(alert=alerts.gw(coincidence=alerts.coincidence(), combined=combined)))
     )
     for fact in (
         "Fermi GRB",
@@ -66,7 +66,7 @@ def test_what_is_missing_is_said_to_be_missing() -> None:
     bare = alerts.gw(
         maps=False, classification=None, properties=None, instruments=None, far_hz=None, time=None, urls={}
     )
-    text = words(event_text.top(event_text.Knowledge(alert=bare)))
+    text = words(event_text.top(event_text.TopMessageFacts(alert=bare)))
     assert "no map yet" in text
     assert "None" not in text
     assert "nan" not in text
@@ -74,7 +74,7 @@ def test_what_is_missing_is_said_to_be_missing() -> None:
 
 def test_a_burst_shows_its_best_position_and_who_has_reported() -> None:
     xrt = alerts.grb("XRT", seconds=80, error_deg=0.0014)
-    known = event_text.Knowledge(
+    known = event_text.TopMessageFacts(
         alert=xrt, burst=best_position.burst([alerts.grb(), xrt]), instruments=("BAT", "XRT"), notices=2
     )
     text = words(event_text.top(known))
@@ -91,13 +91,13 @@ def test_a_burst_shows_its_best_position_and_who_has_reported() -> None:
 
 def test_a_burst_without_position_says_so() -> None:
     gbm = alerts.grb("GBM", ra_deg=None, dec_deg=None, error_deg=None)
-    text = words(event_text.top(event_text.Knowledge(alert=gbm)))
+    text = words(event_text.top(event_text.TopMessageFacts(alert=gbm)))
     assert "none yet" in text
     assert "00:00:00" not in text
 
 
 def test_tests_and_retractions_are_marked_in_the_headline() -> None:
-    known = event_text.Knowledge(alert=alerts.gw("MS241102a", test=True), state=EventState.RETRACTED)
+    known = event_text.TopMessageFacts(alert=alerts.gw("MS241102a", test=True), state=EventState.RETRACTED)
     assert "🧪 TEST" in event_text.headline(known)
     assert "❌ RETRACTED" in event_text.headline(known)
     assert event_text.top(known).text.startswith("RETRACTED: TEST")
@@ -120,7 +120,7 @@ def test_a_notice_that_changes_nothing_is_one_line() -> None:
     before, after = alerts.gw(), alerts.gw(alert_type="INITIAL", minutes=30)
     message = event_text.update(after, registered(previous=before), alerts.decision())
     assert len(json.loads(message.blocks)) == 1
-    assert "nothing new" in words(message)
+    assert "no notable change" in words(message)
 
 
 def test_a_position_outside_the_previous_error_is_warned_of() -> None:
@@ -160,8 +160,8 @@ def test_nothing_from_outside_becomes_a_mention_or_a_link() -> None:
         remarks=(evil,),
         urls={evil: "javascript:alert(1)", "gracedb": "https://x|y> <!here>"},
     )
-    known = event_text.Knowledge(alert=alert, decision=alerts.decision(summary=evil))
-    for message in (event_text.top(known), event_text.retraction(alert, known=False), event_text.late(alert)):
+    known = event_text.TopMessageFacts(alert=alert, decision=alerts.decision(summary=evil))
+    for message in (event_text.top(known), event_text.retraction(alert, announced=False), event_text.late(alert)):
         sections = [block for block in json.loads(message.blocks) if block["type"] != "header"]
         assert "<!" not in json.dumps(sections)
         assert "<https://evil" not in json.dumps(sections)
@@ -172,14 +172,14 @@ def everything(alert, decision, plans) -> list[Rendered]:
     entry = PlanEntry(
         notice_sha256="0", telescopes=("7DT",), state=PlanState.DONE, created=alerts.CREATED, plans=tuple(plans)
     )
-    known = event_text.Knowledge(
+    known = event_text.TopMessageFacts(
         alert=alert, decision=decision, plans=(entry,) * 30, burst=best_position.burst([alert]), mention=True
     )
     return [
         event_text.top(known),
         event_text.update(alert, registered(Standing.CORRECTION, previous=alerts.gw()), decision),
         event_text.late(alert),
-        event_text.retraction(alert, known=True),
+        event_text.retraction(alert, announced=True),
         event_text.why(decision),
         event_text.plan_started(alert.notice.event_id, ("7DT",) * 400, engine="siren", asked_by="x" * 4000),
         event_text.plan_finished(alert.notice.event_id, plans),

@@ -1,4 +1,4 @@
-"""Notices: what real ones say, what strange ones become, and that nothing whatever escapes but UnusableData."""
+"""Parsing of real and unusual notices; malformed ones raise UnusableData and nothing else."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def parse(document, **options):
     return parsing.parse(json.dumps(document).encode(), **options)
 
 
-# ------------------------------------------------------------------------------------------- what real notices say
+# ---------------------------------------------------------------------------------------------------- real notices
 
 
 @pytest.mark.parametrize("name", GW)
@@ -219,7 +219,7 @@ def test_four_notices_of_one_gbm_trigger_have_one_event(shared_data, expected):
     )
 
 
-# ----------------------------------------------------------------------------------- strange notices are announced
+# ----------------------------------------------------------------------------------- unusual notices are announced
 
 
 @pytest.mark.parametrize("spelling", ["EARLYWARNING", "EARLY_WARNING", "earlywarning"])
@@ -440,7 +440,7 @@ def test_xml_and_json_are_told_by_the_bytes_whatever_the_topic(bat):
     assert parse(superevent(), topic=swift).notice.mission == "LVK"
 
 
-# ------------------------------------------------------------------------------------------------- what is refused
+# ------------------------------------------------------------------------------------------------- refused notices
 
 
 def nested(depth):
@@ -520,7 +520,7 @@ def test_an_attack_by_xml_reaches_neither_file_nor_network(name, tmp_path):
 
 
 def mutate(payload: bytes, rng: np.random.Generator) -> bytes:
-    """Flip, cut, double, swap or replace something."""
+    """Flip, cut, double, swap or replace bytes at random."""
     data = bytearray(payload)
     kind = rng.integers(6)
     where, size = int(rng.integers(len(data))), int(rng.integers(1, 40))
@@ -545,7 +545,7 @@ def mutate(payload: bytes, rng: np.random.Generator) -> bytes:
 
 
 def retype(document, rng):
-    """Replace one value, somewhere, by one of another kind."""
+    """Replace one random value by one of another type."""
     holders = [document]
     for holder in holders:
         holders += [value for value in holder.values() if isinstance(value, dict)]

@@ -1,4 +1,4 @@
-"""The BAT team's page: read as far as it goes, told with its models, doubted when its form has changed."""
+"""The BAT team's page: complete and partial pages, the message, and a page with a changed format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GraceDB's interface, against a server that serves what it documents."""
+"""GraceDB's interface, against a test server that follows its documentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from support import bulletins, gracedb
+from support import gracedb, notice_bytes
 
 from tasks.errors import Unavailable, UnusableData
 from tasks.io.notices import parsing
@@ -38,7 +38,7 @@ def test_all_pages_of_a_span_are_listed_and_no_more(site):
 
 
 def test_notices_come_as_sent_in_every_version(site):
-    first, second = bulletins.gw(minutes=1), bulletins.gw(minutes=9)
+    first, second = notice_bytes.gw(minutes=1), notice_bytes.gw(minutes=9)
     name = "S260115ab-preliminary.json"
     site.add(
         "S260115ab",

@@ -1,4 +1,4 @@
-"""The Treasure Map, against a server that serves what it documents."""
+"""The Treasure Map, against a test server that follows its documentation."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from tasks.options import Reflection
 from tasks.records import MaskBit
 from tasks.science.calibration import artefacts, halos, shrunken_light
-from tasks.science.calibration.correction import Planes
+from tasks.science.calibration.correction import LightPlanes
 
 SHAPE = (640, 900)
 NOISE = 40.0
@@ -42,7 +42,7 @@ def exposed(image, rng):
     counts = image + rng.normal(0, NOISE, image.shape)
     mask = (counts >= FULL).astype(np.uint8) * np.uint8(MaskBit.SATURATED)
     variance = np.full(image.shape, NOISE**2, np.float32)
-    return Planes(image=np.minimum(counts, FULL).astype(np.float32), variance=variance, mask=mask)
+    return LightPlanes(image=np.minimum(counts, FULL).astype(np.float32), variance=variance, mask=mask)
 
 
 def distance(angle, offset, shape=SHAPE):

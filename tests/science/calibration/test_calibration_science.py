@@ -13,7 +13,7 @@ from tasks.io.fits import fits_images, raw_frames
 from tasks.records import Frame, FrameType, MaskBit
 from tasks.science.arrays import to_host
 from tasks.science.calibration import correction, lights
-from tasks.science.calibration.correction import Master, Planes
+from tasks.science.calibration.correction import LightPlanes, Master
 from tasks.science.images import combining
 from tasks.science.masters import selection
 
@@ -124,7 +124,8 @@ def test_one_pass_gives_the_bits_of_the_equations(rng, kind):
     # below the bias too, where there are no photons
     counts = rng.integers(0, 250, SHAPE).astype(kind) * kind(4)
     one, other = (
-        Planes(image=np.zeros(SHAPE, np.float32), variance=np.zeros(SHAPE, np.float32), mask=None) for _ in range(2)
+        LightPlanes(image=np.zeros(SHAPE, np.float32), variance=np.zeros(SHAPE, np.float32), mask=None)
+        for _ in range(2)
     )
     rows = slice(2, 30)
     with np.errstate(invalid="ignore"):
@@ -156,7 +157,7 @@ def test_holes_are_filled_from_good_neighbours_only(xp):
     mask[10, 10] = mask[20:23, 20:23] = MaskBit.BAD
     mask[10, 11] = MaskBit.SATURATED
     image[mask == MaskBit.BAD] = 9e4
-    planes = Planes(image=xp.asarray(image), variance=xp.asarray(truth), mask=xp.asarray(mask))
+    planes = LightPlanes(image=xp.asarray(image), variance=xp.asarray(truth), mask=xp.asarray(mask))
     filled = correction.interpolate(planes)
     result, bits = to_host(filled.image), to_host(filled.mask)
     np.testing.assert_allclose(result[20:23, 20:23], truth[20:23, 20:23], atol=6)
@@ -168,7 +169,7 @@ def test_holes_are_filled_from_good_neighbours_only(xp):
 
 
 def test_a_hole_too_large_to_bridge_gets_the_level_of_the_frame():
-    planes = Planes(
+    planes = LightPlanes(
         image=np.full(SHAPE, 7.0, np.float32), variance=np.ones(SHAPE, np.float32), mask=np.zeros(SHAPE, np.uint8)
     )
     planes.mask[:, :30] = MaskBit.BAD
@@ -179,7 +180,7 @@ def test_a_hole_too_large_to_bridge_gets_the_level_of_the_frame():
 
 
 def test_a_frame_without_a_good_pixel_is_filled_with_nothing():
-    planes = Planes(
+    planes = LightPlanes(
         image=np.full(SHAPE, np.nan, np.float32),
         variance=np.ones(SHAPE, np.float32),
         mask=np.full(SHAPE, MaskBit.NO_DATA, np.uint8),

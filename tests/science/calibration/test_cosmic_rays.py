@@ -72,7 +72,7 @@ def test_the_masks_are_those_of_astroscrappy_but_for_its_borders(xp, rng, rounds
             xp.asarray(image),
             xp.asarray(variance),
             ignore=xp.asarray(ignore),
-            limits=cosmic_rays.Limits(rounds=rounds),
+            limits=cosmic_rays.CosmicRayLimits(rounds=rounds),
         )
     )
     theirs = by_astroscrappy(image, variance, ignore, rounds=rounds)

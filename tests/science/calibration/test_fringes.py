@@ -9,7 +9,7 @@ import pytest
 
 from tasks.errors import UnusableData
 from tasks.science.calibration import fringes
-from tasks.science.calibration.correction import Planes
+from tasks.science.calibration.correction import LightPlanes
 
 SHAPE = (300, 420)
 NOISE = 30.0
@@ -42,7 +42,7 @@ def sky():
 def exposed(rng, image, mask=None):
     mask = np.zeros(SHAPE, np.uint8) if mask is None else mask
     counts = np.where(mask == 0, image + rng.normal(0, NOISE, SHAPE), 6e4).astype(np.float32)
-    return Planes(image=counts, variance=np.full(SHAPE, NOISE**2, np.float32), mask=mask)
+    return LightPlanes(image=counts, variance=np.full(SHAPE, NOISE**2, np.float32), mask=mask)
 
 
 def light(rng, truth, factor, *, stars=40):

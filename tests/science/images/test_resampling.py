@@ -50,7 +50,7 @@ def test_a_star_keeps_place_and_flux_however_the_frame_is_turned(xp, rng, grid, 
         wcs.wcs.set()
     shot = starfields.draw((400, 400), stars, wcs, rng, sky_adu=0.0, noise_adu=0.0)
     window = starfields.window_of(shot.image, np.ones_like(shot.image))
-    exposure = coadding.Exposure(window=window, shape=shot.image.shape, wcs=wcs)
+    exposure = coadding.CoaddInput(window=window, shape=shot.image.shape, wcs=wcs)
     made = coadding.coadd([exposure], grid, shape=GRID_SHAPE, xp=xp)
     flux, xw, yw, x, y, true = measured(made.image, grid, stars)
     assert len(flux) > 5
@@ -83,7 +83,7 @@ def test_compiled_and_array_code_combine_alike(xp, rng, mode, number):
     values = rng.normal(3, 1, (number, 20, 33)).astype(np.float32)
     values[rng.random(values.shape) < 0.05] += 40
     weights = (rng.uniform(0.5, 2, values.shape) * (rng.random(values.shape) > 0.2)).astype(np.float32)
-    recipe = coadding.Recipe(mode=mode)
+    recipe = coadding.CoaddRecipe(mode=mode)
     fast = coadding.combine(values, weights, recipe=recipe)
     plain = coadding.by_arrays(xp.asarray(values), xp.asarray(weights), recipe=recipe)
     for ours, theirs in zip(fast, map(arrays.to_host, plain), strict=True):
@@ -92,7 +92,7 @@ def test_compiled_and_array_code_combine_alike(xp, rng, mode, number):
 
 def test_the_median_is_that_of_numpy_and_weighs_as_its_scatter_says(rng):
     values = rng.normal(0, 1, (5, 200, 200)).astype(np.float32)
-    image, weight, count = coadding.combine(values, np.ones_like(values), recipe=coadding.Recipe(mode="seed"))
+    image, weight, count = coadding.combine(values, np.ones_like(values), recipe=coadding.CoaddRecipe(mode="seed"))
     np.testing.assert_allclose(image, np.median(values, axis=0), rtol=1e-6)
     assert (count == 5).all()
     assert 1 / image.var() == pytest.approx(weight[0, 0], rel=0.02)
@@ -102,7 +102,7 @@ def test_the_clipped_mean_loses_one_outlier_of_three_and_keeps_the_core_of_a_sta
     values = np.full((3, 1, 2), 100.0, np.float32)
     values[1, 0, 0] = 200.0
     values[2, 0, 1] = 125.0  # seeing: within 0.3 of the median
-    image, _, count = coadding.combine(values, np.full_like(values, 4.0), recipe=coadding.Recipe())
+    image, _, count = coadding.combine(values, np.full_like(values, 4.0), recipe=coadding.CoaddRecipe())
     assert image.ravel().tolist() == pytest.approx([100.0, 325 / 3])
     assert count.ravel().tolist() == [2, 3]
 
@@ -209,7 +209,7 @@ def by_swarp(shots, folder):
         fits_images.write_image(image, shot.image, dict(shot.header))
         fits_images.write_image(weight, shot.weight, {})
         inputs.append(swarp.Input(image=image, weight=weight, flux_scale=shot.scale, egain=0.2562))
-    place = swarp.Grid(
+    place = swarp.OutputGrid(
         ra_deg=starfields.CENTRE_DEG[0], dec_deg=starfields.CENTRE_DEG[1], scale_arcsec=0.505, shape=GRID_SHAPE
     )
     result = swarp.combine(inputs, place, folder / "swarp", swarp.Options(background_px=128))

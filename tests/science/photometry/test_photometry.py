@@ -19,7 +19,7 @@ from tasks.options import ReduceOptions
 from tasks.science.astrometry import matching
 from tasks.science.photometry import depths, growth_curves, image_photometry, photometric_calibration, zeropoints
 
-FIELD = photometric_calibration.Field(scale_arcsec=0.505, filter="r", shape=(1000, 1500), epoch=2026.04)
+FIELD = photometric_calibration.PhotometricField(scale_arcsec=0.505, filter="r", shape=(1000, 1500), epoch=2026.04)
 
 
 @pytest.fixture(scope="module")

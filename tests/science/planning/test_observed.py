@@ -59,7 +59,7 @@ def test_a_pixel_half_observed_counts_half(flat):
 
 
 def test_a_weight_is_lost_inside_and_kept_outside():
-    done = already_observed.Done(
+    done = already_observed.ObservedCoverage(
         spent=already_observed.ranges([Observed(by="x", centres_deg=((120.0, -20.0),), footprint=(square(1),))], {})
     )
     points = np.stack(healpy.ang2vec([120.0, 122.5], [-20.0, -20.0], lonlat=True))

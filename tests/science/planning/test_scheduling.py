@@ -131,7 +131,8 @@ def test_wishes_are_kept_in_their_order_and_the_rest_is_filled_up() -> None:
     (prospect,) = survey.prospects
     night = prospect.nights[0][0]
     wishes = [
-        greedy_scheduler.Wish(row=row, not_before_s=night + 14400 + 600 * place) for place, row in enumerate((7, 3, 7))
+        greedy_scheduler.RequestedTile(row=row, not_before_s=night + 14400 + 600 * place)
+        for place, row in enumerate((7, 3, 7))
     ]
     (slots,) = greedy_scheduler.schedule(survey.prospects, survey.targets, options, {telescope.name: wishes})
     assert [slot.row for slot in slots[:2]] == [7, 3]

@@ -6,8 +6,10 @@ import base64
 import io
 import json
 
+import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from ligo.skymap.io import read_sky_map
 from scipy.stats import kstest
@@ -187,3 +189,18 @@ def test_the_same_seed_gives_the_same_notice(tmp_path):
 def test_a_senseless_request_is_refused_with_what_is_allowed(wrong):
     with pytest.raises(UnusableData):
         alerts.checked(AlertRequest(**wrong))
+
+
+def test_a_density_within_reach_of_a_point_is_below_the_points_bound(rng):
+    """Pixels are divided by this bound: were it too low, probability inside a pixel would be missed."""
+    request = AlertRequest(seed=5, ra_deg=110.0, dec_deg=-30.0)
+    centre = SkyCoord(110.0, -30.0, unit="deg")
+    posterior = alerts.draw_localisation(request, centre, rng)
+    n = 3000
+    there = centre.directional_offset_by(rng.uniform(0, 360, n) * u.deg, 15 * np.sqrt(rng.uniform(size=n)) * u.deg)
+    for reach_deg in (0.2, 1.0):
+        beside = there.directional_offset_by(rng.uniform(0, 360, n) * u.deg, 0.99 * reach_deg * u.deg)
+        density, bound = alerts.log_density(posterior, beside), alerts.log_density(posterior, there, reach_deg)
+        counts = density > -20
+        assert counts.sum() > 100
+        assert (density <= bound + 1e-9)[counts].all()

@@ -13,13 +13,13 @@ from tasks.science.candidates import detection, matched_filter
 from tasks.science.images import convolution
 from tasks.science.sources import stars
 from tasks.science.subtraction import alard_lupton, aligned_images, registration
-from tasks.science.subtraction.aligned_images import Exposure
+from tasks.science.subtraction.aligned_images import SubtractionImage
 from tasks.science.subtraction.kernel_fit import Settings
 
 
 def exposure(xp, image, variance, mask=None):
     nothing = np.zeros(image.shape, dtype=bool)
-    return Exposure(
+    return SubtractionImage(
         image=xp.asarray(image),
         variance=xp.asarray(variance),
         mask=xp.asarray(nothing if mask is None else mask),
@@ -112,7 +112,7 @@ def test_bad_pixels_spread_with_the_kernel_and_saturated_ones_further(rng):
     bad, bright = np.zeros((2, *science.shape), dtype=bool)
     bad[250, 300], bright[100, 100] = True, True
     spoilt = np.where(bad, 1e6, reference.image).astype(np.float32)
-    reference = Exposure(image=spoilt, variance=reference.variance, mask=bad, saturated=bright)
+    reference = SubtractionImage(image=spoilt, variance=reference.variance, mask=bad, saturated=bright)
     result = alard_lupton.subtract(science, reference)
     assert result.mask[249:252, 299:302].all()
     assert not result.mask[250, 330]

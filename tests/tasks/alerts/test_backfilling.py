@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support import bulletins, gracedb
+from support import gracedb, notice_bytes
 
 from deployments import cli
 from deployments.local import backfill
@@ -37,9 +37,9 @@ def filled(site, *, days: float, per_event: int = 3) -> list[bytes]:
     for number in range(int(days * 4)):
         moment = CUT + timedelta(hours=6 * number + 1)
         name = f"S{moment:%y%m%d}{'abcd'[number % 4]}"
-        minutes = [(moment - bulletins.T0).total_seconds() / 60 + each for each in range(per_event)]
+        minutes = [(moment - notice_bytes.T0).total_seconds() / 60 + each for each in range(per_event)]
         payloads = {
-            f"{name}-{kind.lower()}.json,{version}": bulletins.gw(name, kind, minutes=at)
+            f"{name}-{kind.lower()}.json,{version}": notice_bytes.gw(name, kind, minutes=at)
             for version, (kind, at) in enumerate(zip(("PRELIMINARY", "INITIAL", "UPDATE"), minutes, strict=True))
         }
         site.add(name, created=f"{moment:%Y-%m-%d %H:%M:%S} UTC", files=payloads)
@@ -55,7 +55,7 @@ def heard(root, *moments: datetime) -> None:
     """Put messages into the registry as the listener does."""
     with book_of(root) as book:
         for number, moment in enumerate(moments):
-            payload = bulletins.mission(f"fb{number}")
+            payload = notice_bytes.mission(f"fb{number}")
             sha256 = hashlib.sha256(payload).hexdigest()
             book.record_notice(
                 sha256=sha256, path=root / sha256, received=moment, topic="t", partition=0, offset=number
@@ -108,7 +108,7 @@ def test_a_gap_that_was_filled_is_not_asked_for_again(site, tmp_path):
 
 
 def test_notices_before_the_gap_of_events_that_changed_in_it_stay_away(site, tmp_path):
-    old, new = bulletins.gw("S260101a", minutes=-14 * 1440), bulletins.gw("S260101a", "UPDATE", minutes=-5 * 1440)
+    old, new = notice_bytes.gw("S260101a", minutes=-14 * 1440), notice_bytes.gw("S260101a", "UPDATE", minutes=-5 * 1440)
     files = {"S260101a-preliminary.json": old, "S260101a-update.json": new}
     site.add("S260101a", created="2026-01-05 22:30:00 UTC", files=files)
     made = fill(site, tmp_path, CUT, BACK, lookback_days=7)
@@ -149,7 +149,7 @@ def test_a_span_that_ends_before_it_begins_is_refused(site, tmp_path):
 
 
 def test_what_was_missed_is_announced_and_starts_no_telescope(site, tmp_path):
-    payload = bulletins.gw("S260112q", minutes=-3 * 1440)
+    payload = notice_bytes.gw("S260112q", minutes=-3 * 1440)
     site.add("S260112q", created="2026-01-12 22:30:00 UTC", files={"S260112q-preliminary.json": payload})
     fill(site, tmp_path, CUT, BACK)
     with book_of(tmp_path) as book:

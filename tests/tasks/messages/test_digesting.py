@@ -12,7 +12,7 @@ from support import alerts
 from support import slack as stand_in
 
 from tasks import registry, resources
-from tasks.alerts import coincidences, registration
+from tasks.alerts import registration
 from tasks.io.messages import slack_sender
 from tasks.messages import announcements, event_page, plan_announcements, quiet_digest
 from tasks.planning import claims
@@ -44,10 +44,8 @@ class House:
     def hear(self, alert: Alert, audience: Audience = Audience.LOW_SIGNIFICANCE, **choices) -> None:
         verdict = alerts.decision("NO", score=0, audience=audience, **{"plan": PlanMode.NO, **choices})
         registered = registration.register.fn(alert, home=Home(root=self.root))
-        linked = coincidences.link.fn(alert, registered, home=Home(root=self.root))
         announcements.announce.fn(alert, verdict, registered, home=Home(root=self.root))
-        announcements.refresh.fn(linked, alert.sha256, home=Home(root=self.root))
-        announcements.announce_sky_picture.fn(
+        event_page.publish_picture_and_page.fn(
             alert, verdict, registered, self.root / "registry.sqlite", home=Home(root=self.root)
         )
         self.deliver()

@@ -48,7 +48,7 @@ def test_a_plan_begins_in_the_thread_and_ends_with_its_picture(tmp_path):
         ("coverage", "file"),
         ("edit-plans", "edit"),
     ]
-    assert told[0][2] == "Planning S241102br for 7DT with siren, asked for by Ana."
+    assert told[0][2] == "Planning S241102br for 7DT with siren, requested by Ana."
 
 
 @pytest.mark.parametrize(("name", "held", "outside"), [("initial", "97.4", "73.0"), ("update", "98.8", "82.8")])

@@ -311,6 +311,6 @@ def test_a_new_plan_after_a_new_map_tells_what_it_changes(root, store, send, wor
     delivery.drain_messages(store, send)
     told = [message["text"] for message in workspace.messages if "stay" in message["text"]]
     assert told == ["S241102br: 7DT 2 stay, 2 new, 0 dropped, 1 already observed."]
-    assert "What the newest plan changes" in event_page.publish_page.fn("S241102br", home=Home(root=root)).read_text()
+    assert "Changes of the newest plan" in event_page.publish_page.fn("S241102br", home=Home(root=root)).read_text()
     [written] = root.rglob("changes.json")
     assert '"drop": []' in written.read_text()

@@ -44,7 +44,7 @@ def test_an_initial_with_the_same_map_keeps_the_plan_of_the_preliminary(tmp_path
         known = book.history("S241102br")
         assert book.unanswered(before=now() + timedelta(hours=1)) == ()
     burst = best_position.burst([entry.alert for entry in known.notices])
-    shown = event_announcements.knowledge(known, burst=burst, links={})
+    shown = event_announcements.top_message_facts(known, burst=burst, links={})
     assert [entry.telescopes for entry in shown.pending] == [("7DT",)], "the plan can still be cancelled"
 
 

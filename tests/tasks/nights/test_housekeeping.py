@@ -1,4 +1,4 @@
-"""A night is held by one run, cleared of what killed runs left, called off on request, and stopped before the disk is."""
+"""Housekeeping of a night: lock, leftovers of killed runs, cancellation, and the check of disk space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Night folders as they arrive: settled once, again with late frames, again after a failure."""
+"""Arriving night folders: announced once, again with late frames, again after a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second plan after some tiles were observed: none of them again, with both engines; and what others observed."""
+"""A second plan leaves out observed tiles, with both engines, and fields that others observed."""
 
 from __future__ import annotations
 

@@ -132,4 +132,4 @@ def test_a_broken_fringe_frame_is_named(bench, fringed, pattern, tmp_path):
     place.write_bytes(place.read_bytes()[:20_000])
     [rejected] = calibrated(bench, fringed, tmp_path).rejected
     assert "r-fringe.fits" in rejected.reason
-    assert not list(products.halves(tmp_path))
+    assert not list(products.partial_files(tmp_path))

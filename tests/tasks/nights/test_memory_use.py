@@ -1,4 +1,4 @@
-"""Memory is read while something goes on, of everything that it started."""
+"""Memory readings of a process and its descendants."""
 
 from __future__ import annotations
 

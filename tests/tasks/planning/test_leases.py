@@ -1,4 +1,4 @@
-"""A plan belongs to its process for as long as that tells that it lives."""
+"""Leases on plans: a process keeps its plan while it renews the lease."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells of the reference catalogue: fetched once from a service, kept, and enough to solve a night without network."""
+"""Cells of the astrometric catalogue: fetched once from a service, then sufficient to solve a night without network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAINTEST = 17.0
 
 @pytest.fixture
 def stars(rng):
-    """Stars in a circle of four degrees; they are ordered by nothing."""
+    """Stars in a circle of four degrees, in random order."""
     ra, dec = CENTRE[0] + rng.uniform(-5, 5, 6000), CENTRE[1] + rng.uniform(-4, 4, 6000)
     return tap.gaia(ra, dec, rng.uniform(9, 19, 6000), rng)
 
@@ -82,7 +82,7 @@ def test_a_service_that_cuts_its_answers_gives_the_same_stars(service, stars, tm
 
 def test_a_service_that_cuts_even_the_smallest_part_is_no_source(service, tmp_path):
     service.most = 0
-    with pytest.raises(UnusableData, match="cuts its answers at 0 stars"):
+    with pytest.raises(UnusableData, match="truncates its answers at 0 stars"):
         fetch(service, tmp_path)
     assert not list(tmp_path.glob("gaia*"))
 

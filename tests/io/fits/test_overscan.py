@@ -1,4 +1,4 @@
-"""Overscan and trim on a real frame with published figures, and on frames made up."""
+"""Overscan and trimming of a real frame with published figures, and of simulated frames."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_a_real_frame_loses_its_overscan(shared_data):
 
 def test_without_the_options_a_frame_is_as_stored(tmp_path):
     path = write(tmp_path / "a.fits", np.ones((10, 12), np.uint16), BIASSEC="[1:2,1:10]", TRIMSEC="[3:12,1:10]")
-    assert type(overscan.open_raw(path)) is fits_images.Stored
+    assert type(overscan.open_raw(path)) is fits_images.ImageFile
 
 
 @pytest.mark.parametrize("trim", ["[3:12,1:10]", "[1:8,1:10]"])
 def test_a_frame_that_is_trimmed_already_is_left_alone(tmp_path, trim):
     path = write(tmp_path / "a.fits", np.ones((10, 8), np.uint16), BIASSEC="[1:2,1:10]", TRIMSEC=trim)
-    assert type(overscan.open_raw(path, overscan=True, trim=True)) is fits_images.Stored
+    assert type(overscan.open_raw(path, overscan=True, trim=True)) is fits_images.ImageFile
 
 
 def test_a_window_in_the_middle_is_cut_exactly(tmp_path):

@@ -1,4 +1,4 @@
-"""What a stage wrote is what the next stage reads."""
+"""Ledgers: the next stage reads the same result that a stage wrote."""
 
 from __future__ import annotations
 

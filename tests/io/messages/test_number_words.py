@@ -1,4 +1,4 @@
-"""Numbers in words: published values, astropy as the oracle for angles."""
+"""Numbers as text: published values, with Astropy as the oracle for angles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A night's page, plots, logs and messages say what the report says."""
+"""A night's page, plots, logs and messages agree with its report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notices as bytes, as a broker brings them."""
+"""Notices as bytes, as received from a broker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T0 = datetime(2026, 1, 15, 22, 30, 15, tzinfo=UTC)
 def gw(
     name: str = "S260115ab", alert_type: str = "PRELIMINARY", *, minutes: float = 1.0, order: int = 4, **changes: Any
 ) -> bytes:
-    """A superevent near enough that telescopes are planned at once; its map lies elsewhere for each minute."""
+    """Return a nearby superevent, which is planned at once; its map depends on ``minutes``."""
     document = {
         "superevent_id": name,
         "alert_type": alert_type,
@@ -47,7 +47,7 @@ def retraction(name: str = "S260115ab", *, minutes: float = 60) -> bytes:
 
 
 def burst(number: int = 1423875, *, seconds: float = 20, packet: int = 61) -> bytes:
-    """A Swift VOEvent: BAT by its packet type 61, XRT by 67."""
+    """Return a Swift VOEvent: packet type 61 is BAT, 67 is XRT."""
     instrument, error = ("BAT", 0.05) if packet == 61 else ("XRT", 0.0014)
     time = (T0 + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.00")
     return f"""<?xml version='1.0' encoding='UTF-8'?>
@@ -63,7 +63,7 @@ def burst(number: int = 1423875, *, seconds: float = 20, packet: int = 61) -> by
 
 
 def mission(name: str = "fb001", **changes: Any) -> bytes:
-    """A burst in GCN's unified schema."""
+    """Return a burst in GCN's unified schema."""
     document = {
         "mission": "Fermi",
         "instrument": "GBM",

@@ -1,4 +1,4 @@
-"""Reading sky maps: the same numbers as other readers, within limits whatever a file claims."""
+"""Reading sky maps: the same numbers as other readers, and limits on malicious files."""
 
 from __future__ import annotations
 

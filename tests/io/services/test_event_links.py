@@ -21,7 +21,7 @@ def test_a_merger_has_links_to_skyportal_gracedb_gcn_and_our_store() -> None:
         "Products": "https://cloud.example/x/Candidates/GW/S241102br",
         "Event page": "https://cloud.example/x/Candidates/GW/S241102br/index.html",
     }
-    text = event_text.top(event_text.Knowledge(alert=alerts.gw(urls={}), links=found)).blocks
+    text = event_text.top(event_text.TopMessageFacts(alert=alerts.gw(urls={}), links=found)).blocks
     assert all(url in text for url in found.values())
 
 

@@ -1,4 +1,4 @@
-"""Nights whose runs died or hang are told of once, by somebody else."""
+"""Crashed and stalled night runs are reported once, by another run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("prefect_api")
 
 @flow(name="night")
 def night(night: str, units: list[str]) -> None:
-    """Stand in for the flow of that name on the server."""
+    """A stand-in for the flow of that name on the server."""
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def root(tmp_path):
 
 
 def ran(state, unit="7DT01"):
-    """Have the server know a run of a night that began now and is in this state."""
+    """Create a run of a night on the server that began now and is in this state."""
     with get_client(sync_client=True) as client:
         run = client.create_flow_run(night, parameters={"night": NIGHT.isoformat(), "units": [unit]})
         for each in (Running(), state):
@@ -66,7 +66,7 @@ def test_a_crash_and_a_stall_are_told_once_and_a_good_night_is_not(root):
         reconcile(stall_h=0.0, blocks=LOCAL)
     words = said(root)
     assert sum("7DT01 crashed" in text and "no sign of life" in text for text in words) == 1
-    assert sum("7DT02 has gone on since" in text for text in words) == 1
+    assert sum("7DT02 has been running since" in text for text in words) == 1
 
     state = night_journal.read_state(naming.NightTree(root=root / "products").journal("7DT01", NIGHT))
     assert state is not None

@@ -1,4 +1,4 @@
-"""The event page: everything known, nothing from elsewhere, nothing that runs."""
+"""The event page: complete, self-contained, without scripts."""
 
 from __future__ import annotations
 

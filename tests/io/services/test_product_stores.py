@@ -1,4 +1,4 @@
-"""The folder store, and the WebDAV store against a real server with faults on the line."""
+"""The folder store, and the WebDAV store against a real server with connection faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photometric references made once from files, and read by position."""
+"""Photometric references in cells: made once from files, read by position."""
 
 from __future__ import annotations
 

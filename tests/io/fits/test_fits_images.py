@@ -1,4 +1,4 @@
-"""Image files are read whole or refused in a sentence, and written as astropy reads them."""
+"""Image files: read completely or refused with a reason, and written so that Astropy reads the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real client against a stand-in that checks requests as Slack does."""
+"""The Slack sender with the real client, against a test server that checks requests as Slack does."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_picture_goes_into_the_thread(sender, workspace, tmp_path: Path) -> No
 
 @pytest.fixture
 def thread(sender, workspace, tmp_path: Path) -> tuple[dict[str, str | None], str]:
-    """Return the place of a top message with a picture in its thread, and Slack's name of the picture."""
+    """Return the location of a top message with a picture in its thread, and the picture's id in Slack."""
     (picture := tmp_path / "map.png").write_bytes(b"\x89PNG" + bytes(5000))
     top = sender.send(claimed("first"))
     place = {"channel": top.channel, "thread": top.ts}
@@ -90,7 +90,7 @@ def test_a_picture_that_slack_has_not_taken_in_is_waited_for_and_at_last_left_ou
     place, picture = thread
     workspace.slow_pictures = 99
     for attempt in range(1, slack_sender.PICTURE_TRIES):
-        with pytest.raises(Unavailable, match="has not taken in the picture"):
+        with pytest.raises(Unavailable, match="has not yet processed the picture"):
             sender.send(with_fields(place, picture=picture, attempt=attempt))
     assert workspace.texts()[0] == "first"
     sender.send(with_fields(place, picture=picture, attempt=slack_sender.PICTURE_TRIES))
