@@ -32,10 +32,10 @@ CARD_WRITERS = (
     "tasks/science/photometry/image_photometry.py",
     "tasks/science/stacking/stack_members.py",
     "tasks/science/astrometry/wcs_checks.py",
-    "tasks/reduction/masters.py",
-    "tasks/reduction/stacking.py",
-    "tasks/reduction/subtraction.py",
-    "tasks/reduction/photometry.py",
+    "tasks/science/masters/kinds.py",
+    "tasks/science/stacking/stack_cards.py",
+    "tasks/science/subtraction/difference_cards.py",
+    "tasks/reduction/engines/master_builder.py",
 )
 
 
