@@ -42,14 +42,14 @@ def load_event(slug: str, home: Home) -> EventInHand:
         If the registry does not know the event.
     """
     with resources.registry(home) as registry:
-        known = registry.history(slug)
-        entry = known.newest
+        history = registry.history(slug)
+        entry = history.newest
         return EventInHand(
             alert=entry.alert,
             registered=registry.record_alert(entry.alert),
             decision=entry.decision,
-            located=best_position.located(event_facts.alerts(known)) or entry.alert,
-            observed=already_observed.of_history(known),
+            located=best_position.located(event_facts.alerts(history)) or entry.alert,
+            observed=already_observed.of_history(history),
         )
 
 
@@ -68,8 +68,8 @@ def record_dead_letter(path: Path, sha256: str, reason: str, home: Home, *, topi
     products.write_text(naming.sidecar(letter), json.dumps({"reason": reason, "topic": topic}) + "\n")
     with resources.registry(home) as registry, registry.begin() as session:
         notices.record_dead(session, sha256, reason)
-        said = event_announcements.of_dead_letter(sha256, topic=topic, reason=reason)
-        outbox.enqueue_message(session, said, now=now())
+        message = event_announcements.of_dead_letter(sha256, topic=topic, reason=reason)
+        outbox.enqueue_message(session, message, now=now())
     return letter
 
 

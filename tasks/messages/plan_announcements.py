@@ -9,8 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, products, resources
-from tasks.io.messages import event_announcements
-from tasks.io.messages import plan_change_text as plan_tellings
+from tasks.io.messages import event_announcements, plan_change_text
 from tasks.messages import event_facts, outgoing
 from tasks.records import Alert, EventInHand, Home, Plan, PlanRequest
 from tasks.records.events import PlanChange
@@ -29,22 +28,24 @@ def announce_plans(
     with resources.registry(home) as registry, registry.begin() as session:
         if not plans.record(session, request, made, now=now()):
             return False
-        told = history.of_event(session, slug)
-        changed = plan_diff.of_history(told)
+        reading = history.of_event(session, slug)
+        changed = plan_diff.of_history(reading)
         pictures = [path for path in files if path.suffix == ".png"] if any(plan.tiles for plan in made) else []
         messages = event_announcements.of_plans(
             alert,
             event.registered,
             made,
-            known=event_facts.knowledge(told, links),
+            known=event_facts.knowledge(reading, links),
             audience=event.audience,
             key=request.key,
             changed=changed,
             picture=pictures[0] if pictures else None,
         )
         outgoing.enqueue(session, messages)
-        kept = [*files, *_changes_file(alert, changed, home.root)]
-        outgoing.enqueue_files(session, slug, {f"{naming.StoreTree.visit(alert)}/{path.name}": path for path in kept})
+        uploads = [*files, *_changes_file(alert, changed, home.root)]
+        outgoing.enqueue_files(
+            session, slug, {f"{naming.StoreTree.visit(alert)}/{path.name}": path for path in uploads}
+        )
         return True
 
 
@@ -54,14 +55,14 @@ def announce_started_plan(
 ) -> bool:
     """Say in the thread that planning has begun, once for each who asked."""
     with resources.registry(home) as registry, registry.begin() as session:
-        told = history.of_event(session, event.registered.slug)
+        reading = history.of_event(session, event.registered.slug)
         messages = event_announcements.of_started_plan(
             event.alert,
             event.registered,
             request.telescopes,
             engine=engine,
             asked_by=asked_by,
-            known=event_facts.knowledge(told, resources.links_of(home, event.alert)),
+            known=event_facts.knowledge(reading, resources.links_of(home, event.alert)),
             audience=event.audience,
             key=f"{request.key}:{asked_by}",
         )
@@ -74,13 +75,13 @@ def announce_failed_plan(event: EventInHand, request: PlanRequest, reason: str, 
     with resources.registry(home) as registry, registry.begin() as session:
         if not plans.fail(session, request, reason=reason, now=now()):
             return False
-        told = history.of_event(session, event.registered.slug)
+        reading = history.of_event(session, event.registered.slug)
         messages = event_announcements.of_failed_plan(
             event.alert,
             event.registered,
             request.telescopes,
             reason,
-            known=event_facts.knowledge(told, resources.links_of(home, event.alert)),
+            known=event_facts.knowledge(reading, resources.links_of(home, event.alert)),
             audience=event.audience,
             key=f"{request.key}:{now().isoformat()}",
         )
@@ -91,5 +92,5 @@ def _changes_file(alert: Alert, changed: Sequence[PlanChange], root: Path) -> tu
     if not changed:
         return ()
     path = naming.AlertTree(root=root).plans(alert) / "changes.json"
-    products.write_text(path, plan_tellings.document(changed))
+    products.write_text(path, plan_change_text.document(changed))
     return (path,)

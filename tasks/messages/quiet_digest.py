@@ -34,12 +34,12 @@ def digest(interval_h: float, home: Home) -> bool:
     with resources.registry(home) as registry:
         with registry.read() as session:
             since = quiet_events.last_digest(session) or until - span
-            found = quiet_events.events(session, since=since, until=until)
-        if not found:
+            quiet = quiet_events.events(session, since=since, until=until)
+        if not quiet:
             return False
         with registry.begin() as session:
-            made = outbox.enqueue_message(
-                session, operator_alarms.of_quiet_events(found, since=since, until=until), now=now()
+            new = outbox.enqueue_message(
+                session, operator_alarms.of_quiet_events(quiet, since=since, until=until), now=now()
             )
-    log.info("%d low-significance events since %s", len(found), since.isoformat())
-    return made
+    log.info("%d low-significance events since %s", len(quiet), since.isoformat())
+    return new
