@@ -157,7 +157,7 @@ def _passes(found: Value | None, condition: Condition) -> bool:
     try:
         return TESTS[condition.comparison](found, condition.value)
     except TypeError as error:
-        raise UnusableData(f"a policy cannot ask whether {_words(condition)}: got {found!r}") from error
+        raise UnusableData(f"the policy condition {_words(condition)} cannot be tested on {found!r}") from error
 
 
 def _words(condition: Condition) -> str:

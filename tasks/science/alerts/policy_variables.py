@@ -79,7 +79,7 @@ def check(name: str) -> None:
     """Raise ``UnusableData`` for an unknown operand."""
     family, dot, member = name.partition(".")
     if name not in TABLE and not (dot and member and family in FAMILIES):
-        raise UnusableData(f"a policy with the operand {name[:60]!r}; there are {', '.join(TABLE)}, p.X and property.X")
+        raise UnusableData(f"policy operand {name[:60]!r} (allowed: {', '.join(TABLE)}, p.X, property.X)")
 
 
 def radius(error_deg: float, *, containment: float, wanted: float) -> float:
