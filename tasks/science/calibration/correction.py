@@ -111,8 +111,8 @@ def outliers(levels_adu: Sequence[float], *, signal_adu: float = 0.0) -> tuple[b
     levels_adu
         Median level of each frame. With fewer than three frames none is an outlier.
     signal_adu
-        Dark signal in that level. The tolerance is 1 ADU, 2 % of the signal and 5 times the set's scatter, the scatter
-        limited to a tenth of the signal.
+        Dark signal in that level. The tolerance is the largest of 1 ADU, 2 % of the signal, and 5 times the set's
+        scatter (for darks at most a tenth of the signal).
     """
     levels = np.asarray(levels_adu, float)
     if levels.size < 3:

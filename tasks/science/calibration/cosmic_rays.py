@@ -2,8 +2,8 @@
 
 The mask equals that of astroscrappy with separable medians, except at the borders, which astroscrappy skips. One pass
 over the image finds the few pixels whose Laplacian may exceed the limit; noise, medians and fine structure are computed
-only at those and their neighbours. Later rounds search only around the pixels cleaned last. Nothing is approximated: the
-first pass uses a lower bound of the noise in each pixel's neighbourhood.
+only at those and their neighbours. Later rounds search only around the pixels cleaned last. Nothing is approximated:
+the first pass uses a lower bound of the noise in each pixel's neighbourhood.
 """
 
 from __future__ import annotations

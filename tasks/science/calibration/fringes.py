@@ -41,7 +41,7 @@ AROUND = 25
 GOOD_PART = 0.6
 # fraction of the contrast that the other half of the rows must reproduce; for pure noise it is 0
 SEEN_PART = 0.5
-# each round leaves some percent of what was left, a fifth at worst: then less than a tenth of the scale's error is
+# each round leaves some percent of the fringes, a fifth at worst: the rest is then below a tenth of the scale's error
 ROUNDS = 8
 
 

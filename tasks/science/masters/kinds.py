@@ -112,7 +112,7 @@ class MasterKind(ABC):
 
     @abstractmethod
     def judge(self, master: Master, options: CalibrateOptions) -> Quality:
-        """Judge a master by itself."""
+        """Judge a master on its own."""
 
     def bad_pixels(self, master: Master, options: CalibrateOptions) -> Array | None:
         """Return the bad-pixel map of a master, None for kinds without one."""
