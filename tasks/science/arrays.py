@@ -1,4 +1,4 @@
-"""NumPy or CuPy: the one home of that choice, and of the reductions that array standards leave out.
+"""The choice of NumPy or CuPy, and reductions that the array API standard lacks.
 
 Every image function starts with ``xp = array_namespace(image)``; a task chooses the device once, with ``device()``.
 """
@@ -14,31 +14,31 @@ from typing import Any, TypeAlias
 import numpy as np
 
 try:
-    import cupy  # optional: only where there is a GPU
+    import cupy  # optional: needed only with a GPU
 except ImportError:
     cupy = None
 
 Array: TypeAlias = Any
 """A NumPy or CuPy array."""
 
-# a frame is bound by memory, which more threads do not make faster; other tasks use the other cores
+# memory bandwidth limits the work on a frame, so more threads do not help; other tasks use the other cores
 THREADS = min(2, os.cpu_count() or 1)
 MAD_TO_SIGMA = 1.4826
 """Ratio of a normal distribution's standard deviation to its median absolute deviation."""
 
 
 def has_gpu() -> bool:
-    """Tell whether CuPy is installed and sees a device that works."""
+    """Return whether CuPy is installed and finds a working GPU."""
     return cupy is not None and bool(cupy.cuda.is_available())
 
 
 def gpus() -> int:
-    """Return how many GPUs CuPy can use here."""
+    """Return the number of GPUs that CuPy can use on this machine."""
     return int(cupy.cuda.runtime.getDeviceCount()) if has_gpu() else 0
 
 
 def device() -> types.ModuleType:
-    """Return the array module to use here: CuPy where there is a GPU, else NumPy."""
+    """Return the array module for this machine: CuPy if it has a GPU, else NumPy."""
     return cupy if has_gpu() else np
 
 
@@ -48,10 +48,10 @@ def array_namespace(array: Array) -> Any:
 
 
 def by_rows(work: Callable[[slice], None], shape: tuple[int, ...], xp: Any, *, pixels: int) -> None:
-    """Call ``work`` for all rows of an image of ``shape``, piece by piece.
+    """Call ``work`` for each band of rows of an image of ``shape``.
 
-    On the CPU a piece has at most ``pixels`` pixels, if not a row has more, and two threads share the work: NumPy
-    computes outside the interpreter's lock. On a GPU all rows are one piece.
+    On the CPU a band has at most ``pixels`` pixels but at least one row, and two threads share the work: NumPy releases
+    the interpreter's lock. On a GPU one band holds all rows.
     """
     ny, nx = shape[0], max(1, shape[1])
     if xp is not np:
@@ -63,7 +63,7 @@ def by_rows(work: Callable[[slice], None], shape: tuple[int, ...], xp: Any, *, p
 
 
 def in_threads(work: Callable[[slice], None], pieces: Sequence[slice]) -> None:
-    """Call ``work`` for each piece, in two threads with neighbouring pieces each where there are two cores."""
+    """Call ``work`` for each piece; with two cores each of two threads takes neighbouring pieces."""
     length = -(-len(pieces) // THREADS)
 
     def part(first: int) -> None:
@@ -79,18 +79,18 @@ def in_threads(work: Callable[[slice], None], pieces: Sequence[slice]) -> None:
 
 
 def out_of_memory() -> type[Exception]:
-    """Return the error that a full device raises; on the CPU it is ``MemoryError``."""
+    """Return the error class raised when the device has no memory left; on the CPU ``MemoryError``."""
     return MemoryError if cupy is None else cupy.cuda.memory.OutOfMemoryError
 
 
 def release() -> None:
-    """Give the device's cached memory back, after a full device or at the end of a batch."""
+    """Free the device's cached memory, after an out-of-memory error or at the end of a batch."""
     if cupy is not None:
         cupy.get_default_memory_pool().free_all_blocks()
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:
-    """Return ``array`` as a NumPy array, copied from the GPU where needed."""
+    """Return ``array`` as a NumPy array, copied from the GPU if needed."""
     return np.asarray(array) if cupy is None else cupy.asnumpy(array)
 
 

@@ -1,1 +1,1 @@
-"""Notices and decisions: assembly, coincidences, policy variables, positions."""
+"""Alerts: assembly from notices, best positions, coincidences, decisions."""

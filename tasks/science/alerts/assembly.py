@@ -1,4 +1,4 @@
-"""From a notice to an alert: every sky map that came with it reduced to numbers."""
+"""Assemble an alert: a notice and the summaries of its sky maps."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from tasks.science.skymaps import credible_regions
 
 
 def assemble(parsed: ParsedNotice, *, sha256: str, read: Callable[[bytes], SkyMap]) -> Alert:
-    """Reduce a notice's sky maps to numbers.
+    """Return a notice with summaries of its sky maps.
 
     Parameters
     ----------
     parsed
         The notice and the bytes of its maps.
     sha256
-        Hash of the notice's own bytes.
+        SHA-256 of the notice's own bytes.
     read
-        Reader of a sky map's bytes. Where it raises ``UnusableData`` the notice goes on without that map, and says so.
+        Reader of a sky map's bytes. If it raises ``UnusableData``, the alert lacks that map and a remark gives the error.
     """
     summaries: dict[MapRole, SkyMapSummary] = {}
     remarks = list(parsed.notice.remarks)

@@ -1,4 +1,4 @@
-"""Which of an event's positions to believe."""
+"""The best position of an event, from all its notices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks import constants
 from tasks.records import Alert, Kind, Notice
 from tasks.records.bursts import Burst
 
-# what each instrument reaches when a notice does not say, in degrees: missions' user guides, rounded
+# usual error of each instrument, for notices that state none, in degrees: missions' user guides, rounded
 TYPICAL_ERROR_DEG = {
     "UVOT": 1 / 3600,
     "VT": 1 / 3600,
@@ -29,17 +29,17 @@ FROM_LAST = ("slew_status", "magnitude")
 
 
 def best(alerts: Sequence[Alert]) -> Notice | None:
-    """Return the notice with the best position: of each instrument the latest, of these the smallest error.
+    """Return the notice with the best position: of each instrument's latest, the one with the smallest error.
 
     Parameters
     ----------
     alerts
-        What is known of one event, in any order.
+        All alerts of one event, in any order.
 
     Returns
     -------
     Notice or None
-        None where no notice has a position.
+        None if no notice has a position.
     """
     latest: dict[str, Notice] = {}
     for alert in sorted(alerts, key=_age):
@@ -50,38 +50,38 @@ def best(alerts: Sequence[Alert]) -> Notice | None:
 
 
 def trail(alerts: Sequence[Alert]) -> tuple[Notice, ...]:
-    """Return the positions that were the best one after another, as the notices were made: the last is ``best``'s."""
+    """Return the successive best positions, in order of the notices' creation; the last is that of ``best``."""
     ordered = sorted(alerts, key=_age)
-    found: list[Notice] = []
-    for known in range(1, len(ordered) + 1):
-        now = best(ordered[:known])
-        if now is not None and (not found or found[-1] is not now):
-            found.append(now)
-    return tuple(found)
+    positions: list[Notice] = []
+    for number in range(1, len(ordered) + 1):
+        now = best(ordered[:number])
+        if now is not None and (not positions or positions[-1] is not now):
+            positions.append(now)
+    return tuple(positions)
 
 
 def located(alerts: Sequence[Alert]) -> Alert | None:
-    """Return the alert of a burst with the best position; None where none has one, and for gravitational waves."""
+    """Return the alert with the best position of a burst; None without any position, and for gravitational waves."""
     chosen = best([alert for alert in alerts if alert.notice.kind is Kind.GRB])
     return next((alert for alert in reversed(alerts) if alert.notice is chosen), None)
 
 
 def burst(alerts: Sequence[Alert]) -> Burst:
-    """Put together what all notices of one burst say, whatever the order in which they came.
+    """Combine all notices of one burst; the order of arrival does not matter.
 
     Parameters
     ----------
     alerts
-        What is known of one event, at least one.
+        All alerts of one event, at least one.
     """
-    told = [alert.notice for alert in sorted(alerts, key=_age) if not alert.notice.retraction] or [alerts[0].notice]
-    dated = [notice for notice in told if notice.time_created is not None]
+    notices = [alert.notice for alert in sorted(alerts, key=_age) if not alert.notice.retraction] or [alerts[0].notice]
+    dated = [notice for notice in notices if notice.time_created is not None]
     path = trail(alerts)
     facts = replace(
-        (dated or told)[0],
-        **{name: _known(told, name) for name in FROM_FIRST},
-        **{name: _known(told[::-1], name) for name in FROM_LAST},
-        flags=tuple(dict.fromkeys(flag for notice in told for flag in notice.flags)),
+        (dated or notices)[0],
+        **{name: _known(notices, name) for name in FROM_FIRST},
+        **{name: _known(notices[::-1], name) for name in FROM_LAST},
+        flags=tuple(dict.fromkeys(flag for notice in notices for flag in notice.flags)),
     )
     return Burst(facts=facts, position=path[-1] if path else None, before=path[-2] if len(path) > 1 else None)
 
@@ -91,23 +91,23 @@ def _known(notices: Sequence[Notice], name: str) -> Any:
 
 
 def error_deg(notice: Notice) -> float:
-    """Return a position's error in degrees: as given, else what its instrument usually reaches."""
+    """Return a position's error in degrees: as stated, else the usual error of its instrument."""
     if notice.error_deg is not None and notice.error_deg > 0:
         return notice.error_deg
     return TYPICAL_ERROR_DEG.get((notice.instrument or "").upper(), UNKNOWN_ERROR_DEG)
 
 
 def error90_deg(notice: Notice) -> float:
-    """Return the radius in degrees that holds 90 %, so that what missions state can be compared.
+    """Return the 90 % error radius in degrees: missions state radii of different containment.
 
-    For a two-dimensional Gaussian r goes with sqrt(-ln(1 - p)): 1.42 r68 is r90.
+    For a two-dimensional Gaussian the radius is proportional to sqrt(-ln(1 - p)): r90 = 1.42 r68.
     """
     stated = notice.containment if notice.containment and 0 < notice.containment < 1 else constants.USUAL_CONTAINMENT
     return error_deg(notice) * math.sqrt(math.log1p(-constants.USUAL_CONTAINMENT) / math.log1p(-stated))
 
 
 def _age(alert: Alert) -> tuple[bool, float, int]:
-    """Order by time of creation, then by record number; an undated notice comes first."""
+    """Return a sort key: time of creation, then record number; undated notices first."""
     notice = alert.notice
     created = notice.time_created.timestamp() if notice.time_created else 0.0
     return notice.time_created is not None, created, notice.record_number or 0

@@ -1,4 +1,4 @@
-"""Whether two events may be one thing in the sky: close in time, and in places that agree."""
+"""Coincidences: two events close in time, with positions that agree."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from tasks.records import Kind, Notice
 from tasks.science.alerts import best_position
 
 OUTSIDE = 0.003
-"""Probability that a true pair lies further apart than allowed: that of three sigma."""
+"""Probability that a true pair lies further apart than allowed: three sigma."""
 
 MAP_LEVEL = 1 - OUTSIDE
 
 
 def evidence(one: Notice, other: Notice, *, within_s: float, credible_level: float | None = None) -> str:
-    """Say why two events may be one thing, or nothing where they cannot.
+    """Return why two events may be the same source, or the empty string.
 
     Parameters
     ----------
     one, other
-        What is known of each: its time and, where there is one, its best position.
+        The notices: time and, if known, best position.
     within_s
-        Most seconds between their times.
+        Largest time difference, in s.
     credible_level
-        Least level (0 to 1) of a credible region of the one's sky map that holds the other's position, where one has a
-        map and the other a position; takes the place of their positions.
+        Smallest credible level (0 to 1) of one event's sky map that contains the other's position; replaces the
+        comparison of positions if one event has a map and the other a position.
 
     Returns
     -------
     str
-        A sentence on times and places. A place that is not known speaks neither for nor against.
+        The time difference and the agreement of positions. An unknown position counts neither for nor against.
     """
     if one.test is not other.test or (one.kind, one.mission) == (other.kind, other.mission):
         return ""
@@ -45,13 +45,13 @@ def evidence(one: Notice, other: Notice, *, within_s: float, credible_level: flo
 
 
 def allowed_deg(notice: Notice) -> float:
-    """Return the radius that holds a position's truth but for ``OUTSIDE``, the errors being Gaussian, in degrees."""
+    """Return the radius in degrees that contains the true position with probability 1 - ``OUTSIDE`` (Gaussian errors)."""
     contained = notice.containment if notice.containment and 0 < notice.containment < 1 else constants.USUAL_CONTAINMENT
     return best_position.error_deg(notice) * math.sqrt(math.log(OUTSIDE) / math.log1p(-contained))
 
 
 def _places(one: Notice, other: Notice) -> str:
-    """Compare positions; the empty string where they do not agree."""
+    """Compare positions; return the empty string if they disagree."""
     if one.ra_deg is None or one.dec_deg is None or other.ra_deg is None or other.dec_deg is None:
         return "without two places to compare"
     places = [SkyCoord(ra, dec, unit=u.deg) for ra, dec in ((one.ra_deg, one.dec_deg), (other.ra_deg, other.dec_deg))]
@@ -65,5 +65,5 @@ def _on_map(level: float) -> str:
 
 
 def has_place(notice: Notice) -> bool:
-    """Tell whether a notice of a burst names a place."""
+    """Return whether a notice is of a burst and has a position."""
     return notice.kind is Kind.GRB and notice.ra_deg is not None and notice.dec_deg is not None

@@ -1,4 +1,4 @@
-"""Decide what to do about an alert: the first rule of a policy that holds, with every condition that was tried."""
+"""Decisions on alerts: the first rule of a policy that holds, and the conditions tested."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def decide(alert: Alert, policy: Policy, *, previous: Decision | None = None, no
     Parameters
     ----------
     alert
-        The notice, with its sky maps in numbers.
+        The notice and the summaries of its sky maps.
     policy
         The rules; the first that holds decides.
     previous
-        What was decided last for the same event, for rules that ask.
+        The last decision on the same event, for rules that refer to it.
     now
-        The time, for rules on the notice's age.
+        Current time, for rules on the notice's age.
 
     Raises
     ------
     UnusableData
-        If the policy asks for what does not exist, or compares what cannot be compared.
+        If the policy names an unknown operand or compares incompatible types.
     """
     for rule in policy.rules:
         for condition in (*rule.when, *(each for own in rule.only.values() for each in own)):
@@ -81,14 +81,14 @@ def decide(alert: Alert, policy: Policy, *, previous: Decision | None = None, no
 
 
 def settle(decision: Decision, alert: Alert, *, before: Alert | None, previous: Decision | None) -> Decision:
-    """Let the plan of the notice before stand where neither the decision nor what is planned for has changed.
+    """Keep the plan of the previous notice if neither the decision nor the localisation has changed.
 
     Parameters
     ----------
     decision, alert
-        The new notice and what was decided on it.
+        The new notice and the decision on it.
     before, previous
-        The newest notice before, for which a plan stands, and its decision.
+        The latest earlier notice that has a plan, and its decision.
     """
     same = before is not None and is_repeated(decision, previous) and _aim(alert) == _aim(before)
     if not same or decision.plan is not PlanMode.AUTOMATIC:
@@ -98,7 +98,7 @@ def settle(decision: Decision, alert: Alert, *, before: Alert | None, previous: 
 
 
 def is_repeated(decision: Decision, previous: Decision | None) -> bool:
-    """Tell whether a decision asks for nothing that the one before did not ask for already."""
+    """Return whether a decision asks for the same actions as the previous one."""
     wished = (PlanMode.AUTOMATIC, PlanMode.KEEP)
     return (
         previous is not None
@@ -111,7 +111,7 @@ def is_repeated(decision: Decision, previous: Decision | None) -> bool:
 
 
 def _aim(alert: Alert) -> object:
-    """Return what an alert is planned for: its map in numbers, or its position."""
+    """Return the localisation that the plan is for: the summary of the map, or the position."""
     if alert.best_map is not None:
         return replace(alert.best_map, path=None)
     notice = alert.notice
@@ -119,7 +119,7 @@ def _aim(alert: Alert) -> object:
 
 
 def _plan(rule: Rule, policy: Policy, situation: DecisionInput, reasons: list[Reason]) -> PlanMode:
-    """Return a rule's plan; of a notice that is too old to start a telescope the button is left."""
+    """Return a rule's plan mode; a notice too old for automatic plans gets only the button."""
     age_s, limit = policy_variables.read("age_s", situation), policy.automatic_within_h
     if rule.plan is not PlanMode.AUTOMATIC or limit is None or not isinstance(age_s, float):
         return rule.plan
@@ -130,7 +130,7 @@ def _plan(rule: Rule, policy: Policy, situation: DecisionInput, reasons: list[Re
 
 
 def _hold(name: str, when: Sequence[Condition], situation: DecisionInput, reasons: list[Reason]) -> bool:
-    """Try conditions in order up to the first that fails, and note each."""
+    """Test conditions in order up to the first that fails, and record each."""
     for condition in when:
         reason = _try(name, condition, situation)
         reasons.append(reason)
@@ -157,11 +157,11 @@ def _passes(found: Value | None, condition: Condition) -> bool:
     try:
         return TESTS[condition.comparison](found, condition.value)
     except TypeError as error:
-        raise UnusableData(f"a policy cannot ask whether {_words(condition)}: got {found!r}") from error
+        raise UnusableData(f"the policy condition {_words(condition)} cannot be tested on {found!r}") from error
 
 
 def _words(condition: Condition) -> str:
-    """Write a condition as a person would."""
+    """Return a condition in words."""
     value = condition.value
     text = _text(value)
     named = f" ({condition.threshold})" if condition.threshold else ""
@@ -194,9 +194,9 @@ def _decision(
 ) -> Decision:
     notice = situation.notice
     usual = rule.audience or (Audience.GW if notice.kind is Kind.GW else Audience.GRB)
-    # a test is told to fewer than a policy says, never to more
+    # a test notice never reaches more people than the policy says
     audience = Audience.TEST if notice.test and usual is not Audience.NOBODY else usual
-    # a rule whose telescopes all say no leaves the choice to people
+    # if no telescope of the rule can observe, people choose
     idle = plan is PlanMode.AUTOMATIC and bool(rule.telescopes) and not telescopes
     comment = f" ({rule.comment})" if rule.comment else ""
     old = " (old: nothing starts by itself)" if plan is not rule.plan else ""

@@ -1,4 +1,4 @@
-"""When nothing was heard: the gaps between messages that are too long to be a quiet sky."""
+"""Gaps in the stream of messages that are too long to be a quiet sky."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tasks.records.backfills import Span
 
 
 def between(arrivals: Sequence[datetime], *, now: datetime, longer_than: timedelta) -> tuple[Span, ...]:
-    """Return the spans without an arrival, the one that lasts until now included.
+    """Return the long spans without a message, including one that lasts until now.
 
     Parameters
     ----------
     arrivals
-        When messages came, ascending. Without any there is no gap: nobody has listened yet.
+        Times of arrival, ascending. Without any there is no gap: listening has not begun.
     now
-        The time.
+        Current time.
     longer_than
-        A longer span without a message is a gap.
+        Shortest span that counts as a gap, itself excluded.
     """
     ends = [*arrivals[1:], now]
     pairs = zip(arrivals, ends, strict=True) if arrivals else ()
@@ -26,5 +26,5 @@ def between(arrivals: Sequence[datetime], *, now: datetime, longer_than: timedel
 
 
 def left(gaps: Sequence[Span], done: Sequence[Span]) -> tuple[Span, ...]:
-    """Return the gaps that do not lie within a span that is done."""
-    return tuple(gap for gap in gaps if not any(each.since <= gap.since and gap.until <= each.until for each in done))
+    """Return the gaps that no finished span contains."""
+    return tuple(gap for gap in gaps if not any(span.since <= gap.since and gap.until <= span.until for span in done))

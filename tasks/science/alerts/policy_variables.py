@@ -1,28 +1,28 @@
-"""What a policy's conditions may look at, by name.
+"""Operands of a policy's conditions, by name.
 
 =====================================  ================================================================================
-``kind, mission, event_id, real``      gw or grb; who sent it; its id; whether that is a real event's (LVK: S...)
-``alert_type, retraction, test``       the sender's word, upper-case; true or false
+``kind, mission, event_id, real``      gw or grb; the sender; its id; whether a real event's (LVK: S...)
+``alert_type, retraction, test``       as sent, upper-case; true or false
 ``significant, far_hz``                as sent
 ``group, pipeline, search``            as sent
 ``instruments, instrument_count``      codes (a list); how many
 ``top_class, p.X, p_neutron_star``     most probable class; P(class X); P(BNS) + P(NSBH)
 ``property.X``                         HasNS, HasRemnant, HasMassGap, HasSSM
 ``duration_s, central_frequency_hz``   of a burst
-``area50_deg2, area90_deg2``           of the combined map when there is one, else of the event's own; the same with
+``area50_deg2, area90_deg2``           of the combined map if there is one, else of the event's own; the same with
 ``distance_mpc, distance_std_mpc``     ``gw.`` or ``combined.`` in front for that map alone
 ``distance_{median,p05,p95}_mpc``
 ``seed_{area50,area90}_deg2``          the seed's definitions
 ``seed_distance_mpc``
 ``galactic_latitude_deg``              absolute, of the map's peak, or of the position
-``observatory, coincidence_far_hz``    of a coincidence; the rate with sky position, or else in time alone
+``observatory, coincidence_far_hz``    of a coincidence; the rate in time and sky, else in time alone
 ``instrument, subtype, role``          of a burst's notice
 ``alert_tense, flags``
 ``error_deg, error90_deg``             radius as sent; radius with 90 %, from the containment that the notice states
 ``rate_snr, image_snr, magnitude``
 ``slew_status, follow_up_event``
 ``latency_s, age_s``                   notice after event; now after notice
-``previous_score, previous_action``    of what was decided before for the same event
+``previous_score, previous_action``    of the previous decision on the same event
 =====================================  ================================================================================
 """
 
@@ -55,7 +55,7 @@ OF_MAP = (
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionInput:
-    """All that a decision may look at: the alert, what was decided before for its event, and the time."""
+    """The input of a decision: the alert, the previous decision on its event, and the time."""
 
     alert: Alert
     previous: Decision | None = None
@@ -68,7 +68,7 @@ class DecisionInput:
 
 
 def read(name: str, situation: DecisionInput) -> Value | None:
-    """Return the value of an operand, None where nothing says."""
+    """Return the value of an operand, None if it is unknown."""
     if name in TABLE:
         return TABLE[name](situation)
     family, _, member = name.partition(".")
@@ -76,14 +76,14 @@ def read(name: str, situation: DecisionInput) -> Value | None:
 
 
 def check(name: str) -> None:
-    """Refuse an operand that does not exist."""
+    """Raise ``UnusableData`` for an unknown operand."""
     family, dot, member = name.partition(".")
     if name not in TABLE and not (dot and member and family in FAMILIES):
-        raise UnusableData(f"a policy with the operand {name[:60]!r}; there are {', '.join(TABLE)}, p.X and property.X")
+        raise UnusableData(f"policy operand {name[:60]!r} (allowed: {', '.join(TABLE)}, p.X, property.X)")
 
 
 def radius(error_deg: float, *, containment: float, wanted: float) -> float:
-    """Turn the radius that holds one probability into that which holds another, for a normal error on the sky."""
+    """Convert an error radius to another containment probability, for a Gaussian error on the sky."""
     return error_deg * math.sqrt(math.log1p(-wanted) / math.log1p(-containment))
 
 
@@ -101,9 +101,9 @@ def _top_class(situation: DecisionInput) -> str | None:
 
 
 def _neutron_star(situation: DecisionInput) -> float | None:
-    found = [_classes(situation.notice).get(name) for name in ("BNS", "NSBH")]
-    known = [value for value in found if value is not None]
-    return sum(known) if known else None
+    values = [_classes(situation.notice).get(name) for name in ("BNS", "NSBH")]
+    probabilities = [value for value in values if value is not None]
+    return sum(probabilities) if probabilities else None
 
 
 def _real(situation: DecisionInput) -> bool:
@@ -112,11 +112,11 @@ def _real(situation: DecisionInput) -> bool:
 
 
 def _coincidence_far(situation: DecisionInput) -> float | None:
-    found = situation.notice.coincidence
-    if found is None:
+    coincidence = situation.notice.coincidence
+    if coincidence is None:
         return None
-    sky = found.time_sky_coincidence_far_hz
-    return sky if sky is not None else found.time_coincidence_far_hz
+    sky = coincidence.time_sky_coincidence_far_hz
+    return sky if sky is not None else coincidence.time_coincidence_far_hz
 
 
 def _error90(situation: DecisionInput) -> float | None:

@@ -1,1 +1,1 @@
-"""From detections to a WCS: pointing, matching, checks."""
+"""Astrometry, from detections to a WCS: pointing, matching, checks."""

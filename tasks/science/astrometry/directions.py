@@ -1,4 +1,4 @@
-"""Directions on the sky as unit vectors: for trees of neighbours and for many angles at once.
+"""Directions on the sky as unit vectors, for neighbour trees and many angles at once.
 
 The angle between two positions in degrees is ``astropy.coordinates.angular_separation``, in radians.
 """
@@ -21,5 +21,5 @@ def unit_vectors(ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> Floats:
 
 
 def separations_deg(points: Floats, other: Floats) -> Any:
-    """Return the angles between vectors (..., 3) and another (3,), exact from nothing to half a turn."""
+    """Return the angles between vectors (..., 3) and another (3,), accurate from 0 to 180 degrees."""
     return np.degrees(erfa.sepp(points, other))

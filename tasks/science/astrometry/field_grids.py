@@ -1,4 +1,4 @@
-"""Tangent-plane grids that stacks and references share, so that all epochs of a field have the same pixels."""
+"""Tangent-plane grids of stacks and references: all epochs of a field share their pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stack_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def field_wcs(ra_deg: float, dec_deg: float, *, shape: tuple[int, int], scale_arcsec: float) -> WCS:
-    """Return the gnomonic WCS of a field's grid: north up, east left, the field's centre in the grid's centre."""
+    """Return the gnomonic WCS of a field's grid: north up, east left, the field at the centre."""
     ny, nx = shape
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]

@@ -1,4 +1,4 @@
-"""Matching of positions on the sky, and their motion."""
+"""Matching of sky positions, and proper motion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ J2000 = datetime(2000, 1, 1, 12, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Which entry of the first list belongs to which of the second, and how far apart they are."""
+    """Matched entries of two lists, as indices, and their separations."""
 
     first: Floats
     second: Floats
@@ -56,21 +56,19 @@ def moved(
 
 
 def within(ra_deg: Floats, dec_deg: Floats, *, centre: tuple[float, float], radius_deg: float) -> Floats:
-    """Tell which positions lie within ``radius_deg`` of ``centre`` (RA, Dec in degrees)."""
+    """Return which positions lie within ``radius_deg`` of ``centre`` (RA, Dec in degrees)."""
     distance = angular_separation(*np.radians(centre), np.radians(ra_deg), np.radians(dec_deg))
     return np.asarray(distance <= np.radians(radius_deg))
 
 
 def nearest(first: tuple[Floats, Floats], second: tuple[Floats, Floats], *, radius_arcsec: float) -> Pairs:
-    """Pair the entries of two lists of (RA, Dec) that are each other's nearest within ``radius_arcsec``."""
+    """Match the entries of two lists of (RA, Dec) that are mutual nearest neighbours within ``radius_arcsec``."""
     if not len(first[0]) or not len(second[0]):
         return Pairs(first=np.zeros(0, int), second=np.zeros(0, int), distance_arcsec=np.zeros(0))
     a, b = directions.unit_vectors(*first), directions.unit_vectors(*second)
     chord = 2 * np.sin(np.radians(radius_arcsec / 3600) / 2)
     distance, index = cKDTree(b).query(a, distance_upper_bound=chord)
     _, back = cKDTree(a).query(b)
-    found = np.flatnonzero(np.isfinite(distance))
-    found = found[back[index[found]] == found]
-    return Pairs(
-        first=found, second=index[found], distance_arcsec=np.degrees(2 * np.arcsin(distance[found] / 2)) * 3600
-    )
+    near = np.flatnonzero(np.isfinite(distance))
+    near = near[back[index[near]] == near]
+    return Pairs(first=near, second=index[near], distance_arcsec=np.degrees(2 * np.arcsin(distance[near] / 2)) * 3600)

@@ -1,6 +1,6 @@
-"""The offset between two lists of positions, whatever else either holds: every pair votes for the difference it shows.
+"""The offset between two lists of positions, by a vote of all pairs for their differences.
 
-True pairs vote for one cell of a histogram, false ones for random cells.
+True pairs vote for one cell of a histogram, false pairs for random cells.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from tasks.science.astrometry.matching import Floats
 
 
 def winner(start: Floats, goal: Floats, *, reach: float, cell: float) -> tuple[int, Floats]:
-    """Return how many pairs agree on an offset from ``start`` to ``goal``, at most ``reach`` in x and y, and the offset.
+    """Return the number of pairs that agree on an offset from ``start`` to ``goal``, and the offset.
 
-    Positions have shape (n, 2) and the unit of ``reach`` and ``cell``. The offset is the middle of 2 x 2 cells of the
-    histogram, which are summed so that no border divides a peak: it is good to one cell.
+    Positions have shape (n, 2) and the unit of ``reach`` and ``cell``; the offset is at most ``reach`` in x and y. It is
+    the middle of 2 x 2 cells of the histogram, summed so that no cell border divides a peak: accurate to one cell.
     """
     size = int(np.ceil(2 * reach / cell)) + 1
     column, row = (((goal[:, axis, None] - (start[None, :, axis] - reach)) * (1 / cell)).ravel() for axis in (0, 1))

@@ -1,7 +1,7 @@
-"""Where does a frame really point? A vote of all pairs of detections and reference stars.
+"""The true pointing of a frame, by a vote of all pairs of detections and reference stars.
 
 For each orientation tried, the difference of every detection and every reference star is one vote for a pointing
-error; true pairs vote for the same cell, false ones for random cells. The winner is refined to an affine solution and
+error; true pairs vote for the same cell, false pairs for random cells. The winner is refined to an affine solution and
 must then match many more stars than chance would.
 """
 
@@ -19,7 +19,7 @@ from tasks.records import Frame
 from tasks.science.astrometry import offset_votes
 from tasks.science.astrometry.matching import Floats
 
-# a second vote, for pointing errors that nobody expects
+# a second vote, for unexpectedly large pointing errors
 WIDER = 3.0
 WIDEST_ARCMIN = 120.0
 CELL_ARCSEC = 10.0
@@ -28,15 +28,15 @@ BRIGHTEST = 120
 REFERENCE_EXCESS = 1.5
 MOST_REFERENCES = 20000
 ANGLE_RANGE_DEG = 5.0
-# from frame to frame the camera does not turn, but on the other side of the pier
+# the camera turns only at a meridian flip, by 180 degrees
 KNOWN_ANGLE_DEG = 1.0
 # radii of the matches, in cells, from the vote to the final affine solution
 REFINEMENT = (1.5, 0.8, 0.4, 0.3)
 SMALLEST_MATCH = 8
-# part of the detections that must have a partner, and how much more likely than by chance
+# least matched fraction of the detections, and least ratio of matches to chance matches
 MATCHED_PART = 0.3
 CHANCE_RATIO = 4.0
-# votes in one cell, as part of the detections, that are worth a closer look at once
+# votes in one cell, as a fraction of the detections, at which a candidate is refined at once
 STRONG_PART = 0.25
 
 
@@ -70,7 +70,7 @@ def scale_of(frame: Frame) -> float:
     Raises
     ------
     UnusableData
-        If the telescope's file does not tell it.
+        If the telescope's file does not give it.
     """
     if frame.scale_arcsec is None:
         raise UnusableData(
@@ -80,17 +80,17 @@ def scale_of(frame: Frame) -> float:
 
 
 def radii_arcmin(expected_arcmin: float) -> tuple[float, float]:
-    """Return the pointing error that is expected, and that of a second, wider search."""
+    """Return the expected pointing error, and the radius of a second, wider search."""
     return expected_arcmin, min(WIDEST_ARCMIN, WIDER * expected_arcmin)
 
 
 def reach_deg(frame: Frame, expected_arcmin: float) -> float:
-    """Return how far from where a frame's header points a star on it may be."""
+    """Return the largest distance of a star on a frame from the header's pointing, in degrees."""
     return float(np.hypot(*frame.shape)) / 2 * scale_of(frame) / 3600 + radii_arcmin(expected_arcmin)[1] / 60
 
 
 def surroundings(frames: Iterable[Frame], expected_arcmin: float) -> dict[tuple[float, float], float]:
-    """Return where the headers of frames point (RA, Dec), each with its reach, all in degrees."""
+    """Return the header pointings (RA, Dec) of frames with their ``reach_deg``, all in degrees."""
     return {
         (frame.ra_deg, frame.dec_deg): reach_deg(frame, expected_arcmin)
         for frame in frames
@@ -99,7 +99,7 @@ def surroundings(frames: Iterable[Frame], expected_arcmin: float) -> dict[tuple[
 
 
 def matrix(scale_arcsec: float, *, angle_deg: float, mirrored: bool) -> Floats:
-    """Return pixel to (xi, eta) in arcsec; ``mirrored`` frames have east to the right when north is up."""
+    """Return the matrix from pixels to (xi, eta) in arcsec; ``mirrored`` frames have east right if north is up."""
     angle = np.radians(angle_deg)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     result: Floats = scale_arcsec * rotation @ np.diag([1.0 if mirrored else -1.0, 1.0])
@@ -107,7 +107,7 @@ def matrix(scale_arcsec: float, *, angle_deg: float, mirrored: bool) -> Floats:
 
 
 def orientations(scale_arcsec: float) -> tuple[Floats, ...]:
-    """Return the four orientations that a camera on a German mount has: either handedness, either side of the pier."""
+    """Return the four orientations of a camera on a German mount: mirrored or not, either side of the pier."""
     return tuple(
         matrix(scale_arcsec, angle_deg=angle, mirrored=mirrored) for mirrored in (True, False) for angle in (0.0, 180.0)
     )
@@ -143,19 +143,21 @@ def search(
     scale_arcsec: float,
     known: Floats | None = None,
 ) -> Pointing:
-    """Find the pointing of a frame: first in another frame's orientation ``known``, then in any, in ever wider fields.
+    """Find the pointing of a frame in ever wider fields: first with the orientation ``known``, then with any.
 
-    The other parameters are those of ``find``.
+    ``known`` is the matrix of another frame; the other parameters are those of ``find``.
 
     Raises
     ------
     AlgorithmError
-        Where no round succeeds: what the last one said.
+        If no round succeeds: the error of the last one.
     """
     everything = orientations(scale_arcsec)
-    rounds: list[tuple[Sequence[Floats], float, float]] = [(everything, ANGLE_RANGE_DEG, each) for each in radii_arcmin]
+    rounds: list[tuple[Sequence[Floats], float, float]] = [
+        (everything, ANGLE_RANGE_DEG, radius) for radius in radii_arcmin
+    ]
     if known is not None:
-        rounds = [*(((known,), KNOWN_ANGLE_DEG, each) for each in radii_arcmin), *rounds]
+        rounds = [*(((known,), KNOWN_ANGLE_DEG, radius) for radius in radii_arcmin), *rounds]
     trouble = AlgorithmError("no radius to search in was given")
     for candidates, angle, radius in rounds:
         try:
@@ -194,7 +196,7 @@ def find(
     shape
         Of the frame, (ny, nx).
     centre
-        Where the header says that the frame's centre is: RA, Dec in degrees.
+        The frame's centre from the header: RA, Dec in degrees.
     radius_arcmin
         Largest pointing error.
     candidates
@@ -203,7 +205,7 @@ def find(
     Raises
     ------
     AlgorithmError
-        Where no pointing within the radius matches many more stars than chance.
+        If no pointing within the radius matches many more stars than chance.
     """
     half = np.array([shape[1] - 1, shape[0] - 1]) / 2
     stars = pixels[:BRIGHTEST] - half
@@ -219,7 +221,7 @@ def find(
     ):
         try:
             first = _refine(stars, plane, shift, turned, centre=centre)
-            # about the frame's own centre: the meridians converge, so the axes turn with the place of the tangent
+            # the meridians converge, so the axes turn with the tangent point: refine about the frame's own centre
             near = _field(sky, (first.ra_deg, first.dec_deg), reach=1.2 * half_diagonal, per_area=density)
             matrix_there = turn(first, centre)
             return _refine(stars, near, np.zeros(2), matrix_there, centre=(first.ra_deg, first.dec_deg))
@@ -229,7 +231,7 @@ def find(
 
 
 def turn(found: Pointing, tangent: tuple[float, float]) -> Floats:
-    """Return the matrix of a pointing that was found on the plane at ``tangent``, on the plane at its own centre."""
+    """Transform a pointing's matrix from the tangent plane at ``tangent`` to the one at its own centre."""
     step = 1.0 / 3600
     there = (found.ra_deg, found.dec_deg)
     east = (found.ra_deg + step / np.cos(np.radians(found.dec_deg)), found.dec_deg)
@@ -242,7 +244,7 @@ def turn(found: Pointing, tangent: tuple[float, float]) -> Floats:
 def _winners(
     stars: Floats, plane: Floats, radius: float, candidates: Iterable[Floats]
 ) -> Iterator[tuple[Floats, Floats]]:
-    """Yield shift and matrix of every candidate with many votes at once, and of the best of all at last."""
+    """Yield shift and matrix of each candidate with many votes as it is found, and of the best one last."""
     most, best = 0, None
     for turned in candidates:
         votes, shift = offset_votes.winner(stars @ turned.T, plane, reach=radius, cell=CELL_ARCSEC)
@@ -304,6 +306,6 @@ def rows(linear: Floats) -> tuple[tuple[float, float], tuple[float, float]]:
 
 
 def of_wcs(wcs: WCS, shape: tuple[int, int]) -> Pointing:
-    """Return the pointing that a solution tells."""
+    """Return the pointing of a solution."""
     ra, dec = wcs.all_pix2world((shape[1] - 1) / 2, (shape[0] - 1) / 2, 0)
     return Pointing(ra_deg=float(ra), dec_deg=float(dec), matrix=rows(wcs.pixel_scale_matrix * 3600))

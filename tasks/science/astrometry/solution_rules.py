@@ -1,4 +1,4 @@
-"""What it takes to solve a frame: reference stars around it, its pointing, and what lets a solution through."""
+"""Rules of solving a frame: reference stars around it, its pointing, acceptance of a solution."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Place = tuple[float, float]
 
 
 def places(frames: Iterable[tuple[Frame, Place | None]], options: ReduceOptions) -> dict[Place, float]:
-    """Return where frames are looked for and how far around, in degrees.
+    """Return the search positions of frames and the radius about each, in degrees.
 
     Raises
     ------
     UnusableData
-        If no frame says where it points.
+        If no frame has a position.
     """
     error = options.position_error_arcmin
     around = {centre: pointing_search.reach_deg(frame, error) for frame, centre in frames if centre is not None}
@@ -37,7 +37,7 @@ def places(frames: Iterable[tuple[Frame, Place | None]], options: ReduceOptions)
 
 
 def check_number(stars: Table, catalogue: str) -> None:
-    """Raise ``UnusableData`` where a catalogue has too few stars around the field."""
+    """Raise ``UnusableData`` if a catalogue has too few stars around the field."""
     if len(stars) < FEWEST_REFERENCES:
         raise UnusableData(f"{catalogue} has {len(stars)} stars around the field (needed: {FEWEST_REFERENCES})")
 
@@ -53,29 +53,29 @@ def pointing(
     options: ReduceOptions,
     known: Floats | None,
 ) -> Pointing:
-    """Vote within the pointing error that the options expect, then in a wider field.
+    """Find the pointing within the expected pointing error, then in a wider field.
 
     Parameters
     ----------
     pixels, guides
-        Exact positions of stars on the frame, and of the brightest ones whatever their cores, 0-based.
+        Exact positions of stars on the frame, and positions of the brightest even if saturated, 0-based.
     sky
         RA and Dec of the reference stars, in degrees.
     frame, shape
         The frame and its shape (ny, nx).
     centre
-        Where it is looked for.
+        Search position: RA, Dec in degrees.
     options
-        Fewest stars, and the pointing error.
+        Smallest number of stars, and the pointing error.
     known
-        Orientation that is tried first, as a matrix.
+        Orientation to try first, as a matrix.
 
     Raises
     ------
     AlgorithmError
-        If there are too few stars, or they do not agree.
+        If there are too few stars, or too few match.
     UnusableData
-        If nobody knows where to look.
+        If there is no search position.
     """
     if len(pixels) < options.minimum_matches:
         raise AlgorithmError(f"only {len(pixels)} stars can be measured (needed: {options.minimum_matches})")
@@ -102,7 +102,7 @@ def judged(
     centre: Place,
     options: ReduceOptions,
 ) -> tuple[Header, Astrometry]:
-    """Let a solution through with the cards of its quality, or raise ``AlgorithmError`` with what is wrong with it."""
+    """Return an accepted solution with its quality cards, or raise ``AlgorithmError`` with all its faults."""
     limits = wcs_checks.WcsLimits(
         rms_arcsec=options.maximum_rms_arcsec,
         matches=options.minimum_matches,

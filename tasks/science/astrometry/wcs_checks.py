@@ -1,4 +1,4 @@
-"""Is a WCS right? Residuals against the reference, a verdict with reasons, and the header cards of a solution."""
+"""Checks of a WCS: residuals against the reference, faults, and the header cards of a solution."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SOLUTION_CARD = re.compile(
 )
 MATCH_ARCSEC = 2.0
 CLIP_SIGMA = 4.0
-# enough stars for any frame; fewer are enough where this part of what could match did
+# enough matches for any frame; fewer are enough if this fraction of the possible ones is reached
 ENOUGH_MATCHES = 100
 MATCHED_PART = 0.3
 LARGEST_OFFSET_ARCSEC = 0.10
@@ -45,7 +45,7 @@ LARGEST_CELL_ARCSEC = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class WcsLimits:
-    """What a solution must keep; ``scale_arcsec`` is the camera's, ``centre`` where the header points."""
+    """Limits of a solution; ``scale_arcsec`` is the camera's, ``centre`` the header's pointing."""
 
     rms_arcsec: float
     matches: int
@@ -56,7 +56,7 @@ class WcsLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Residuals:
-    """Detection minus reference, in arcsec (RA times cos Dec), at pixels ``x``, ``y``; ``expected`` could match."""
+    """Detection minus reference, in arcsec (RA times cos Dec), at pixels ``x``, ``y``; ``expected`` may match."""
 
     ra_arcsec: Floats
     dec_arcsec: Floats
@@ -66,16 +66,16 @@ class Residuals:
 
 
 def exact_positions(table: Table) -> Floats:
-    """Return 0-based x, y of the detections of Source Extractor whose positions are exact, brightest first, (n, 2)."""
+    """Return 0-based x, y of Source Extractor detections with exact positions, brightest first, (n, 2)."""
     exact = (np.asarray(table["FLAGS"]) <= USABLE_FLAGS) & ((np.asarray(table["IMAFLAGS_ISO"]) & SPOILS) == 0)
     return _positions(table[exact & _starlike(table)])
 
 
 def guide_positions(table: Table) -> Floats:
-    """Return 0-based x, y of all starlike detections, brightest first, (n, 2), saturated and blemished ones too.
+    """Return 0-based x, y of all starlike detections, brightest first, (n, 2), saturated and masked ones too.
 
-    The brightest stars of a frame are the brightest of a reference, whatever their cores are worth: without them, two
-    lists of the brightest have hardly a star in common where many are saturated.
+    If many stars are saturated, a list of the brightest without them has hardly a star in common with the brightest
+    of the reference.
     """
     return _positions(table[_starlike(table)])
 
@@ -92,9 +92,9 @@ def _positions(table: Table) -> Floats:
 
 
 def placed(table: Table, wcs: WCS) -> Table:
-    """Return detections with the places on the sky and widths there that Source Extractor would give with a solution.
+    """Add the sky positions and widths that Source Extractor computes from a WCS to a table of detections.
 
-    ``ALPHA_J2000``, ``DELTA_J2000`` and ``FWHM_WORLD`` are in degrees; a width is scaled by the root of its pixel's area.
+    ``ALPHA_J2000``, ``DELTA_J2000`` and ``FWHM_WORLD`` are in degrees; widths scale with the square root of the pixel's area.
     """
     result = table.copy()
     x, y = (np.asarray(table[name], dtype=float) for name in ("X_IMAGE", "Y_IMAGE"))
@@ -108,9 +108,9 @@ def placed(table: Table, wcs: WCS) -> Table:
 
 
 def around(table: Table, places: Mapping[tuple[float, float], float], *, moment: datetime) -> Table:
-    """Return the stars of a reference, brightest first, where their proper motions have brought them at ``moment``.
+    """Return reference stars, brightest first, at their positions of ``moment`` by proper motion.
 
-    ``places`` are positions (RA, Dec) with the radius about each within which stars are taken, all in degrees.
+    ``places`` are positions (RA, Dec), each with the radius within which stars are taken, all in degrees.
     """
     position = (np.asarray(table["X_WORLD"]), np.asarray(table["Y_WORLD"]))
     near = np.zeros(len(table), dtype=bool)
@@ -167,7 +167,7 @@ def residuals(
 
 
 def in_footprint(wcs: WCS, sky: tuple[Floats, Floats], *, shape: tuple[int, int]) -> Floats:
-    """Tell which positions fall on the frame; those far away are never projected."""
+    """Return which positions lie on the frame; distant ones are not projected."""
     centre = frame_centre(wcs, shape)
     radius = float(np.hypot(*shape)) / 2 * scale_arcsec(wcs) / 3600 * 1.1
     near = matching.within(*sky, centre=centre, radius_deg=radius)
@@ -178,7 +178,7 @@ def in_footprint(wcs: WCS, sky: tuple[Floats, Floats], *, shape: tuple[int, int]
 
 
 def linear(wcs: WCS) -> WCS:
-    """Return the WCS without its distortion: quick both ways, and right to the few arcsec of the distortion."""
+    """Return the WCS without its distortion: fast in both directions, accurate to the few arcsec of the distortion."""
     plain = WCS(naxis=2)
     plain.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     plain.wcs.crval, plain.wcs.crpix = wcs.wcs.crval, wcs.wcs.crpix
@@ -187,7 +187,7 @@ def linear(wcs: WCS) -> WCS:
 
 
 def measure(found: Residuals, wcs: WCS, shape: tuple[int, int]) -> Astrometry:
-    """Reduce residuals to numbers; outliers beyond 4 sigma (of the MAD) do not count."""
+    """Summarise residuals; outliers beyond 4 sigma (from the MAD) do not count."""
     ra, dec = found.ra_arcsec, found.dec_arcsec
     keep = _close(ra) & _close(dec)
     centre = frame_centre(wcs, shape)
@@ -211,18 +211,18 @@ def judge(
     Raises
     ------
     AlgorithmError
-        Where it is wrong, with all that is wrong with it.
+        If the solution has faults; the text lists all of them.
     """
     wcs = wcs_of(cards)
     matched = residuals(wcs, pixels, sky, shape=shape)
-    found = measure(matched, wcs, shape)
-    if wrong := faults(found, matched, limits, shape=shape):
+    fit = measure(matched, wcs, shape)
+    if wrong := faults(fit, matched, limits, shape=shape):
         raise AlgorithmError(f"the solution is wrong: {'; '.join(wrong)}")
-    return found, quality_cards(found, wcs, shape)
+    return fit, quality_cards(fit, wcs, shape)
 
 
 def faults(result: Astrometry, found: Residuals, limits: WcsLimits, *, shape: tuple[int, int]) -> tuple[str, ...]:
-    """Return what is wrong with a solution, in words; nothing where it may be used."""
+    """Return the faults of a solution in words, empty if it may be used."""
     needed = max(limits.matches, min(ENOUGH_MATCHES, round(MATCHED_PART * found.expected)))
     pointing = np.degrees(angular_separation(*np.radians([result.ra_deg, result.dec_deg, *limits.centre])))
     scale_error = abs(result.scale_arcsec / limits.scale_arcsec - 1)
@@ -240,7 +240,7 @@ def faults(result: Astrometry, found: Residuals, limits: WcsLimits, *, shape: tu
 
 
 def worst_cell(found: Residuals, shape: tuple[int, int]) -> float:
-    """Return the largest median residual of the 4 x 4 parts of a frame that have five stars or more, in arcsec."""
+    """Return the largest median residual among the 4 x 4 parts of a frame with five stars or more, in arcsec."""
     column = np.clip((found.x * CELLS / shape[1]).astype(int), 0, CELLS - 1)
     row = np.clip((found.y * CELLS / shape[0]).astype(int), 0, CELLS - 1)
     worst = 0.0
@@ -259,7 +259,7 @@ def frame_centre(wcs: WCS, shape: tuple[int, int]) -> tuple[float, float]:
 
 
 def footprint(wcs: WCS, shape: tuple[int, int]) -> tuple[tuple[float, float], ...]:
-    """Return RA and Dec of the four corner pixels in ring order: they draw the frame, not a bow tie."""
+    """Return RA and Dec of the four corner pixels in ring order, so that the polygon does not cross itself."""
     ny, nx = shape
     corners = np.array([(0, 0), (nx - 1, 0), (nx - 1, ny - 1), (0, ny - 1)], dtype=float)
     ra, dec = wcs.all_pix2world(corners[:, 0], corners[:, 1], 0)
@@ -267,7 +267,7 @@ def footprint(wcs: WCS, shape: tuple[int, int]) -> tuple[tuple[float, float], ..
 
 
 def scale_arcsec(wcs: WCS) -> float:
-    """Return the pixel scale: the root of the pixel's area, in arcsec."""
+    """Return the pixel scale: the square root of the pixel's area, in arcsec."""
     return float(np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix)))) * 3600
 
 
@@ -278,7 +278,7 @@ def solution_cards(solution: fits.Header) -> Header:
 
 
 def wcs_of(cards: Mapping[str, Any]) -> WCS:
-    """Return the WCS of cards; those that are no part of a solution of ours never reach the library."""
+    """Return the WCS of cards; only cards of our own solutions are passed to the library."""
     header = fits.Header()
     for key, value in cards.items():
         if SOLUTION_CARD.fullmatch(key):
@@ -305,7 +305,7 @@ def quality_cards(result: Astrometry, wcs: WCS, shape: tuple[int, int]) -> Heade
     for index, (ra, dec) in enumerate(footprint(wcs, shape)):
         cards |= {f"RAPOLY{index}": ra, f"DEPOLY{index}": dec}
     (cd11, cd12), (cd21, cd22) = wcs.pixel_scale_matrix
-    # arctan2 with both signs: defined for every orientation, equal to arctan of the ratio for an upright camera
+    # arctan2 with both signs: defined for every orientation, arctan of the ratio for an upright camera
     cards |= {
         "ROTANG1": float(np.degrees(np.arctan2(cd12 * np.sign(cd11), abs(cd11)))),
         "ROTANG2": float(np.degrees(np.arctan2(cd21 * np.sign(cd22), abs(cd22)))),
@@ -319,7 +319,7 @@ def quality_cards(result: Astrometry, wcs: WCS, shape: tuple[int, int]) -> Heade
 
 
 def head_text(cards: Header) -> str:
-    """Write cards as an external header: one card of 80 ASCII characters a line, END at last."""
+    """Write cards as an external header: one card of 80 ASCII characters per line, END last."""
     header = fits.Header()
     for key, value in cards.items():
         header[key] = value

@@ -1,1 +1,1 @@
-"""From raw counts to a calibrated light: correction, cosmic rays, fringes, artefacts."""
+"""Calibration of lights from raw counts: correction, cosmic rays, fringes, artefacts."""

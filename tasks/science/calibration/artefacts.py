@@ -1,7 +1,7 @@
-"""What bright things do to a light beyond their own pixels: halos of stars, trails of satellites, reflections.
+"""Masks of artefacts of bright objects: halos of stars, trails of satellites, reflections.
 
-All is found on a small copy of the image, on the host, so that every device comes to the same mask. The small copy has
-the means of square blocks; its noise is taken for 1 in what follows.
+The search runs on the host, on a binned copy of the image, so that the mask does not depend on the device. The copy
+holds the means of square blocks, in units of its noise.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tasks.science.calibration.halos import GHOST_BIT, HALO_BIT
 def marked(
     planes: LightPlanes, *, halos: bool, trail_sigma: float | None, reflections: Sequence[Reflection] = ()
 ) -> LightPlanes:
-    """Return a light whose mask tells of halos (64), trails (32) and reflections (128); all arrays on the host.
+    """Return a light with halos (64), trails (32) and reflections (128) in its mask; all arrays on the host.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ def marked(
     halos
         Whether to mark the surroundings of saturated stars.
     trail_sigma
-        Significance of a trail; None: none is looked for.
+        Least significance of a trail; None: no search.
     reflections
-        Where light of saturated stars turns up again.
+        Rules for the positions of reflections of saturated stars.
     """
     if not (halos or reflections or trail_sigma is not None):
         return planes
@@ -39,9 +39,9 @@ def marked(
     for star in stars if halos else ():
         star_halos.paint_disc(mask, star.x, star.y, star.halo_px, HALO_BIT)
     for star in stars:
-        for each in reflections:
-            x, y = star_halos.reflected(star, each, planes.image.shape)
-            star_halos.paint_disc(mask, x, y, each.radius_px, GHOST_BIT)
+        for reflection in reflections:
+            x, y = star_halos.reflected(star, reflection, planes.image.shape)
+            star_halos.paint_disc(mask, x, y, reflection.radius_px, GHOST_BIT)
     for trail in trails.find_trails(small, stars, sigma=trail_sigma) if trail_sigma is not None else ():
         trails.paint_band(mask, trail)
     return LightPlanes(image=planes.image, variance=planes.variance, mask=mask)

@@ -1,8 +1,8 @@
-"""The arithmetic of a calibrated light in one pass, compiled for the processor; ``calibration`` defines it.
+"""The arithmetic of a calibrated light in one pass, compiled for the CPU; ``correction`` defines it.
 
-Each pixel's counts and coefficients are read once and its image and variance written once, to the bit as NumPy computes
-them. It works outside the interpreter's lock and is compiled once: the code is kept beside this file, or in the user's
-cache.
+Each pixel's counts and coefficients are read once, its image and variance written once; the result is bit-identical to
+NumPy's. The functions release the interpreter's lock. They are compiled once; the code is cached beside this file or in
+the user's cache.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def image_and_variance(
     image: Floats,
     variance: Floats,
 ) -> None:
-    """Write image and variance of some rows; the names are those of ``calibration.Correction``."""
+    """Write image and variance of some rows; the names are those of ``correction.Correction``."""
     rows, columns = raw.shape
     for y in range(rows):
         for x in range(columns):
             value = (np.float32(raw[y, x]) - offset[y, x]) * inverse[y, x]
             noise, least = value * slope[y, x] + start[y, x], base[y, x]
-            # what is not a number stays so, as in numpy.maximum
+            # NaN stays NaN, as in numpy.maximum
             if noise < least or np.isnan(least):
                 noise = least
             image[y, x] = value

@@ -1,4 +1,4 @@
-"""From raw counts to calibrated lights: bias, dark, flat, noise, masks, and which frames may make a master.
+"""Correction of raw counts: bias, dark, flat, noise, masks, and outliers among frames for a master.
 
 Counts are ADU, gain is e-/ADU, read noise e-. A master is an image with the variance of that image. Masks on disk are
 bits of ``MaskBit``; the equations are those of a linear detector whose dark current grows with the exposure time.
@@ -20,19 +20,19 @@ from tasks.science.arrays import MAD_TO_SIGMA, Array, array_namespace, nmad
 from tasks.science.calibration import compiled_correction
 from tasks.science.images import masks
 
-# pixels whose coefficients stay in a core's cache while the lights of a batch pass; with fewer the calls cost more
+# number of pixels whose coefficients stay in a core's cache for all lights of a batch; fewer cost more calls
 CACHE_PIXELS = 1 << 17
 BAD_SIGMA = 5.0
 BAD_FLAT = (0.5, 1.5)
 OUTLIER_NMAD = 5.0
 OUTLIER_SIGNAL = 0.02
-# of three frames the scatter says little: a tenth of the dark signal is more than a dark current drifts
+# upper limit, since the scatter of three frames is uncertain: dark currents drift by less than a tenth
 LARGEST_DRIFT = 0.1
 OUTLIER_ADU = 1.0
 BOX_PX = 64
 FILL_RADII_PX = (1, 2, 4)
 FLAT_PEAK_PERCENT = 99.9
-# causes in a bad-pixel map
+# bits of a bad-pixel map
 BAD_DARK, BAD_NOISE, BAD_FLAT_BIT = 1, 2, 4
 
 
@@ -46,7 +46,7 @@ class Master:
 
 @dataclass(frozen=True, kw_only=True)
 class LightMasters:
-    """The masters of some lights, on one device; ``bad`` is not 0 where a pixel is bad.
+    """The masters of some lights, on one device; ``bad`` is nonzero at bad pixels.
 
     ``scale`` is the lights' exposure time over the dark's; the gain is in e-/ADU, the read noise in e-.
     """
@@ -62,10 +62,10 @@ class LightMasters:
 
 @dataclass(frozen=True, kw_only=True)
 class CorrectionTerms:
-    """The terms of a light's equation as far as masters were taken into account: ``raw = offset + image / inverse``.
+    """The terms of a light's equation for the masters added so far: ``raw = offset + image / inverse``.
 
-    ``noise`` is the variance of the counts (ADU²) but for photons; ``dark`` the signal (ADU) whose photons are noise
-    too; ``flat_variance`` that of the relative response; ``mask`` bits that all lights have.
+    ``noise`` is the variance of the counts (ADU²) without photon noise; ``dark`` the dark signal (ADU), for its photon
+    noise; ``flat_variance`` the variance of the relative response; ``mask`` the bits common to all lights.
     """
 
     offset: Array
@@ -78,11 +78,11 @@ class CorrectionTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """What turns a raw light into planes, worked out once for all lights that share masters.
+    """Coefficients that convert raw lights to planes, computed once for all lights that share masters.
 
     ``image = (raw - offset) inverse`` and ``variance = max(image slope + start, base) + image² relative``: ``slope`` is
-    ``inverse/gain``, the noise of the photons, ``start`` is ``base`` and the noise of the dark's photons, and below the
-    bias there are no photons. Where the flat has no value ``inverse`` is 0. ``mask`` holds the bits that all lights have.
+    ``inverse/gain``, the photon noise; ``start`` is ``base`` plus the photon noise of the dark; below the bias there is
+    no photon noise. Where the flat has no value ``inverse`` is 0. ``mask`` holds the bits common to all lights.
     """
 
     offset: Array
@@ -104,15 +104,15 @@ class LightPlanes:
 
 
 def outliers(levels_adu: Sequence[float], *, signal_adu: float = 0.0) -> tuple[bool, ...]:
-    """Tell which frames of a set have a level that the others do not have.
+    """Return which frames of a set have an outlying level.
 
     Parameters
     ----------
     levels_adu
-        Median level of each frame. Of fewer than three, none is called an outlier.
+        Median level of each frame. With fewer than three frames none is an outlier.
     signal_adu
-        Dark signal in that level. Tolerated are 1 ADU, 2 % of the signal and 5 times the set's scatter, which counts
-        as a tenth of the signal at most.
+        Dark signal in that level. The tolerance is the largest of 1 ADU, 2 % of the signal, and 5 times the set's
+        scatter (for darks at most a tenth of the signal).
     """
     levels = np.asarray(levels_adu, float)
     if levels.size < 3:
@@ -126,14 +126,14 @@ def outliers(levels_adu: Sequence[float], *, signal_adu: float = 0.0) -> tuple[b
 
 
 def pair_noise(first: Array, second: Array) -> float:
-    """Return the noise of one frame, in ADU, from the scatter of the difference of two of the same level."""
+    """Return the noise of one frame, in ADU, from the scatter of the difference of two frames of equal level."""
     xp = array_namespace(first)
     difference = first.astype(xp.float32) - second.astype(xp.float32)
     difference = difference - xp.median(difference)
-    # a step of digitisation at least, else a median deviation of 0 would leave nothing
+    # at least one digitisation step: a median deviation of 0 would reject all pixels
     limit = BAD_SIGMA * max(float(MAD_TO_SIGMA * xp.median(xp.abs(difference))), 1.0)
-    kept = difference[xp.abs(difference) <= limit]
-    return float(xp.sqrt(xp.mean(kept.astype(xp.float64) ** 2) / 2))
+    unclipped = difference[xp.abs(difference) <= limit]
+    return float(xp.sqrt(xp.mean(unclipped.astype(xp.float64) ** 2) / 2))
 
 
 def subtract(dark: Master, bias: Master) -> Master:
@@ -159,7 +159,7 @@ def renormalise(flat: Master) -> tuple[Master, float]:
 
 
 def local_level(image: Array, *, box_px: int = BOX_PX) -> Array:
-    """Return a smooth image: medians of boxes, joined linearly; constant beyond the outermost centres."""
+    """Return a smooth image: medians of boxes, interpolated linearly; constant beyond the outermost centres."""
     xp = array_namespace(image)
     ny, nx = image.shape
     by, bx = min(box_px, ny), min(box_px, nx)
@@ -170,7 +170,7 @@ def local_level(image: Array, *, box_px: int = BOX_PX) -> Array:
 
 
 def bad_pixels(bias: Master, dark: Master, *, limit: float = BAD_SIGMA) -> Array:
-    """Return a map of bad pixels, uint8: bit 1 where the dark stands out, bit 2 where the bias is noisy."""
+    """Return a map of bad pixels, uint8: bit 1 for outliers of the dark, bit 2 for noisy pixels of the bias."""
     xp = array_namespace(bias.image)
     finite = xp.isfinite(dark.image)
     deviation = dark.image - local_level(xp.where(finite, dark.image, xp.median(dark.image[finite])))
@@ -182,7 +182,7 @@ def bad_pixels(bias: Master, dark: Master, *, limit: float = BAD_SIGMA) -> Array
 
 
 def bad_flat(flat: Master, *, limits: tuple[float, float] = BAD_FLAT) -> Array:
-    """Return a map of bad pixels, uint8: bit 4 where the flat is not finite or far from its surroundings."""
+    """Return a map of bad pixels, uint8: bit 4 if the flat is not finite or far from its surroundings."""
     xp = array_namespace(flat.image)
     finite = xp.isfinite(flat.image)
     image = xp.where(finite, flat.image, xp.float32(1))
@@ -192,7 +192,7 @@ def bad_flat(flat: Master, *, limits: tuple[float, float] = BAD_FLAT) -> Array:
 
 
 def no_terms(masters: LightMasters) -> CorrectionTerms:
-    """Return what is known of a light before any master: the read noise alone."""
+    """Return the terms before any master: the read noise alone."""
     xp = array_namespace(masters.bias.image)
     zero = xp.float32(0)
     read = xp.float32((masters.read_noise_e / masters.gain) ** 2)
@@ -202,13 +202,13 @@ def no_terms(masters: LightMasters) -> CorrectionTerms:
 
 
 def add_bias(terms: CorrectionTerms, masters: LightMasters) -> CorrectionTerms:
-    """Take the bias into account: its level and its noise."""
+    """Add the bias: level and noise."""
     bias = masters.bias
     return replace(terms, offset=bias.image, noise=terms.noise + bias.variance)
 
 
 def add_dark(terms: CorrectionTerms, masters: LightMasters) -> CorrectionTerms:
-    """Take the dark into account, scaled to the light's exposure time: its level, its noise, that of its photons."""
+    """Add the dark, scaled to the light's exposure time: level, noise, photon noise."""
     xp, dark = array_namespace(masters.dark.image), masters.dark
     scaled = xp.float32(masters.scale) * dark.image
     noise = terms.noise + xp.float32(masters.scale**2) * dark.variance
@@ -216,7 +216,7 @@ def add_dark(terms: CorrectionTerms, masters: LightMasters) -> CorrectionTerms:
 
 
 def add_flat(terms: CorrectionTerms, masters: LightMasters) -> CorrectionTerms:
-    """Take the flat into account: the response, its noise, and where it has no value."""
+    """Add the flat: response, noise, and pixels without a value."""
     xp, flat = array_namespace(masters.flat.image), masters.flat
     empty = ~(xp.isfinite(flat.image) & (flat.image > 0))
     return replace(
@@ -228,13 +228,13 @@ def add_flat(terms: CorrectionTerms, masters: LightMasters) -> CorrectionTerms:
 
 
 def add_bad_pixels(terms: CorrectionTerms, masters: LightMasters) -> CorrectionTerms:
-    """Take the map of bad pixels into account."""
+    """Add the bad-pixel map."""
     xp = array_namespace(masters.bad)
     return replace(terms, mask=terms.mask | (masters.bad != 0) * xp.uint8(MaskBit.BAD))
 
 
 def coefficients(terms: CorrectionTerms, *, gain: float) -> Correction:
-    """Return the coefficients that turn counts into planes in one pass."""
+    """Return the coefficients that convert counts to planes in one pass."""
     xp = array_namespace(terms.inverse)
     square = terms.inverse * terms.inverse
     base = terms.noise * square
@@ -252,9 +252,9 @@ def coefficients(terms: CorrectionTerms, *, gain: float) -> Correction:
 def calibrate(
     raws: Sequence[Array], shared: Correction, *, saturation_adu: float, into: Sequence[LightPlanes] = ()
 ) -> list[LightPlanes]:
-    """Calibrate raw lights; nothing is interpolated yet.
+    """Calibrate raw lights, without interpolation.
 
-    On the CPU all lights are worked on row by row, so that the masters are read from memory once for all of them.
+    On the CPU all lights are processed band by band of rows, so that the masters are read from memory only once.
 
     Parameters
     ----------
@@ -265,43 +265,43 @@ def calibrate(
     saturation_adu
         Raw value at and above which a pixel is saturated.
     into
-        Planes that are no longer needed, to be written over: fresh memory costs as much as the arithmetic.
+        Unused planes to overwrite: new memory costs as much time as the arithmetic.
     """
     xp = array_namespace(shared.offset)
-    made = [*into[: len(raws)], *(_blank(raw.shape, xp) for raw in raws[len(into) :])]
+    lights = [*into[: len(raws)], *(_blank(raw.shape, xp) for raw in raws[len(into) :])]
 
     light_rows = _light_rows_in_one_pass if xp is np else _light_rows
 
     def work(rows: slice) -> None:
-        for raw, planes in zip(raws, made, strict=True):
+        for raw, planes in zip(raws, lights, strict=True):
             light_rows(raw, shared, rows, planes)
             _mask_rows(raw, shared, rows, planes.mask[rows], saturation_adu)
 
     arrays.by_rows(work, shared.offset.shape, xp, pixels=CACHE_PIXELS)
-    return made
+    return lights
 
 
 def images(raws: Sequence[Array], shared: Correction, *, into: Sequence[Array] = ()) -> list[Array]:
-    """Return the images alone of raw lights, without noise and mask; see ``calibrate``."""
+    """Return only the images of raw lights, without variance and mask; see ``calibrate``."""
     xp = array_namespace(shared.offset)
-    made = [*into[: len(raws)], *(xp.empty(raw.shape, xp.float32) for raw in raws[len(into) :])]
+    outputs = [*into[: len(raws)], *(xp.empty(raw.shape, xp.float32) for raw in raws[len(into) :])]
 
     image_rows = _image_rows_in_one_pass if xp is np else _image_rows
 
     def work(rows: slice) -> None:
-        for raw, image in zip(raws, made, strict=True):
+        for raw, image in zip(raws, outputs, strict=True):
             image_rows(raw, shared, rows, image[rows])
 
     arrays.by_rows(work, shared.offset.shape, xp, pixels=CACHE_PIXELS)
-    return made
+    return outputs
 
 
 def interpolate(
     planes: LightPlanes, holes: MaskBit = MaskBit.BAD | MaskBit.COSMIC_RAY | MaskBit.NO_DATA
 ) -> LightPlanes:
-    """Fill pixels that carry any of the bits ``holes`` with the mean of the good ones around, and set bit 8.
+    """Fill pixels with any of the bits ``holes`` by the mean of the good pixels around them, and set bit 8.
 
-    A hole that has no good pixel within 4 px gets the median of the frame's good pixels.
+    A hole without a good pixel within 4 px gets the median of the frame's good pixels.
     """
     copy = LightPlanes(image=planes.image.copy(), variance=planes.variance.copy(), mask=planes.mask.copy())
     fill(copy, holes)
@@ -309,7 +309,7 @@ def interpolate(
 
 
 def fill(planes: LightPlanes, holes: MaskBit) -> None:
-    """Do what ``interpolate`` does in the planes themselves; only good pixels are read and only holes written."""
+    """Do the same as ``interpolate`` in place; only good pixels are read and only holes written."""
     xp = array_namespace(planes.image)
     y, x = xp.divmod(xp.flatnonzero((planes.mask & xp.uint8(holes)).view(bool)), planes.mask.shape[1])
     if not y.size:
@@ -318,10 +318,10 @@ def fill(planes: LightPlanes, holes: MaskBit) -> None:
     planes.mask[y, x] |= xp.uint8(MaskBit.INTERPOLATED)
     for radius in FILL_RADII_PX:
         weight, value, noise = _ring_means(planes, unusable, y, x, radius)
-        found = weight > 0
-        planes.image[y[found], x[found]] = value[found]
-        planes.variance[y[found], x[found]] = noise[found]
-        y, x = y[~found], x[~found]
+        filled = weight > 0
+        planes.image[y[filled], x[filled]] = value[filled]
+        planes.variance[y[filled], x[filled]] = noise[filled]
+        y, x = y[~filled], x[~filled]
     if y.size:
         good = ~unusable
         planes.image[y, x] = xp.median(planes.image[good]) if bool(good.any()) else xp.float32(0)
@@ -337,7 +337,7 @@ def image_saturation(saturation_adu: float, bias: Master, dark: Master, flat: Ma
 
 
 def count_bits(mask: np.ndarray[Any, Any]) -> dict[MaskBit, int]:
-    """Return how many pixels carry each bit, of a mask on the host."""
+    """Return the number of pixels with each bit of a mask on the host."""
     marked = np.bincount(mask[mask != 0], minlength=256)
     return {bit: int(marked[(np.arange(256) & bit) != 0].sum()) for bit in MaskBit}
 
@@ -349,13 +349,13 @@ def _blank(shape: tuple[int, int], xp: Any) -> LightPlanes:
 
 
 def _light_rows(raw: Array, shared: Correction, rows: slice, planes: LightPlanes) -> None:
-    """Write image and variance of some rows into the planes given."""
+    """Write image and variance of some rows into ``planes``."""
     _image_rows(raw, shared, rows, planes.image[rows])
     _variance_rows(planes.image[rows], shared, rows, planes.variance[rows])
 
 
 def _light_rows_in_one_pass(raw: Array, shared: Correction, rows: slice, planes: LightPlanes) -> None:
-    """Do the same on the CPU."""
+    """Do the same as ``_light_rows``, on the CPU."""
     compiled_correction.image_and_variance(
         raw[rows],
         shared.offset[rows],
@@ -370,19 +370,19 @@ def _light_rows_in_one_pass(raw: Array, shared: Correction, rows: slice, planes:
 
 
 def _image_rows_in_one_pass(raw: Array, shared: Correction, rows: slice, image: Array) -> None:
-    """Do on the CPU what ``_image_rows`` does."""
+    """Do the same as ``_image_rows``, on the CPU."""
     compiled_correction.image_alone(raw[rows], shared.offset[rows], shared.inverse[rows], image)
 
 
 def _image_rows(raw: Array, shared: Correction, rows: slice, image: Array) -> None:
-    """Write the image of some rows into the array given."""
+    """Write the image of some rows into ``image``."""
     xp = array_namespace(image)
     xp.subtract(raw[rows], shared.offset[rows], out=image, dtype=xp.float32)
     xp.multiply(image, shared.inverse[rows], out=image)
 
 
 def _variance_rows(image: Array, shared: Correction, rows: slice, variance: Array) -> None:
-    """Write the variance of some rows into the array given."""
+    """Write the variance of some rows into ``variance``."""
     xp = array_namespace(image)
     xp.multiply(image, shared.slope[rows], out=variance)
     xp.add(variance, shared.start[rows], out=variance)
@@ -393,7 +393,7 @@ def _variance_rows(image: Array, shared: Correction, rows: slice, variance: Arra
 
 
 def _mask_rows(raw: Array, shared: Correction, rows: slice, mask: Array, saturation_adu: float) -> None:
-    """Write the bits of some rows into the array given; saturated pixels spoil those beside them."""
+    """Write the bits of some rows into ``mask``; neighbours of saturated pixels are marked too."""
     mask[...] = shared.mask[rows]
     first = max(rows.start - 1, 0)
     near = raw[first : rows.stop + 1]
@@ -404,14 +404,14 @@ def _mask_rows(raw: Array, shared: Correction, rows: slice, mask: Array, saturat
 
 
 def _own_type(raw: Array, limit: float) -> Any:
-    """Return a limit in the type of the counts, where it can be: whole numbers are then compared as they are."""
+    """Return a limit in the type of the counts if possible, so that integers are compared without conversion."""
     if raw.dtype.kind != "u" or limit > np.iinfo(raw.dtype).max:
         return limit
     return raw.dtype.type(math.ceil(limit))
 
 
 def _ring_means(planes: LightPlanes, unusable: Array, y: Array, x: Array, radius: int) -> tuple[Array, Array, Array]:
-    """Return number and means of image and variance of the good pixels in a square around each position."""
+    """Return the number of good pixels and their means of image and variance in a square around each position."""
     xp = array_namespace(planes.image)
     ny, nx = planes.image.shape
     weight, value, noise = (xp.zeros(y.shape, xp.float32) for _ in range(3))

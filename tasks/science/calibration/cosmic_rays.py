@@ -1,9 +1,9 @@
-"""Cosmic rays by L.A.Cosmic (van Dokkum 2001, PASP 113, 1420): sharper than any star can be.
+"""Detection of cosmic rays by L.A.Cosmic (van Dokkum 2001, PASP 113, 1420).
 
-The same decisions as astroscrappy takes with separable medians (but for its untouched borders), only where they can matter: one pass over the
-image finds the few pixels whose Laplacian may exceed the limit, and noise, medians and fine structure are worked out
-at those and their neighbours alone. Later rounds look only around pixels that the last one cleaned. Nothing is
-approximated: the first pass takes the least noise that a pixel's neighbourhood allows.
+The mask equals that of astroscrappy with separable medians, except at the borders, which astroscrappy skips. One pass
+over the image finds the few pixels whose Laplacian may exceed the limit; noise, medians and fine structure are computed
+only at those and their neighbours. Later rounds search only around the pixels cleaned last. Nothing is approximated:
+the first pass uses a lower bound of the noise in each pixel's neighbourhood.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 from tasks.science.arrays import Array, array_namespace
 from tasks.science.images import combining
 
-# steps from a pixel to the furthest one that has a say in its fate: growth 2, median of S 3, median of variance 3
+# distance from a pixel to the furthest one that affects it: growth 2, median of S 3, median of variance 3
 REACH = 8
 PAD = 12
-# side of the boxes whose least variance bounds the noise; the 3 x 3 boxes around a pixel hold its median window
+# side of the boxes whose least variance bounds the noise; the 3 x 3 boxes around a pixel contain its median window
 BOX = 32
 LEAST_VARIANCE = 1e-5
 LEAST_STRUCTURE = 0.01
-# pixels gathered at a time: 81 rows of them fit a second-level cache
+# number of pixels gathered at once: 81 rows of them fit a second-level cache
 GATHER = 1 << 12
 BAND_PIXELS = 1 << 15
 
@@ -32,8 +32,8 @@ BAND_PIXELS = 1 << 15
 class CosmicRayLimits:
     """The limits of L.A.Cosmic.
 
-    ``sigma`` is the limit of the Laplacian over noise, ``fraction`` of it holds next to a hit, ``contrast`` is the
-    least ratio of that to the fine structure, ``rounds`` the most times that the cleaned image is searched again.
+    ``sigma`` is the limit of the Laplacian over noise; ``fraction`` is the factor on it next to a hit; ``contrast`` is
+    the least ratio of Laplacian to fine structure; ``rounds`` is the largest number of searches.
     """
 
     sigma: float = 4.5
@@ -46,16 +46,16 @@ STANDARD = CosmicRayLimits()
 
 
 def detect(image: Array, variance: Array, *, ignore: Array, limits: CosmicRayLimits = STANDARD) -> Array:
-    """Return a mask of the pixels that cosmic rays hit.
+    """Return a mask of the pixels hit by cosmic rays.
 
     Parameters
     ----------
     image, variance
         Image ``(ny, nx)`` with its sky, and its variance in the image's unit squared; finite.
     ignore
-        Mask of pixels that are never called hits, nor used to replace one.
+        Mask of pixels that are neither marked as hits nor used to replace one.
     limits
-        See there.
+        See ``CosmicRayLimits``.
     """
     field = _Field(image, variance, ignore)
     where = _first_candidates(field, limits)
@@ -71,7 +71,7 @@ def detect(image: Array, variance: Array, *, ignore: Array, limits: CosmicRayLim
 
 
 class _Field:
-    """An image padded by its edge and laid out in one row, so that a neighbour is a constant step away."""
+    """An image padded by its edge and flattened, so that each neighbour is at a constant step."""
 
     def __init__(self, image: Array, variance: Array, ignore: Array) -> None:
         self.xp = array_namespace(image)
@@ -84,7 +84,7 @@ class _Field:
         self.scratch = self.xp.empty_like(self.data)
 
     def around(self, where: Array, radius: int) -> Array:
-        """Return all pixels within ``radius`` rows and columns of some, each once, in order."""
+        """Return all pixels within ``radius`` rows and columns of ``where``, each once, sorted."""
         marked = self.xp.zeros(self.data.shape, bool)
         for dy in range(-radius, radius + 1):
             marked[where + dy * self.width] = True
@@ -94,7 +94,7 @@ class _Field:
         return self.xp.nonzero(marked)[0]
 
     def separable_median(self, values: Array, where: Array, radius: int) -> Array:
-        """Return medians along rows, then along the column of those, at some pixels."""
+        """Return medians along rows, then of those along columns, at some pixels."""
         result = self.xp.empty(where.shape, self.xp.float32)
         for piece in self._pieces(where.size):
             columns = [
@@ -105,7 +105,7 @@ class _Field:
         return result
 
     def noise(self, where: Array) -> Array:
-        """Return the noise that a pixel would have without a hit."""
+        """Return the noise of a pixel without a hit."""
         smooth = self.separable_median(self.variance, where, 3)
         return self.xp.sqrt(self.xp.maximum(smooth, self.xp.float32(LEAST_VARIANCE)))
 
@@ -122,7 +122,7 @@ class _Field:
         return self.scratch[where] - self.separable_median(self.scratch, where, 3)
 
     def structure(self, where: Array) -> Array:
-        """Return the fine structure over noise: what a median of 5 keeps and one of 9 does not."""
+        """Return the fine structure over noise: the part that a median of 5 keeps and one of 9 removes."""
         near = self.around(where, 4)
         self.scratch[near] = self.separable_median(self.data, near, 2)
         fine = self.scratch[where] - self.separable_median(self.scratch, where, 4)
@@ -151,11 +151,11 @@ def _round(field: _Field, where: Array, limits: CosmicRayLimits) -> Array:
 
 
 def _first_candidates(field: _Field, limits: CosmicRayLimits) -> Array:
-    """Return the pixels whose Laplacian exceeds the limit for the least noise that they can have."""
+    """Return the pixels whose Laplacian exceeds the limit for the lower bound of their noise."""
     xp, height, width = field.xp, field.height, field.width
     data = field.data.reshape(height, width)
     least = _least_noise(field)
-    found = []
+    candidates = []
     rows = max(1, BAND_PIXELS // width) if xp is np else height
     for start in range(PAD, height - PAD, rows):
         stop = min(start + rows, height - PAD)
@@ -163,8 +163,8 @@ def _first_candidates(field: _Field, limits: CosmicRayLimits) -> Array:
         inner = [centre[:, 1:-1], up[:, 1:-1], down[:, 1:-1], centre[:, :-2], centre[:, 2:]]
         limit = xp.repeat(least[xp.arange(start, stop) // BOX], BOX, axis=1)[:, 1 : width - 1]
         y, x = xp.nonzero(_laplacian(*inner) > xp.float32(2 * limits.sigma) * limit)
-        found.append((y + start) * width + (x + 1))
-    return xp.concatenate(found)
+        candidates.append((y + start) * width + (x + 1))
+    return xp.concatenate(candidates)
 
 
 def _least_noise(field: _Field) -> Array:
@@ -181,9 +181,9 @@ def _least_noise(field: _Field) -> Array:
 
 
 def _laplacian(centre: Array, up: Array, down: Array, left: Array, right: Array) -> Array:
-    """Return the positive Laplacian of the image sampled twice as fine, averaged back: L+ in the paper.
+    """Return the positive Laplacian of the image sampled at half the step, averaged back: L+ in the paper.
 
-    Of the four sub-pixels each borders on two of the neighbours and twice on its own pixel.
+    Each of the four sub-pixels borders on two neighbours and twice on its own pixel.
     """
     xp = array_namespace(centre)
     twice = centre + centre
@@ -201,7 +201,7 @@ def _median(rows: list[Array]) -> Array:
 
 
 def _clean(field: _Field) -> None:
-    """Replace hits, in image and variance, by the mean of the good pixels within 2; without any, by the median."""
+    """Replace hits, in image and variance, by the mean of the good pixels within 2 px, or else by the median."""
     xp = field.xp
     (where,) = xp.nonzero(field.hit)
     steps = [dy * field.width + dx for dy in range(-2, 3) for dx in range(-2, 3)]

@@ -15,9 +15,9 @@ from tasks.records import MaskBit
 from tasks.science.arrays import Array
 from tasks.science.calibration.shrunken_light import BinnedLight
 
-# a halo ends where its median around the star falls below the noise of a single pixel, or here
+# largest radius of a halo; it ends earlier if the median of a ring falls below the noise of a single pixel
 LARGEST_HALO_PX, RINGS = 400.0, 14
-# most halos end within so many small pixels of the star's saturated ones
+# most halos end within this many binned pixels of the saturated ones
 NEAR = 8.0
 TRAIL_BIT, HALO_BIT, GHOST_BIT = (np.uint8(bit) for bit in (MaskBit.TRAIL, MaskBit.HALO, MaskBit.GHOST))
 
@@ -32,7 +32,7 @@ class Star:
 
 
 def saturated_stars(small: BinnedLight) -> tuple[Star, ...]:
-    """Find the saturated stars and how far their light stands out; what is sharp (a hot pixel, a ray) has no halo."""
+    """Find the saturated stars and the radii of their halos; sharp features (hot pixels, cosmic rays) have none."""
     labels, number = ndimage.label(small.saturated, np.ones((3, 3)))
     stars = []
     for box in ndimage.find_objects(labels, number):
@@ -46,7 +46,7 @@ def saturated_stars(small: BinnedLight) -> tuple[Star, ...]:
 
 
 def reflected(star: Star, reflection: Reflection, shape: tuple[int, int]) -> tuple[float, float]:
-    """Return where a star's light turns up again: 0-based x, y."""
+    """Return the position of a star's reflection: 0-based x, y."""
     centre = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
     x, y = (
         middle + reflection.scale * (place - middle) for place, middle in zip((star.x, star.y), centre, strict=True)
@@ -55,7 +55,7 @@ def reflected(star: Star, reflection: Reflection, shape: tuple[int, int]) -> tup
 
 
 def _halo(small: BinnedLight, y: float, x: float, inner: float) -> float:
-    """Return the radius, in small pixels, to which the median around a position stays above one pixel's noise."""
+    """Return the radius, in binned pixels, to which the median around a position exceeds one pixel's noise."""
     edges = inner + 0.5 + np.concatenate([[0.0], np.geomspace(1.0, LARGEST_HALO_PX / small.block, RINGS)])
     near = edges[edges <= inner + NEAR]
     reach = _reach_of(small, y, x, near)
@@ -63,7 +63,7 @@ def _halo(small: BinnedLight, y: float, x: float, inner: float) -> float:
 
 
 def _reach_of(small: BinnedLight, y: float, x: float, edges: Array) -> float:
-    """Return the outer edge of the last ring whose median stands out."""
+    """Return the outer edge of the last ring whose median exceeds the noise."""
     limit = small.noise_adu / small.scale_adu
     top, left = max(0, int(y - edges[-1])), max(0, int(x - edges[-1]))
     part = (slice(top, int(y + edges[-1]) + 2), slice(left, int(x + edges[-1]) + 2))
@@ -80,7 +80,7 @@ def _reach_of(small: BinnedLight, y: float, x: float, edges: Array) -> float:
 
 
 def inside(small: BinnedLight, stars: Sequence[Star]) -> Array:
-    """Return the cells of the binned light that the halos of ``stars`` cover, one cell beyond their edges included."""
+    """Return the cells of the binned light within the halos of ``stars`` or one cell beyond."""
     covered = np.zeros(small.excess.shape, np.uint8)
     for star in stars:
         paint_disc(covered, star.x / small.block, star.y / small.block, star.halo_px / small.block + 1, np.uint8(1))
@@ -88,7 +88,7 @@ def inside(small: BinnedLight, stars: Sequence[Star]) -> Array:
 
 
 def paint_disc(mask: Array, x: float, y: float, radius: float, bit: np.uint8) -> None:
-    """Set ``bit`` in the pixels of ``mask`` within ``radius`` of x, y, all in its pixels."""
+    """Set ``bit`` in the pixels of ``mask`` within ``radius`` of x, y (all in pixels)."""
     top, left = max(0, math.ceil(y - radius)), max(0, math.ceil(x - radius))
     part = mask[top : max(top, int(y + radius) + 1), left : max(left, int(x + radius) + 1)]
     rows, columns = np.ogrid[: part.shape[0], : part.shape[1]]

@@ -1,4 +1,4 @@
-"""Run the recipe of a light: coefficients once for lights that share masters, then counts to planes, then the host."""
+"""Calibration of lights by the recipe: shared coefficients, then planes on the device, then host steps."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tasks.science.calibration import correction, cosmic_rays
 from tasks.science.calibration.correction import Correction, LightMasters, LightPlanes, Master
 from tasks.science.calibration.recipe import RECIPE, DeviceStep, HostLight, HostStep, MasterStep, OnePass
 
-# counts 2, planes 9; the search for cosmic rays has about as much again as work space
+# bytes per pixel: counts 2, planes 9; the search for cosmic rays needs about as much again
 BYTES_PER_PIXEL = 24
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What all lights with the same masters share, on one device; saturation in raw and in image ADU."""
+    """Values shared by all lights with the same masters, on one device; saturation in raw and in image ADU."""
 
     correction: Correction
     read_noise_e: float
@@ -29,14 +29,14 @@ class Setup:
 
 
 def nearest_exposure(exposures_s: Sequence[float], light_s: float) -> float:
-    """Return the dark exposure for a light: the same, else the nearest in ratio; of two as near the longer."""
+    """Return the dark exposure for a light: the nearest in ratio, of two as near the longer."""
     return min(exposures_s, key=lambda dark_s: (max(dark_s / light_s, light_s / dark_s), -dark_s))
 
 
 def shared_correction(
     bias: Master, dark: Master, flat: Master, bad: Array, *, scale: float, gain: float, read_noise_e: float
 ) -> Correction:
-    """Work out what all lights of one filter and exposure time share; the parameters are those of ``LightMasters``."""
+    """Compute the coefficients of all lights of one filter and exposure time; parameters as in ``LightMasters``."""
     masters = LightMasters(bias=bias, dark=dark, flat=flat, bad=bad, scale=scale, gain=gain, read_noise_e=read_noise_e)
     terms = correction.no_terms(masters)
     for step in RECIPE:
@@ -48,14 +48,14 @@ def shared_correction(
 def prepare(
     bias: Master, dark: Master, flat: Master, bad: Array, *, scale: float, gain: float, read_noise_e: float, full: float
 ) -> Setup:
-    """Work out what lights share.
+    """Compute the shared values of lights.
 
     Parameters
     ----------
     bias, dark, flat
         Masters on one device.
     bad
-        Map of bad pixels there: not 0 where bad.
+        Map of bad pixels on that device: nonzero if bad.
     scale
         Exposure of the lights over that of the dark.
     gain, read_noise_e
@@ -80,9 +80,9 @@ def process(
     limits: cosmic_rays.CosmicRayLimits = cosmic_rays.STANDARD,
     into: Sequence[LightPlanes] = (),
 ) -> list[LightPlanes]:
-    """Turn raw counts, on the host, into planes on the host; everything between happens where the setup is.
+    """Convert raw counts on the host to planes on the host, working on the device of the setup.
 
-    On the CPU planes ``into`` which nobody looks any more are written over.
+    On the CPU the planes ``into``, which must be unused, are overwritten.
     """
     xp = array_namespace(setup.correction.offset)
     raws = [xp.asarray(light) for light in counts]
@@ -102,12 +102,12 @@ def process(
 
 
 def finish(light: HostLight, options: CalibrateOptions) -> HostLight:
-    """Do what the recipe does to a light on the host.
+    """Apply the host steps of the recipe to a light.
 
     Raises
     ------
     UnusableData
-        If the light shall lose its fringes, and too few of its pixels are good to tell how strong they are.
+        If fringes are to be removed, and the light has too few good pixels to measure them.
     """
     for step in RECIPE:
         if isinstance(step, HostStep):
@@ -116,5 +116,5 @@ def finish(light: HostLight, options: CalibrateOptions) -> HostLight:
 
 
 def bytes_needed(shape: tuple[int, int]) -> int:
-    """Return about how much memory each light of a batch takes, in bytes: counts, planes and work space."""
+    """Return the approximate memory of each light of a batch, in bytes: counts, planes and work space."""
     return shape[0] * shape[1] * BYTES_PER_PIXEL

@@ -1,8 +1,8 @@
-"""The recipe of a light, from raw counts to planes with their masks: ``RECIPE`` at the end lists the steps in order.
+"""The recipe of a light, from raw counts to planes with masks: ``RECIPE`` lists the steps in order.
 
-Steps that only masters decide are worked out once for all lights that share them, into coefficients; one compiled pass
-then applies all of these to the counts. What follows is done on the device to a few lights together, the rest on the
-host to each light while the next ones are on the device. ``lights`` runs the list.
+Steps that depend only on masters are computed once, as coefficients, for all lights that share them; one compiled pass
+then applies the coefficients to the counts. The next steps run on the device for a few lights together, the last ones
+on the host for each light while the device works on the next. ``lights`` runs the list.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tasks.science.calibration.correction import CorrectionTerms, LightMasters, 
 from tasks.science.calibration.fringes import Fringes
 from tasks.science.images import masks
 
-# the wings of a saturated star look sharp: L.A.Cosmic keeps this far from saturated pixels
+# L.A.Cosmic ignores pixels this close to saturated ones: the wings of a saturated star look sharp
 SATURATED_MARGIN_PX = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HostLight:
-    """A light on the host: its planes, its fringe frame, the scale of that in it, and how uneven its sky's noise is."""
+    """A light on the host: planes, fringe frame and its scale, unevenness of the sky's noise."""
 
     planes: LightPlanes
     fringes: Fringes | None = None
@@ -35,7 +35,7 @@ class HostLight:
 
 @dataclass(frozen=True, kw_only=True)
 class MasterStep:
-    """A step that only masters decide: done once for all lights that share them."""
+    """A step that depends only on masters: run once for all lights that share them."""
 
     name: str
     run: Callable[[CorrectionTerms, LightMasters], CorrectionTerms]
@@ -51,7 +51,7 @@ class OnePass:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceStep:
-    """A step done to the planes of each light in place, on the device; without limits no cosmic ray is looked for."""
+    """A step on the planes of each light, in place on the device; without limits cosmic rays are not searched."""
 
     name: str
     run: Callable[[LightPlanes, cosmic_rays.CosmicRayLimits | None], None]
@@ -59,7 +59,7 @@ class DeviceStep:
 
 @dataclass(frozen=True, kw_only=True)
 class HostStep:
-    """A step done to each light on the host."""
+    """A step on each light, on the host."""
 
     name: str
     run: Callable[[HostLight, CalibrateOptions], HostLight]
@@ -74,7 +74,7 @@ def _fill_bad_pixels(planes: LightPlanes, limits: cosmic_rays.CosmicRayLimits | 
 
 
 def _mark_cosmic_rays(planes: LightPlanes, limits: cosmic_rays.CosmicRayLimits | None) -> None:
-    """Find cosmic rays, set their bit and fill them, in the planes themselves."""
+    """Find cosmic rays, set their bit and fill them, in place."""
     if limits is None:
         return
     hits = cosmic_rays.detect(planes.image, planes.variance, ignore=_ignored(planes.mask), limits=limits)
@@ -114,7 +114,7 @@ def _measure_unevenness(light: HostLight, options: CalibrateOptions) -> HostLigh
     return replace(light, unevenness=sky_noise.sky_unevenness(planes.image, planes.variance, planes.mask))
 
 
-# overscan and trim come before: they belong to reading, of calibration frames as of lights (tasks/io/fits/overscan)
+# overscan and trim come earlier: reading applies them to lights and calibration frames (tasks/io/fits/overscan)
 RECIPE: tuple[Step, ...] = (
     MasterStep(name="bias", run=correction.add_bias),
     MasterStep(name="dark, scaled to the exposure time", run=correction.add_dark),
@@ -127,4 +127,4 @@ RECIPE: tuple[Step, ...] = (
     HostStep(name="halos, reflections and trails", run=_mark_artefacts),
     HostStep(name="unevenness of the sky's noise", run=_measure_unevenness),
 )
-"""The steps of calibrating a light, in order: this list is what is run."""
+"""The steps of calibrating a light, in the order in which they run."""

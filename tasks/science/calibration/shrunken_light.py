@@ -1,4 +1,4 @@
-"""A light binned to a small image, on which halos and trails are searched."""
+"""A light binned to a small image, for the search of halos and trails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.science.arrays import Array, nmad
 from tasks.science.calibration import correction
 from tasks.science.calibration.correction import LightPlanes
 
-# the small copy has about so many columns, and blocks of at most 8 px
+# approximate number of columns of the binned light; blocks have at most 8 px
 SMALL_WIDTH, LARGEST_BLOCK_PX = 600, 8
 # wider than most halos, narrower than the sky's gradients
 LEVEL_BOX_PX, LEAST_BOX = 192, 8
@@ -20,7 +20,7 @@ LEVEL_BOX_PX, LEAST_BOX = 192, 8
 
 @dataclass(frozen=True, kw_only=True)
 class BinnedLight:
-    """A small copy: excess over the local level in units of its noise, ``block`` px to a pixel, and which are valid.
+    """A binned light: excess over the local level in units of its noise, ``block`` px per pixel, and valid pixels.
 
     ``noise_adu`` is that of one pixel of the large image.
     """
@@ -34,7 +34,7 @@ class BinnedLight:
 
 
 def shrink(planes: LightPlanes) -> BinnedLight:
-    """Make the small copy of a calibrated light."""
+    """Bin a calibrated light."""
     ny, nx = planes.image.shape
     block = min(max(1, nx // SMALL_WIDTH), LARGEST_BLOCK_PX, ny)
     means = _blocks(planes.image, block) / np.float32(block * block)
@@ -53,7 +53,7 @@ def shrink(planes: LightPlanes) -> BinnedLight:
 
 
 def _blocks(image: Array, block: int) -> Array:
-    """Return the sums of square blocks; rows and columns that fill none are left out."""
+    """Return the sums of square blocks; incomplete blocks at the edges are left out."""
     ny, nx = (size // block for size in image.shape)
     whole = image[: ny * block, : nx * block]
     rows = whole.reshape(ny, block, nx * block).sum(axis=1, dtype=np.float32)

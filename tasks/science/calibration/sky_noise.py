@@ -1,4 +1,4 @@
-"""How even the noise of a light's sky is: a part that is noisier than its variance says has a fault of its own."""
+"""Evenness of a light's sky noise: a part noisier than its variance has a fault of its own."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from tasks.science.arrays import MAD_TO_SIGMA, Array
 from tasks.science.images import fast_medians
 
-# parts of a light, across and up, whose noise is compared; about so many pixels of each are looked at
+# parts of a light, across and up, whose noise is compared; approximate number of pixels used in each
 SKY_GRID = (16, 8)
 PART_PIXELS, FEWEST_PAIRS = 1 << 14, 200
 
 
 def sky_unevenness(image: Array, variance: Array, mask: Array, *, grid: tuple[int, int] = SKY_GRID) -> float:
-    """Return how far the noise of the sky in one part of a light is from what its variance says, beside the others.
+    """Return the largest deviation of sky noise over expected noise among the parts of a light.
 
-    The noise is that of differences between neighbours, which neither stars nor gradients change much. 0 is a light
-    whose noise is as its variance says everywhere, or everywhere the same times as much; 0.5 one with a part where it is
-    half as large again.
+    The noise is that of differences between neighbours, which stars and gradients hardly affect. The value is 0 if the
+    ratio to the noise from the variance plane is the same everywhere, 0.5 if one part has a ratio 1.5 times that of the
+    others.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def sky_unevenness(image: Array, variance: Array, mask: Array, *, grid: tuple[in
 
 
 def _noise_ratio(image: Array, variance: Array, mask: Array, box: tuple[tuple[int, int], tuple[int, int]]) -> float:
-    """Return measured over expected noise in a part of a light; NaN where it has too few good pixels."""
+    """Return measured over expected noise in a part of a light; NaN if it has too few good pixels."""
     (bottom, top), (left, right) = box
     step = math.ceil((top - bottom) * (right - left) / PART_PIXELS)
     part = (slice(bottom, top, step), slice(left, right))

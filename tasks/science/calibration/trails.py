@@ -1,4 +1,4 @@
-"""Trails of satellites and aircraft, found by a vote over straight lines."""
+"""Detection of satellite and aircraft trails by a vote over straight lines."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tasks.science.calibration.halos import TRAIL_BIT, Star
 from tasks.science.calibration.shrunken_light import BinnedLight
 
 CANDIDATE_SIGMA = 1.5
-# brighter pixels are stars: they count no more than this
+# brighter pixels are stars: their values are clipped to this
 BRIGHTEST_SIGMA = 4.0
-# between two angles the end of a line moves by so many small pixels
+# movement of the end of a line between two angles, in binned pixels
 TURN = 3.0
-# width of the strips in which pixels are counted, and of the flanks that a trail is compared with
+# width of the strips in which pixels are counted, and of the flanks for comparison
 STRIP, FLANKS = 4, (5.0, 9.0)
 SEGMENTS = 16
-# a trail shows in so many of the segments of its way across the frame
+# a trail must show in this many of the segments of its path across the frame
 FEWEST_SEGMENTS = 11
 SEGMENT_SIGMA = 4.0
 SHIFTS = (-2.0, -1.0, 0.0, 1.0, 2.0)
-# of a median over that of a mean, for many normal values
+# error of a median over that of a mean, for many normal values
 MEDIAN_ERROR = 1.2533
 MOST_TRAILS, MOST_TRIES = 5, 6
-# shorter ways across a corner of the frame are left alone, as parts of the shorter side
+# shorter paths across a corner of the frame are ignored; as a fraction of the shorter side
 SHORTEST_WAY = 0.4
 
 
@@ -50,8 +50,8 @@ class Trail:
 def find_trails(small: BinnedLight, stars: Sequence[Star] = (), *, sigma: float) -> tuple[Trail, ...]:
     """Find straight trails that cross the frame.
 
-    Pixels that stand out vote for the lines through them (Hough 1962); of the strips with more votes than stars
-    explain, those are trails whose surplus over their flanks shows all along.
+    Bright pixels vote for the lines through them (Hough 1962). A strip with more votes than stars explain is a trail if
+    it exceeds its flanks along the whole path.
     """
     usable = small.valid & ~halos.inside(small, stars)
     bright = usable & (small.excess > CANDIDATE_SIGMA)
@@ -71,7 +71,7 @@ def find_trails(small: BinnedLight, stars: Sequence[Star] = (), *, sigma: float)
 
 
 def _angles(shape: tuple[int, int]) -> Array:
-    """Return the angles of the normals of all lines that are tried."""
+    """Return the angles of the normals of all lines to test."""
     return np.linspace(0, math.pi, math.ceil(math.pi * _reach(shape) / TURN), endpoint=False)
 
 
@@ -87,7 +87,7 @@ def _offsets(shape: tuple[int, int]) -> Array:
 
 
 def _votes(chosen: Array) -> Array:
-    """Count the chosen pixels in each strip ``(angle, offset)``; those near its rim count by half."""
+    """Count the chosen pixels in each strip ``(angle, offset)``; those near its edge count half."""
     y, x = np.nonzero(chosen)
     y, x = (y - chosen.shape[0] / 2).astype(np.float32), (x - chosen.shape[1] / 2).astype(np.float32)
     angles, reach = _angles(chosen.shape), np.full(1, _reach(chosen.shape), np.float32)
@@ -107,7 +107,7 @@ def _count(halves: Array, x: Array, y: Array, cos: Array, sin: Array, reach: Arr
 
 
 def _ways(shape: tuple[int, int]) -> Array:
-    """Return how far each line ``(angle, offset)`` goes across the frame."""
+    """Return the length of each line ``(angle, offset)`` within the frame."""
     angles, offsets = _angles(shape)[:, None], _offsets(shape)[None, :]
     cos, sin = np.cos(angles), np.sin(angles)
     low, high = np.full((len(angles), offsets.size), -np.inf), np.full((len(angles), offsets.size), np.inf)
@@ -119,7 +119,7 @@ def _ways(shape: tuple[int, int]) -> Array:
 
 
 def _peak(votes: Array, area: Array, bright: Array, usable: Array, sigma: float) -> tuple[float, float] | None:
-    """Return angle and offset (from the middle) of the strip with the most significant surplus of votes."""
+    """Return angle and offset (from the middle) of the strip with the most significant excess of votes."""
     expected = area * (bright.sum() / max(1, usable.sum()))
     clump = bright.sum() / max(1, ndimage.label(bright, np.ones((3, 3)))[1])
     significance = (votes - expected) / np.sqrt(expected * clump + 1)
@@ -144,7 +144,7 @@ def _axes(shape: tuple[int, int], angle: float) -> tuple[Array, Array]:
 
 
 def _followed(small: BinnedLight, usable: Array, angle: float, offset: float) -> Trail | None:
-    """Follow a line through its segments; return the trail, or None where it does not show all along."""
+    """Follow a line through its segments; return the trail, or None if it is not visible all along."""
     across, along = _axes(small.excess.shape, angle)
     near = np.abs(across - offset) <= FLANKS[1]
     inside = np.abs(across - offset) <= 1
@@ -155,8 +155,8 @@ def _followed(small: BinnedLight, usable: Array, angle: float, offset: float) ->
     d, s = (across - offset)[good], along[good]
     value = np.clip(small.excess[good], -BRIGHTEST_SIGMA, BRIGHTEST_SIGMA)
     number = np.clip(((s - first) / max(last - first, 1.0) * SEGMENTS).astype(int), 0, SEGMENTS - 1)
-    shown = {each: _segment(d[number == each], value[number == each]) for each in range(SEGMENTS)}
-    shifts = {each: shift for each, shift in shown.items() if shift is not None}
+    measured = {segment: _segment(d[number == segment], value[number == segment]) for segment in range(SEGMENTS)}
+    shifts = {segment: shift for segment, shift in measured.items() if shift is not None}
     if len(shifts) < FEWEST_SEGMENTS:
         return None
     places = list(shifts)
@@ -169,9 +169,9 @@ def _followed(small: BinnedLight, usable: Array, angle: float, offset: float) ->
 
 
 def _segment(d: Array, value: Array) -> float | None:
-    """Return where in a segment the surplus lies across the line; None where there is none.
+    """Return the offset of the excess across the line in a segment; None without an excess.
 
-    Medians, which stars on the line do not move.
+    Medians are used, so that stars on the line have no effect.
     """
     flank = value[np.abs(d) >= FLANKS[0]]
     best, place = 0.0, None
@@ -189,7 +189,7 @@ def _segment(d: Array, value: Array) -> float | None:
 
 
 def _half_width(d: Array, value: Array) -> float:
-    """Return how far from its middle a trail shows, in small pixels."""
+    """Return the half width of a trail, in binned pixels."""
     flank = value[np.abs(d) >= FLANKS[0]]
     level, scatter = float(np.mean(flank)), float(np.std(flank))
     width = 1.0
@@ -202,7 +202,7 @@ def _half_width(d: Array, value: Array) -> float:
 
 
 def _enlarged(small: BinnedLight, angle: float, offset: float, width: float, ends: tuple[float, float]) -> Trail:
-    """Return a trail on the large image's pixels: measured there from pixel 0, 0."""
+    """Convert a trail to pixels of the full image, with offsets from pixel 0, 0."""
     middle = [(size / 2 * small.block) - 0.5 + small.block / 2 for size in small.excess.shape]
     normal = math.cos(angle) * middle[1] + math.sin(angle) * middle[0]
     tangent = math.cos(angle) * middle[0] - math.sin(angle) * middle[1]

@@ -1,1 +1,1 @@
-"""From a difference image to ranked candidates."""
+"""Candidates, from a difference image to a ranking."""

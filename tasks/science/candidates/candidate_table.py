@@ -1,6 +1,6 @@
-"""The table of candidates: every column by its name in ``CANDIDATE_COLUMNS``, and what is made of the table.
+"""The table of candidates, with the columns of ``CANDIDATE_COLUMNS``, and its conversion to records.
 
-It is written as the catalogue, and read into the records that the night's page and the ranking show.
+The table is written as the catalogue; the night's page and the ranking show the records.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def table_of(findings: Findings, *, zero_point_mag: float | None = None) -> Tabl
 
 
 def candidates_of(findings: Findings, difference: Difference, stamps: Mapping[int, Path]) -> tuple[Candidate, ...]:
-    """Return all detections as records; ``stamps`` are pictures by the detection's index."""
+    """Return all detections as records; ``stamps`` are paths of pictures by the detection's index."""
     stack, stem = difference.stack, difference.image.name.removesuffix(".fits")
     values = _values(findings, total_zero_point(stack))
     shown = [column.name for column in CANDIDATE_COLUMNS if column.digits is not None and not column.attribute]
@@ -62,7 +62,7 @@ def candidates_of(findings: Findings, difference: Difference, stamps: Mapping[in
 
 
 def flag_summary(findings: Findings) -> str:
-    """Return, as CSV, how many detections each flag speaks against, and their ratio; or that it was not checked."""
+    """Return a CSV of flags: number of detections flagged and their fraction, or "not checked"."""
     total = max(len(findings.found), 1)
     counts = {name: int(np.sum(answers)) for name, answers in findings.flags.items()}
     rows = [
@@ -73,7 +73,7 @@ def flag_summary(findings: Findings) -> str:
 
 
 def total_zero_point(stack: Stack) -> float | None:
-    """Return the zero point of a star's whole light, which PSF fluxes need; that of AUTO where it was not measured."""
+    """Return the zero point of total fluxes, for PSF fluxes; that of AUTO fluxes if it was not measured."""
     zero_points_mag = stack.photometry.zero_point_mag
     return zero_points_mag.get("TOT", zero_points_mag.get("AUTO"))
 
@@ -95,7 +95,7 @@ def _flag_column(findings: Findings, name: str) -> Column:
 
 
 def _values(findings: Findings, zero_point_mag: float | None) -> dict[str, Any]:
-    """Return every column's values: what was measured, and what follows from it."""
+    """Return every column's values, measured and derived."""
     detections = findings.found
     ra_deg, dec_deg = findings.sky()
     mag, mag_error = magnitudes(detections, zero_point_mag)
@@ -111,7 +111,7 @@ def _values(findings: Findings, zero_point_mag: float | None) -> dict[str, Any]:
 
 
 def _attributes(values: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """Return what has a field in the record; without a magnitude there is no error of it."""
+    """Return the values of the record's fields; without a magnitude its error is omitted."""
     fields = {column.attribute: values[column.name][index].item() for column in CANDIDATE_COLUMNS if column.attribute}
     unknown = {} if np.isfinite(fields["mag"]) else {"mag": None, "mag_error": None}
     return {**fields, **unknown}

@@ -1,4 +1,4 @@
-"""Find what is left on a difference image, of either sign, and measure it."""
+"""Detection and measurement of sources on a difference image, of either sign."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.science.candidates.matched_filter import Maps, SearchPlanes
 from tasks.science.candidates.measurement import Detections
 from tasks.science.sources.stars import Floats
 
-# a neighbour of the highest pixel is taken to be at least this high: noise can make it anything
+# least height assumed for a neighbour of the highest pixel, which noise can push to any value
 LOWEST_NEIGHBOUR = 0.2
 
 
@@ -37,9 +37,9 @@ def detect(planes: SearchPlanes, *, threshold: float) -> tuple[Detections, Maps]
 
 
 def peaks(snr: Floats, *, threshold: float, radius_px: float) -> tuple[Floats, Floats, Any, Any, Floats]:
-    """Return the extremes of |S/N|, one within 0.7 of ``radius_px``: x, y, their pixels, height over the pixel's.
+    """Return the peaks of |S/N|, one within 0.7 ``radius_px``: x, y, their pixels, peak height over the pixel's.
 
-    The position between pixels is the top of Gaussians through the highest pixel and its neighbours.
+    The sub-pixel position is the peak of Gaussians through the highest pixel and its neighbours.
     """
     height = np.abs(snr)
     reach = max(1, round(0.7 * radius_px))
@@ -53,7 +53,7 @@ def peaks(snr: Floats, *, threshold: float, radius_px: float) -> tuple[Floats, F
 
 
 def _top(left: Floats, middle: Floats, right: Floats) -> tuple[Floats, Floats]:
-    """Return where a Gaussian through three neighbours is highest, and how much higher than at the middle one."""
+    """Return the peak of a Gaussian through three neighbours, and its height over the middle one."""
     low = LOWEST_NEIGHBOUR * np.maximum(middle, 1e-30)
     before, here, after = (np.log(np.maximum(value, low)) for value in (left, middle, right))
     curvature = 2 * here - before - after

@@ -1,4 +1,4 @@
-"""Find candidates in a difference image: detect, measure, flag."""
+"""Search of a difference image for candidates: detect, measure, flag."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REGION_ARCSEC = 2.5
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Detections on one difference with the flags checked (name -> booleans) and the planes they were found on."""
+    """Detections on one difference, their flags (name -> booleans), and the planes searched."""
 
     found: Detections
     flags: dict[str, Any]
@@ -39,7 +39,7 @@ class Findings:
         return flags.not_checked(self.flags)
 
     def sky(self) -> tuple[Any, Any]:
-        """Return right ascensions and declinations in degrees, NaN without WCS."""
+        """Return right ascensions and declinations in degrees, NaN without a WCS."""
         if self.wcs is None or not len(self.found):
             empty = np.full(len(self.found), np.nan)
             return empty, empty
@@ -56,12 +56,12 @@ def find(planes: SearchPlanes, wcs: WCS | None, options: SearchOptions) -> Findi
 
 
 def survivors(findings: Findings) -> list[int]:
-    """Return the detections that no flag speaks against."""
+    """Return the indices of detections without flags."""
     return [index for index in range(len(findings.found)) if not findings.reasons(index)]
 
 
 def region_text(findings: Findings) -> str:
-    """Return DS9 regions of the survivors: circles on the sky, or on the image without WCS."""
+    """Return DS9 regions of unflagged detections: circles on the sky, or on the image without a WCS."""
     ra, dec = findings.sky()
     if findings.wcs is None:
         circles = [

@@ -1,8 +1,7 @@
-"""Fourteen reasons to doubt a detection, and a fifteenth of our own; each a pure function of numbers.
+"""Fourteen flags of doubtful detections and a fifteenth of our own, each a pure function of numbers.
 
-Every function takes one value or an array of them and returns True where the reason applies. The numbering is that of
-the catalogue's columns ``flag_0`` to ``flag_14``. A reason whose numbers nobody gave is not checked, which is not False:
-it has no answer.
+Every function takes a value or an array and returns True for detections to be flagged. The numbering is that of the
+catalogue's columns ``flag_0`` to ``flag_14``. A flag whose input is missing is "not checked", which differs from False.
 """
 
 from __future__ import annotations
@@ -42,15 +41,15 @@ DARK_SIGMA = 5.0
 EDGE = 0.005
 FAINT_SIGMA = 5.0
 ELLIPTICITY_RATIO = 5.0
-# an image of perfectly round stars would make every source too long
+# without a floor, perfectly round stars would flag every source as elongated
 ROUND = 0.1
-# of a measured ellipticity, times the S/N: noise alone makes faint sources long
+# error of a measured ellipticity times the S/N: noise alone elongates faint sources
 ELLIPTICITY_ERROR = 2.0
 EXTRACTION_BITS = 4
 WIDEST, NARROWEST = 3.0, 0.5
 BACKGROUND_SIGMA = 5.0
 CONCENTRATION_MAD = 10.0
-# stars can agree better than a faint source can be measured
+# a floor: stars can agree better than the measurement of a faint source
 SMALLEST_MAD_MAG = 0.03
 LARGEST_CHI2 = 5.0
 DIPOLE_PART = 0.3
@@ -59,7 +58,7 @@ PSF_ACCURACY = 0.01
 
 
 def minor_planet(separation_arcsec: Any) -> Any:
-    """Return True within 5" of a minor planet at mid-exposure; NaN (none near) is no reason."""
+    """Return True within 5" of a minor planet at mid-exposure; NaN (none near) is not flagged."""
     return np.asarray(separation_arcsec) < MINOR_PLANET_ARCSEC
 
 
@@ -69,12 +68,12 @@ def opposite_sign(ratio: Any, *, detected: Any) -> Any:
 
 
 def dark_reference(darkness_sigma: Any) -> Any:
-    """Return True where the reference has a hole, 5 sigma below its sky: filling it looks like a new source."""
+    """Return True at a hole of the reference, 5 sigma below its sky, which the difference shows as a new source."""
     return np.asarray(darkness_sigma) > DARK_SIGMA
 
 
 def edge(x: Any, y: Any, shape: tuple[int, int]) -> Any:
-    """Return True within 0.5 % of the image's size of its border, in x or in y."""
+    """Return True within 0.5 % of the image's size from its border, in x or y."""
     ny, nx = shape
     x, y = np.asarray(x), np.asarray(y)
     near_x = (x < EDGE * nx) | (x > nx - 1 - EDGE * nx)
@@ -87,63 +86,63 @@ def faint(snr: Any) -> Any:
 
 
 def elongated(ellipticity: Any, typical: float) -> Any:
-    """Return True where the ellipticity is more than five times that of the image's stars."""
+    """Return True if the ellipticity is more than five times that of the image's stars."""
     return np.asarray(ellipticity) / max(typical, ROUND) > ELLIPTICITY_RATIO
 
 
 def extraction(bits: Any) -> Any:
-    """Return True where the extraction's bits exceed 4: cut by the border, or aperture incomplete."""
+    """Return True if the extraction's bits exceed 4: cut by the border, or aperture incomplete."""
     return np.asarray(bits) > EXTRACTION_BITS
 
 
 def width(ratio: Any) -> Any:
-    """Return True where the FWHM is more than 3 or less than 0.5 times the seeing."""
+    """Return True if the FWHM is more than 3 or less than 0.5 times the seeing."""
     return (np.asarray(ratio) > WIDEST) | (np.asarray(ratio) < NARROWEST)
 
 
 def background(level: Any, error: Any) -> Any:
-    """Return True where the local background is off zero by more than 5 of its own errors."""
+    """Return True if the local background differs from zero by more than 5 of its errors."""
     return np.abs(np.asarray(level)) > BACKGROUND_SIGMA * np.asarray(error)
 
 
 def concentration(delta_mag: Any, error_mag: Any, stars_delta_mag: Floats, *, chi2: Any) -> Any:
-    """Return True where the light is not spread like a star's.
+    """Return True if the profile is not a star's.
 
-    Either the magnitude between two apertures is beyond 10 MAD (and 5 of its errors) of that of the image's stars, or
-    the fit of the PSF has a reduced chi² above 5.
+    Either the magnitude difference between two apertures is more than 10 MAD (and 5 of its errors) from that of the
+    image's stars, or the PSF fit has a reduced chi² above 5.
     """
-    known = np.asarray(stars_delta_mag)[np.isfinite(stars_delta_mag)]
-    centre = float(np.median(known)) if known.size else 0.0
-    mad = max(float(arrays.nmad(known)) / arrays.MAD_TO_SIGMA if known.size else 0.0, SMALLEST_MAD_MAG)
+    stars = np.asarray(stars_delta_mag)[np.isfinite(stars_delta_mag)]
+    centre = float(np.median(stars)) if stars.size else 0.0
+    mad = max(float(arrays.nmad(stars)) / arrays.MAD_TO_SIGMA if stars.size else 0.0, SMALLEST_MAD_MAG)
     limit = np.maximum(CONCENTRATION_MAD * mad, 5 * np.asarray(error_mag))
     off = ~(np.abs(np.asarray(delta_mag) - centre) <= limit)
     return off | (np.asarray(chi2) > LARGEST_CHI2)
 
 
 def dipole(part_below: Any) -> Any:
-    """Return True where more than 30 % of the box of one seeing is below background minus sky sigma."""
+    """Return True if more than 30 % of the box of +-1 FWHM is below background minus sky sigma."""
     return np.asarray(part_below) > DIPOLE_PART
 
 
 def fill(touched: Any) -> Any:
-    """Return True where a pixel in that box holds the engine's fill instead of a difference."""
+    """Return True if a pixel in that box holds the engine's fill value instead of a difference."""
     return np.asarray(touched, dtype=bool)
 
 
 def outside_reference(uncovered: Any) -> Any:
-    """Return True where the reference has no data."""
+    """Return True if the reference has no data."""
     return np.asarray(uncovered, dtype=bool)
 
 
 def masked(core: Any, weight: Any) -> Any:
-    """Return True where a pixel of the PSF's core is bad, or a tenth of the PSF's weight falls on bad pixels."""
+    """Return True if a pixel of the PSF's core is bad, or a tenth of the PSF's weight falls on bad pixels."""
     return np.asarray(core, dtype=bool) | (np.asarray(weight) > MASKED_WEIGHT)
 
 
 def star_residual(ratio: Any, snr: Any = np.inf) -> Any:
-    """Return True where a star that both images show explains the flux, which is ``ratio`` of that star's.
+    """Return True if a star in both images explains the flux, which is ``ratio`` times the star's.
 
-    A hundredth of the star's flux, added to the noise, leaves less than 5 sigma: no PSF is known better.
+    It does if adding a hundredth of the star's flux (the PSF's error) to the noise leaves less than 5 sigma.
     """
     ratio, snr = np.asarray(ratio), np.asarray(snr)
     error = np.hypot(1 / np.maximum(np.abs(snr), 1e-9), PSF_ACCURACY / np.maximum(ratio, 1e-9))
@@ -151,21 +150,21 @@ def star_residual(ratio: Any, snr: Any = np.inf) -> Any:
 
 
 def judge(found: Detections, planes: SearchPlanes, stars: Stars, *, minor_planet_arcsec: Any = None) -> dict[str, Any]:
-    """Return all reasons that could be checked, for all detections: name -> booleans.
+    """Return the checked flags of all detections: name -> booleans.
 
     Parameters
     ----------
     stars
-        Of the science image: they tell how much one star's shape differs from another's.
+        Stars of the science image, for the scatter of shapes among stars.
     minor_planet_arcsec
-        Distance to the nearest minor planet, NaN where none is near; None where nobody looked for them.
+        Distance to the nearest minor planet, NaN if none is near; None if they were not looked for.
     """
     width_px = stars.typical_fwhm
     round_ones = stars.where(stars.clean & (np.abs(stars.fwhm - width_px) < 0.3 * width_px))
     round_ones = round_ones.where(np.arange(len(round_ones)) < STARS)
     flat = planes.science - matched_filter.mesh(planes.science, planes.mask)
     delta = measurement.concentration(flat, round_ones.x, round_ones.y, fwhm_px=planes.fwhm_px)
-    # the difference has its own PSF: the stars give the scatter, the PSF the value
+    # the difference has its own PSF: that gives the value, the stars the scatter
     delta = (
         delta - np.nanmedian(delta) + measurement.concentration_of_psf(planes) if np.isfinite(delta).any() else delta
     )
@@ -186,7 +185,7 @@ def table(
     ellipticity: float,
     minor_planet_arcsec: Any = None,
 ) -> dict[str, Any]:
-    """Return all reasons that could be checked, for all detections: name -> booleans.
+    """Return the checked flags of all detections: name -> booleans.
 
     Parameters
     ----------
@@ -197,7 +196,7 @@ def table(
     ellipticity
         Typical of the science image's stars.
     minor_planet_arcsec
-        Distance to the nearest minor planet, NaN where none is near; None where nobody looked for them.
+        Distance to the nearest minor planet, NaN if none is near; None if they were not looked for.
     """
     error_mag = constants.MAG_PER_RELATIVE_FLUX * found.aperture_error / np.maximum(np.abs(found.aperture_flux), 1e-30)
     looked = minor_planet_arcsec is not None
@@ -222,10 +221,10 @@ def table(
 
 
 def names(flags: dict[str, Any], index: int) -> tuple[str, ...]:
-    """Return the reasons against one detection."""
+    """Return the names of the flags of one detection."""
     return tuple(name for name, answers in flags.items() if bool(answers[index]))
 
 
 def not_checked(flags: dict[str, Any]) -> tuple[str, ...]:
-    """Return the reasons that have no answer."""
+    """Return the names of the flags that were not checked."""
     return tuple(name for name in NAMES if name not in flags)

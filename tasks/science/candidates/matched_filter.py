@@ -1,8 +1,8 @@
-"""The matched filter: what every pixel of a difference says of a point source there.
+"""The matched filter: flux and S/N of a point source at every pixel of a difference.
 
 The PSF is the filter: ``flux = sum(P D / V) / sum(P^2 / V)`` is the best estimate of a point source's flux at a pixel,
-and ``S/N = flux sqrt(sum(P^2 / V))``. Variance planes know nothing of the noise's correlation, so the S/N is divided by
-its own scatter where that is larger than one.
+and ``S/N = flux sqrt(sum(P^2 / V))``. Variance planes ignore the correlation of noise, so the S/N is divided by its own
+scatter if that exceeds one.
 
 References
 ----------
@@ -26,14 +26,14 @@ from tasks.science.subtraction.alard_lupton import Subtraction
 
 MESH_PX = 128
 SMALLEST_MESH_PX = 16
-# every second row and column tell a block's median and scatter well enough
+# every second row and column suffice for a block's median and scatter
 MESH_STEP = 2
 COVERED = 0.5  # part of the PSF's weight that must lie on good pixels for a detection
 
 
 @dataclass(frozen=True, kw_only=True)
 class Maps:
-    """What the matched filter says of every pixel, (ny, nx): S/N and flux in ADU; ``scatter`` of the raw S/N."""
+    """Maps of the matched filter, (ny, nx): S/N and flux in ADU; ``scatter`` is that of the raw S/N."""
 
     snr: Array
     flux: Array
@@ -42,9 +42,10 @@ class Maps:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPlanes:
-    """A difference with what belongs to it: all (ny, nx), ``psf`` square of unit sum, masks True = bad.
+    """A difference and the planes a search needs: all (ny, nx), ``psf`` square of unit sum, masks True = bad.
 
-    ``science`` and ``reference`` are the two images that were subtracted, sky included; ``covered`` is True where the reference has data, ``filled`` where the engine wrote a value for want of data.
+    ``science`` and ``reference`` are the two subtracted images, sky included; ``covered`` is True where the reference has
+    data, ``filled`` where the engine wrote a fill value.
     """
 
     difference: Array
@@ -71,14 +72,14 @@ def planes(
     psf: Floats,
     fwhm_px: float,
 ) -> SearchPlanes:
-    """Gather what a search needs from the products of a subtraction.
+    """Build the planes of a search from the products of a subtraction.
 
     Parameters
     ----------
     bits
         Mask bits (``MaskBit``) of the difference, uint8, (ny, nx).
     direction, kernel_sum
-        As in ``Difference``: with ``science`` the reference is what the difference took from the convolved image.
+        As in ``Difference``: for ``science`` the difference is the convolved science image minus the reference.
     """
     forward = direction == "reference"
     before = science if forward else convolved * kernel_sum
@@ -97,7 +98,7 @@ def planes(
 
 
 def planes_of(subtraction: Subtraction, bits: Array, science: Array) -> SearchPlanes:
-    """Gather what a search needs of a subtraction in memory, with the bits of its mask and the science image."""
+    """Build the planes of a search from a subtraction in memory, its mask bits and the science image."""
     return planes(
         subtraction.difference,
         subtraction.convolved,
@@ -112,14 +113,14 @@ def planes_of(subtraction: Subtraction, bits: Array, science: Array) -> SearchPl
 
 
 def matched_filter(image: Array, variance: Array, mask: Array, psf: Floats) -> Maps:
-    """Return S/N and flux of a point source at each pixel; both are 0 where the PSF falls mostly on bad pixels."""
+    """Return S/N and flux of a point source at each pixel; both are 0 if most of the PSF is on bad pixels."""
     xp = arrays.array_namespace(image)
     good = ~mask & (variance > 0) & xp.isfinite(image)
-    # one scale for all, so that single precision is enough whatever the unit
+    # one common scale, so that single precision suffices in any unit
     unit = float(xp.median(variance[good])) if bool(good.any()) else 1.0
     weight = xp.where(good, unit / xp.where(good, variance, 1), 0).astype(xp.float32)
     turned = psf[::-1, ::-1]
-    # there is nothing beyond the border: what is not there has no weight
+    # pixels beyond the border have no weight
     numerator, denominator, share = (
         convolution.convolve(plane, kernel, beyond="constant")
         for plane, kernel in (

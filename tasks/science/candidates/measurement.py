@@ -1,4 +1,4 @@
-"""Measure the sources of a difference on the stamps around them: fluxes, shapes, surroundings, masks."""
+"""Measurement of sources on stamps of a difference: fluxes, shapes, surroundings, masks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOLE_RATIO = 0.3
 APERTURES_FWHM = (0.75, 1.5)  # radii of the inner and outer aperture
 RING_FWHM = (2.5, 4.0)
 PSF_ERROR = 0.1
-# wings of a bright source that reach the ring, as part of its peak
+# wings of a bright source in the ring, as a fraction of its peak
 WINGS = 0.002
 
 
@@ -30,7 +30,7 @@ WINGS = 0.002
 class Detections:
     """Sources on a difference, the most significant first: one value each.
 
-    ``sign`` is +1 for light that is new, -1 for light that is gone; ``flux`` is signed. Lengths are in px, fluxes in ADU.
+    ``sign`` is +1 for new light, -1 for missing light; ``flux`` is signed. Lengths are in px, fluxes in ADU.
     ``width`` and ``ellipticity`` are from windowed second moments, the former relative to the PSF's.
     """
 
@@ -64,7 +64,7 @@ class Detections:
         return len(self.x)
 
     def where(self, keep: Any) -> Detections:
-        """Return those that ``keep`` (booleans or indices) selects."""
+        """Return the detections that ``keep`` (booleans or indices) selects."""
         return Detections(**{name: getattr(self, name)[keep] for name in self.__dataclass_fields__})
 
 
@@ -78,9 +78,9 @@ def measure(
     flat
         The difference without its background.
     x, y, column, row
-        Positions between pixels, and the pixels.
+        Sub-pixel positions, and the peak pixels.
     gain
-        Height of the filtered source between pixels over that at its pixel.
+        Peak height of the filtered source over that at its pixel.
     """
     half = int(np.ceil(RING_FWHM[1] * planes.fwhm_px))
     radius = np.hypot(*np.meshgrid(*[np.arange(-half, half + 1)] * 2)) / planes.fwhm_px
@@ -123,12 +123,12 @@ def _ring(data: Floats, bad: Booleans, radius: Floats) -> tuple[Floats, Floats]:
     values = _ring_values(data, bad, radius)
     count = np.isfinite(values).sum(axis=1)
     scatter = np.asarray(arrays.nmad(values, axis=1))
-    # of a median, sqrt(pi / 2) that of a mean
+    # error of a median: sqrt(pi / 2) times that of a mean
     return np.nanmedian(values, axis=1), np.sqrt(np.pi / 2) * scatter / np.sqrt(np.maximum(count, 1))
 
 
 def _ring_values(data: Floats, bad: Booleans, radius: Floats) -> Floats:
-    """Return the good pixels of the ring, (n, pixels), NaN where bad; zero where all are."""
+    """Return the good pixels of the ring, (n, pixels), NaN if bad; 0 if all are bad."""
     ring = (radius >= RING_FWHM[0]) & (radius <= RING_FWHM[1])
     values = np.where(bad[:, ring], np.nan, data[:, ring])
     values[np.isnan(values).all(axis=1)] = 0.0
@@ -150,25 +150,25 @@ def _apertures(data: Floats, noise: Floats, bad: Booleans, radius: Floats, sign:
 
 
 def concentration(image: Array, x: Floats, y: Floats, *, fwhm_px: float) -> Floats:
-    """Return magnitude (inner aperture) minus magnitude (outer aperture) of stars on a sky-subtracted image."""
+    """Return inner minus outer aperture magnitude of stars on a sky-subtracted image."""
     half = int(np.ceil(RING_FWHM[1] * fwhm_px))
     radius = np.hypot(*np.meshgrid(*[np.arange(-half, half + 1)] * 2)) / fwhm_px
     row, column = np.round(y).astype(int), np.round(x).astype(int)
     data = windows(image, row, column, half, fill=0.0)
     nothing = np.zeros(data.shape, dtype=bool)
     level, _ = _ring(data, nothing, radius)
-    noise = np.ones_like(data)  # of no account here
+    noise = np.ones_like(data)  # unused here
     return _apertures(data - level[:, None, None], noise, nothing, radius, np.ones(len(row)))["delta_mag"]
 
 
 def concentration_of_psf(planes: SearchPlanes) -> float:
-    """Return the same magnitude of the difference's PSF."""
+    """Return the same magnitude difference of the difference's PSF."""
     centre = np.array([float(planes.psf.shape[0] // 2)])
     return float(concentration(planes.psf, centre, centre, fwhm_px=planes.fwhm_px)[0])
 
 
 def _moments(data: Floats, dx: Floats, dy: Floats, planes: SearchPlanes) -> dict[str, Floats]:
-    """Return width over the PSF's and ellipticity, from moments under a Gaussian window as wide as the PSF."""
+    """Return width over the PSF's and ellipticity, from moments in a Gaussian window as wide as the PSF."""
     half = data.shape[-1] // 2
     sigma = planes.fwhm_px / constants.SIGMA_TO_FWHM
     mine = _window_moments(data, dx, dy, sigma)
@@ -194,7 +194,7 @@ def _window_moments(data: Floats, dx: Floats, dy: Floats, sigma: float) -> tuple
 
 
 def _unwindowed(moment: Floats, sigma: float) -> Floats:
-    """Undo the window for a Gaussian: 1/moment = 1/variance + 1/sigma²; at most (4 sigma)²."""
+    """Remove the effect of the window on a Gaussian: 1/moment = 1/variance + 1/sigma²; at most (4 sigma)²."""
     inverse = 1 / np.clip(moment, 1e-3, None) - 1 / sigma**2
     return np.asarray(1 / np.clip(inverse, 1 / (16 * sigma**2), None))
 
@@ -204,7 +204,7 @@ def _chi2(
 ) -> Floats:
     """Return the reduced chi² of a point source at the detection's position, within the outer aperture.
 
-    The PSF itself is taken to be known to a tenth only, so that bright sources are not refused for it.
+    The PSF is assumed to be uncertain by a tenth, so that bright sources are not rejected for its errors.
     """
     near = (radius <= APERTURES_FWHM[1])[None] & ~bad & np.isfinite(noise)
     models = np.stack([ndimage.shift(psf, (v, u), order=3) for u, v in zip(dx, dy, strict=True)] or [psf])
@@ -214,7 +214,7 @@ def _chi2(
 
 
 def _opposite(maps: Maps, row: Any, column: Any, sign: Any, fwhm: float) -> dict[str, Any]:
-    """Return how strong the opposite sign is within 1.5 FWHM, relative to the detection, and whether it is detected."""
+    """Return the strongest opposite sign within 1.5 FWHM over the detection, and whether it is detected."""
     half = max(2, int(np.ceil(DIPOLE_REACH * fwhm)))
     near = np.hypot(*np.meshgrid(*[np.arange(-half, half + 1)] * 2)) <= DIPOLE_REACH * fwhm
     snr = windows(maps.snr, row, column, half, fill=0.0) * sign[:, None, None]
@@ -229,17 +229,17 @@ def _opposite(maps: Maps, row: Any, column: Any, sign: Any, fwhm: float) -> dict
 
 
 def _darkness(planes: SearchPlanes, row: Any, column: Any, own: Floats, psf: Floats, radius: Floats) -> Floats:
-    """Return how far, in sigma of a point source, the image that was there before falls below its sky.
+    """Return how far the image without the source falls below its sky, in sigma of a point source.
 
-    It is measured at nine places within one FWHM; a hole with less than 0.3 of the detection's flux ``own`` (signed)
-    does not explain it and counts as none.
+    It is measured at nine positions within one FWHM; a hole with less than 0.3 of the detection's flux ``own`` (signed)
+    cannot explain the detection and counts as 0.
     """
     half, step = psf.shape[0] // 2, max(1, round(0.7 * planes.fwhm_px))
     deepest = np.zeros((2, len(row)))
     for index, image in enumerate((planes.reference, planes.science)):
         data = windows(image - mesh(image, planes.mask), row, column, half + step, fill=0.0)
         noise = windows(planes.variance, row, column, half, fill=np.inf)
-        # between crowded stars the sky is lower than the ring, beside a galaxy the ring is nearer the truth
+        # between crowded stars the sky is below the ring; beside a galaxy the ring is the better estimate
         around, _ = _ring(data[:, step:-step, step:-step], np.zeros(noise.shape, dtype=bool), radius)
         level = np.minimum(around, 0)
         error = np.sqrt(np.median(noise, axis=(1, 2)) / (psf**2).sum())
@@ -252,7 +252,7 @@ def _darkness(planes: SearchPlanes, row: Any, column: Any, own: Floats, psf: Flo
 
 
 def _below(data: Floats, bad: Booleans, level: Floats, radius: Floats, planes: SearchPlanes) -> Floats:
-    """Return the part of the box of +-1 FWHM that is below the background by more than the sky's sigma."""
+    """Return the fraction of the box of +-1 FWHM below the background by more than the sky's sigma."""
     half = data.shape[-1] // 2
     box = max(1, round(planes.fwhm_px))
     cut = np.s_[:, half - box : half + box + 1, half - box : half + box + 1]
@@ -264,7 +264,7 @@ def _below(data: Floats, bad: Booleans, level: Floats, radius: Floats, planes: S
 def _masks(
     planes: SearchPlanes, row: Any, column: Any, bad: Booleans, psf: Floats, radius: Floats, half: int
 ) -> dict[str, Any]:
-    """Return what the masks say of each detection."""
+    """Return the mask measurements of each detection."""
     core, box = radius <= 0.5, radius <= 1.0
     filled = windows(planes.filled, row, column, half, fill=True)
     uncovered = windows(~planes.covered, row, column, half, fill=True)
@@ -287,7 +287,7 @@ def _masks(
 def _star_ratio(
     planes: SearchPlanes, row: Any, column: Any, flux: Floats, psf: Floats, half: int, radius: Floats
 ) -> Floats:
-    """Return |flux| over that of the point source which both images show there (infinity without one)."""
+    """Return |flux| over that of the point source in both images (infinity without one)."""
     common = np.minimum(arrays.to_host(planes.science), arrays.to_host(planes.reference))
     data = windows(common, row, column, half, fill=0.0)
     level, _ = _ring(data, np.zeros(data.shape, dtype=bool), radius)

@@ -1,4 +1,4 @@
-"""Candidates of a night, joined into sources and ranked against an event's sky map."""
+"""Ranking of a night's candidates, joined into sources, by an event's sky map."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ DEG2_PER_SR = (180 / np.pi) ** 2
 
 
 def sources(candidates: Sequence[Candidate], sky_map: SkyMap) -> tuple[Source, ...]:
-    """Join unflagged candidates that lie within 1.5 arcsec of each other and order them.
+    """Join unflagged candidates within 1.5 arcsec of each other into sources, and sort them.
 
-    A source that more stacks show comes first; among equals the one on the denser part of the map, then the stronger.
+    The order is: more detections, then smaller credible level, then larger S/N.
     """
-    kept = [each for each in candidates if not each.flags]
-    joined = [_source(group, sky_map) for group in _groups(kept)]
-    return tuple(sorted(joined, key=lambda each: (-each.detections, each.credible_level, -each.best_snr)))
+    unflagged = [candidate for candidate in candidates if not candidate.flags]
+    joined = [_source(group, sky_map) for group in _groups(unflagged)]
+    return tuple(sorted(joined, key=lambda source: (-source.detections, source.credible_level, -source.best_snr)))
 
 
 def _groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
-    """Group candidates by place: friends of friends on the unit sphere."""
+    """Group candidates by position: friends of friends on the unit sphere."""
     if not candidates:
         return []
-    points = directions.unit_vectors([each.ra_deg for each in candidates], [each.dec_deg for each in candidates])
+    points = directions.unit_vectors(
+        [candidate.ra_deg for candidate in candidates], [candidate.dec_deg for candidate in candidates]
+    )
     chord = 2 * np.sin(np.radians(SAME_PLACE_ARCSEC / 3600) / 2)
     together = DisjointSet(range(len(candidates)))
     for one, other in cKDTree(points).query_pairs(chord):

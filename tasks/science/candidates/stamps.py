@@ -1,4 +1,4 @@
-"""Triplets: the same small piece of sky in the science image, the reference and the difference."""
+"""Triplets: stamps of the science image, the reference and the difference at one position."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STAMP_PX = 63
 OVERVIEW_PX = 600
 MARKED = 10
 TITLES = ("science", "reference", "difference")
-SIGMAS = 5.0  # of the difference's noise, from grey to black or white
+SIGMAS = 5.0  # from grey to black or white, in units of the difference's noise
 
 
 @dataclass(frozen=True, kw_only=True)
 class Triplet:
     """Science, reference and difference, (3, n, n), NaN beyond the border, with the mask; north up, east left.
 
-    ``scale_arcsec`` is None, and the orientation that of the pixels, where there is no WCS.
+    Without a WCS ``scale_arcsec`` is None and the orientation is that of the pixels.
     """
 
     planes: Floats
@@ -36,7 +36,7 @@ class Triplet:
 
 
 def cut(planes: SearchPlanes, x: float, y: float, *, wcs: WCS | None = None, size: int = STAMP_PX) -> Triplet:
-    """Cut a triplet of ``size`` px (odd) around a position (0-based); its orientation is right to 45 degrees."""
+    """Cut a triplet of ``size`` px (odd) around a position (0-based); its orientation is accurate to 45 degrees."""
     half = size // 2
     images = (planes.science, planes.reference, planes.difference)
     stack = np.stack([_window(arrays.to_host(image), x, y, half, fill=np.nan) for image in images])
@@ -55,7 +55,7 @@ def _window(image: Floats, x: float, y: float, half: int, *, fill: float) -> Flo
 
 
 def orientation(wcs: WCS, x: float, y: float) -> Any:
-    """Return the quarter turns and flip that bring north up and east left, as a function of an image.
+    """Return the function of an image whose quarter turns and flip bring north up and east left.
 
     Rows run upwards.
     """
@@ -113,14 +113,14 @@ def _noise(plane: Floats) -> float:
 
 
 def _draw_marks(axes: Any, size: int) -> None:
-    """Two short lines beside the source, which they leave free."""
+    """Draw two short lines beside the source."""
     centre = size // 2
     axes.plot([centre + 5, centre + 11], [centre, centre], color="gold", linewidth=1.2)
     axes.plot([centre, centre], [centre + 5, centre + 11], color="gold", linewidth=1.2)
 
 
 def _draw_scale(axes: Any, triplet: Triplet) -> None:
-    """Draw a bar of 10 arcsec with N up and E left, or of 10 px without WCS."""
+    """Draw a bar of 10 arcsec with N up and E left, or of 10 px without a WCS."""
     length = 10.0 if triplet.scale_arcsec is None else 10.0 / triplet.scale_arcsec
     label = "10 px" if triplet.scale_arcsec is None else '10"  N up, E left'
     axes.plot([3, 3 + length], [3, 3], color="white", linewidth=2)

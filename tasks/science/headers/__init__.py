@@ -1,1 +1,1 @@
-"""Cards of raw frames, and provenance cards of products."""
+"""Header cards: of raw frames, and provenance cards of products."""

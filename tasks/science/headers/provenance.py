@@ -1,4 +1,4 @@
-"""The cards that tell what a master or a calibrated light was made of, and what the next stage must know of it."""
+"""Provenance cards of masters and calibrated lights, and their figures for the next stage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_INPUTS = 999
 # characters of a text that fit one card
 CARD_TEXT = 68
 # cards of the raw array that do not hold for the calibrated one
-# a raw frame's own WCS is nobody's business: programs written in C would parse it, and ours is found anew
+# a raw frame's own WCS is dropped: programs written in C would parse it, and we solve again
 WCS_CARD = re.compile(
     r"(CTYPE|CRVAL|CRPIX|CUNIT|CDELT|CROTA|CRDER|CSYER|CNAME)\d+[A-Z]?|(CD|PC|PV|PS|DP|DQ)\d+_\d+[A-Z]?"
     r"|(LONPOLE|LATPOLE|WCSAXES|WCSNAME|RADESYS|EQUINOX|SPECSYS)[A-Z]?|RADECSYS|EPOCH"
@@ -68,7 +68,7 @@ def light_cards(
     raw
         Its cards as read.
     facts
-        Its figures.
+        Its gain, read noise and saturation.
     masters
         Name and mean time of each master, by ``BIAS``, ``DARK``, ``FLAT`` and ``BPM``.
     table
@@ -102,12 +102,12 @@ def light_cards(
 
 
 def fringe_cards(name: str, scale: float) -> Header:
-    """Return the cards that tell which fringe frame was subtracted, and times what; none where none was."""
+    """Return the cards of the subtracted fringe frame, name and scale; none if none was subtracted."""
     return {"FRNGNAME": name, "FRNGSCAL": scale} if name else {}
 
 
 def judged(facts: Facts, *, unevenness: float) -> Facts:
-    """Return a light's facts with the flag that its sky deserves: uneven beyond ``unevenness``."""
+    """Return a light's facts with the flag of an uneven sky if its noise exceeds the limit ``unevenness``."""
     if facts.unevenness <= unevenness:
         return facts
     words = f"sky noise off by {facts.unevenness:.0%} in a part of the frame"
@@ -115,49 +115,49 @@ def judged(facts: Facts, *, unevenness: float) -> Facts:
 
 
 def qa_cards(bits: int, words: Sequence[str]) -> Header:
-    """Return the cards that tell what is doubtful; the text is cut to what one card holds."""
+    """Return the quality cards, flag and text; the text is cut to the length of one card."""
     text = "; ".join(words)
     return {"QAFLAG": bits, "QATEXT": text if len(text) <= CARD_TEXT else f"{text[: CARD_TEXT - 3]}..."}
 
 
 def joined_doubts(inputs: Sequence[Mapping[str, raw_headers.Value]]) -> Header:
-    """Return the quality cards of what was made of several images: every bit that one of them has, and each word once."""
-    flags = [int(raw_headers.number(each.get("QAFLAG")) or 0) for each in inputs]
-    words = [word for each in inputs for word in str(each.get("QATEXT", "")).split("; ") if word]
+    """Return the quality cards of a product of several images: all their bits, and each text once."""
+    flags = [int(raw_headers.number(cards.get("QAFLAG")) or 0) for cards in inputs]
+    words = [word for cards in inputs for word in str(cards.get("QATEXT", "")).split("; ") if word]
     return qa_cards(functools.reduce(operator.or_, flags, 0), list(dict.fromkeys(words)))
 
 
 def with_doubt(header: Mapping[str, raw_headers.Value], bit: QaBit, words: str) -> Header:
-    """Return the quality cards of a header with one more doubt; they are made anew, so that none stays from before."""
+    """Return the quality cards of a header with a doubt added; empty ``words`` clear its bit."""
     flag, text = int(raw_headers.number(header.get("QAFLAG")) or 0), str(header.get("QATEXT", ""))
-    earlier = [each for each in text.split("; ") if each and each != words]
+    earlier = [doubt for doubt in text.split("; ") if doubt and doubt != words]
     return qa_cards(flag | bit if words else flag & ~bit, [words, *earlier] if words else earlier)
 
 
 def quality(
     sources: Sequence[MasterQuality], limits_days: Mapping[str, float], *, scale: float
 ) -> tuple[int, list[str]]:
-    """Return bits of ``QaBit``, and words for each, that the masters of a light bring with them.
+    """Return the bits of ``QaBit`` that a light inherits from its masters, and their texts.
 
     Parameters
     ----------
     sources
-        What is known of its masters.
+        Quality of its masters.
     limits_days
         Age limit by kind.
     scale
         Exposure of the light over that of its dark.
     """
     bits, words = QaBit(0), []
-    for each in sources:
-        kind = each.kind.upper()
-        if each.status == "doubtful":
+    for master in sources:
+        kind = master.kind.upper()
+        if master.status == "doubtful":
             bits |= QaBit[f"{kind}_DOUBTFUL"]
-            words.append(f"doubtful {each.kind}: {', '.join(each.faults)}")
-        if each.status == "borrowed":
+            words.append(f"doubtful {master.kind}: {', '.join(master.faults)}")
+        if master.status == "borrowed":
             bits |= QaBit[f"{kind}_BORROWED"]
-            words.append(f"{each.kind} {each.age_days:g} d old")
-        if each.age_days > limits_days[each.kind]:
+            words.append(f"{master.kind} {master.age_days:g} d old")
+        if master.age_days > limits_days[master.kind]:
             bits |= QaBit[f"{kind}_OLD"]
     if scale != 1:
         bits |= QaBit.DARK_SCALED
@@ -166,7 +166,7 @@ def quality(
 
 
 def mean_time(cards: Mapping[str, raw_headers.Value]) -> datetime | None:
-    """Return a master's mean time, or None where its cards do not tell."""
+    """Return a master's mean time, or None if its cards lack it."""
     try:
         return datetime.fromisoformat(str(cards.get("DATE-OBS", ""))).replace(tzinfo=UTC)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Headers of raw frames: what observatory software wrote, rewritten to one vocabulary and parsed to a ``Frame``.
+"""Headers of raw frames, rewritten from any observatory software to one vocabulary and parsed to a ``Frame``.
 
-Raw files are never rewritten: ``normalise`` returns new cards and says in words what it changed; ``parse`` turns them
-into a record or tells why the frame cannot be used.
+Raw files are never rewritten: ``normalise`` returns new cards and a list of its changes; ``parse`` converts them
+to a record or raises the reason why the frame is unusable.
 """
 
 from __future__ import annotations
@@ -78,16 +78,16 @@ def normalise(
     header
         Cards as read.
     name
-        Name of the file: its beginning tells the type of a frame whose header does not.
+        Name of the file; its beginning gives the frame type if the header lacks it.
     unit
-        Written as ``OBS``.
+        Name of the telescope unit, written as ``OBS``.
     table
         A user's rewrites, applied last.
 
     Returns
     -------
     header, changes
-        New cards, and a phrase for each card that got another value. What no rule knows stays as it is.
+        New cards, and a phrase for each changed value. Cards without a rule are kept.
     """
     new = dict(header)
     changes: list[str] = []
@@ -105,7 +105,7 @@ def normalise(
 def parse(
     header: Mapping[str, Value], *, path: Path, unit: str, shape: tuple[int, int], changes: tuple[str, ...] = ()
 ) -> Frame:
-    """Turn normalised cards into a frame.
+    """Convert normalised cards to a frame.
 
     Raises
     ------
@@ -133,12 +133,12 @@ def parse(
 
 
 def compared(frame: Frame, header: Mapping[str, Value], camera: Camera) -> Frame:
-    """Return a frame with what its header lacks of the camera's figures, and the doubts that a disagreement raises."""
-    known = camera.egain_e_per_adu.get(str(frame.gain_setting if frame.gain_setting is not None else ""))
+    """Return a frame with missing values filled from the camera, and a doubt for each that disagrees."""
+    nominal_egain = camera.egain_e_per_adu.get(str(frame.gain_setting if frame.gain_setting is not None else ""))
     qa, doubts = QaBit(frame.qa), list(frame.doubts)
-    if known and frame.egain and abs(frame.egain / known - 1) > camera.tolerance:
+    if nominal_egain and frame.egain and abs(frame.egain / nominal_egain - 1) > camera.tolerance:
         qa |= QaBit.GAIN_DISAGREES
-        doubts.append(f"EGAIN {frame.egain:.4g}, the camera has {known:.4g} at {frame.gain_setting}")
+        doubts.append(f"EGAIN {frame.egain:.4g}, the camera has {nominal_egain:.4g} at {frame.gain_setting}")
     scale = _scale_arcsec(header)
     nominal = camera.pixel_scale_arcsec
     # some software writes the size of a binned pixel, some that of the chip's
@@ -147,11 +147,11 @@ def compared(frame: Frame, header: Mapping[str, Value], camera: Camera) -> Frame
         qa |= QaBit.SCALE_DISAGREES
         doubts.append(f'scale {scale:.4g}" by XPIXSZ and FOCALLEN, the camera has {nominal:.4g}"')
     size = nominal * frame.binning if nominal else None
-    return replace(frame, egain=frame.egain or known, scale_arcsec=size, qa=int(qa), doubts=tuple(doubts))
+    return replace(frame, egain=frame.egain or nominal_egain, scale_arcsec=size, qa=int(qa), doubts=tuple(doubts))
 
 
 def check_filter(frame: Frame, known: Collection[str]) -> None:
-    """Raise ``UnusableData`` where a light's or flat's filter is none of the telescope's; none known means any."""
+    """Raise ``UnusableData`` if the telescope lacks a light's or flat's filter; empty ``known`` allows any."""
     if frame.filter and known and frame.filter not in known:
         raise UnusableData(f"FILTER is {frame.filter!r} (allowed: {', '.join(sorted(known))})")
 
@@ -162,7 +162,7 @@ def julian_date(moment: datetime) -> float:
 
 
 def number(value: object) -> float | None:
-    """Return a card's value as a finite number, with a point or a decimal comma; None where it is none."""
+    """Return a card's value as a finite number, with a decimal point or comma; None if it is not one."""
     if isinstance(value, str):
         text = value.strip()
         value = text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text
@@ -176,7 +176,7 @@ def number(value: object) -> float | None:
 
 
 def sexagesimal(text: str) -> float | None:
-    """Return ``12 34 56.7`` or ``-12:34:56.7`` as a number of its first unit; None where it is none."""
+    """Return ``12 34 56.7`` or ``-12:34:56.7`` as a number in its first unit; None if it is not sexagesimal."""
     match = SEXAGESIMAL.fullmatch(text.strip())
     if match is None or float(match[3]) >= 60 or float(match[4]) >= 60:
         return None
@@ -255,7 +255,7 @@ def _type(header: Mapping[str, Value]) -> FrameType:
 def _date_obs(header: Mapping[str, Value]) -> datetime:
     text = str(header.get("DATE-OBS", "")).strip()
     if "T" not in text:
-        raise UnusableData(f"DATE-OBS is {text!r} and neither {' nor '.join(TIME_KEYS)} tells the time of day")
+        raise UnusableData(f"DATE-OBS is {text!r} and neither {' nor '.join(TIME_KEYS)} gives the time of day")
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -286,7 +286,7 @@ def _filter(header: Mapping[str, Value]) -> str:
 def _angle(
     header: Mapping[str, Value], key: str, text_key: str, *, hours: bool, limits: tuple[float, float]
 ) -> float | None:
-    """Return a position angle in degrees: numbers are degrees, of sexagesimal text RA is in hours."""
+    """Return a coordinate in degrees: numbers are in degrees; sexagesimal RA is in hours."""
     for value in (header.get(key), header.get(text_key)):
         angle = number(value)
         if angle is None and isinstance(value, str) and (parts := sexagesimal(value)) is not None:
@@ -307,7 +307,7 @@ def _egain(header: Mapping[str, Value]) -> float | None:
 
 
 def _scale_arcsec(header: Mapping[str, Value]) -> float | None:
-    """Return the scale in arcsec per pixel by pixel size in um and focal length in mm, where both are told."""
+    """Return the scale in arcsec per pixel from pixel size (um) and focal length (mm), None without both."""
     pixel, focal = number(header.get("XPIXSZ")), number(header.get("FOCALLEN"))
     return ARCSEC_PER_UM_PER_MM * pixel / focal if pixel and focal and min(pixel, focal) > 0 else None
 

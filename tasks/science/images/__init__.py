@@ -1,1 +1,1 @@
-"""Arithmetic of images that several stages share: combining, convolution, resampling, backgrounds."""
+"""Image arithmetic shared by several stages: combining, convolution, resampling, backgrounds."""

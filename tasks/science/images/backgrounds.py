@@ -1,4 +1,4 @@
-"""The background of an image on a mesh, found and evaluated in parts, so that no image need be in memory as a whole."""
+"""The background of an image on a mesh, measured and evaluated in parts to save memory."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from tasks.science.images import compiled_loops
 
 Floats = np.ndarray[Any, Any]
 Window = Callable[[slice, slice], tuple[Floats, Floats]]
-"""Gives image and weight (0 where there is no value) of some rows and columns, float32."""
+"""Function that returns image and weight (0 for missing values) of some rows and columns, float32."""
 
 LARGEST_SIDE_PX = 1 << 17
-# meshes to each side whose median replaces a mesh
+# half width, in meshes, of the median filter
 REACH = 1
-# a mesh with fewer good pixels than this part takes its value from its neighbours
+# a mesh with a smaller fraction of good pixels takes its value from its neighbours
 FEWEST = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Background:
-    """A background: ``mesh`` holds its values at the centres of ``size`` px wide meshes, joined by natural splines."""
+    """A background: ``mesh`` holds its values at the centres of meshes of ``size`` px, joined by natural splines."""
 
     mesh: Floats
     size: int
 
     @classmethod
     def flat(cls, level: float) -> Background:
-        """Return a background that is the same everywhere."""
+        """Return a constant background."""
         return cls(mesh=np.full((1, 1), level), size=LARGEST_SIDE_PX)
 
     @classmethod
@@ -44,13 +44,13 @@ class Background:
         Parameters
         ----------
         window
-            The image's pixels; those without weight do not count.
+            The image's pixels; those with weight 0 are ignored.
         shape
             Rows and columns.
         size
-            Wanted side of a mesh in px; meshes at the far edges are cut off, as SWarp does.
+            Side of a mesh in px; meshes at the far edges are cut off, as in SWarp.
         """
-        ny, nx = (max(1, -(-each // size)) for each in shape)
+        ny, nx = (max(1, -(-length // size)) for length in shape)
         mesh = np.full((ny, nx), np.nan)
         for row in range(ny):
             image, weight = window(slice(row * size, min((row + 1) * size, shape[0])), slice(0, shape[1]))
@@ -69,13 +69,13 @@ class Background:
 
     @functools.cached_property
     def _tables(self) -> tuple[Floats, Floats]:
-        """How much each row of meshes counts at each row of pixels; and the same of columns, transposed, float32."""
+        """Weights of each row of meshes at each row of pixels, and those of columns, transposed, float32."""
         down, across = (_basis(number, self.size) for number in self.mesh.shape)
         return down, np.ascontiguousarray(across.T, np.float32)
 
 
 def _mode(image: Floats, bad: Floats) -> float:
-    """Return the mode of an image's good pixels as Source Extractor and SWarp estimate it; NaN where they are few."""
+    """Return the mode of an image's good pixels as Source Extractor and SWarp estimate it; NaN if they are too few."""
     if bad.mean() > 1 - FEWEST:
         return float("nan")
     ny, nx = image.shape
@@ -83,7 +83,7 @@ def _mode(image: Floats, bad: Floats) -> float:
 
 
 def filled(mesh: Floats) -> Floats:
-    """Give meshes without a value that of the nearest one; 0 where there is none at all."""
+    """Fill meshes without a value from the nearest one; with 0 if all lack a value."""
     missing = np.isnan(mesh)
     if missing.all():
         return np.zeros_like(mesh)
@@ -93,7 +93,7 @@ def filled(mesh: Floats) -> Floats:
 
 
 def _filtered(mesh: Floats) -> Floats:
-    """Return medians of 3 x 3 meshes; at a border as many are left out on the other side, as SWarp does."""
+    """Return medians of 3 x 3 meshes; at a border the window shrinks symmetrically, as in SWarp."""
     result = np.empty_like(mesh)
     for row, column in np.ndindex(*mesh.shape):
         up, right = (min(REACH, n, size - 1 - n) for n, size in zip((row, column), mesh.shape, strict=True))
@@ -102,7 +102,7 @@ def _filtered(mesh: Floats) -> Floats:
 
 
 def _basis(number: int, size: int) -> Floats:
-    """Return how much each of a row of meshes counts at all their pixels: shape (pixels, number)."""
+    """Return the weights of a row of meshes at all their pixels: shape (pixels, number)."""
     if number == 1:
         return np.ones((size, 1))
     centres = (np.arange(number) + 0.5) * size - 0.5

@@ -1,9 +1,9 @@
-"""Combining a stack of frames into one, pixel by pixel.
+"""Combination of a stack of frames, pixel by pixel.
 
-All modes but the mean sort each pixel's values by a network of compare-exchange steps between whole rows of the stack:
-every step is one vectorised minimum and maximum, the same on NumPy and CuPy, and far quicker than sorting along an
-axis. In sorted order a median is a row, a median absolute deviation a minimum over windows, and what a clip leaves a
-run of neighbours. Sums run over sorted values, so the order of the frames does not change a bit of the result.
+All modes except the mean sort each pixel's values by a network of compare-exchange steps between whole rows of the
+stack. Each step is one vectorised minimum and maximum, the same on NumPy and CuPy, and much faster than sorting along
+an axis. In sorted order the median is a row, the median absolute deviation a minimum over windows, and the values left by
+a clip are neighbours. Sums run over sorted values, so the result does not depend on the order of the frames.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ Mode: TypeAlias = Literal["clipped", "seed", "median", "mean"]
 Step: TypeAlias = tuple[int, int, bool, bool]
 Prepare: TypeAlias = Callable[[Array, int, slice], Array]
 
-# a piece of the stack and its work space stay in one core's second-level cache
+# a piece of the stack and its work space fit one core's second-level cache
 CACHE_BYTES = 1 << 20
-# on a device a piece only has to fit its memory beside the stack itself
+# on a device a piece only has to fit its memory, beside the stack
 DEVICE_BYTES = 1 << 31
-# host memory for a band of a stack; of a device's free memory a band takes this part, its work space the rest
+# host memory for a band of a stack; fraction of a device's free memory for a band, with the rest for its work space
 BAND_BYTES = 1 << 28
 DEVICE_FRACTION = 0.15
-# a device without room for so many rows has no room at all
+# a device without memory for this many rows is not used
 FEWEST_ROWS = 16
 SEED_SIGMA = 3.0
 SEED_ROUNDS = 5
 # with a population sigma one value of N reaches at most sqrt(N - 1) sigma, so up to 10 are never rejected
 SEED_NEVER_REJECTED = 10
-# single precision picks the pixels that may lose a value, double precision decides: the pick must be generous
+# margin: single precision selects pixels that may lose a value, double precision decides
 GENEROUS = 0.99
 MEDIAN_VARIANCE = math.pi / 2
 """Variance of a median over that of the mean, for many normal values."""
@@ -43,9 +43,9 @@ MEDIAN_VARIANCE = math.pi / 2
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """What the noise of one value is at least: ``read_adu`` and the photon noise of ``value - pedestal_adu``.
+    """Least noise of one value: ``read_adu`` and the photon noise of ``value - pedestal_adu``.
 
-    ``gain`` is in e-/ADU. Frames divided by their level have it as ``scale_adu``; 1 means that they were not.
+    ``gain`` is in e-/ADU. ``scale_adu`` is the level by which frames were divided, 1 if they were not.
     """
 
     read_adu: float
@@ -78,7 +78,7 @@ def combine(stack: Array, *, mode: Mode, noise: Noise, clip_sigma: float = 5.0) 
         Frames ``(n, ny, nx)``, float32 or an unsigned integer type; NaN in one frame makes the pixel NaN.
     mode
         ``clipped``: mean of the values within ``clip_sigma`` of the median, sigma being the larger of 1.4826 times
-        the median absolute deviation and the noise expected there; so one bad frame of five goes. ``seed``: at most
+        the median absolute deviation and the expected noise; this rejects one bad frame of five. ``seed``: at most
         five rounds that reject beyond 3 population sigma of the mean, then the median. ``median`` and ``mean``: plain.
     noise
         Least noise of a value.
@@ -118,7 +118,7 @@ def combine_bands(
     Parameters
     ----------
     bands
-        Rows, and a stack ``(n, rows, nx)`` of them, until the frames are complete.
+        Row slices with their stacks ``(n, rows, nx)``, covering the frames.
     shape
         Shape of a frame.
     xp
@@ -126,7 +126,7 @@ def combine_bands(
     mode, noise, clip_sigma
         See ``combine``.
     prepare
-        What is done to each plane of a stack before, given the plane, the frame's number and the rows.
+        Function applied first to each plane of a stack, given the plane, the frame's number and the rows.
     """
     image, variance = (np.empty(shape, np.float32) for _ in range(2))
     for rows, raw in bands:
@@ -139,9 +139,9 @@ def combine_bands(
 
 
 def attempts(number: int, shape: tuple[int, int], xp: Any) -> Iterator[tuple[Any, int]]:
-    """Give array module and rows per band to combine ``number`` frames with, to be tried until there is memory enough.
+    """Yield array module and rows per band for ``number`` frames, to try until memory suffices.
 
-    On a device the rows are halved each time; at last the CPU does it. The result is the same for all.
+    On a device the rows are halved each time; the CPU comes last. The result does not depend on the choice.
     """
     row_bytes = number * shape[1] * np.dtype(np.float32).itemsize
     free = free_memory_bytes()
@@ -162,8 +162,8 @@ def median(stack: Array) -> Array:
 def network(size: int, wanted: tuple[int, ...] | None = None) -> tuple[Step, ...]:
     """Return the compare-exchange steps that sort ``size`` values (Batcher's merge exchange, Knuth 5.2.2 M).
 
-    A step ``(i, j, low, high)`` puts the smaller value at i and the larger at j; ``low`` and ``high`` tell which of
-    them is used later. Steps that do not reach the ``wanted`` places (None: all) are left out.
+    A step ``(i, j, low, high)`` puts the smaller value at i and the larger at j; ``low`` and ``high`` are True if
+    that value is used later. Steps that do not affect the ``wanted`` positions (None: all) are omitted.
     """
     used = set(range(size) if wanted is None else wanted)
     steps: list[Step] = []
@@ -175,7 +175,7 @@ def network(size: int, wanted: tuple[int, ...] | None = None) -> tuple[Step, ...
 
 
 def sort_rows(rows: Sequence[Array], steps: Sequence[Step]) -> list[Array]:
-    """Apply a network to equally long arrays; overwrites them and returns them in order."""
+    """Apply a network to arrays of equal length, in place, and return them in order."""
     rows = list(rows)
     if not rows:
         return rows
@@ -210,7 +210,7 @@ def _merge_exchange(size: int) -> Iterator[tuple[int, int]]:
 def _pieces(flat: Array) -> Iterator[slice]:
     xp = array_namespace(flat)
     size = CACHE_BYTES if xp is np else DEVICE_BYTES
-    # beside the piece itself there are its deviations in float32 and about eight rows of results
+    # memory: the piece, its deviations in float32 and about eight rows of results
     length = max(1024, size // ((flat.dtype.itemsize + 4) * (flat.shape[0] + 8)))
     yield from (slice(start, start + length) for start in range(0, flat.shape[1], length))
 
@@ -248,7 +248,7 @@ def _deviations(rows: Sequence[Array], centre: Array) -> Array:
 
 
 def _moments(deviations: Array, noise: Noise) -> tuple[Array, Array]:
-    """Return the mean of the deviations and the variance of that mean, by the scatter of the values."""
+    """Return the mean of the deviations and its variance, from the scatter of the values."""
     xp = array_namespace(deviations)
     n = len(deviations)
     total, square, squares = xp.zeros_like(deviations[0]), xp.empty_like(deviations[0]), xp.zeros_like(deviations[0])
@@ -265,8 +265,8 @@ def _moments(deviations: Array, noise: Noise) -> tuple[Array, Array]:
 def _mad(deviations: Array) -> Array:
     """Return the median absolute deviation of sorted deviations from their median.
 
-    The k values nearest to the centre are neighbours in sorted order, so the k-th smallest distance is the least,
-    over all runs of k, of the larger distance of a run's two ends.
+    The k values nearest to the centre are neighbours in sorted order. So the k-th smallest distance is the minimum, over
+    all runs of k values, of the larger distance of the run's two ends.
     """
     n = len(deviations)
     ranks = (n // 2 + 1,) if n % 2 else (n // 2, n // 2 + 1)
@@ -316,9 +316,9 @@ def _seed(deviations: Array, centre: Array, noise: Noise) -> tuple[Array, Array,
 
 
 def _seed_survivors(values: Array) -> Array:
-    """Run the seed's rounds to the letter on a few pixels ``(n, m)``; return which values are left.
+    """Run the seed's rejection rounds exactly on a few pixels ``(n, m)``; return the mask of kept values.
 
-    Without root and quotient: of counts the sums are exact, and one at exactly three sigma stays.
+    The test uses neither root nor quotient: sums of counts are exact, and a value at exactly three sigma is kept.
     """
     xp = array_namespace(values)
     values = values.astype(xp.float64)
@@ -336,7 +336,7 @@ def _seed_survivors(values: Array) -> Array:
 
 
 def _median_of_run(values: Array, keep: Array) -> Array:
-    """Return the median of those sorted values that are kept, which are neighbours."""
+    """Return the median of the kept values, which are neighbours in sorted order."""
     xp = array_namespace(values)
     first, number = keep.argmax(axis=0), keep.sum(axis=0)
     low, high = first + (number - 1) // 2, first + number // 2

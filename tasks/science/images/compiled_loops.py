@@ -1,8 +1,8 @@
-"""The inner loops of resampling and coadding, compiled for the processor; ``resampling`` and ``coadding`` define them.
+"""The inner loops of resampling and coadding, compiled for the CPU; ``resampling`` and ``coadding`` define them.
 
-Between two jumps of a pixel's whole-numbered place its neighbours lie in rows of memory, so a run of them is read and
-summed by vector instructions. A tile's intermediate rows stay in a core's second-level cache. All functions work
-outside the interpreter's lock and are compiled once: the code is kept beside this file, or in the user's cache.
+Along a run of pixels whose integer positions advance by one, the neighbours are contiguous in memory, so vector
+instructions read and sum them. A tile's intermediate rows stay in a core's second-level cache. All functions release
+the interpreter's lock. They are compiled once; the code is cached beside this file or in the user's cache.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 from numba import njit
 
 Floats = np.ndarray[Any, Any]
-# products may be joined with sums; values are finite, so a minimum need not look for NaN
+# allow fused multiply-add; values are finite, so a minimum need not check for NaN
 FAST = {"contract", "nnan", "nsz"}
 FAR = np.float32(3e38)
-"""What stands for a missing value in a sort."""
+"""Placeholder of missing values in a sort."""
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _across(surface: Floats, row: float, powers: Floats) -> tuple[float, float, float, float, float, float]:
-    """Return a surface's coefficients of powers of the scaled column, in one row."""
+    """Return a surface's coefficients of powers of the scaled column, for one row."""
     r = (row - surface[6, 0]) / surface[6, 1]
     for j in range(6):
         value = surface[5, j]
@@ -33,7 +33,7 @@ def _across(surface: Floats, row: float, powers: Floats) -> tuple[float, float, 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _places(surface: Floats, row: float, first: int, less: float, powers: Floats, out: Floats) -> None:
-    """Write a surface's values less a constant in one row, at the columns from ``first`` on."""
+    """Write a surface's values minus a constant for one row, at the columns from ``first`` on."""
     p0, p1, p2, p3, p4, p5 = _across(surface, row, powers)
     p0 -= less
     centre, scale = surface[6, 2], 1.0 / surface[6, 3]
@@ -44,7 +44,7 @@ def _places(surface: Floats, row: float, first: int, less: float, powers: Floats
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _split(place: Floats, whole: Floats, part: Floats) -> None:
-    """Write the whole pixel left of each place, and how far from the middle between it and the next the place is."""
+    """Write the pixel left of each position, and the offset of the position from the midpoint to the next pixel."""
     for x in range(place.size):
         floor = np.floor(place[x])
         whole[x] = np.int32(floor)
@@ -67,7 +67,7 @@ def _weights(kernel: Floats, s: float) -> tuple[float, float, float, float, floa
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _along(line: Floats, part: Floats, kernel: Floats, out: Floats) -> None:
-    """Interpolate a run of a row: the value at ``x`` lies among the six pixels from ``x`` on."""
+    """Interpolate a run of a row: the value at ``x`` uses the six pixels from ``x`` on."""
     for x in range(part.size):
         w0, w1, w2, w3, w4, w5 = _weights(kernel, part[x])
         out[x] = (
@@ -77,7 +77,7 @@ def _along(line: Floats, part: Floats, kernel: Floats, out: Floats) -> None:
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _down(lines: Floats, part: Floats, area: Floats, scale: np.float32, kernel: Floats, out: Floats) -> None:
-    """Interpolate a run across six rows, times the area that a pixel covers and the factor on the flux."""
+    """Interpolate a run across six rows, times the pixel's area and the flux factor."""
     for x in range(part.size):
         w0, w1, w2, w3, w4, w5 = _weights(kernel, part[x])
         value = (
@@ -115,7 +115,7 @@ def _stretch(
             step = whole[x] - x
             end = x + 1
             if whole[x] < 2 or whole[x] > nx - 4:
-                # the frame's last pixels go on for ever
+                # the edge pixels extend beyond the frame
                 start = min(max(whole[x] - 2, 0), nx - 6)
                 _along(line[start : start + 6], part[x:end], kernel, out[j, x:end])
             else:
@@ -136,7 +136,7 @@ def _nearest(
     scale: np.float32,
     out: Floats,
 ) -> None:
-    """Write the weight of the nearest pixel, 0 where the six neighbours are not all on the frame."""
+    """Write the weight of the nearest pixel, 0 unless all six neighbours are on the frame."""
     left, right = 2 - first[1], shape[1] - 3 - first[1]
     bottom, top = 2 - first[0], shape[0] - 3 - first[0]
     for x in range(out.size):
@@ -149,7 +149,7 @@ def _nearest(
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _reach(across: Floats, first: int, row: int, rows: int, column: int, width: int, powers: Floats) -> tuple[int, int]:
-    """Return the first row of a window that a tile looks at, and that after the last; the map is nearly straight."""
+    """Return the range of window rows that a tile uses (end excluded); the map is nearly linear."""
     place = np.empty(width, np.float64)
     _places(across, row, column, first, powers, place)
     low, high = place.min(), place.max()
@@ -171,12 +171,12 @@ def resample(
     out: Floats,
     out_weight: Floats,
 ) -> None:
-    """Write a tile of the grid, which begins at ``row`` and ``column``, and its weight; see ``resampling.resample``.
+    """Write the tile of the grid from ``row`` and ``column`` on, and its weight; see ``resampling.resample``.
 
     Parameters
     ----------
     image, weight
-        A window of the upright frame, which begins at ``first``; the whole frame is of ``shape``.
+        A window of the upright frame, which begins at ``first``; the whole frame has ``shape``.
     surfaces
         ``along``, ``across``, ``column`` and ``area``, each its coefficients (6, 6) and a row of centre and half range.
     kernel
@@ -217,7 +217,7 @@ def resample(
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def subtract(image: Floats, heights: Floats, widths: Floats, column: int, out: Floats) -> None:
-    """Write an image less the sum of ``heights`` (ny, n) times ``widths`` (n, nx from ``column`` on)."""
+    """Write an image minus the sum of ``heights`` (ny, n) times ``widths`` (n, nx from ``column`` on)."""
     for y in range(out.shape[0]):
         out[y] = image[y]
         for k in range(heights.shape[1]):
@@ -236,7 +236,7 @@ def _exchange(low: Floats, high: Floats) -> None:
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _medians(values: Floats, weights: Floats, steps: Floats, ordered: Floats, number: Floats, out: Floats) -> None:
-    """Write the medians of the values that have weight, along one row ``(n, nx)``; 0 where there are none."""
+    """Write the medians of the values that have weight, along one row ``(n, nx)``; 0 if there are none."""
     n, width = values.shape
     number[:] = 0
     for i in range(n):
@@ -260,7 +260,7 @@ def _medians(values: Floats, weights: Floats, steps: Floats, ordered: Floats, nu
 def _means(
     values: Floats, weights: Floats, centre: Floats, limits: Floats, total: Floats, count: Floats, out: Floats
 ) -> None:
-    """Write the weighted means of one row's values that are close enough to the centre."""
+    """Write the weighted means of one row's values within the clipping limits."""
     out[:] = 0
     total[:] = 0
     count[:] = 0
@@ -292,8 +292,8 @@ def combine(
 ) -> None:
     """Write the combination of stacks ``(n, ny, nx)``, its weight and the number of values; see ``coadding.combine``.
 
-    ``steps`` is a sorting network ``(k, 2)``; ``limits`` are sigma and fraction of the clipping, infinite where there is
-    none; ``efficiency`` is that of a median of so many values against their mean, empty where the mean is wanted.
+    ``steps`` is a sorting network ``(k, 2)``; ``limits`` are sigma and fraction of the clipping, infinite for
+    none; ``efficiency`` is that of a median relative to a mean, by number of values, empty for the mean.
     """
     n, ny, nx = values.shape
     ordered, centre, number = np.empty((n, nx), np.float32), np.zeros(nx, np.float32), np.empty(nx, np.uint16)

@@ -1,7 +1,7 @@
-"""Convolution kernels: their bases, their polynomials over the field, and convolution in tiles.
+"""Convolution in tiles with kernels that vary over the field: bases, polynomials, convolution.
 
-A kernel that varies over the field is ``K(u, v; x, y) = sum_p P_p(x, y) K_p(u, v)``, so convolving with it takes one
-Fourier transform of a tile and as many back as the polynomial has terms, whatever the number of basis functions.
+A kernel that varies over the field is ``K(u, v; x, y) = sum_p P_p(x, y) K_p(u, v)``, so a convolution
+takes one forward Fourier transform of a tile and one inverse per polynomial term, for any number of basis functions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TILE_PX = 512
 def gaussian_basis(sigmas: Sequence[float], degrees: Sequence[int], half_width: int) -> Array:
     """Return Gaussians times polynomials, (n, 2 half_width + 1, 2 half_width + 1), in Alard and Lupton's basis.
 
-    The first has unit sum and all others zero sum, so that the first coefficient alone is the kernel's sum.
+    The first has unit sum and all others zero sum, so that the first coefficient is the kernel's sum.
 
     References
     ----------
@@ -39,7 +39,7 @@ def gaussian_basis(sigmas: Sequence[float], degrees: Sequence[int], half_width: 
 
 
 def delta_basis(half_width: int) -> Array:
-    """Return one function per pixel of a disc, in the same convention: the first has unit sum, the others none.
+    """Return one function per pixel of a disc, in the same convention: the first has unit sum, the others zero sum.
 
     References
     ----------
@@ -53,7 +53,7 @@ def delta_basis(half_width: int) -> Array:
 
 
 def _zero_sums(functions: Sequence[Array]) -> Array:
-    """Scale the first to unit sum; take as much of it from each other one as leaves no sum, then scale to unit norm."""
+    """Scale the first to unit sum; subtract it from the others to give them zero sum, then scale those to unit norm."""
     first = functions[0] / functions[0].sum()
     rest = [function - function.sum() * first for function in functions[1:]]
     return np.stack([first, *(function / np.linalg.norm(function) for function in rest)])
@@ -135,7 +135,7 @@ def _fast(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def _back(xp: Array, spectrum: Array, kernel: Array, size: tuple[int, int], shape: tuple[int, int]) -> Array:
-    """Multiply two spectra, transform back, and keep the part that no wrap-around touched."""
+    """Multiply two spectra, transform back, and keep the part free of wrap-around."""
     start = kernel.shape[-1] - 1
     other = xp.fft.rfft2(xp.asarray(kernel, dtype=xp.float32), size)
     return xp.fft.irfft2(spectrum * other, size)[start : start + shape[0], start : start + shape[1]]
@@ -148,7 +148,7 @@ def _in_tiles(
     *,
     beyond: Literal["edge", "constant"] = "edge",
 ) -> Array:
-    """Apply ``one`` to each tile, widened by ``half`` on all sides; on the CPU in as many threads as there are cores."""
+    """Apply ``one`` to each tile, widened by ``half`` on all sides; on the CPU with one thread per core."""
     xp = arrays.array_namespace(image)
     padded = xp.pad(image.astype(xp.float32), half, mode=beyond)
     out = xp.empty(image.shape, dtype=xp.float32)

@@ -1,4 +1,4 @@
-"""Work in batches that fit a device: half of a batch where the device is full, the CPU where one alone is too much."""
+"""Work in batches that fit a device: smaller batches if its memory is full, in the end the CPU."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ R = TypeVar("R")
 Work: TypeAlias = Callable[[Any, Sequence[T]], list[R]]
 """Given an array module and some items, return one result per item."""
 
-# of a device's free memory: the rest is for what shares it and for the pool's gaps
+# fraction of a device's free memory; the rest is for other processes and fragmentation of the pool
 FREE_PART = 0.6
-# on the host, where every other slot needs memory too
+# bytes on the host, where other tasks need memory too
 HOST_BYTES = 1 << 29
 
 
 def size(most: int, *, bytes_each: int) -> int:
-    """Return how many items of ``bytes_each`` are worked on at a time here: from 1 to ``most``."""
+    """Return the number of items of ``bytes_each`` to process at once on this machine: from 1 to ``most``."""
     free = arrays.free_memory_bytes()
     budget = HOST_BYTES if free is None else int(free * FREE_PART)
     return max(1, min(most, budget // max(1, bytes_each)))
 
 
 class Batches:
-    """Does work on the device; once that was full it takes fewer items at a time, in the end the CPU, and stays there.
+    """Batches of work on the device: smaller ones once it was full, in the end on the CPU, and never larger again.
 
-    Results do not depend on it, as long as ``work`` does to each item what it does to it alone.
+    Results do not depend on the batches if ``work`` treats each item independently.
     """
 
     def __init__(self, most: int) -> None:
@@ -46,7 +46,7 @@ class Batches:
         Raises
         ------
         MemoryError
-            Where one item alone is too much for the CPU.
+            If one item is too large for the CPU.
         """
         done: list[R] = []
         while len(done) < len(items):
@@ -64,7 +64,7 @@ class Batches:
         except arrays.out_of_memory():
             if self.xp is np and len(some) == 1:
                 raise
-        # only here, outside the handler, does the error no longer hold the arrays of the attempt
+        # released outside the handler: inside, the error still holds the arrays of the attempt
         return None
 
     def _retreat(self, tried: int) -> None:

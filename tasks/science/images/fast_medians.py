@@ -1,4 +1,4 @@
-"""The median of many numbers, for compiled loops: exact, and several times faster than by partition."""
+"""An exact median for compiled loops, several times faster than by partition."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numba import njit
 Floats = np.ndarray[Any, Any]
 
 BINS = 512
-# so few are sorted at once
+# this few numbers are sorted directly
 FEW = 32
-# of numbers closer than this, equal ones among them, the width of a bin cannot be told
+# numbers closer than this, or equal, give no usable bin width
 SMALLEST_SPAN = 1e-300
 
 
 @njit(nogil=True, cache=True)
 def median(values: Floats) -> float:
-    """Return the median of numbers ``(n,)``; NaN where there are none, or one is not finite.
+    """Return the median of numbers ``(n,)``; NaN if there are none, or one is not finite.
 
-    They are counted in bins between the least and the largest, and again those of the middle bin, until few are left.
+    Numbers are counted in bins between the least and the largest, then again in the middle bin, until few are left.
     """
     number = len(values)
     if number == 0:
@@ -44,7 +44,7 @@ def median(values: Floats) -> float:
 
 @njit(nogil=True, cache=True)
 def _ends(values: Floats) -> tuple[float, float]:
-    """Return the least and the largest number, NaN for both where one is NaN."""
+    """Return the least and the largest number, NaN for both if one is NaN."""
     low, high = values[0], values[0]
     odd = False
     for value in values:
@@ -56,9 +56,9 @@ def _ends(values: Floats) -> tuple[float, float]:
 
 @njit(nogil=True, cache=True)
 def _middle(values: Floats, low: float, scale: float, lower: int, upper: int) -> tuple[Floats, int]:
-    """Return the numbers of the bin that holds two ranks, the same or neighbours, and how many lie below them.
+    """Return the numbers of the bin that holds two ranks, equal or adjacent, and the number of values below.
 
-    Of two bins it is the largest number of the lower and the least of the upper one.
+    If the ranks are in two bins, return the largest of the lower bin and the least of the upper one.
     """
     counts = np.zeros(BINS + 1, np.int64)
     for value in values:
@@ -81,7 +81,7 @@ def _middle(values: Floats, low: float, scale: float, lower: int, upper: int) ->
 
 @njit(nogil=True, cache=True)
 def _bin_of(rank: int, counts: Floats) -> tuple[int, int]:
-    """Return which bin holds the number of a rank, counted from 0, and how many lie in those below it."""
+    """Return the bin that holds a rank, counted from 0, and the number of values in the bins below."""
     below, place = 0, 0
     while below + counts[place] <= rank:
         below += counts[place]

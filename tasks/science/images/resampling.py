@@ -1,12 +1,12 @@
-"""Bring images onto another grid by Lanczos-3 interpolation, in two passes of one dimension each.
+"""Resampling of images to another grid by Lanczos-3 interpolation, in two one-dimensional passes.
 
-The pixel map is worked out once: the frame's pixels are carried to the sky and onto the grid, and smooth surfaces are
-fitted to where they came. First each input row is interpolated at the columns of the grid, then each of those columns at
-the rows of the grid: 12 values a pixel instead of 36 (Catmull and Smith 1980, SIGGRAPH 14, 279). A frame that is turned or
-mirrored is first turned back by quarters, which moves pixels and changes none, so what is left is nearly the identity.
+The pixel map is computed once: the frame's pixels are transformed to the sky and to the grid, and smooth surfaces are
+fitted to the resulting positions. First each input row is interpolated at the columns of the grid, then each of those
+columns at the rows of the grid: 12 values per pixel instead of 36 (Catmull and Smith 1980, SIGGRAPH 14, 279). A rotated
+or mirrored frame is first turned by quarters, which only moves pixels, so that the map is nearly the identity.
 
-``by_arrays`` is the definition, in operations of whole arrays, and what a GPU runs; on the processor ``compiled_loops``
-does the same. ``kernel_weights`` serves whoever interpolates along another map (``subtraction.registration``).
+``by_arrays`` is the definition, in whole-array operations, and runs on a GPU; on the CPU ``compiled_loops`` does the
+same. ``kernel_weights`` is for interpolation along other maps (``subtraction.registration``).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from tasks.science.images import compiled_loops
 
 LANCZOS = 3
 TAPS = 2 * LANCZOS
-# weights are looked up at the nearest of this many steps between two pixels: 0.0001 px off at most
+# weights are tabulated at this many steps between two pixels: an error of at most 0.0001 px
 STEPS = 4096
 MOMENTS = 4
 DEGREE = 5
 SAMPLES = 33
 LARGEST_RESIDUAL_PX = 0.01
-# pixels of a pass that share a cache with their indices and weights
+# number of pixels of a pass that fit a cache with their indices and weights
 CACHE_PIXELS = 1 << 15
 Floats = np.ndarray[Any, Any]
 
@@ -45,7 +45,7 @@ class Surface:
     half: tuple[float, float]
 
     def on(self, rows: Array, columns: Array) -> Array:
-        """Return its values on the grid of some rows and columns, float64."""
+        """Return the surface's values on the grid of some rows and columns, float64."""
         xp = array_namespace(columns)
         coefficients = xp.asarray(self.coefficients)
         powers = xp.arange(DEGREE + 1)
@@ -54,17 +54,17 @@ class Surface:
         return (row @ coefficients) @ column.T
 
     def packed(self) -> Floats:
-        """Return all of it as one array: the coefficients, and a row of centre and half range of rows and of columns."""
+        """Return the surface as one array: the coefficients, then a row of centre and half range of rows and columns."""
         scaling = (self.centre[0], self.half[0], self.centre[1], self.half[1], 0.0, 0.0)
         return np.vstack([self.coefficients, scaling])
 
 
 @dataclass(frozen=True, kw_only=True)
 class GridMap:
-    """Where the pixels of a grid lie on a frame, once the frame is turned upright.
+    """The positions of the pixels of a grid on a frame turned upright.
 
     ``along`` gives the frame's column by grid column and frame row; ``across`` and ``column`` the frame's row and column
-    by grid column and grid row; ``area`` how many of the frame's pixels one of the grid covers.
+    by grid column and grid row; ``area`` the area of a grid pixel in frame pixels.
     """
 
     transpose: bool
@@ -79,17 +79,17 @@ class GridMap:
     @functools.cached_property
     def surfaces(self) -> Floats:
         """All four surfaces, packed."""
-        return np.stack([each.packed() for each in (self.along, self.across, self.column, self.area)])
+        return np.stack([surface.packed() for surface in (self.along, self.across, self.column, self.area)])
 
     def upright(self, image: Array) -> Array:
-        """Return the frame turned by quarters and mirrored so that its axes point as the grid's do."""
+        """Return the frame turned by quarters and mirrored so that its axes point along the grid's."""
         xp = array_namespace(image)
         turned = image.T if self.transpose else image
         turned = turned[:, ::-1] if self.flip_x else turned
         return xp.ascontiguousarray(turned[::-1] if self.flip_y else turned)
 
     def original(self, rows: slice, columns: slice) -> tuple[slice, slice]:
-        """Return the frame's own rows and columns of a part of the upright frame; ``upright`` turns that part too."""
+        """Return the original frame's rows and columns of a part of the upright frame; ``upright`` also turns parts."""
         ny, nx = self.shape
         rows = slice(ny - rows.stop, ny - rows.start) if self.flip_y else rows
         columns = slice(nx - columns.stop, nx - columns.start) if self.flip_x else columns
@@ -97,12 +97,12 @@ class GridMap:
 
 
 def grid_map(frame: WCS, grid: WCS, *, shape: tuple[int, int]) -> GridMap:
-    """Work out where a grid's pixels lie on a frame of ``shape`` (ny, nx).
+    """Compute the positions of a grid's pixels on a frame of ``shape`` (ny, nx).
 
     Raises
     ------
     UnusableData
-        Where the frame does not lie on the grid's side of the sky, or is distorted beyond a surface of degree 5.
+        If the frame is not on the grid's side of the sky, or its distortion exceeds a surface of degree 5.
     """
     u, v = np.meshgrid(np.linspace(0, shape[1] - 1, SAMPLES), np.linspace(0, shape[0] - 1, SAMPLES))
     x, y = grid.wcs_world2pix(*frame.all_pix2world(u, v, 0), 0)
@@ -110,7 +110,7 @@ def grid_map(frame: WCS, grid: WCS, *, shape: tuple[int, int]) -> GridMap:
         raise UnusableData("the frame does not lie on the grid: its WCS leads to another part of the sky")
     (transpose, flip_x, flip_y), u, v, upright = _turned(u, v, x, y, shape)
     along, across, column = _fit(v, x, u), _fit(y, x, v), _fit(y, x, u)
-    # the determinant of the map grid → frame, by differences of a tenth of a pixel
+    # the determinant of the map grid → frame, from differences of a tenth of a pixel
     right, left, up, down = ((y, x + 0.05), (y, x - 0.05), (y + 0.05, x), (y - 0.05, x))
     dudx, dvdx = ((_at(surface, *right) - _at(surface, *left)) / 0.1 for surface in (column, across))
     dudy, dvdy = ((_at(surface, *up) - _at(surface, *down)) / 0.1 for surface in (column, across))
@@ -128,7 +128,7 @@ def grid_map(frame: WCS, grid: WCS, *, shape: tuple[int, int]) -> GridMap:
 
 
 def window(mapping: GridMap, rows: slice, columns: slice) -> tuple[slice, slice]:
-    """Return the rows and columns of the upright frame that a tile of the grid looks at; perhaps none."""
+    """Return the rows and columns of the upright frame that a tile of the grid needs; possibly empty."""
     x = np.linspace(columns.start, columns.stop - 1, SAMPLES)
     tall = _within(mapping.across.on(np.array([rows.start, rows.stop - 1], float), x), mapping.shape[0])
     wide = mapping.along.on(np.array([tall.start, max(tall.start, tall.stop - 1)], float), x)
@@ -145,13 +145,13 @@ def resample(
     first: tuple[int, int] = (0, 0),
     scale: float = 1.0,
 ) -> tuple[Array, Array]:
-    """Return a tile of a grid, and its weight: surface brightness times area, so that fluxes stay, times ``scale``.
+    """Return a tile of a grid and its weight: surface brightness times area (conserving flux) times ``scale``.
 
     Parameters
     ----------
     image, weight
-        Upright frame (see ``GridMap.upright``) and its inverse variance, 0 where there is no value, float32; or the
-        part of both that ``window`` tells.
+        Upright frame (see ``GridMap.upright``) and its inverse variance, 0 for missing values, float32; or the
+        part of both given by ``window``.
     mapping
         From ``grid_map``.
     rows, columns
@@ -164,8 +164,8 @@ def resample(
     Returns
     -------
     image, weight
-        Shape (rows, columns), float32; the weight is 0, and the image has no meaning, beyond the frame and at pixels
-        whose neighbours had no value.
+        Shape (rows, columns), float32; the weight is 0, and the image undefined, beyond the frame and at pixels
+        with a neighbour without a value.
     """
     if array_namespace(image) is not np:
         return by_arrays(image, weight, mapping, rows, columns, first=first, scale=scale)
@@ -186,7 +186,7 @@ def by_arrays(
     first: tuple[int, int] = (0, 0),
     scale: float = 1.0,
 ) -> tuple[Array, Array]:
-    """Do what ``resample`` does, with NumPy or CuPy alone."""
+    """Do the same as ``resample``, with NumPy or CuPy alone."""
     xp = array_namespace(image)
     across = xp.arange(columns.start, columns.stop, dtype=xp.float64)
     resampled, weights = (xp.zeros((rows.stop - rows.start, across.size), xp.float32) for _ in range(2))
@@ -206,21 +206,21 @@ def by_arrays(
 def kernel_weights(offset: Array) -> Array:
     """Return the weights of the six neighbours of positions ``offset`` (0 to 1) beyond a pixel's centre.
 
-    Shape (6, *offset.shape), float32: the first is that of the pixel two before; they sum to 1.
+    Shape (6, *offset.shape), float32: the first is for the pixel two steps before; they sum to 1.
     """
     xp = array_namespace(offset)
     return xp.asarray(_table())[:, _step(offset)]
 
 
 def _step(offset: Array) -> Array:
-    """Return the step of the table of weights that is nearest to an offset."""
+    """Return the nearest step of the table of weights to an offset."""
     xp = array_namespace(offset)
     return xp.rint(offset * STEPS).astype(xp.int64)
 
 
 def _within(places: Floats, size: int) -> slice:
-    """Return the pixels around some places, as far as they are on the frame."""
-    # the extremes may lie between the samples, but the map is nearly straight
+    """Return the range of pixels around some positions, limited to the frame."""
+    # the extremes may lie between the samples, but the map is nearly linear
     low, high = int(places.min()) - TAPS, int(places.max()) + TAPS + 1
     start = min(max(low, 0), size)
     return slice(start, max(start, min(high, size)))
@@ -251,7 +251,7 @@ def _interpolate(stretched: Array, v: Array) -> Array:
 
 
 def _split(place: Array, size: int) -> tuple[Array, Array]:
-    """Return the first of six neighbours, moved inside where it lies outside, and the step to the next pixel."""
+    """Return the first of six neighbours, clipped to the frame, and the step to the next pixel."""
     xp = array_namespace(place)
     whole = xp.floor(place)
     step = _step(place - whole)
@@ -273,7 +273,7 @@ def _sum(flat: Array, base: Array, step: Array, *, stride: int) -> Array:
 
 
 def _nearest(weight: Array, v: Array, u: Array, first: tuple[int, int], shape: tuple[int, int]) -> Array:
-    """Return the weight of the nearest pixel, 0 where the six neighbours are not all on the frame."""
+    """Return the weight of the nearest pixel, 0 unless all six neighbours are on the frame."""
     xp = array_namespace(weight)
     edge = LANCZOS - 1
     inside = (u >= edge) & (u < shape[1] - LANCZOS) & (v >= edge) & (v < shape[0] - LANCZOS)
@@ -293,10 +293,10 @@ def _table() -> Floats:
 
 @functools.cache
 def _polynomials() -> Floats:
-    """Return the weights as polynomials of the step from the middle, s: three even ones, three odd ones; shape (6, 6).
+    """Return the weights as polynomials of the step s from the middle: three even, three odd; shape (6, 6).
 
     Neighbours on opposite sides have mirrored weights: sum and difference of an even polynomial and an odd one, both of
-    degree 5 in s². They are 3e-5 off at most.
+    degree 5 in s². The error is at most 3e-5.
     """
     s = 0.5 * np.cos(np.pi * (np.arange(64) + 0.5) / 64)
     weights = _kernel(0.5 + s)
@@ -309,7 +309,7 @@ def _polynomials() -> Floats:
 def _kernel(step: Floats) -> Floats:
     """Return the weights of six neighbours at steps from 0 to 1 between two pixels: shape (6, steps).
 
-    Lanczos weights do not reproduce a slope: a star between two pixels moves by up to 0.02 px. The least cubic under
+    Lanczos weights do not reproduce a slope: a star between two pixels moves by up to 0.02 px. The smallest cubic times
     the kernel's window is added that makes their sum 1 and their first three moments about the position 0.
     """
     distance = step - np.arange(1 - LANCZOS, LANCZOS + 1)[:, None]
@@ -332,7 +332,7 @@ def _pieces(rows: slice, width: int, xp: Any) -> Iterator[slice]:
 def _turned(
     u: Floats, v: Floats, x: Floats, y: Floats, shape: tuple[int, int]
 ) -> tuple[tuple[bool, bool, bool], Floats, Floats, tuple[int, int]]:
-    """Return how to turn the frame upright, its positions then, and its shape."""
+    """Return the turns that make the frame upright, its positions then, and its shape."""
     middle = SAMPLES // 2
     across, down = (middle, slice(middle - 1, middle + 2, 2)), (slice(middle - 1, middle + 2, 2), middle)
     transpose = abs(np.ptp(x[across])) / np.ptp(u[across]) < abs(np.ptp(x[down])) / np.ptp(v[down])

@@ -1,1 +1,1 @@
-"""Masters: which frames make them, their quality, and borrowing from other nights."""
+"""Masters: selection of frames, quality, borrowing from other nights."""

@@ -1,4 +1,4 @@
-"""Which masters a light is calibrated with, and what is doubtful about them."""
+"""Assignment of masters to a light, with their doubts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.science.masters import selection
 class Assignment:
     """The masters of one light; ``scale`` is its exposure time over the dark's.
 
-    ``qa`` holds bits of ``QaBit``, of the masters and of the light itself, and ``doubts`` says them in words.
+    ``qa`` holds the bits of ``QaBit`` of the masters and of the light, ``doubts`` their texts.
     """
 
     bias: Path
@@ -39,7 +39,7 @@ def assign(
     light
         The light.
     masters
-        Those of its unit.
+        The masters of its telescope unit.
     options
         Age limits of masters.
     shape, gain_setting

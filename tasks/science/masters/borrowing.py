@@ -1,4 +1,4 @@
-"""Which master of another night serves best."""
+"""Choice of a master from another night."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 
 class ArchivedMaster(Protocol):
-    """A master of another night; ``exposure_s`` is 0 where it does not matter."""
+    """A master of another night; ``exposure_s`` is 0 if it does not matter."""
 
     @property
     def path(self) -> Path:
@@ -28,21 +28,21 @@ M = TypeVar("M", bound=ArchivedMaster)
 
 
 def ranked(masters: Iterable[M], *, night: date, limit_days: float, exposure_s: float = 0.0) -> list[M]:
-    """Return masters of other nights, the one that serves best first.
+    """Return masters of other nights, the best first.
 
-    Within the age limit before beyond it; then (darks) the same exposure time, or the nearest in ratio; then the
-    nearest date, before or after; of two as near the earlier; then the name.
+    The order is: within the age limit first; then (darks) the nearest exposure time in ratio; then the nearest date,
+    before or after, and of two as near the earlier; then the name.
 
     Parameters
     ----------
     masters
         Masters of one kind.
     night
-        Night that needs one.
+        Night that needs a master.
     limit_days
         Age limit, in days.
     exposure_s
-        Exposure time that a dark shall serve, in s; 0 for other kinds.
+        Exposure time that the dark is for, in s; 0 for other kinds.
     """
 
     def preference(master: M) -> tuple[bool, float, int, date, str]:
@@ -55,5 +55,5 @@ def ranked(masters: Iterable[M], *, night: date, limit_days: float, exposure_s: 
 
 
 def age_days(master_night: date, night: date) -> int:
-    """Return the days between two nights, whichever comes first."""
+    """Return the number of days between two nights, in either order."""
     return abs((night - master_night).days)

@@ -1,4 +1,4 @@
-"""Raw flats on their way into a master: levels, and what is done to each before they are combined."""
+"""Preparation of raw flats for a master: levels and scaling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def level_adu(raw: Array, bias: Master, dark: Master, *, scale: float) -> float:
 
 
 def preparation(bias: Master, dark: Master, *, scales: Sequence[float], levels_adu: Sequence[float]) -> Prepare:
-    """Return what turns rows of the n-th raw flat into its signal relative to its level."""
+    """Return the function that converts rows of the n-th raw flat to signal over its level."""
 
     def prepare(plane: Array, number: int, rows: slice) -> Array:
         xp = array_namespace(plane)

@@ -1,7 +1,7 @@
-"""The three kinds of masters, bias, dark and flat, as descriptions of one shape: what differs between them.
+"""The kinds of masters, bias, dark and flat: what differs between them, behind one interface.
 
-Whoever builds masters does the same for each kind: group the raw frames, leave out those that do not belong, combine
-each group, finish it with the masters made before, judge it, name it.
+The steps are the same for each kind: group the raw frames, reject outliers, combine each group, finish it with the
+masters built before, judge it, name it.
 """
 
 from __future__ import annotations
@@ -39,35 +39,35 @@ class Detector:
     bias_adu: float = 0.0
 
     def measured(self, samples: Sequence[Array], levels_adu: Sequence[float]) -> Detector:
-        """Return it with read noise and bias level of raw bias frames, of which samples of pixels are given."""
+        """Return the detector with read noise and bias level measured on pixel samples of raw bias frames."""
         noises_adu = [correction.pair_noise(*pair) for pair in itertools.pairwise(samples)]
         read_adu = float(np.median(noises_adu)) if noises_adu else 0.0
         return replace(self, read_adu=read_adu, bias_adu=float(np.median(levels_adu)))
 
     def recorded(self, cards: Mapping[str, Any], sample: Array) -> Detector:
-        """Return it with read noise and bias level of a master bias, of which cards and a sample of pixels are given."""
+        """Return the detector with read noise and bias level from the cards and a pixel sample of a master bias."""
         read_adu = float(cards.get("RDNOISE", 0.0)) / self.gain
         return replace(self, read_adu=read_adu, bias_adu=float(np.median(sample)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MasterCombination:
-    """How the raw frames of one master are combined: the least noise of a value, and what is done to rows before."""
+    """How to combine the raw frames of one master: least noise of a value, and preparation of rows."""
 
     noise: Noise
     prepare: Prepare | None = None
 
 
 class MasterKind(ABC):
-    """What differs between kinds of masters; a ``group`` is what tells masters of one kind apart."""
+    """What differs between kinds of masters; a ``group`` identifies a master within its kind."""
 
     name: ClassVar[str]
     frames: ClassVar[FrameType]
     needed: ClassVar[bool]
-    """Whether no light can be calibrated without any."""
+    """Whether lights cannot be calibrated without a master of this kind."""
 
     scaled: ClassVar[bool] = False
-    """Whether a master of another group serves too, if there is none of the one wanted."""
+    """Whether a master of another group can replace a missing one."""
 
     @abstractmethod
     def group(self, frame: Frame) -> Any:
@@ -87,7 +87,7 @@ class MasterKind(ABC):
 
     @abstractmethod
     def fewest(self, options: CalibrateOptions) -> int:
-        """Return how many raw frames make a master at least."""
+        """Return the smallest number of raw frames for a master."""
 
     @abstractmethod
     def select(
@@ -98,29 +98,29 @@ class MasterKind(ABC):
         detector: Detector,
         options: CalibrateOptions,
     ) -> MasterSelection:
-        """Keep the raw frames of a group whose median levels are as they should be."""
+        """Keep the raw frames of a group with acceptable median levels."""
 
     def combination(self, frames: Sequence[Frame], planes: Iterable[Array], detector: Detector) -> MasterCombination:
-        """Return how raw frames are combined; ``planes`` are their pixels, read only where they are needed."""
+        """Return how to combine raw frames; ``planes`` are their pixels, read only if needed."""
         del frames, planes
         noise = Noise(read_adu=detector.read_adu, gain=detector.gain, pedestal_adu=detector.bias_adu)
         return MasterCombination(noise=noise)
 
     @abstractmethod
     def finish(self, combined: Master) -> tuple[Master, Header]:
-        """Return the master that combined frames make, and cards that tell how."""
+        """Return the finished master from combined frames, and cards on how it was finished."""
 
     @abstractmethod
     def judge(self, master: Master, options: CalibrateOptions) -> Quality:
-        """Judge a master by itself."""
+        """Judge a master on its own."""
 
     def bad_pixels(self, master: Master, options: CalibrateOptions) -> Array | None:
-        """Return the map of bad pixels of a master that has one of its own."""
+        """Return the bad-pixel map of a master, None for kinds without one."""
         del master, options
         return None
 
     def words(self, group: Any) -> str:
-        """Return what a master is, in words: ``100 s dark``."""
+        """Return the group and kind in words: ``100 s dark``."""
         return f"{self.label(group)} {self.name}".strip()
 
     def exposure_s(self, group: Any) -> float:
@@ -131,19 +131,19 @@ class MasterKind(ABC):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bias(MasterKind):
-    """The bias: one of the night, as combined."""
+    """The bias: one per night, as combined."""
 
     name = "bias"
     frames = FrameType.BIAS
     needed = True
 
     def group(self, frame: Frame) -> str:
-        """All bias frames make one master."""
+        """Return one group for all bias frames."""
         del frame
         return ""
 
     def label(self, group: str) -> str:
-        """There is nothing to tell apart."""
+        """Return the label of the only group."""
         return group
 
     def file_name(self, group: str) -> str:
@@ -168,12 +168,12 @@ class Bias(MasterKind):
         detector: Detector,
         options: CalibrateOptions,
     ) -> MasterSelection:
-        """Keep the frames whose level is that of the others."""
+        """Keep the frames whose level agrees with the others."""
         del group, detector, options
         return selection.level(frames, levels_adu, kind=self.name)
 
     def finish(self, combined: Master) -> tuple[Master, Header]:
-        """Nothing is to be done."""
+        """Return the combined bias unchanged."""
         return combined, {}
 
     def judge(self, master: Master, options: CalibrateOptions) -> Quality:
@@ -183,7 +183,7 @@ class Bias(MasterKind):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dark(MasterKind):
-    """Darks: one for each exposure time in s, minus the bias; one of another exposure time can be scaled."""
+    """Darks: one per exposure time in s, bias subtracted; a dark of another exposure time can be scaled."""
 
     bias: Master
     bias_name: str
@@ -225,7 +225,7 @@ class Dark(MasterKind):
         detector: Detector,
         options: CalibrateOptions,
     ) -> MasterSelection:
-        """Keep the frames whose level is that of the others, but for what a dark current drifts."""
+        """Keep the frames whose level agrees with the others, within the drift of the dark current."""
         del options
         signal_adu = max(float(np.median(levels_adu)) - detector.bias_adu, 0.0) if levels_adu else 0.0
         return selection.level(frames, levels_adu, kind=self.words(group), signal_adu=signal_adu)
@@ -241,7 +241,7 @@ class Dark(MasterKind):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Flat(MasterKind):
-    """Flats: one for each filter, each frame minus bias and dark and relative to its level, relative to the centre."""
+    """Flats: one per filter; each frame minus bias and dark over its level, the master over its centre."""
 
     bias: Master
     bias_name: str
@@ -288,7 +288,7 @@ class Flat(MasterKind):
         return selection.exposed(frames, signals_adu, saturation_adu=full_adu, parts=options.flat_signal)
 
     def combination(self, frames: Sequence[Frame], planes: Iterable[Array], detector: Detector) -> MasterCombination:
-        """Relate each frame's signal to its level."""
+        """Divide each frame's signal by its level."""
         scales = [frame.exposure_s / self.dark_s for frame in frames]
         levels_adu = [
             flats.level_adu(plane, self.bias, self.dark, scale=scale)
@@ -309,5 +309,5 @@ class Flat(MasterKind):
         return quality.flat(master, options)
 
     def bad_pixels(self, master: Master, options: CalibrateOptions) -> Array:
-        """Return where it has no value, or one far from its surroundings."""
+        """Return the pixels without a value or far from their surroundings."""
         return correction.bad_flat(master, limits=options.bad_flat)

@@ -1,7 +1,7 @@
-"""Whether a master frame is good: figures of the master itself, and how it compares with the last good one.
+"""Quality of a master frame: its own figures, and the comparison with the last good one.
 
-Limits of the figures are those of the telescope's own pipeline (in ``CalibrateOptions``); a figure here is of at most a
-million pixels spread over the frame. ADU; flats are relative to their centre.
+The limits are those of the telescope's own pipeline (in ``CalibrateOptions``). Figures use at most a million pixels
+spread over the frame. Units are ADU; flats are relative to their centre.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ FIGURE_PIXELS = 1 << 20
 DEVIANT_SIGMA = 5.0
 # a level is known to half a digitisation step
 HALF_STEP_ADU = 0.5
-# the dark of one camera drifts with its temperature: by a fifth, or by little
+# allowed drift of a dark with temperature: a fifth, or a small amount
 DARK_DRIFT, LEVEL_DRIFT_ADU = 0.2, 2.0
-# scatter of the difference of two masters over what their variances say
+# scatter of the difference of two masters, over that expected from their variances
 LARGEST_SPREAD = 2.0
-# dust moves: more than this part of the light, pixel by pixel, is another flat
+# dust moves; a larger relative change per pixel means another flat
 FLAT_CHANGE = 0.01
 LARGEST_SCORE = 9.0
-# a variance so many times the median one is that of a noisy pixel
+# a pixel is noisy if its variance exceeds the median by this factor
 NOISY = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """Figures of a master by their header key, and what is wrong with it, in words; nothing where it is good."""
+    """Figures of a master by their header key, and its faults in words, empty if it is good."""
 
     figures: Mapping[str, float] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
 
     def and_(self, other: Quality) -> Quality:
-        """Return both together."""
+        """Return the figures and faults of both."""
         return Quality(figures={**self.figures, **other.figures}, faults=(*self.faults, *other.faults))
 
 
 def bias(master: Master, options: CalibrateOptions) -> Quality:
     """Judge a master bias: its level, and its structure beyond the noise of the frames it is made of.
 
-    With overscan subtracted the level is about 0 and says nothing.
+    With overscan subtracted the level is about 0 and is not judged.
     """
     image, variance = _thin(master.image), _thin(master.variance)
     xp = array_namespace(image)
@@ -60,7 +60,7 @@ def bias(master: Master, options: CalibrateOptions) -> Quality:
 
 
 def dark(master: Master, options: CalibrateOptions) -> Quality:
-    """Judge a master dark by its uniformity: minus the decimal logarithm of the part of pixels that stand out."""
+    """Judge a master dark by its uniformity: minus log10 of the fraction of outlying pixels."""
     image, variance = _thin(master.image), _thin(master.variance)
     xp = array_namespace(image)
     level = float(xp.nanmedian(image))
@@ -129,15 +129,15 @@ def _compare_flats(new: Master, last: Master, name: str) -> Quality:
 
 
 def _mean_variance(variance: Array) -> float:
-    """Return the mean of a variance map without its noisy pixels.
+    """Return the mean of a variance map, noisy pixels excluded.
 
-    Of few frames the median is too small: their variance follows chi squared, whose median is below its mean.
+    The median is too small for few frames: the variance follows chi squared, whose median is below its mean.
     """
     xp = array_namespace(variance)
     return float(xp.mean(variance[variance <= NOISY * xp.nanmedian(variance)]))
 
 
 def _thin(image: Array) -> Array:
-    """Return every n-th pixel, so that at most about a million are left."""
+    """Return every n-th pixel, at most about a million."""
     step = max(1, math.isqrt(image.size // FIGURE_PIXELS))
     return image[::step, ::step]

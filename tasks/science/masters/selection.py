@@ -1,4 +1,4 @@
-"""Which frames may make a master together; each that may not is named with the reason."""
+"""Selection of frames for a master; rejected frames carry the reason."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tasks.errors import UnusableData
 from tasks.records import Frame, FrameType, Rejected, Stage
 from tasks.science.calibration import correction
 
-# dark current doubles every 6 C or so: within 2 C it is the same to a quarter
+# dark current doubles every 6 C or so: within 2 C it changes by less than a quarter
 TEMPERATURE_RANGE_C = 2.0
-# below a tenth of saturation the photon noise is large, above four fifths detectors bend
+# below a tenth of saturation photon noise is large, above four fifths detectors are nonlinear
 FLAT_LEVELS = (0.1, 0.8)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MasterSelection:
-    """The frames that were kept and those that were not."""
+    """The kept and the rejected frames."""
 
     kept: tuple[Frame, ...]
     rejected: tuple[Rejected, ...] = ()
@@ -29,7 +29,7 @@ class MasterSelection:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """How a camera was set: gain setting, binning, shape of the frames."""
+    """Camera settings: gain setting, binning, shape of the frames."""
 
     gain_setting: int | None
     binning: int
@@ -37,12 +37,12 @@ class Setting:
 
 
 def setting(frames: Sequence[Frame]) -> Setting:
-    """Return the commonest setting of the lights, or of all frames where there are no lights.
+    """Return the most common setting of the lights, or of all frames if there are no lights.
 
     Raises
     ------
     UnusableData
-        If there is no frame at all.
+        If there is no frame.
     """
     lights = [frame for frame in frames if frame.type is FrameType.LIGHT]
     if not frames:
@@ -52,14 +52,14 @@ def setting(frames: Sequence[Frame]) -> Setting:
 
 
 def reject(frame: Frame, reason: str) -> Rejected:
-    """Say why a frame was left out of calibration."""
+    """Return a frame as rejected from calibration, with the reason."""
     return Rejected(name=frame.path.name, stage=Stage.CALIBRATE.value, reason=reason, unit=frame.unit)
 
 
 def comparable(frames: Sequence[Frame], *, temperature_range_c: float = TEMPERATURE_RANGE_C) -> MasterSelection:
-    """Keep the calibration frames that were taken as the lights were: gain setting, binning, shape, temperature.
+    """Keep the calibration frames with the gain setting, binning, shape and temperature of the night.
 
-    The commonest setting of the lights counts, or of all frames where there are no lights; the temperature is the
+    The setting is the most common one of the lights, or of all frames if there are no lights; the temperature is the
     median over the frames of that setting.
     """
     lights = [frame for frame in frames if frame.type is FrameType.LIGHT]
@@ -77,7 +77,7 @@ def comparable(frames: Sequence[Frame], *, temperature_range_c: float = TEMPERAT
 def level(
     frames: Sequence[Frame], levels_adu: Sequence[float], *, kind: str, signal_adu: float = 0.0
 ) -> MasterSelection:
-    """Keep the frames whose level is that of their set; see ``calibration.outliers``."""
+    """Keep the frames whose level agrees with their set; see ``correction.outliers``."""
     off = correction.outliers(levels_adu, signal_adu=signal_adu)
     centre = median(levels_adu) if levels_adu else 0.0
     return _split(
@@ -95,7 +95,7 @@ def exposed(
     saturation_adu: float,
     parts: tuple[float, float] = FLAT_LEVELS,
 ) -> MasterSelection:
-    """Keep the flats with a signal between two parts of saturation, both above bias."""
+    """Keep the flats with a signal between two fractions of saturation, both above bias."""
     low, high = (part * saturation_adu for part in parts)
     return _split(
         {
@@ -106,20 +106,20 @@ def exposed(
 
 
 def enough(frames: Sequence[Frame], *, minimum: int, kind: str) -> MasterSelection:
-    """Keep all frames, or none where there are too few for a master."""
+    """Keep all frames, or none if they are too few for a master."""
     few = f"only {len(frames)} usable {kind} frames (at least {minimum} make a master)"
     return _split({frame: few if len(frames) < minimum else "" for frame in frames})
 
 
 def wanted(frame: Frame, objects: Collection[str]) -> bool:
-    """Tell whether a frame is one of these objects or tiles (``T00123`` or 123), or is no light; none means all."""
+    """Return whether a frame is of one of ``objects`` (names, or tiles as ``T00123`` or 123; empty: all), or no light."""
     if not objects or frame.type is not FrameType.LIGHT:
         return True
     return naming.slug(frame.object) in naming.object_slugs(objects)
 
 
 def misfit(light: Frame, *, shape: tuple[int, int], gain_setting: object) -> str:
-    """Return why masters of this shape and gain setting (any card's value) cannot calibrate a light, or nothing."""
+    """Return why masters of this shape and gain setting (any card's value) cannot calibrate a light, or the empty string."""
     if light.shape != shape:
         return f"has {light.shape[1]} x {light.shape[0]} pixels, its masters {shape[1]} x {shape[0]}"
     known = isinstance(gain_setting, int) and light.gain_setting is not None
@@ -129,14 +129,14 @@ def misfit(light: Frame, *, shape: tuple[int, int], gain_setting: object) -> str
 
 
 def missing_flat(light: Frame, filters: Collection[str]) -> str:
-    """Return in words that there is no flat of a light's filter, or nothing."""
+    """Return a sentence if a light's filter has no flat, else the empty string."""
     if light.filter in filters:
         return ""
     return f"there is no {light.filter} flat (there are: {', '.join(sorted(filters)) or 'none'})"
 
 
 def grouped(frames: Sequence[Frame], key: Callable[[Frame], Any]) -> list[tuple[Any, list[Frame]]]:
-    """Return frames in groups of equal ``key``, in its order; within a group the order stays."""
+    """Return frames in groups of equal ``key``, sorted by it; the order within a group is kept."""
     groups: dict[Any, list[Frame]] = {}
     for frame in frames:
         groups.setdefault(key(frame), []).append(frame)
@@ -144,10 +144,10 @@ def grouped(frames: Sequence[Frame], key: Callable[[Frame], Any]) -> list[tuple[
 
 
 def gain(frames: Sequence[Frame]) -> float:
-    """Return the commonest EGAIN of the frames, e-/ADU; raise ``UnusableData`` where none tells it."""
+    """Return the most common EGAIN of the frames, e-/ADU; raise ``UnusableData`` if no header has it."""
     gains = Counter(frame.egain for frame in frames if frame.egain is not None)
     if not gains:
-        raise UnusableData("no frame of the night tells its gain (EGAIN, e-/ADU), so no noise can be known")
+        raise UnusableData("no frame of the night has a gain (EGAIN, e-/ADU), so the noise is unknown")
     return gains.most_common(1)[0][0]
 
 

@@ -360,7 +360,7 @@ def test_an_unchanged_decision_is_told_from_a_changed_one():
 def test_a_policy_that_asks_for_nothing_there_is_refused():
     with pytest.raises(UnusableData, match="operand 'size'"):
         decide(notice(), policy(condition("size")))
-    with pytest.raises(UnusableData, match="cannot ask"):
+    with pytest.raises(UnusableData, match="cannot be tested"):
         decide(notice(group="CBC"), policy(condition("group", Comparison.BELOW, 3.0)))
 
 
