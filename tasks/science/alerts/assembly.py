@@ -20,7 +20,7 @@ def assemble(parsed: ParsedNotice, *, sha256: str, read: Callable[[bytes], SkyMa
     sha256
         SHA-256 of the notice's own bytes.
     read
-        Reader of a sky map's bytes. If it raises ``UnusableData``, the alert lacks that map and a remark gives the error.
+        Reader of a sky map's bytes. If it raises ``UnusableData``, a remark replaces that map.
     """
     summaries: dict[MapRole, SkyMapSummary] = {}
     remarks = list(parsed.notice.remarks)

@@ -45,7 +45,7 @@ def evidence(one: Notice, other: Notice, *, within_s: float, credible_level: flo
 
 
 def allowed_deg(notice: Notice) -> float:
-    """Return the radius in degrees that contains the true position with probability 1 - ``OUTSIDE`` (Gaussian errors)."""
+    """Return the radius in degrees that holds the true position with probability 1 - ``OUTSIDE`` (Gaussian errors)."""
     contained = notice.containment if notice.containment and 0 < notice.containment < 1 else constants.USUAL_CONTAINMENT
     return best_position.error_deg(notice) * math.sqrt(math.log(OUTSIDE) / math.log1p(-contained))
 

@@ -13,8 +13,8 @@ from tasks.science.astrometry.matching import Floats
 def winner(start: Floats, goal: Floats, *, reach: float, cell: float) -> tuple[int, Floats]:
     """Return the number of pairs that agree on an offset from ``start`` to ``goal``, and the offset.
 
-    Positions have shape (n, 2) and the unit of ``reach`` and ``cell``; the offset is at most ``reach`` in x and y. It is
-    the middle of 2 x 2 cells of the histogram, summed so that no cell border divides a peak: accurate to one cell.
+    Positions have shape (n, 2) and the unit of ``reach`` and ``cell``; the offset is at most ``reach`` in x and y. It
+    is the middle of 2 x 2 cells of the histogram, summed so that no cell border divides a peak: accurate to one cell.
     """
     size = int(np.ceil(2 * reach / cell)) + 1
     column, row = (((goal[:, axis, None] - (start[None, :, axis] - reach)) * (1 / cell)).ravel() for axis in (0, 1))

@@ -94,7 +94,7 @@ def _positions(table: Table) -> Floats:
 def placed(table: Table, wcs: WCS) -> Table:
     """Add the sky positions and widths that Source Extractor computes from a WCS to a table of detections.
 
-    ``ALPHA_J2000``, ``DELTA_J2000`` and ``FWHM_WORLD`` are in degrees; widths scale with the square root of the pixel's area.
+    ``ALPHA_J2000``, ``DELTA_J2000`` and ``FWHM_WORLD`` are in degrees; widths scale with the root of the pixel's area.
     """
     result = table.copy()
     x, y = (np.asarray(table[name], dtype=float) for name in ("X_IMAGE", "Y_IMAGE"))

@@ -44,8 +44,8 @@ class Maps:
 class SearchPlanes:
     """A difference and the planes a search needs: all (ny, nx), ``psf`` square of unit sum, masks True = bad.
 
-    ``science`` and ``reference`` are the two subtracted images, sky included; ``covered`` is True where the reference has
-    data, ``filled`` where the engine wrote a fill value.
+    ``science`` and ``reference`` are the two subtracted images, sky included; ``covered`` is True where the reference
+    has data, ``filled`` where the engine wrote a fill value.
     """
 
     difference: Array

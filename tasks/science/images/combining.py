@@ -2,8 +2,8 @@
 
 All modes except the mean sort each pixel's values by a network of compare-exchange steps between whole rows of the
 stack. Each step is one vectorised minimum and maximum, the same on NumPy and CuPy, and much faster than sorting along
-an axis. In sorted order the median is a row, the median absolute deviation a minimum over windows, and the values left by
-a clip are neighbours. Sums run over sorted values, so the result does not depend on the order of the frames.
+an axis. In sorted order the median is a row, the median absolute deviation a minimum over windows, and the values left
+by a clip are neighbours. Sums run over sorted values, so the result does not depend on the order of the frames.
 """
 
 from __future__ import annotations
@@ -265,8 +265,8 @@ def _moments(deviations: Array, noise: Noise) -> tuple[Array, Array]:
 def _mad(deviations: Array) -> Array:
     """Return the median absolute deviation of sorted deviations from their median.
 
-    The k values nearest to the centre are neighbours in sorted order. So the k-th smallest distance is the minimum, over
-    all runs of k values, of the larger distance of the run's two ends.
+    The k values nearest to the centre are neighbours in sorted order. So the k-th smallest distance is the minimum,
+    over all runs of k values, of the larger distance of the run's two ends.
     """
     n = len(deviations)
     ranks = (n // 2 + 1,) if n % 2 else (n // 2, n // 2 + 1)

@@ -54,7 +54,7 @@ class Surface:
         return (row @ coefficients) @ column.T
 
     def packed(self) -> Floats:
-        """Return the surface as one array: the coefficients, then a row of centre and half range of rows and columns."""
+        """Return the surface as one array: the coefficients, then a row of centre and half range of both axes."""
         scaling = (self.centre[0], self.half[0], self.centre[1], self.half[1], 0.0, 0.0)
         return np.vstack([self.coefficients, scaling])
 

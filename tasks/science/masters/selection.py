@@ -112,14 +112,14 @@ def enough(frames: Sequence[Frame], *, minimum: int, kind: str) -> MasterSelecti
 
 
 def wanted(frame: Frame, objects: Collection[str]) -> bool:
-    """Return whether a frame is of one of ``objects`` (names, or tiles as ``T00123`` or 123; empty: all), or no light."""
+    """Return whether a frame is of ``objects`` (names, or tiles as ``T00123`` or 123; empty: all) or no light."""
     if not objects or frame.type is not FrameType.LIGHT:
         return True
     return naming.slug(frame.object) in naming.object_slugs(objects)
 
 
 def misfit(light: Frame, *, shape: tuple[int, int], gain_setting: object) -> str:
-    """Return why masters of this shape and gain setting (any card's value) cannot calibrate a light, or the empty string."""
+    """Return why masters of this shape and gain setting (a card's value) do not fit a light, or the empty string."""
     if light.shape != shape:
         return f"has {light.shape[1]} x {light.shape[0]} pixels, its masters {shape[1]} x {shape[0]}"
     known = isinstance(gain_setting, int) and light.gain_setting is not None
