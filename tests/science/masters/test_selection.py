@@ -98,3 +98,10 @@ def test_a_masters_cards_tell_its_inputs_and_their_mean_time():
     assert cards["INSTRUME"] == "C3"
     assert "BZERO" not in cards
     assert provenance.mean_time({}) is None
+
+
+def test_lights_of_chosen_objects_are_wanted_and_every_calibration_frame():
+    light, dark = frame(type_=FrameType.LIGHT, object="T00123"), frame(type_=FrameType.DARK)
+    wanted = [selection.wanted(light, names) for names in ((), ("123",), ("T00123",), ("T00124",))]
+    assert wanted == [True, True, True, False]
+    assert selection.wanted(dark, ("T00124",))

@@ -58,3 +58,23 @@ def test_a_night_that_ends_at_calibration_counts_calibrated_frames():
     results = [result(Stage.CALIBRATE, "7DT01", 3.0, calibrated=(make.calibrated(make.frame()),))]
 
     assert frame_accounting.summarise(make.NIGHT, results, seconds=1.0).frames_ok == 1
+
+
+def test_a_run_of_some_objects_renews_their_part_of_a_ledger_and_leaves_the_rest():
+    mine, other = (make.frame(f"{name}.fits", object=name) for name in ("T00001", "T00002"))
+    whole = result(
+        Stage.REDUCE, "7DT01", 5.0, reduced=(make.reduced(mine), make.reduced(other)), stacks=(make.stack(),)
+    )
+
+    part = frame_accounting.only(whole, ("1",))
+    assert [each.frame.object for each in part.reduced] == ["T00001"]
+    assert [each.object for each in part.stacks] == ["T00001"]
+    rest = frame_accounting.only(whole, ("T00002",))
+    assert [each.frame.object for each in rest.reduced] == ["T00002"]
+    assert rest.stacks == ()
+    assert frame_accounting.only(whole, ()) == whole
+
+    again = result(Stage.REDUCE, "7DT01", 2.0, reduced=(make.reduced(mine),), rejected=(CLOUDS,))
+    joined = frame_accounting.merged(whole, again, ("T00001",))
+    assert sorted(each.frame.object for each in joined.reduced) == ["T00001", "T00002"]
+    assert (joined.stacks, joined.rejected, joined.seconds) == ((), (CLOUDS,), 2.0)
