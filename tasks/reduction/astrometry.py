@@ -1,9 +1,9 @@
-"""Calibrated lights to lights with a WCS that was checked against the reference.
+"""Astrometry of calibrated lights: a WCS for each, checked against the reference.
 
-A frame's pointing is found by our own vote of its stars, or by solve-field where that fails and it is installed; this
-gives SCAMP an a-priori header good to arcseconds. SCAMP fits the distortion for the whole batch, and for a frame alone
-where the batch fails; what is left is looked for where the other frames of its object were found. Our own match of the
-result with the reference decides whether a solution is let through; MissFITS writes it into the image.
+Our own vote of its stars finds the pointing of a frame; if it fails, solve-field does, if it is installed. SCAMP thus
+gets an a-priori header good to arcseconds. SCAMP fits the distortion of the whole batch, or of each frame alone if the
+batch fails. Unsolved frames are searched for at the positions of the solved frames of their object. Our own match with
+the reference accepts or rejects a solution; MissFITS writes it into the image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tasks.science.astrometry import catalogue_cells, pointing_search
 
 @task(name="solve", cache_policy=NO_CACHE, persist_result=False)
 def solve(calibrated: tuple[Calibrated, ...], catalogue: Path, root: Path, options: ReduceOptions) -> SolvedBatch:
-    """Give the lights of one unit, filter and object a WCS; what cannot be solved is rejected with the reason."""
+    """Give the lights of one unit, filter and object a WCS; reject those that cannot be solved, with the reason."""
     if not calibrated:
         return SolvedBatch(solved=())
     frame, images = calibrated[0].frame, [light.image for light in calibrated]

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def calibrate_lights(
     frames: tuple[Frame, ...], masters: Masters, night: date, root: Path, options: CalibrateOptions
 ) -> CalibratedBatch:
-    """Calibrate lights of one unit; a light that cannot be calibrated is named with the reason."""
+    """Calibrate lights of one unit; reject those that cannot be calibrated, with the reason."""
     tree = naming.NightTree(root=root)
     outcomes = LightCalibrator(masters=masters, tree=tree, night=night, options=options).calibrate(frames)
     lights = tuple(outcome for outcome in outcomes if isinstance(outcome, Calibrated))

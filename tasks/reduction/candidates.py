@@ -1,4 +1,4 @@
-"""Search: what is left on a difference, each with a magnitude and every reason to doubt it."""
+"""Search of a difference image: candidates with magnitudes and flags."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ TOOLS = {"numpy": np.__version__}
 
 @task(task_run_name="search-{difference.stack.object}-{difference.stack.filter}", tags={"gpu"}, cache_policy=NO_CACHE)
 def search(difference: Difference, root: Path, options: SearchOptions) -> CandidateBatch:
-    """Find, measure and flag what is left on a difference; write the catalogue, regions and stamps."""
-    del root  # the products lie beside the difference
+    """Detect, measure and flag candidates on a difference; write the catalogue, regions and stamps."""
+    del root  # the products are written beside the difference
     started = time.monotonic()
     table = naming.transients_of(difference.image)
     inputs = [difference.image, difference.variance, difference.mask, difference.convolved, difference.stack.image]

@@ -1,4 +1,4 @@
-"""Frames of many nights and units to deep stacks: what there is, which are chosen, what came of them."""
+"""Deep stacks of frames of many nights and units: survey of the frames, selection, report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which frames are looked at; what is empty means all, and the days are the evenings' dates, inclusive."""
+    """Which frames to survey: an empty field means all; days are the evenings' dates, inclusive."""
 
     objects: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
@@ -35,23 +35,23 @@ class Wanted:
     end: date | None = None
 
     def takes(self, image: Path) -> bool:
-        """Tell by its name whether a frame is wanted."""
+        """Return whether a frame is wanted, judged by its name."""
         night = naming.night_of(naming.parse_image(image.name).date_obs)
         return (self.start or night) <= night <= (self.end or night)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="survey")
 def survey(root: Path, wanted: Wanted) -> Survey:
-    """Read the headers of a tree's calibrated frames, and write the tables of what there is.
+    """Read the headers of a tree's calibrated frames, and write tables of them.
 
     Raises
     ------
     UnusableData
-        Where there is no frame.
+        If there is no frame.
     """
     headers = _headers(root, wanted)
     if not headers:
-        raise UnusableData(f"no calibrated frame in {root} is of the objects, filters, units and nights asked for")
+        raise UnusableData(f"no calibrated frame in {root} matches the requested objects, filters, units and nights")
     usable: list[Reduced] = []
     rejected: list[Rejected] = []
     for image, unit, cards in headers:
@@ -66,12 +66,12 @@ def survey(root: Path, wanted: Wanted) -> Survey:
 
 @task(cache_policy=NO_CACHE, task_run_name="select")
 def select(found: Survey, root: Path, options: DeepOptions) -> tuple[Selection, ...]:
-    """Choose the frames of each field and filter, and write list, figures and plot beside where the stack will be.
+    """Choose the frames of each field and filter; write list, figures and plot into the folder of the future stack.
 
     Raises
     ------
     UnusableData
-        Where a frame is asked for by name that is not there.
+        If a frame requested by name does not exist.
     """
     deep_selection.check_names(found.frames, found.rejected, options)
     selections = []
@@ -93,7 +93,7 @@ def conclude(
     root: Path,
     options: DeepOptions,
 ) -> Deepened:
-    """Join what came of a run, and show it on the run's page."""
+    """Join the results of a run, and show them on the run's page."""
     empty = deep_selection.without_frames(selections, options)
     left_out = (rejected for selection in selections for rejected in selection.rejected)
     create_table_artifact(deep_stack_tables.stack_rows(stacks), key="deep-stacks", description="Deep stacks")
@@ -116,14 +116,14 @@ def _headers(root: Path, wanted: Wanted) -> list[tuple[Path, str, Header]]:
 def _checked(item: Reduced) -> Reduced:
     for plane in (item.variance, item.mask):
         if not plane.is_file():
-            raise UnusableData(f"{plane.name} is not beside it")
+            raise UnusableData(f"{plane.name} is missing beside it")
     return item
 
 
 def _write_tables(
     root: Path, headers: Sequence[tuple[Path, str, Header]], usable: Sequence[Reduced]
 ) -> tuple[Path, ...]:
-    """Write a table of all headers for each unit and filter, and one of what there is of each field."""
+    """Write a table of all headers for each unit and filter, and one table with a row for each field."""
     folder = naming.NightTree(root=root).survey()
     rows: dict[str, list[tuple[str, Header]]] = {}
     for image, unit, cards in headers:

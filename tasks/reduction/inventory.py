@@ -1,4 +1,4 @@
-"""The inventory of one unit's night folder: which frames there are, and which cannot be used and why."""
+"""Inventory of one unit's night folder: usable frames, and rejected ones with the reason."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def take_inventory(
     Parameters
     ----------
     folder, unit, night
-        What to read.
+        Night folder to read, its unit and night.
     options
-        How headers are rewritten and frames trimmed.
+        Rewriting of headers and trimming of frames.
     objects
         Objects or tiles whose lights are taken (``T00123`` or 123); none means all.
     telescope
-        Name of the telescope, whose camera and filters the headers are compared with.
+        Name of the telescope; headers are compared with its camera and filters.
 
     Raises
     ------
@@ -58,10 +58,10 @@ def take_inventory(
         names a filter that the telescope does not have.
     """
     naming.unit(unit)
-    paths, known = _images(folder), telescopes.load(telescope)
-    _check_filters(options, known)
+    paths, camera = _images(folder), telescopes.load(telescope)
+    _check_filters(options, camera)
     with ThreadPoolExecutor(READERS) as pool:
-        read = list(pool.map(lambda path: _read(path, unit, options, known), paths))
+        read = list(pool.map(lambda path: _read(path, unit, options, camera), paths))
     usable = [frame for frame in read if isinstance(frame, Frame)]
     good = sorted((frame for frame in usable if selection.wanted(frame, objects)), key=_order)
     needs = {(frame.filter, frame.exposure_s) for frame in usable if frame.type is FrameType.LIGHT}
@@ -73,27 +73,27 @@ def take_inventory(
 
 
 def join(inventories: Sequence[Inventory]) -> tuple[Inventory, ...]:
-    """Join what belongs to one unit: a survey and a target of opportunity share their calibration frames."""
+    """Join inventories of one unit: a survey and a target of opportunity share their calibration frames."""
     units: dict[str, list[Inventory]] = {}
-    for each in inventories:
-        units.setdefault(each.unit, []).append(each)
+    for inventory in inventories:
+        units.setdefault(inventory.unit, []).append(inventory)
     return tuple(_joined(group) for group in units.values())
 
 
 def _joined(group: Sequence[Inventory]) -> Inventory:
-    frames = [frame for each in group for frame in each.frames]
-    rejected = tuple(rejection for each in group for rejection in each.rejected)
-    needs = tuple(sorted({need for each in group for need in each.needs}))
+    frames = [frame for inventory in group for frame in inventory.frames]
+    rejected = tuple(rejection for inventory in group for rejection in inventory.rejected)
+    needs = tuple(sorted({need for inventory in group for need in inventory.needs}))
     return replace(group[0], frames=tuple(sorted(frames, key=_order)), rejected=rejected, needs=needs)
 
 
 def _check_filters(options: CalibrateOptions, telescope: Telescope) -> None:
-    """Refuse filters that no light can have: nothing would lose its fringes, and nobody would know."""
-    known = telescope.filter_names
-    if known and (strange := set(options.defringe) - known):
+    """Refuse filters that the telescope lacks: a misspelt one would silently leave fringes in."""
+    filters = telescope.filter_names
+    if filters and (strange := set(options.defringe) - filters):
         raise UnusableData(
             f"defringe names {', '.join(sorted(strange))}, which {telescope.name} does not have: its filters are "
-            f"{', '.join(sorted(known))}"
+            f"{', '.join(sorted(filters))}"
         )
 
 
@@ -124,7 +124,7 @@ def _read(path: Path, unit: str, options: CalibrateOptions, telescope: Telescope
 
 def _frame(path: Path, unit: str, options: CalibrateOptions, telescope: Telescope) -> Frame:
     if path.name.lower().endswith(PACKED):
-        raise UnusableData(f"{path.name} is packed in a way that is not read (allowed: {', '.join(SUFFIXES)})")
+        raise UnusableData(f"{path.name} has a compression that is not supported (allowed: {', '.join(SUFFIXES)})")
     if not path.is_file():
         raise UnusableData(f"{path.name} is not a file")
     stored = overscan.open_raw(path, overscan=options.overscan, trim=options.trim)

@@ -1,4 +1,4 @@
-"""Lights in the batches in which they arrived: what came late is solved by itself, and what was there stays as it is."""
+"""Batches of lights by arrival: late lights form batches of their own, earlier batches stay unchanged."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ log = logging.getLogger(__name__)
 def batches(calibrated: StageResult, root: Path) -> tuple[tuple[Calibrated, ...], ...]:
     """Return a unit's calibrated lights in batches of one object and filter, which share an astrometric solution.
 
-    Batches are noted before they are worked on: another run of the night has the same ones, and further ones for what
-    came since.
+    Batches are recorded before they are processed: a later run of the night has the same ones, and new ones for lights
+    that arrived since.
     """
     place = naming.NightTree(root=root).batches(calibrated.unit, calibrated.night)
-    known = _read(place)
-    made = frame_accounting.batches(calibrated.calibrated, known)
-    names = [[light.frame.path.name for light in batch] for batch in made]
-    others = [batch for batch in known if not set(batch) & {name for batch in names for name in batch}]
-    if (noted := [*others, *names]) != known:
+    earlier = _read(place)
+    current = frame_accounting.batches(calibrated.calibrated, earlier)
+    names = [[light.frame.path.name for light in batch] for batch in current]
+    others = [batch for batch in earlier if not set(batch) & {name for batch in names for name in batch}]
+    if (noted := [*others, *names]) != earlier:
         products.write_text(place, json.dumps(noted, indent=1) + "\n")
-    log.info("%s %s: %d batches of lights", calibrated.unit, calibrated.night, len(made))
-    return made
+    log.info("%s %s: %d batches of lights", calibrated.unit, calibrated.night, len(current))
+    return current
 
 
 def _read(place: Path) -> Sequence[list[str]]:
     try:
-        known = json.loads(place.read_bytes())
+        stored = json.loads(place.read_bytes())
     except (OSError, ValueError):
         return []
-    return [[str(name) for name in batch] for batch in known if isinstance(batch, list)]
+    return [[str(name) for name in batch] for batch in stored if isinstance(batch, list)]

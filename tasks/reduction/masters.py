@@ -1,4 +1,4 @@
-"""Master frames of one unit's night: bias, darks, flats, and the map of bad pixels. Making them again is a lookup."""
+"""Master frames of one unit's night: bias, darks, flats, and the map of bad pixels; a rerun looks them up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_masters(inventory: Inventory, root: Path, options: CalibrateOptions) ->
     Raises
     ------
     UnusableData
-        If there is no master bias or no master dark to be had: no light of the unit can then be calibrated.
+        If no master bias or no master dark can be made or borrowed: no light of the unit can then be calibrated.
     """
     tree = naming.NightTree(root=root)
     folder = tree.masters(inventory.unit, inventory.night)

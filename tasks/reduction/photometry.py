@@ -1,4 +1,4 @@
-"""Lights with a WCS to reduced images: seeing, zero points, depth, catalogue, and all of it in the header."""
+"""Photometry of lights with a WCS: seeing, zero points, depth, catalogue and header cards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.reduction.engines import light_photometry
 def measure(
     solved: SolvedBatch | tuple[Solved, ...], catalogue: Path, root: Path, options: ReduceOptions
 ) -> ReducedBatch:
-    """Measure lights and write them, complete, into the science tree; what cannot be measured is rejected."""
+    """Measure lights and write all their planes into the science tree; reject those that cannot be measured."""
     lights = solved.solved if isinstance(solved, SolvedBatch) else solved
     if not lights:
         return ReducedBatch(reduced=())

@@ -1,4 +1,4 @@
-"""Reduced frames of one object and filter to one deeper image on the field's own grid, measured like its frames."""
+"""Stacking of reduced frames of one object and filter on the field's own grid; stacks are measured like frames."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 
 
 def group(results: Iterable[StageResult], options: StackOptions) -> tuple[tuple[Reduced, ...], ...]:
-    """Group the reduced frames of a night: one object and filter, without a long pause; without those to be skipped."""
-    kept, _ = stack_members.set_aside([each for result in results for each in result.reduced], options.skip)
-    return stack_members.group_by_gap(kept, options.gap_s, together=options.units == "together")
+    """Group the reduced frames of a night by object, filter and pauses in time; leave out the objects to be skipped."""
+    frames, _ = stack_members.set_aside([frame for result in results for frame in result.reduced], options.skip)
+    return stack_members.group_by_gap(frames, options.gap_s, together=options.units == "together")
 
 
 def skipped(results: Iterable[StageResult], options: StackOptions) -> tuple[Rejected, ...]:
-    """Name the objects that are not stacked because the options say so, once for each unit and filter."""
-    return stack_members.set_aside([each for result in results for each in result.reduced], options.skip)[1]
+    """Return the objects that the options exclude from stacking, once for each unit and filter."""
+    return stack_members.set_aside([frame for result in results for frame in result.reduced], options.skip)[1]
 
 
 @task(name="combine", cache_policy=NO_CACHE, persist_result=False)
@@ -47,7 +47,7 @@ def combine(
 ) -> Stack:
     """Combine a group of frames into a stack with variance, mask, weight, number of frames, zero points and catalogue.
 
-    A ``deep`` one has the name of all units, and its frames were judged before; ``centre_deg`` moves its grid.
+    A ``deep`` stack has the name of all units, and its frames were selected beforehand; ``centre_deg`` moves its grid.
     """
     started = time.monotonic()
     chosen = stack_members.choose(group, equal=options.combine == "seed", judge=not deep)
@@ -72,7 +72,7 @@ def combine(
 
 
 def for_slot(options: StackOptions) -> Task[..., Stack]:
-    """Return the task ``combine`` for the slot that it shall have: a GPU's where the options want one."""
+    """Return the task ``combine`` for its slot: a GPU's if the options ask for one."""
     return combine.with_options(tags=["gpu"]) if options.gpu else combine
 
 
@@ -98,4 +98,4 @@ def _tell(stack: Stack) -> None:
         stack.seconds,
     )
     for left in stack.rejected:
-        log.warning("%s is not in the stack: %s", left.name, left.reason)
+        log.warning("%s is left out of the stack: %s", left.name, left.reason)

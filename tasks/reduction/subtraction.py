@@ -1,4 +1,4 @@
-"""Subtraction: a stack minus the reference that suits it best, by the first engine that succeeds."""
+"""Subtraction of the best reference from a stack, by the first engine that succeeds."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def subtract(stack: Stack, references: Path, root: Path, options: SearchOptions)
 
 
 def choose(stack: Stack, references: Path) -> Path:
-    """Return the best reference in a folder and those below; see ``tasks/science/subtraction/references``.
+    """Return the best reference in a folder and its subfolders; see ``tasks/science/subtraction/references``.
 
     Raises
     ------

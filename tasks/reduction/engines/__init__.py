@@ -1,1 +1,1 @@
-"""What the stages of a night do where arrays, programs and files meet; the tasks beside this folder call it."""
+"""Work of the night's stages that joins arrays, programs and files; called by the tasks of ``tasks/reduction``."""

@@ -1,4 +1,4 @@
-"""The files of a search: the planes it reads, the catalogue, regions, count of flags and stamps that it writes."""
+"""Files of a search: the planes it reads; the catalogue, regions, flag counts and stamps it writes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tasks.science.candidates import candidate_table, findings, matched_filter, 
 from tasks.science.candidates.findings import Findings
 from tasks.science.candidates.matched_filter import SearchPlanes
 
-# survivors with a picture; a bad difference has thousands
+# survivors that get a picture; a bad difference has thousands
 PICTURES = 50
 
 
 def read_planes(difference: Difference) -> SearchPlanes:
-    """Read a difference and what belongs to it, onto the device."""
+    """Read a difference and its other planes onto the device."""
     xp = arrays.device()
     image, header = fits_images.read_image(difference.image)
     others = (difference.convolved, difference.variance, difference.mask, difference.stack.image)

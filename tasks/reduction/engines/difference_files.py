@@ -1,4 +1,4 @@
-"""The files of a subtraction: difference, variance, mask, convolved image, PSF, and the list of its substamps."""
+"""Files of a subtraction: difference, variance, mask, convolved image, PSF, and the list of substamps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.science.subtraction import difference_cards
 
 
 def write(output: Path, convolved: Path, result: SubtractionResult, *, science: ImagePlanes, reference: str) -> None:
-    """Write the planes of a subtraction; their headers say how they came about."""
+    """Write the planes of a subtraction; their headers describe how they were made."""
     subtraction = result.subtraction
     cards = difference_cards.cards(science.header, subtraction, science=science.path.name, reference=reference)
     planes = {

@@ -1,7 +1,7 @@
-"""Calibrate lights that share masters together: read, work on the device, finish on the host, write.
+"""Calibrate lights together that share masters: read, compute on the device, finish on the host, write.
 
-Lights stay on the device from their raw counts to the planes that are written; the next ones are read and the last ones
-written meanwhile. Calibrating again is a lookup.
+Lights stay on the device from raw counts to finished planes; meanwhile the next ones are read and the last ones
+written. Calibrated lights are looked up, not calibrated again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tasks.science.masters import assignment, selection
 from tasks.science.masters.assignment import Assignment
 
 TOOLS = {"numpy": np.__version__}
-# lights on the device at a time: a task has more, so that reading and writing go on meanwhile
+# lights on the device at a time: fewer than a task has, so that reading and writing overlap with computing
 TOGETHER = 4
 # one reads while one writes
 THREADS = 2
@@ -40,7 +40,7 @@ THREADS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class LightJob:
-    """One light to calibrate: with which masters, into which file."""
+    """One light to calibrate, its masters, and its output file."""
 
     frame: Frame
     masters: Assignment
@@ -50,14 +50,14 @@ class LightJob:
 
     @property
     def shared(self) -> tuple[Any, ...]:
-        """Return what lights have in common that are calibrated together."""
+        """Return the key that is equal for lights calibrated together."""
         masters, frame = self.masters, self.frame
         return masters.dark, masters.flat, self.fringe, masters.scale, frame.exposure_s, frame.egain
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RawLight:
-    """A light that was read."""
+    """A light as read from its file."""
 
     job: LightJob
     counts: fits_images.Image
@@ -66,7 +66,7 @@ class RawLight:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CalibratedLight:
-    """A light that was calibrated: planes on the host, and with what."""
+    """A calibrated light: its planes on the host, and its masters."""
 
     raw: RawLight
     setup: lights.Setup
@@ -96,7 +96,7 @@ class LightCalibrator:
         self.spare: list[LightPlanes] = []
 
     def calibrate(self, frames: Iterable[Frame]) -> list[Calibrated | Rejected]:
-        """Calibrate lights; those with the same masters follow each other."""
+        """Calibrate lights, ordered by their masters."""
         outcomes: list[Calibrated | Rejected] = []
         jobs: list[LightJob] = []
         for frame in sorted(frames, key=lambda frame: (frame.filter, frame.exposure_s, frame.path.name)):
@@ -131,14 +131,14 @@ class LightCalibrator:
         )
 
     def _fringe_frame(self, frame: Frame) -> Path | None:
-        """Return the place of the fringe frame of a light that shall lose its fringes."""
+        """Return the path of a light's fringe frame, if its fringes are to be removed."""
         if frame.filter not in self.options.defringe:
             return None
         binning, gain = frame.binning, frame.gain_setting
         return self.tree.fringe_frame(self.masters.unit, frame.filter, binning=binning, gain_setting=gain)
 
     def _run(self, jobs: Sequence[LightJob]) -> Iterator[Calibrated | Rejected]:
-        """Work through the jobs in batches that share masters, reading one batch ahead and writing one behind."""
+        """Calibrate in batches that share masters, while the next batch is read and the last one written."""
         alike = [list(group) for _, group in itertools.groupby(jobs, lambda job: job.shared)]
         most = self.batches.most
         batches = [group[first : first + most] for group in alike for first in range(0, len(group), most)]
@@ -168,7 +168,7 @@ class LightCalibrator:
             return selection.reject(job.frame, str(error))
 
     def _process(self, raws: Sequence[RawLight]) -> list[CalibratedLight] | list[Rejected]:
-        """Calibrate lights that share masters; where those cannot be used no light of them can be calibrated."""
+        """Calibrate lights that share masters; reject all of them if a master cannot be used."""
         try:
             return self.batches.do(self._process_on, raws)
         except UnusableData as error:
@@ -194,7 +194,7 @@ class LightCalibrator:
         ]
 
     def _fringes(self, place: Path | None) -> Fringes | None:
-        """Return a fringe frame, made ready once for all lights that follow each other."""
+        """Return a fringe frame, prepared once for all consecutive lights."""
         if place is None:
             return None
         if place not in self.fringes:
@@ -203,7 +203,7 @@ class LightCalibrator:
         return self.fringes[place]
 
     def _finish(self, light: CalibratedLight, seconds: float) -> Calibrated | Rejected:
-        """Finish a light on the host and write it with its header; ``seconds`` is what it took until here."""
+        """Finish a light on the host and write it with its header; ``seconds`` is the time spent so far."""
         job, started = light.raw.job, time.monotonic()
         try:
             finished = lights.finish(HostLight(planes=light.planes, fringes=light.fringes), self.options)

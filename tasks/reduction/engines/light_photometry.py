@@ -1,4 +1,4 @@
-"""Measure one light with a WCS and write it, complete, into the science tree."""
+"""Photometry of one light with a WCS; writes all its planes into the science tree."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ log = logging.getLogger(__name__)
 def reduce(
     light: Solved, files: tuple[Path, ...], reference: Table, root: Path, options: ReduceOptions
 ) -> Reduced | Rejected:
-    """Measure one light, or look up what an earlier run made of it.
+    """Measure one light, or look up the result of an earlier run.
 
     Parameters
     ----------
     light
         The light.
     files
-        Of the photometric reference.
+        Files of the photometric reference.
     reference
         The stars in them.
     root
-        Of the products.
+        Root folder of the products.
     options
-        How it is measured.
+        Options of the measurement.
     """
     try:
         image = _place(light, root)
@@ -54,7 +54,7 @@ def reduce(
 
 
 def rejected(light: Solved, error: SirenError) -> Rejected:
-    """Say why a light has no photometry."""
+    """Return the rejection of a light without photometry, and log its reason."""
     frame = light.frame
     log.warning("%s %s: no photometry: %s", frame.unit, frame.path.name, error)
     return Rejected(

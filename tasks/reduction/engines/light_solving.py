@@ -1,4 +1,4 @@
-"""Solve a batch of lights: detect their stars, find their solutions, write the images that were let through."""
+"""Astrometry of a batch of lights: detect their stars, solve them, write the images with an accepted solution."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def solve_all(
     calibrated: Sequence[Calibrated], catalogue: Path, folder: Path, options: ReduceOptions, *, place: Path
 ) -> tuple[SolvedBatch, bool]:
-    """Solve a batch; also tell whether the same would come out again, which a program that died does not promise."""
+    """Solve a batch; also return whether the result may be reused: not if the cause of a failure was temporary."""
     errors: Errors = {}
     started = time.monotonic()
     jobs = solving.each(calibrated, lambda light: _detect(light, folder, options), errors, options)
@@ -71,7 +71,7 @@ def _detect(light: Calibrated, folder: Path, options: ReduceOptions) -> SolvingJ
 
 
 def _write(solution: Solution, place: Path, options: ReduceOptions, *, seconds: float) -> Solved:
-    """Write the image with its solution; variance and mask stay what they are until the end of photometry."""
+    """Write the image with its solution; variance and mask are written at the end of photometry."""
     job, frame = solution.job, solution.job.light.frame
     stem = naming.image_stem(frame.object, frame.unit, frame.filter, frame.date_obs, frame.exposure_s)
     image = place / f"{stem}.fits"

@@ -1,4 +1,4 @@
-"""The archive of masters: which are valid for a night, and borrowing the nearest."""
+"""Archive of masters: those valid for a night, and the nearest one to borrow."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tasks.records import Inventory
 from tasks.science.masters import borrowing, selection
 from tasks.science.masters.kinds import MasterKind
 
-# kinds of masters, and the folders of the archive they lie in
+# folder in the archive of each kind of master
 ARCHIVE_WORDS: Mapping[str, str] = {"bias": "zero", "dark": "dark", "flat": "flat"}
 
 
 class MasterArchive:
-    """The archive of one unit's good masters, as seen from one night: what serves it best, and what it adds."""
+    """Archive of one unit's good masters for one night: finds the best one and adds new ones."""
 
     def __init__(self, tree: naming.NightTree, inventory: Inventory, options: CalibrateOptions) -> None:
         self.night = inventory.night
@@ -47,11 +47,11 @@ class MasterArchive:
         return borrowing.age_days(archived.night, self.night)
 
     def fresh(self, kind: MasterKind, archived: Archived | None) -> bool:
-        """Tell whether there is a master and it is within its age limit."""
+        """Return whether there is a master within its age limit."""
         return archived is not None and self.age(archived) <= self.limits[kind.name]
 
     def keep(self, kind: MasterKind, group: Any, path: Path) -> None:
-        """Put a good master, its variance and its mask into the archive."""
+        """Copy a good master, its variance and its mask into the archive."""
         if not self.open:
             return
         target = self.folders[kind.name] / kind.archived_name(self.night, group)

@@ -1,7 +1,7 @@
-"""Build masters of any kind: open raw frames, combine them in bands of rows on the device, judge, write or borrow.
+"""Builder of masters: opens raw frames, combines them in bands of rows on the device, judges, writes or borrows.
 
-Bands of rows bound the memory, whatever the number of frames. What differs between bias, dark and flat stands in
-``tasks/science/masters/kinds``.
+Bands of rows bound the memory for any number of frames. ``tasks/science/masters/kinds`` holds the differences between
+bias, dark and flat.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ UNJUDGED = Quality()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BuiltMaster:
-    """A master just combined: what it is, and what it was made of."""
+    """A newly combined master: kind, group and raw frames."""
 
     kind: MasterKind
     group: Any
@@ -49,7 +49,7 @@ class BuiltMaster:
 
 
 class MasterBuilder:
-    """Builds one unit's masters; remembers what it left out and the detector's figures as it goes along."""
+    """Builds one unit's masters; collects the rejected frames and the detector's figures."""
 
     def __init__(
         self, *, folder: Path, archive: MasterArchive, inventory: Inventory, options: CalibrateOptions
@@ -65,7 +65,7 @@ class MasterBuilder:
         self.began = time.monotonic()
 
     def make(self) -> Masters:
-        """Make bias, darks, flats and the map of bad pixels, in this order: each needs those before."""
+        """Make bias, darks, flats and the map of bad pixels, in this order: each needs the ones before it."""
         needs, range_c = self.inventory.needs, self.options.temperature_range_c
         frames = self._keep(selection.comparable(self.inventory.frames, temperature_range_c=range_c))
         [bias_path] = self._build(Bias(), frames, wanted={""}).values()
@@ -95,7 +95,7 @@ class MasterBuilder:
         )
 
     def _build(self, kind: MasterKind, frames: Sequence[Frame], *, wanted: Collection[Any]) -> dict[Any, Path]:
-        """Make the masters of one kind by group, and borrow what is wanted and could not be made."""
+        """Make the masters of one kind by group; borrow wanted ones that could not be made."""
         masters: dict[Any, Path] = {}
         own = [frame for frame in frames if frame.type is kind.frames]
         for group, members in selection.grouped(own, kind.group):
@@ -117,7 +117,7 @@ class MasterBuilder:
         return masters
 
     def _usable(self, kind: MasterKind, group: Any, members: Sequence[Frame]) -> RawSet:
-        """Open the raw frames of a master and leave out those that do not belong, or all where too few are left."""
+        """Open the raw frames of a master and reject deviating ones; reject all if too few are left."""
         raw, unreadable = raw_frames.open_set(members, overscan=self.options.overscan, trim=self.options.trim)
         self.rejected.extend(selection.reject(frame, reason) for frame, reason in unreadable.items())
         raw = raw.only(self._keep(kind.select(raw.frames, raw.levels_adu, group, self.detector, self.options)))
@@ -134,7 +134,7 @@ class MasterBuilder:
         return self._settle(built, self.archive.best(kind, group))
 
     def _borrowed(self, kind: MasterKind, groups: Sequence[Any], *, own: Mapping[Any, Path]) -> dict[Any, Path]:
-        """Borrow masters; one of another group only if it can be scaled and there is none of tonight."""
+        """Borrow masters; from another group only if it can be scaled and tonight has none."""
         masters: dict[Any, Path] = {}
         for group in groups:
             archived = self.archive.best(kind, group, exact=bool(own) or not kind.scaled)
@@ -149,9 +149,9 @@ class MasterBuilder:
         return masters
 
     def _settle(self, built: BuiltMaster, last: Archived | None) -> Path:
-        """Judge a new master, compare it with the last good one and write it; return whichever is to be used.
+        """Judge a new master, compare it with the last good one and write it; return the one to use.
 
-        A master with a fault gives way to the last good one, as long as that is not too old; a good one is archived.
+        A faulty master is replaced by the last good one, unless that is too old; a good one is archived.
         """
         kind, group = built.kind, built.group
         quality = kind.judge(built.master, self.options)
@@ -197,7 +197,7 @@ class MasterBuilder:
         return selected.kept
 
     def _combine(self, raw: RawSet, combination: MasterCombination) -> Master:
-        """Combine in bands of rows: half as many where the device is full, on the CPU where that does not help."""
+        """Combine in bands of rows: half as many if the device's memory is full, on the CPU if that does not help."""
         number, shape = len(raw.stored), raw.stored[0].shape
         for xp, rows in combining.attempts(number, shape, arrays.device()):
             try:
@@ -240,7 +240,7 @@ class MasterBuilder:
 
 
 def files(masters: Masters, folder: Path) -> list[Path]:
-    """Return what was made for this night: not what was borrowed, and first the map, which is always made."""
+    """Return the files made for this night: first the bad-pixel map, always made, then the masters not borrowed."""
     combined = [masters.bias, *masters.darks.values(), *masters.flats.values()]
     own = [path for path in combined if path.parent == folder]
     maps = [naming.mask_of(flat) for flat in masters.flats.values() if flat.parent == folder]

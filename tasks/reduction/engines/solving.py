@@ -1,4 +1,4 @@
-"""Find the astrometric solution of lights: pointing, catalogue match, SCAMP, blind solve, checks."""
+"""Astrometric solution of lights: pointing, catalogue match, SCAMP, blind solve, checks."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tasks.science.headers.raw_headers import Header
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
-# what went wrong, by image
+# error of each image that failed
 Errors = dict[Path, SirenError]
-# after the vote only the distortion is left, a few arcsec in the corners: SCAMP need not search, which takes it minutes
+# after the vote only the distortion is left, a few arcsec in the corners: SCAMP's own search would take minutes
 POINTED = (
     scamp.Options(match=False, match_radius_arcsec=3.0),
     scamp.Options(match=False, match_radius_arcsec=8.0),
@@ -35,10 +35,10 @@ POINTED = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SolvingJob:
-    """A frame on its way: its folder, detections (0-based, brightest first), sky (ADU, noise) and a-priori pointing.
+    """A frame to solve: its folder, detections (0-based, brightest first), sky (ADU, noise) and a-priori pointing.
 
-    ``pixels`` are exact positions; ``guides`` are the brightest stars whatever their cores, for the vote.
-    ``centre`` is where it is looked for, RA and Dec in degrees: where its header points, None where that says nothing.
+    ``pixels`` are exact positions; ``guides`` are the brightest stars, saturated ones included, for the vote.
+    ``centre`` is the position at which the search starts, RA and Dec in degrees from the header; None if it has none.
     """
 
     light: Calibrated
@@ -53,7 +53,7 @@ class SolvingJob:
 
     @property
     def name(self) -> str:
-        """The name of the image."""
+        """Name of the image."""
         return self.light.image.name
 
 
@@ -72,7 +72,7 @@ class ReferenceStars:
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """A solution that was let through."""
+    """An accepted solution."""
 
     job: SolvingJob
     cards: Header
@@ -82,7 +82,7 @@ class Solution:
 def each(
     lights: Sequence[Calibrated], work: Callable[[Calibrated], R], errors: Errors, options: ReduceOptions
 ) -> list[R]:
-    """Do ``work`` for each light in threads; keep what went wrong apart."""
+    """Do ``work`` for each light in threads; collect errors by image."""
     with ThreadPoolExecutor(max_workers=options.slots) as pool:
         futures = [pool.submit(work, light) for light in lights]
     results = []
@@ -107,9 +107,9 @@ def _sky(jobs: Sequence[SolvingJob], catalogue: Path, folder: Path, options: Red
 def solutions(
     jobs: Sequence[SolvingJob], catalogue: Path, folder: Path, options: ReduceOptions, errors: Errors
 ) -> list[Solution]:
-    """Solve frames together, then alone, then where another was found; add what went wrong, by image, to ``errors``.
+    """Solve frames together, then alone, then at the pointing of another; add errors by image to ``errors``.
 
-    solve-field is asked where no header tells a position, or where no frame at all was solved.
+    solve-field runs if no header has a position, or if no frame at all was solved.
     """
     placed = any(job.centre for job in jobs)
     jobs = jobs if placed else _asked(jobs, options)
@@ -118,21 +118,21 @@ def solutions(
     except SirenError as error:
         errors |= {job.light.image: error for job in jobs}
         return []
-    found = _fit(_point(jobs, sky, options, errors), sky, options, errors)
-    if placed and not found:
-        found = _fit(_point(_asked(_left(jobs, errors), options), sky, options, errors), sky, options, errors)
-    if found:
-        found += _fit_by_another(_left(jobs, errors), found[0], sky, options, errors)
-    return found
+    solved = _fit(_point(jobs, sky, options, errors), sky, options, errors)
+    if placed and not solved:
+        solved = _fit(_point(_asked(_left(jobs, errors), options), sky, options, errors), sky, options, errors)
+    if solved:
+        solved += _fit_by_another(_left(jobs, errors), solved[0], sky, options, errors)
+    return solved
 
 
 def _left(jobs: Sequence[SolvingJob], errors: Errors) -> list[SolvingJob]:
-    """Return the frames that have no solution yet but might get one; what crashed or hung would do so again."""
+    """Return the unsolved frames worth another attempt: not those on which a program crashed or hung."""
     return [job for job in jobs if isinstance(errors.get(job.light.image), AlgorithmError | UnusableData)]
 
 
 def _asked(jobs: Sequence[SolvingJob], options: ReduceOptions) -> list[SolvingJob]:
-    """Ask solve-field for the frame with most stars; how that one lies is a hint for the others of its object."""
+    """Run solve-field on the frame with most stars; its pointing is a hint for the others of its object."""
     near = _blind(max(jobs, key=lambda job: len(job.pixels)), options) if jobs else None
     if near is None:
         return list(jobs)
@@ -140,17 +140,17 @@ def _asked(jobs: Sequence[SolvingJob], options: ReduceOptions) -> list[SolvingJo
 
 
 def _point(jobs: Sequence[SolvingJob], sky: ReferenceStars, options: ReduceOptions, errors: Errors) -> list[SolvingJob]:
-    """Find the pointing of each frame; the orientation of one is tried first for the next."""
+    """Find the pointing of each frame; the orientation of the last one is tried first."""
     pointed: list[SolvingJob] = []
-    known: Floats | None = None
+    orientation: Floats | None = None
     for job in jobs:
         try:
-            near = _vote(job, sky, options, job.near.linear() if job.near else known)
+            near = _vote(job, sky, options, job.near.linear() if job.near else orientation)
         except (AlgorithmError, UnusableData) as error:
             log.info("%s: %s", job.name, error)
             errors[job.light.image] = error
         else:
-            known = near.linear()
+            orientation = near.linear()
             pointed.append(replace(job, near=near))
     return pointed
 
@@ -173,34 +173,34 @@ def _vote(
 def _fit_by_another(
     left: Sequence[SolvingJob], guide: Solution, sky: ReferenceStars, options: ReduceOptions, errors: Errors
 ) -> list[Solution]:
-    """Look for frames where another one of their object was found, whatever their own headers say."""
-    known = pointing_search.of_wcs(wcs_checks.wcs_of(guide.cards), guide.job.shape)
-    there = {job.light: replace(job, centre=(known.ra_deg, known.dec_deg)) for job in left}
+    """Search for frames at the pointing of a solved one of their object, ignoring their own headers."""
+    pointing = pointing_search.of_wcs(wcs_checks.wcs_of(guide.cards), guide.job.shape)
+    there = {job.light: replace(job, centre=(pointing.ra_deg, pointing.dec_deg)) for job in left}
 
     def fit(light: Calibrated) -> Solution:
-        near = _vote(there[light], sky, options, known.linear())
+        near = _vote(there[light], sky, options, pointing.linear())
         return _fit_alone(replace(there[light], near=near), sky, options)
 
-    found = each(list(there), fit, {}, options)
-    for solution in found:
+    solved = each(list(there), fit, {}, options)
+    for solution in solved:
         trouble = errors.pop(solution.job.light.image)
-        log.warning("%s: found where %s was; by itself: %s", solution.job.name, guide.job.name, trouble)
-    return found
+        log.warning("%s: solved at the pointing of %s; alone: %s", solution.job.name, guide.job.name, trouble)
+    return solved
 
 
 def _fit(jobs: Sequence[SolvingJob], sky: ReferenceStars, options: ReduceOptions, errors: Errors) -> list[Solution]:
-    """Solve pointed frames together, and those that fail alone."""
-    found = _fit_together(jobs, sky, options)
-    done = {solution.job.light.image for solution in found}
+    """Solve pointed frames together; solve those that fail one by one."""
+    solved = _fit_together(jobs, sky, options)
+    done = {solution.job.light.image for solution in solved}
     again = {job.light: job for job in jobs if job.light.image not in done}
-    found += each(list(again), lambda light: _fit_alone(again[light], sky, options), errors, options)
-    for solution in found:
+    solved += each(list(again), lambda light: _fit_alone(again[light], sky, options), errors, options)
+    for solution in solved:
         errors.pop(solution.job.light.image, None)
-    return found
+    return solved
 
 
 def _fit_together(jobs: Sequence[SolvingJob], sky: ReferenceStars, options: ReduceOptions) -> list[Solution]:
-    """Solve frames at once, so that they share their distortion; what fails is tried alone, and not reported yet."""
+    """Solve frames at once, so that they share their distortion; failures are retried alone, so not reported yet."""
     solutions: list[Solution] = []
     for settings in POINTED:
         left = [job for job in jobs if job not in [solution.job for solution in solutions]]
@@ -223,14 +223,14 @@ def _fit_together(jobs: Sequence[SolvingJob], sky: ReferenceStars, options: Redu
 
 
 def _fit_alone(job: SolvingJob, sky: ReferenceStars, options: ReduceOptions) -> Solution:
-    """Solve one frame; raise the last error where nothing helps."""
+    """Solve one frame; raise the last error if no attempt succeeds."""
     trouble: SirenError = AlgorithmError("no attempt was made")
     for settings in POINTED:
         alone = replace(settings, **_common(options), share_distortion=False)
         try:
             return _check(job, _scamp([job], sky, job.folder, alone)[0], sky, options)
         except ProgramError:
-            raise  # what crashed or hung would do so again, at the price of the deadline
+            raise  # a program that crashed or hung would do so again, until the deadline
         except SirenError as error:
             trouble = error
     raise trouble
@@ -252,7 +252,7 @@ def _scamp(
 
 
 def _blind(job: SolvingJob, options: ReduceOptions) -> pointing_search.Pointing | None:
-    """Ask solve-field where a frame points; None where it or its index files are not installed, or do not help."""
+    """Find a frame's pointing by solve-field; None if it or its index files are not installed, or if it fails."""
     index = Path(options.index_folder)
     if not solve_field.installed(index) or len(job.pixels) < options.minimum_matches:
         return None
@@ -268,7 +268,7 @@ def _blind(job: SolvingJob, options: ReduceOptions) -> pointing_search.Pointing 
 
 
 def _check(job: SolvingJob, head: Path | None, sky: ReferenceStars, options: ReduceOptions) -> Solution:
-    """Let a solution through, or raise ``AlgorithmError`` with what is wrong with it."""
+    """Accept a solution, or raise ``AlgorithmError`` with its fault."""
     if head is None or job.centre is None:
         raise AlgorithmError("scamp wrote no solution for this frame")
     cards, fit = solution_rules.judged(

@@ -1,4 +1,4 @@
-"""Detect and measure the sources of an image by the engine that the options name."""
+"""Detection and measurement of an image's sources by the engine that the options name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.science.photometry.image_photometry import Extract, Extracted
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFiles:
-    """An image as Source Extractor reads it: with flags, perhaps a weight, and ``detections`` made before."""
+    """An image as Source Extractor reads it: with flags, an optional weight, and earlier ``detections``."""
 
     image: Path
     flags: Path
@@ -25,10 +25,9 @@ class ImageFiles:
 def extractor(
     files: ImageFiles, pixels: own_extractor.Image, options: ReduceOptions, *, folder: Path, timeout_s: float
 ) -> Extract:
-    """Return the measuring of one image, by Source Extractor in a folder for each pass or in this process.
+    """Return a function that measures one image, by Source Extractor (a folder for each pass) or in this process.
 
-    Shapes alone are not measured again where its ``detections`` tell them: they have the same thresholds on the same
-    pixels.
+    A pass for shapes alone is skipped if ``detections`` hold them: same thresholds, same pixels.
     """
     if options.photometry_engine == "sep":
         return own_extractor.extractor(pixels, options)

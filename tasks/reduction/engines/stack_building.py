@@ -1,4 +1,4 @@
-"""Build a stack: plan its grid, combine its frames, measure it like them, write its planes, catalogue and plots."""
+"""Building of a stack: plan its grid, combine its frames, measure it like them, write planes, catalogue and plots."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 def plan(
     chosen: Combination, options: StackOptions, telescope: str, folder: Path, *, moved: tuple[float, float] | None
 ) -> StackJob:
-    """Read the headers of a stack's frames and lay out its grid, which all epochs of the field share unless ``moved``."""
+    """Read the headers of a stack's frames and define its grid, common to all epochs of the field unless ``moved``."""
     headers = tuple(fits_images.read_header(member.frame.image) for member in chosen.members)
     cards = stack_members.header(chosen, headers, median=options.combine == "seed")
     best, instrument = chosen.reference, telescopes.load(telescope)
@@ -51,16 +51,16 @@ def plan(
 
 
 def build(job: StackJob, reference: Table, image: Path, *, unit: str) -> Stack:
-    """Combine, measure and write a stack; its unit is that of all its frames.
+    """Combine, measure and write a stack of frames of one unit or several.
 
     Parameters
     ----------
     job
-        From ``plan``.
+        Result of ``plan``.
     reference
         Stars with magnitudes around the field.
     image
-        Where the stack will be; its other planes, catalogue and plots lie beside it.
+        Path of the image to write; its other planes, catalogue and plots lie beside it.
     unit
         Name of the unit or units.
     """
@@ -93,14 +93,14 @@ def build(job: StackJob, reference: Table, image: Path, *, unit: str) -> Stack:
     photometry = replace(measured.photometry, plots=tuple(plots))
     if job.background != "none" and stack_checks.sky_is_left(photometry):
         level, sigma = photometry.sky_adu, photometry.sky_sigma_adu
-        log.warning("%s: a sky of %.2f ADU is left, its noise is %.2f ADU", image.name, level, sigma)
+        log.warning("%s: the residual sky is %.2f ADU, its noise %.2f ADU", image.name, level, sigma)
     return stack_cards.record(job.chosen, image, photometry, fit, unit=unit, qa=int(cards["QAFLAG"]))
 
 
 def _measure(
     job: StackJob, combined: Coadd, variance: Floats, mask: Floats, cards: Header, reference: Table, image: Path
 ) -> image_photometry.Measured:
-    """Measure a stack by way of files in the scratch folder, which Source Extractor reads."""
+    """Measure a stack; Source Extractor reads it from files in the scratch folder."""
     raw, weight = job.folder / "measured.fits", job.folder / "measured.weight.fits"
     for place, plane in ((raw, combined.image), (weight, combined.weight), (naming.mask_of(raw), mask)):
         fits_images.write_image(place, plane, cards)

@@ -1,4 +1,4 @@
-"""The two engines that combine frames: siren in process, and SWarp."""
+"""Engines that combine frames: ``siren`` in this process, and SWarp."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SWARP_MODES: dict[str, swarp.Mode] = {"clipped": "CLIPPED", "mean": "WEIGHTED", 
 
 @dataclass(frozen=True, kw_only=True)
 class StackJob:
-    """A stack to make: its frames with their headers, its own cards, its pixels, where it goes, and how it is made."""
+    """A stack to make: its frames with their headers, its cards, grid, output path and options."""
 
     chosen: Combination
     headers: tuple[fits_images.Header, ...]
@@ -37,19 +37,19 @@ class StackJob:
 
     @property
     def clip_fraction(self) -> float:
-        """How far a value may be from the median, in parts of it, beside its noise."""
+        """Allowed deviation of a value from the median, as a fraction of it, in addition to its noise."""
         return stack_members.clip_fraction(self.chosen.members)
 
     @property
     def background(self) -> Sky:
-        """What is subtracted from each frame."""
+        """Kind of background that is subtracted from each frame."""
         extended = naming.object_slugs(self.options.extended)
         large = naming.slug(self.chosen.reference.frame.object) in extended
         return "level" if large and self.options.background == "mesh" else self.options.background
 
 
 def by_siren(job: StackJob) -> Coadd:
-    """Combine in process, on the device of the slot."""
+    """Combine in this process, on the device of the slot."""
     options = job.options
 
     def exposure(pair: tuple[Member, fits_images.Header]) -> coadding.CoaddInput:
@@ -70,7 +70,7 @@ def by_siren(job: StackJob) -> Coadd:
 
 
 def _exposure(member: Member, header: fits_images.Header, job: StackJob) -> coadding.CoaddInput:
-    """Return a frame that is read in parts, its sky found before."""
+    """Return a frame that is read in parts, its sky measured beforehand."""
     frame = member.frame
     image, variance, mask = (fits_images.open_image(path) for path in (frame.image, frame.variance, frame.mask))
     planes = FramePlanes(image=image.part, variance=variance.part, mask=mask.part, shape=image.shape)
@@ -81,7 +81,7 @@ def _exposure(member: Member, header: fits_images.Header, job: StackJob) -> coad
 
 
 def by_swarp(job: StackJob) -> Coadd:
-    """Combine with SWarp; the number of frames in each pixel comes from siren, since SWarp does not say it."""
+    """Combine with SWarp; ``siren`` counts the frames in each pixel, since SWarp does not."""
     chosen, options, grid = job.chosen, job.options, job.grid
     inputs = [
         swarp.Input(
@@ -119,7 +119,7 @@ def _weight(frame: Reduced, place: Path) -> Path:
 
 
 def _check_grid(image: Path, grid: Grid) -> None:
-    """Raise ``ProgramError`` where the image does not lie on the grid: every later epoch would be shifted."""
+    """Raise ``ProgramError`` if the image is off the grid: every later epoch would be shifted."""
     header = fits_images.read_header(image)
     wcs = wcs_checks.wcs_of({key: value for key, value in header.items() if key not in {"NAXIS1", "NAXIS2"}})
     if (worst_px := stack_checks.off_grid_px(wcs, grid)) > GRID_TOLERANCE_PX:

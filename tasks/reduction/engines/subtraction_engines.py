@@ -1,4 +1,4 @@
-"""The three engines that subtract a reference: siren, SFFT and HOTPANTS."""
+"""Engines that subtract a reference: ``siren``, SFFT and HOTPANTS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SubtractionResult:
-    """A subtraction, its mask as bits, the science image, and the failures of the engines tried before."""
+    """A subtraction, its mask as bits, the science image, and the errors of engines that failed before."""
 
     subtraction: Subtraction
     bits: Any
@@ -42,14 +42,14 @@ def difference(
     Parameters
     ----------
     only
-        Try the configured engine alone; else the others follow when it fails.
+        Try the configured engine alone; else the others are tried after it fails.
 
     Raises
     ------
     UnusableData
         If the images cannot be aligned or hold too few stars.
     AlgorithmError, ProgramError, MissingPart
-        What the last engine said, when all failed.
+        If all engines failed.
     """
     pair = aligned_pair.align(
         exposure(science),
@@ -75,7 +75,7 @@ def difference(
 
 
 def searchable(result: SubtractionResult) -> matched_filter.SearchPlanes:
-    """Return what a search needs of a subtraction that is still in memory."""
+    """Return the planes that a search needs, of a subtraction in memory."""
     return matched_filter.planes_of(result.subtraction, result.bits, result.science)
 
 
@@ -103,7 +103,7 @@ def _sfft(pair: Pair, science: ImagePlanes, reference: ImagePlanes, options: Sea
 
 
 def _hotpants(pair: Pair, science: ImagePlanes, reference: ImagePlanes, options: SearchOptions) -> Subtraction:
-    """Write the pair to a scratch folder, run HOTPANTS there and read what it made."""
+    """Write the pair to a scratch folder, run HOTPANTS there and read its result."""
     widths = pair.widths_px
     low_adu = [engine_images.lowest_adu(image) for image in (pair.science, pair.reference)]
     settings = hotpants.Options(
@@ -157,7 +157,7 @@ def _read_hotpants(result: hotpants.Result, pair: Pair) -> Subtraction:
 
 
 def _all_failed(errors: list[SirenError]) -> SirenError:
-    """Keep the kind of the first failure; tell them all."""
+    """Return an error of the first failure's class with the texts of all."""
     if len(errors) == 1 or isinstance(errors[0], ProgramError):
         return errors[0]
     return type(errors[0])("; ".join(map(str, errors)))
