@@ -68,8 +68,8 @@ def look() -> None:
 
 
 def test_workers_find_imported_what_was_prepared() -> None:
-    script = "from steps.test_prepared_workers import look\nif __name__ == '__main__': look()"
-    folder = Path(__file__).parents[1]
+    script = "from test_prepared_workers import look\nif __name__ == '__main__': look()"
+    folder = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": f"{folder.parent}:{folder}"}
     told = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True, timeout=60)
     assert told.split() == ["True"] * 4
