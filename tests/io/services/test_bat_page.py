@@ -12,7 +12,7 @@ from support.slack import block_trouble
 
 from tasks.errors import UnusableData
 from tasks.io.services import bat_page
-from tasks.records.bursts import BatPage, Fluence, Measured
+from tasks.records.bursts import BatPage, Fluence, Measurement
 
 PAGES = Path(__file__).parent / "bat_pages"
 COMPLETE = (PAGES / "bat_complete.html").read_bytes()
@@ -22,14 +22,14 @@ EARLY = (PAGES / "bat_early.html").read_bytes()
 def test_a_complete_page_gives_durations_hardness_and_each_models_fluence() -> None:
     page = bat_page.parse(COMPLETE)
     assert page == BatPage(
-        t90_s=Measured(value=0.31, error=0.04),
-        t90_hard_s=Measured(value=0.27, error=0.05),
-        hardness=Measured(value=1.83, error=0.21),
+        t90_s=Measurement(value=0.31, error=0.04),
+        t90_hard_s=Measurement(value=0.27, error=0.05),
+        hardness=Measurement(value=1.83, error=0.21),
         fluences=(
-            Fluence(span="whole burst", model="power law", energy=Measured(value=1.41e-7, error=1.2e-8)),
-            Fluence(span="whole burst", model="cutoff power law", energy=Measured(value=1.35e-7, error=1.3e-8)),
-            Fluence(span="1-s peak", model="power law", energy=Measured(value=1.38e-7, error=1.4e-8)),
-            Fluence(span="1-s peak", model="blackbody", energy=Measured(value=1.22e-7, error=1.5e-8)),
+            Fluence(span="whole burst", model="power law", energy=Measurement(value=1.41e-7, error=1.2e-8)),
+            Fluence(span="whole burst", model="cutoff power law", energy=Measurement(value=1.35e-7, error=1.3e-8)),
+            Fluence(span="1-s peak", model="power law", energy=Measurement(value=1.38e-7, error=1.4e-8)),
+            Fluence(span="1-s peak", model="blackbody", energy=Measurement(value=1.22e-7, error=1.5e-8)),
         ),
     )
     assert page.complete
@@ -38,13 +38,13 @@ def test_a_complete_page_gives_durations_hardness_and_each_models_fluence() -> N
 def test_markup_inside_a_name_and_cells_without_space_are_read() -> None:
     dense = b"<h2>1-s peak</h2><p>T<sub>90</sub> (15-150 keV): 2.5</p><table><tr><td>15-150</td><td>1.5e-07</td></tr></table>"
     page = bat_page.parse(dense)
-    assert page.t90_s == Measured(value=2.5)
-    assert page.fluences == (Fluence(span="1-s peak", model="model not named", energy=Measured(value=1.5e-7)),)
+    assert page.t90_s == Measurement(value=2.5)
+    assert page.fluences == (Fluence(span="1-s peak", model="model not named", energy=Measurement(value=1.5e-7)),)
 
 
 def test_an_early_page_gives_what_it_has() -> None:
     page = bat_page.parse(EARLY)
-    assert page == BatPage(t90_s=Measured(value=0.29, error=0.06))
+    assert page == BatPage(t90_s=Measurement(value=0.29, error=0.06))
     assert not page.complete
 
 

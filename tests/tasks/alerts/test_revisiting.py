@@ -110,7 +110,7 @@ def test_a_page_of_another_form_is_reported_to_the_operators_once(house, site, w
     pages.answers += [STRANGE, STRANGE, EARLY]
     for minutes in (3, 6, 10):
         house(minutes, options)
-    assert [m["channel"] for m in workspace.messages if "has its form changed" in m["text"]] == ["C-OPS"]
+    assert [m["channel"] for m in workspace.messages if "its format may have changed" in m["text"]] == ["C-OPS"]
     assert any("BAT analysis" in m["text"] for m in workspace.messages)
 
 

@@ -61,7 +61,7 @@ def test_a_plan_goes_on_while_the_registry_is_away_and_tells_again_after_it(tmp_
         other.close()
         time.sleep(LEASE.total_seconds())
         assert not claim(tmp_path, alert)
-    assert "goes on without renewal: the registry's database does not answer" in caplog.text
+    assert "was not renewed: the registry's database does not answer" in caplog.text
 
 
 def test_a_dead_plan_is_given_up_when_a_newer_notice_came(tmp_path):
