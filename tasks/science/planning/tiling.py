@@ -47,8 +47,8 @@ def rings(telescope: Telescope) -> Tiles:
     """Return a telescope's whole grid, numbered from 0 at the south pole, ring by ring, eastwards from RA 0.
 
     Rings lie a declination step apart, from -90 deg. A ring has the fewest equally spaced tiles that are at most a
-    right ascension step apart at its edge nearer the equator. Steps not given follow from the field and the overlap, so that
-    the last ring is the north pole.
+    right ascension step apart at its edge nearer the equator. Steps not given follow from the field and the overlap,
+    so that the last ring is the north pole.
     """
     view, rule = telescope.field_of_view, telescope.tiling
     step = rule.declination_step_deg or 180 / np.ceil(180 / (view.height_deg * (1 - rule.overlap)))
