@@ -1,4 +1,4 @@
-"""Manifests of night folders: when a night has come to rest, and when one that failed is tried again."""
+"""Manifests of night folders: when a folder is complete, and when a failed night is announced again."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# an observatory that writes such a file, empty or not, says that nothing more will come
+# an observatory writes such a file, empty or not, after the last frame
 END_OF_NIGHT = "end-of-night"
-# a folder whose last file stays unreadable for so long is taken as it is: the frame is then named with the reason
+# after this time a folder is accepted with an unreadable last file: the frame is then rejected with the reason
 LONGEST_WAIT_S = 1800.0
 RETRY_AFTER = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
-"""How long after each announcement a night that failed is announced again; after the last it is left alone."""
+"""Delay from each announcement of a failed night to the next one; none follows the last."""
 
 SILENCE = timedelta(hours=12)
-"""A run that began, or should have begun, so long ago and did not end is taken for failed."""
+"""A run that has not ended this long after its start, or its announcement, counts as failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,24 +28,24 @@ class Entry:
 
 
 def digest(entries: Iterable[Entry]) -> str:
-    """Return a hash of names and sizes: a late or longer file changes it, a touched one or a marker does not."""
+    """Return a hash of names and sizes: a late or longer file changes it; a touched file or a marker does not."""
     lines = sorted(f"{entry.name}\0{entry.size}" for entry in entries if not _aside(entry))
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def at_rest(entries: Iterable[Entry], *, now: datetime, quiet_s: float) -> bool:
-    """Tell whether there are files, and none has changed for ``quiet_s`` seconds."""
+    """Return whether there are files, and none has changed for ``quiet_s`` seconds."""
     changes = [entry.changed for entry in entries]
     return bool(changes) and (now - max(changes)).total_seconds() >= quiet_s
 
 
 def ended(entries: Iterable[Entry]) -> bool:
-    """Tell whether a marker says that the night has ended."""
+    """Return whether there is a marker of the night's end."""
     return any(_marks(entry) for entry in entries)
 
 
 def last(entries: Sequence[Entry]) -> Entry | None:
-    """Return the file that changed last, markers and hidden files aside; the last by name of several at once."""
+    """Return the file that changed last, the last by name of equal times; ignores markers and hidden files."""
     files = [entry for entry in entries if not _aside(entry)]
     return max(files, key=lambda entry: (entry.changed, entry.name)) if files else None
 
@@ -59,10 +59,11 @@ def settled(
     quiet_s: float = 0.0,
     late: bool = False,
 ) -> bool:
-    """Tell whether a night folder has settled.
+    """Return whether a night folder is complete.
 
-    It has when a marker says so, unless frames come ``late``, after it was announced; or when its manifest is that of the last look, nothing has changed for a while, and
-    the last file is complete. A last file that stays incomplete is waited for half an hour.
+    It is complete if there is a marker, and no frames came ``late``, after it was announced; or if its manifest equals
+    that of the last look, nothing has changed for ``quiet_s``, and the last file is complete. An incomplete last file
+    is waited for during half an hour.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def settled(
 def retry_due(
     *, state: str | None, started: datetime | None, announced: datetime, attempts: int, now: datetime
 ) -> bool:
-    """Tell whether a night whose frames are as announced is to be announced again.
+    """Return whether a night with unchanged frames is to be announced again.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Accounting of frames: whatever goes into a stage comes out of it, as a product or as a reason."""
+"""Accounting of frames: each frame of a stage becomes a product or a rejection with a reason."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def unaccounted(
     stage: str,
     unit: str,
 ) -> tuple[Rejected, ...]:
-    """Return a rejection for every expected name that was neither made nor rejected.
+    """Return a rejection for every expected name that has neither a product nor a rejection.
 
     Parameters
     ----------
     expected, made
-        Names that went into the stage, and those that came out of it.
+        Names of the stage's inputs, and of its products.
     rejected
-        What the stage itself rejected.
+        Rejections by the stage itself.
     failures
-        Tasks of the stage that failed as a whole; those that name the unit give the reason.
+        Tasks of the stage that failed as a whole; the reason is taken from those that name the unit.
     stage, unit
         For the rejections.
     """
@@ -46,45 +46,45 @@ def unaccounted(
 
 
 def batches(lights: Sequence[Calibrated], known: Iterable[Sequence[str]]) -> tuple[tuple[Calibrated, ...], ...]:
-    """Return lights in batches of one object and filter: those that are known, and new ones for all that is not.
+    """Return lights in batches of one object and filter: the known batches, and new ones for all other lights.
 
-    ``known`` are the raw frames' names of each earlier batch; what is gone from one, or is of another object or filter
-    now, leaves it.
+    ``known`` are the raw frames' names of each earlier batch; a frame that no longer exists, or has another object or
+    filter now, is dropped from it.
     """
     by_name = {light.frame.path.name: light for light in lights}
     groups: dict[tuple[int, str, str], list[Calibrated]] = {}
     for number, names in enumerate([*known, list(by_name)]):
         for light in (by_name.pop(name) for name in names if name in by_name):
             groups.setdefault((number, light.frame.object, light.frame.filter), []).append(light)
-    made = sorted(groups.items(), key=lambda item: (*item[0][1:], item[0][0]))
-    return tuple(tuple(group) for _, group in made)
+    batches_by_key = sorted(groups.items(), key=lambda item: (*item[0][1:], item[0][0]))
+    return tuple(tuple(group) for _, group in batches_by_key)
 
 
 def only(result: StageResult, objects: Sequence[str]) -> StageResult:
-    """Return what a stage made of some objects or tiles; none means all."""
+    """Return a stage's result for some objects or tiles; none means all."""
     return _divided(result, objects)[0] if objects else result
 
 
 def merged(before: StageResult, after: StageResult, objects: Sequence[str]) -> StageResult:
-    """Return what a stage made of some objects now, beside what it had made of the others before."""
-    kept = _divided(before, objects)[1]
+    """Return a stage's new result for some objects, joined with its earlier one for the others."""
+    others = _divided(before, objects)[1]
     names = {each.frame.path.name for each in after.calibrated} | {each.frame.path.name for each in after.reduced}
     names |= {each.name for each in after.rejected}
     return replace(
         after,
         inventory=before.inventory or after.inventory,
-        calibrated=(*kept.calibrated, *after.calibrated),
-        reduced=(*kept.reduced, *after.reduced),
-        stacks=(*kept.stacks, *after.stacks),
-        differences=(*kept.differences, *after.differences),
-        candidates=(*kept.candidates, *after.candidates),
+        calibrated=(*others.calibrated, *after.calibrated),
+        reduced=(*others.reduced, *after.reduced),
+        stacks=(*others.stacks, *after.stacks),
+        differences=(*others.differences, *after.differences),
+        candidates=(*others.candidates, *after.candidates),
         tables=tuple(dict.fromkeys((*before.tables, *after.tables))),
         rejected=(*(each for each in before.rejected if each.name not in names), *after.rejected),
     )
 
 
 def _divided(result: StageResult, objects: Sequence[str]) -> tuple[StageResult, StageResult]:
-    """Return a result's part of some objects, and the rest."""
+    """Split a result into the part of some objects, and the rest."""
     slugs = naming.object_slugs(objects)
 
     def part(inside: bool) -> StageResult:  # noqa: FBT001 - the two halves of one division
@@ -126,7 +126,7 @@ def summarise(night: date, results: Sequence[StageResult], *, seconds: float) ->
 
 
 def _doubts(results: Sequence[StageResult]) -> dict[str, int]:
-    """Return the quality bits of the lights that have any: those of calibration and of photometry."""
+    """Return the quality bits, of calibration and photometry, of the lights that have any."""
     bits: dict[str, int] = {}
     calibrated = [(light.frame, light.qa) for each in results for light in each.calibrated]
     reduced = [(light.frame, light.qa) for each in results for light in each.reduced]

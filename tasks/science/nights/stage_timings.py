@@ -1,4 +1,4 @@
-"""The processes of a night under the names that its observers know, with what became of their items and how long each took."""
+"""Timings of a night's processes, under the observers' names for them: items done and failed, and durations."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ NAMES = (
 
 def of_night(results: Sequence[StageResult]) -> tuple[ProcessTiming, ...]:
     """Return the processes of the stages that ran, in order; items are frames, masters, stacks or differences."""
-    found = {**_masters(results), **_lights(results), **_stacks(results)}
-    ran = [name for name in NAMES if WITHIN.get(name, name) in found]
-    return tuple(_within(found, name) if name in WITHIN else found[name] for name in ran)
+    timings = {**_masters(results), **_lights(results), **_stacks(results)}
+    ran = [name for name in NAMES if WITHIN.get(name, name) in timings]
+    return tuple(_within(timings, name) if name in WITHIN else timings[name] for name in ran)
 
 
 def quantile(values: Iterable[float], part: float) -> float:
-    """Return the smallest value that at least a part of all values do not exceed; 0 where there are none."""
+    """Return the smallest value that at least a ``part`` of all values do not exceed; 0 without values."""
     ordered = sorted(values)
     return round(ordered[max(0, math.ceil(part * len(ordered)) - 1)], 3) if ordered else 0.0
 
@@ -58,47 +58,53 @@ def _within(found: Mapping[str, ProcessTiming], name: str) -> ProcessTiming:
 
 def _masters(results: Sequence[StageResult]) -> dict[str, ProcessTiming]:
     calibrations = [each for each in results if each.stage is Stage.CALIBRATE]
-    found = {}
+    timings = {}
     for kind in ("bias", "dark", "flat") if calibrations else ():
         own = [each for result in calibrations for each in result.masters if each.kind == kind]
         faulty = sum(bool(each.faults) for each in own)
         borrowed = sum(each.status == "borrowed" and not each.faults for each in own)
         times = [each.seconds for each in own if each.seconds]
         name = f"master_frame_{kind}"
-        found[name] = _timing(name, len(own) - faulty - borrowed, faulty, times, skipped=borrowed)
-    return found
+        timings[name] = _timing(name, len(own) - faulty - borrowed, faulty, times, skipped=borrowed)
+    return timings
 
 
 def _lights(results: Sequence[StageResult]) -> dict[str, ProcessTiming]:
     lost = _counter(results, lambda each: len(each.rejected))
     calibrated = [each for result in results for each in result.calibrated]
-    found = {}
+    timings = {}
     if any(each.stage is Stage.CALIBRATE for each in results):
         times = [each.seconds for each in calibrated]
-        found["data_reduction"] = _timing("data_reduction", len(calibrated), lost(Stage.CALIBRATE), times)
+        timings["data_reduction"] = _timing("data_reduction", len(calibrated), lost(Stage.CALIBRATE), times)
     if any(each.stage is Stage.REDUCE for each in results):
         reduced = [each for result in results for each in result.reduced]
         solved = {name: seconds for result in results for name, seconds in result.solved_s.items()}
         without = [each.frame.path.name for each in calibrated if each.frame.path.name not in solved]
         times = [max(0.0, each.seconds - solved.get(each.frame.path.name, 0.0)) for each in reduced]
-        found["astrometry_scamp"] = _timing("astrometry_scamp", len(solved), len(without), solved.values())
-        found["photometry"] = _timing("photometry", len(reduced), len(solved) - len(reduced), times)
-    return found
+        timings["astrometry_scamp"] = _timing("astrometry_scamp", len(solved), len(without), solved.values())
+        timings["photometry"] = _timing("photometry", len(reduced), len(solved) - len(reduced), times)
+    return timings
 
 
 def _stacks(results: Sequence[StageResult]) -> dict[str, ProcessTiming]:
     lost = _counter(results, lambda each: len(each.rejected))
     stacks = [each for result in results for each in result.stacks]
-    found = {}
+    timings = {}
     if any(each.stage is Stage.STACK for each in results):
-        found["image_stack"] = _timing("image_stack", len(stacks), lost(Stage.STACK), [each.seconds for each in stacks])
+        timings["image_stack"] = _timing(
+            "image_stack", len(stacks), lost(Stage.STACK), [each.seconds for each in stacks]
+        )
     if any(each.stage is Stage.SEARCH for each in results):
-        made = [each for result in results for each in result.differences]
+        differences = [each for result in results for each in result.differences]
         searched = [seconds for result in results for seconds in result.searched_s]
-        failed = len(stacks) - len(made)
-        found["subtraction"] = _timing("subtraction", len(made), failed, [each.seconds for each in made])
-        found["transient_search"] = _timing("transient_search", len(searched), len(made) - len(searched), searched)
-    return found
+        failed = len(stacks) - len(differences)
+        timings["subtraction"] = _timing(
+            "subtraction", len(differences), failed, [each.seconds for each in differences]
+        )
+        timings["transient_search"] = _timing(
+            "transient_search", len(searched), len(differences) - len(searched), searched
+        )
+    return timings
 
 
 def _counter(results: Sequence[StageResult], number: Callable[[StageResult], int]) -> Callable[[Stage], int]:

@@ -1,4 +1,4 @@
-"""How faint a source an image shows: by the formula of the production headers, and by its own empty apertures."""
+"""Depth of an image: by the formula of the production headers, and by empty apertures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GOLDEN = (0.7548776662466927, 0.5698402909980532)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pixels:
-    """An image ``(ny, nx)`` on the host and where it must not be used (True = bad); its variance, where that is wanted."""
+    """An image ``(ny, nx)`` on the host, its mask (True = bad), and its variance if needed."""
 
     image: Floats
     bad: Floats
@@ -48,8 +48,8 @@ def empty_noise_adu(pixels: Pixels, table: Table, diameters_px: Sequence[float])
     """Return the scatter (nMAD) of the fluxes of empty apertures, by diameter.
 
     Apertures lie where neither a detection nor a bad pixel is; each has the median of the box around it subtracted. The
-    scatter holds what the sky's noise per pixel does not: correlated noise of resampled images, sources below the
-    threshold, uneven background. A diameter for which fewer than 500 places are free is left out.
+    scatter includes effects that the sky's noise per pixel does not: correlated noise of resampled images, sources
+    below the threshold, uneven background. A diameter with fewer than 500 free places is left out.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def empty_noise_adu(pixels: Pixels, table: Table, diameters_px: Sequence[float])
     half = min(SKY_BOX_PX, (min(ny, nx) - 1) // 4)
     area = np.asarray(table["ISOAREA_IMAGE"], dtype=float) * np.asarray(table["ELONGATION"], dtype=float)
     image = np.ascontiguousarray(pixels.image, np.float32)
-    values, found = _visit(
+    values, counts = _visit(
         image,
         pixels.bad | ~np.isfinite(image),
         _places(ny, nx, half),
@@ -76,12 +76,12 @@ def empty_noise_adu(pixels: Pixels, table: Table, diameters_px: Sequence[float])
         np.array([len(disc) // 2 for disc in discs]),
         half,
     )
-    full = zip(sizes, values, found, strict=True)
+    full = zip(sizes, values, counts, strict=True)
     return {size: float(nmad(fluxes)) for size, fluxes, number in full if number == FEWEST_APERTURES}
 
 
 def _places(ny: int, nx: int, half: int) -> Floats:
-    """Return places (x, y) all over an image, ``half`` px away from its edges."""
+    """Return places (x, y) spread over an image, ``half`` px away from its edges."""
     numbers = np.arange(1, MOST_TRIES + 1)
     return np.stack(
         [
@@ -96,40 +96,40 @@ def _places(ny: int, nx: int, half: int) -> Floats:
 def _visit(
     image: Floats, bad: Floats, places: Floats, sources: Floats, reach: Floats, discs: Floats, halves: Floats, half: int
 ) -> tuple[Floats, Floats]:
-    """Return the flux above the median of its box in every disc at the first 500 places where it lies free, and how many.
+    """Return each disc's flux above the median of its box at its first 500 free places, and their number.
 
-    ``discs`` ``(number, size, size)`` tell the part of a pixel that lies in each, ``halves`` how far one goes from its
-    middle; ``half`` is that of a box, ``sources`` (x, y) take ``reach`` px around them.
+    ``discs`` ``(number, size, size)`` hold the fraction of each pixel inside a disc, ``halves`` the half sizes of the
+    discs; ``half`` is that of a box, ``sources`` (x, y) take ``reach`` px around them.
     """
     width, middle = 2 * half + 1, discs.shape[1] // 2
     fluxes = np.zeros((len(discs), FEWEST_APERTURES))
-    found = np.zeros(len(discs), np.int64)
+    counts = np.zeros(len(discs), np.int64)
     free = np.empty((width, width), np.bool_)
     sky = np.empty(width * width, np.float32)
     for place in range(len(places)):
-        if found.min() == FEWEST_APERTURES:
+        if counts.min() == FEWEST_APERTURES:
             break
         x, y = places[place]
         if bad[y, x] or not _mark_free(free, bad, x, y, sources, reach, half):
             continue
-        level, known = 0.0, False
+        level, level_known = 0.0, False
         for number in range(len(discs)):
             own = halves[number]
-            if found[number] == FEWEST_APERTURES or own >= half:
+            if counts[number] == FEWEST_APERTURES or own >= half:
                 continue
             disc = discs[number, middle - own : middle + own + 1, middle - own : middle + own + 1]
             if not _lies_free(free[half - own : half + own + 1, half - own : half + own + 1], disc):
                 continue
-            if not known:
-                level, known = _level(image[y - half : y + half + 1, x - half : x + half + 1], free, sky), True
-            fluxes[number, found[number]] = _flux(image[y - own : y + own + 1, x - own : x + own + 1], disc, level)
-            found[number] += 1
-    return fluxes, found
+            if not level_known:
+                level, level_known = _level(image[y - half : y + half + 1, x - half : x + half + 1], free, sky), True
+            fluxes[number, counts[number]] = _flux(image[y - own : y + own + 1, x - own : x + own + 1], disc, level)
+            counts[number] += 1
+    return fluxes, counts
 
 
 @njit(nogil=True, cache=True)
 def _mark_free(free: Floats, bad: Floats, x: int, y: int, sources: Floats, reach: Floats, half: int) -> bool:
-    """Mark which pixels of the box around a place are neither bad nor a source's; False where the place itself is one's."""
+    """Mark the pixels around a place that are neither bad nor a source's; return False if the place is a source's."""
     for number in range(len(sources)):
         if (sources[number, 0] - x) ** 2 + (sources[number, 1] - y) ** 2 <= reach[number] ** 2:
             return False

@@ -1,6 +1,6 @@
-"""Which filter was in the beam: that in whose magnitudes the frame's zero point scatters least.
+"""Check of a frame's filter: the true one gives the zero point the least scatter.
 
-A wheel that stands still, or turns too far, leaves the header's FILTER wrong; the stars tell.
+A filter wheel that stands still, or turns too far, makes the header's FILTER wrong.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from tasks.science.arrays import nmad
 from tasks.science.astrometry.matching import Floats
 
 FEWEST_STARS = 20
-# of the paired comparison: against 50 filters, one false word in 30,000 frames of normal errors
+# of the paired comparison: against 50 filters, one false alarm in 30,000 frames of normal errors
 SIGNIFICANCE = 5.0
 LARGEST_DEVIATION = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The filter that the stars were seen through, and the scatter of the zero point in each in mag; empty: unknown."""
+    """The filter found from the stars (empty: unknown), and the zero point's scatter in each filter in mag."""
 
     filter: str = ""
     scatter_mag: Mapping[str, float] = field(default_factory=dict)
@@ -30,10 +30,10 @@ class Verdict:
 def seen_filter(
     instrumental_mag: Floats, reference_mag: Mapping[str, Floats], *, header: str, margin_mag: float
 ) -> Verdict:
-    """Tell which filter a frame was taken through.
+    """Find the filter that a frame was taken through.
 
-    The header's is believed unless another one fits better by more than ``margin_mag`` (in quadrature: passbands are not
-    known better than that) and by 5 sigma of the same stars' deviations compared one by one.
+    The header's is accepted unless another one fits better by more than ``margin_mag`` (in quadrature: passbands
+    are not known better than that) and by 5 sigma of the same stars' deviations compared one by one.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def seen_filter(
     reference_mag
         Magnitudes of these stars in each filter; NaN where unknown.
     header
-        The filter that the header names, one of the reference's.
+        Filter of the header, one of the reference's.
     """
     own = reference_mag[header] - instrumental_mag
     if np.isfinite(own).sum() < FEWEST_STARS:
@@ -62,7 +62,7 @@ def seen_filter(
 
 
 def words(verdict: Verdict, header: str) -> str:
-    """Return the doubt in words; nothing where the header is right, or nobody knows."""
+    """Return the doubt in words; empty if the header is right or the filter unknown."""
     if verdict.filter in {"", header}:
         return ""
     mine, other = (verdict.scatter_mag[name] for name in (header, verdict.filter))
@@ -74,8 +74,8 @@ def _scatter(difference_mag: Floats) -> float:
 
 
 def _significance(own: Floats, other: Floats) -> float:
-    """Return by how many sigma the stars lie closer to the other filter's zero point than to their own."""
+    """Return how many sigma closer the stars lie to the other filter's zero point than to their own."""
     limit = LARGEST_DEVIATION * max(_scatter(own), 1e-9)
-    mine, its = (np.minimum(np.abs(each - np.median(each)), limit) for each in (own, other))
+    mine, its = (np.minimum(np.abs(deviation - np.median(deviation)), limit) for deviation in (own, other))
     nearer = mine - its
     return float(nearer.mean() / max(float(nearer.std()) / np.sqrt(len(nearer)), 1e-12))

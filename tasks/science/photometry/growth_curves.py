@@ -1,4 +1,4 @@
-"""Apertures: those of every image, those that a user adds, and the best one of the stars' growth curves."""
+"""Apertures: the standard ones, a user's own, and the best one by the stars' growth curves."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ RING_PX = (24.0, 40.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Apertures:
-    """Diameters in px by key: 0 to 5, TOT, and U1, U2 and so on for a user's own; in the order in which they are measured."""
+    """Diameters in px by key: 0 to 5, TOT, and U1, U2 and so on for a user's own; in measuring order."""
 
     diameters_px: dict[str, float]
 
     @property
     def in_order(self) -> tuple[float, ...]:
-        """The diameters as a program takes them."""
+        """Diameters in the order in which programs take them."""
         return tuple(self.diameters_px.values())
 
     def place(self, key: str) -> int:
-        """Return which of the measured apertures a key means."""
+        """Return the index of a key among the measured apertures."""
         return list(self.diameters_px).index(key)
 
     @property
     def with_depth(self) -> tuple[str, ...]:
-        """The keys that get a zero point and a depth: all but TOT."""
+        """Keys with a zero point and a depth: all but TOT."""
         return tuple(key for key in self.diameters_px if key != TOTAL)
 
 
 def apertures(
     seeing_arcsec: float, scale_arcsec: float, *, extra: Sequence[str] = (), best_px: float | None = None
 ) -> Apertures:
-    """Return the apertures of an image: three follow the seeing, three are 3, 5 and 10 arcsec, one takes the whole light.
+    """Return the apertures of an image: three scale with the seeing, three are 3, 5, 10 arcsec, one is total light.
 
     Parameters
     ----------
     seeing_arcsec, scale_arcsec
         FWHM of stars, and the size of a pixel.
     extra
-        Further diameters, each with ``px`` or ``arcsec`` behind it.
+        Further diameters, each followed by its unit, ``px`` or ``arcsec``.
     best_px
-        The best diameter where it was measured; else that for a Gaussian of this FWHM.
+        The best diameter if it was measured; else that for a Gaussian of this FWHM.
     """
     seeing_px = seeing_arcsec / scale_arcsec
     follow = (best_px or 2 * BEST_RADIUS_FWHM * seeing_px, 2 * seeing_px, 3 * seeing_px)
@@ -89,7 +89,7 @@ def best_diameter_px(
 
     Returns
     -------
-    None where fewer than ten stars have a growth curve.
+    None if fewer than ten stars have a growth curve.
     """
     x, y = (np.asarray(axis, dtype=float)[:MOST_STARS] - 1 for axis in place)
     image = np.ascontiguousarray(pixels.image, dtype=np.float32)

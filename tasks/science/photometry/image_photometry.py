@@ -1,6 +1,6 @@
 """Seeing, zero points and depth of an image from its detections and reference magnitudes.
 
-The apertures, selections and formulae are those of the 7DT production headers, so that old and new numbers compare.
+The apertures, selections and formulae are those of the 7DT production headers, so that values compare.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Extracted:
 
 
 class Extract(Protocol):
-    """Detects sources and measures them in apertures; without apertures their places, shapes and AUTO fluxes alone."""
+    """Detects sources and measures them in apertures; without apertures only positions, shapes and AUTO fluxes."""
 
     def __call__(self, *, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> Extracted:
         """Return the detections."""
@@ -55,7 +55,7 @@ class Extract(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Photometry of an image, the header cards that tell it, its catalogue, and what is doubtful in words."""
+    """Photometry of an image, its header cards, its catalogue, and doubts in words."""
 
     photometry: Photometry
     cards: Header
@@ -63,7 +63,7 @@ class Measured:
     positions: tuple[Floats, Floats]
     """RA and Dec in degrees of the reference stars at the time of the image."""
     standards: tuple[ZeroPointStars, ...]
-    """What each star said of the zero point of each aperture."""
+    """Each star's zero point in each aperture."""
     doubt: str = ""
 
 
@@ -76,26 +76,26 @@ def measure(
     options: ReduceOptions,
     pixels: Pixels,
 ) -> Measured:
-    """Measure an image in two passes: the first tells the seeing, the second uses apertures that follow it.
+    """Measure an image in two passes: the first gives the seeing, the second uses apertures that scale with it.
 
     Parameters
     ----------
     extract
         Measures the image.
     reference
-        Stars with ra, dec [deg, J2016], pmra, pmdec [mas/yr] and mag_<filter>; other filters' magnitudes tell whether
-        this filter was in the beam, bp_rp the colour term.
+        Stars with ra, dec [deg, J2016], pmra, pmdec [mas/yr] and mag_<filter>; other filters' magnitudes serve to
+        check the filter, bp_rp the colour term.
     field
-        What the image is.
+        Filter, shape, time, scale and gain of the image.
     catalogue
-        Where the catalogue will be: only named in the result.
+        Future path of the catalogue: only named in the result.
     pixels
         The image and its bad pixels, for empty apertures, growth curves and the PSF.
 
     Raises
     ------
     AlgorithmError
-        Where too few stars match the reference for seeing or zero points.
+        If too few stars match the reference for seeing or zero points.
     """
     stars = _reference_now(reference, field)
     first = extract(seeing_arcsec=FIRST_SEEING_ARCSEC)
@@ -122,7 +122,7 @@ def measure(
 
 
 def _figures(found: Calibration, sky_sigma_adu: float, noise_adu: Mapping[float, float]) -> dict[str, Any]:
-    """Return what a record of photometry tells of zero points and depths."""
+    """Return the fields of a photometry record on zero points and depths."""
     points, apertures = found.points, found.apertures
     return {
         "zero_point_mag": {key: point.value_mag for key, point in points.items()},
@@ -169,7 +169,7 @@ def _measured(
 def _with_psf(
     found: Extracted, stars: Table, field: PhotometricField, options: ReduceOptions, pixels: Pixels, *, seeing_px: float
 ) -> Extracted:
-    """Add what the PSF measures to detections, where there are stars enough for a PSF."""
+    """Add PSF fluxes to detections if there are enough stars for a PSF."""
     fluxes = psf_photometry.measure(
         pixels,
         found.table,
@@ -205,7 +205,7 @@ def _lone_stars(table: Table, stars: Table, field: PhotometricField, options: Re
     use = photometric_calibration.good_of(table, field, options)[pairs.first]
     use &= (magnitude > options.bright_mag - SEEING_BRIGHT_MARGIN_MAG) & (magnitude < options.faint_mag)
     if use.sum() < FEWEST_STARS:
-        raise AlgorithmError(f"{use.sum()} of {len(pairs)} matched stars tell the seeing (needed: {FEWEST_STARS})")
+        raise AlgorithmError(f"{use.sum()} of {len(pairs)} matched stars give the seeing (needed: {FEWEST_STARS})")
     return table[pairs.first[use][np.argsort(magnitude[use], kind="stable")]]
 
 

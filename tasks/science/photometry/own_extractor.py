@@ -1,4 +1,4 @@
-"""Photometry without a program: sources measured in this process, told in Source Extractor's columns."""
+"""Source extraction in this process, with Source Extractor's columns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNSATURATED_ADU = 50000.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Image:
-    """An image with its mask bits and header cards; ``variance`` of its sky where that is not the same everywhere."""
+    """An image with its mask bits and header cards; ``variance`` of its sky if that varies over the image."""
 
     data: Floats
     mask: Floats
@@ -36,12 +36,12 @@ class Image:
 
 
 def extractor(image: Image, options: ReduceOptions) -> Extract:
-    """Find an image's sources and return their measuring.
+    """Detect an image's sources and return the function that measures them.
 
-    Pixels without data are left out, faulty ones keep the value they were given.
+    Pixels without data are left out; faulty ones keep their replacement values.
     """
     nothing = (image.mask & MaskBit.NO_DATA.value) != 0
-    found = apertures.detect(
+    detections = apertures.detect(
         image.data,
         variance=image.variance,
         mask=nothing if nothing.any() else None,
@@ -51,7 +51,7 @@ def extractor(image: Image, options: ReduceOptions) -> Extract:
 
     def extract(*, seeing_arcsec: float, diameters_px: tuple[float, ...] = ()) -> Extracted:
         del seeing_arcsec  # only a program's star classifier needs it
-        sources = found.measured(diameters_px)
+        sources = detections.measured(diameters_px)
         table = table_of(
             sources,
             wcs_checks.wcs_of(image.cards),

@@ -1,4 +1,4 @@
-"""Detections that are reference stars: which of them are good, and what they say of zero points and the filter."""
+"""Photometric calibration: good reference stars among the detections, their zero points, the filter check."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ MATCH_ARCSEC = 1.0
 TOTAL_SNR = 100.0
 SMALLEST_SNR = 20.0
 FEWEST_STARS = 5
-# the aperture whose colour term and surface the header tells: twice the seeing loses little light and adds little noise
+# the header gives this aperture's colour term and surface: twice the seeing loses little light and adds little noise
 TOLD_OF = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotometricField:
-    """What must be known of an image: filter, shape (ny, nx), time as a Julian year, nominal scale, e-/ADU."""
+    """Properties of an image: filter, shape (ny, nx), time as a Julian year, nominal scale, e-/ADU."""
 
     filter: str
     shape: tuple[int, int]
@@ -50,7 +50,7 @@ class StandardStars:
     apertures: Apertures
 
     def instrumental(self, key: str) -> Floats:
-        """Return instrumental magnitudes in an aperture, NaN where there is none."""
+        """Return instrumental magnitudes in an aperture, NaN if missing."""
         return source_catalogue.magnitude(self.rows, self.apertures, key)
 
     def error(self, key: str) -> Floats:
@@ -59,8 +59,8 @@ class StandardStars:
 
     def column(self, name: str) -> Floats:
         """Return a column of the reference, NaN where it has none."""
-        known = name in self.reference.colnames
-        return np.asarray(self.reference[name], dtype=float) if known else np.full(len(self.rows), np.nan)
+        present = name in self.reference.colnames
+        return np.asarray(self.reference[name], dtype=float) if present else np.full(len(self.rows), np.nan)
 
     @property
     def place(self) -> tuple[Floats, Floats]:
@@ -70,7 +70,7 @@ class StandardStars:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """How an image was calibrated: apertures, matches, zero points, what they depend on, which filter was seen.
+    """Calibration of an image: apertures, matches, zero points, their colour and surface terms, the filter seen.
 
     ``standards`` are the stars behind each zero point but TOT.
     """
@@ -86,7 +86,7 @@ class Calibration:
 def calibrate(
     table: Table, stars: Table, apertures: Apertures, field: PhotometricField, options: ReduceOptions
 ) -> Calibration:
-    """Find the zero points of an image, and what they depend on, from its detections and reference stars."""
+    """Find an image's zero points, with colour and surface terms, from its detections and reference stars."""
     pairs = pairs_of(table, stars)
     matched = _matched(table, stars, pairs, apertures, field, options)
     terms = _terms(matched, field, options)
@@ -104,14 +104,14 @@ def calibrate(
 
 
 def in_ellipse(x: Floats, y: Floats, shape: tuple[int, int], fraction: float) -> Floats:
-    """Tell which 1-based positions lie in the ellipse whose half axes are ``fraction`` of those of the image."""
+    """Return which 1-based positions lie in the ellipse whose half axes are ``fraction`` of those of the image."""
     ny, nx = shape
     inside: Floats = ((x - nx / 2) / (fraction * nx / 2)) ** 2 + ((y - ny / 2) / (fraction * ny / 2)) ** 2 <= 1
     return inside
 
 
 def pairs_of(table: Table, stars: Table) -> matching.Pairs:
-    """Match detections with reference stars that have a place at the time of the image."""
+    """Match detections with reference stars that have a position at the time of the image."""
     return matching.nearest(
         (np.asarray(table["ALPHA_J2000"]), np.asarray(table["DELTA_J2000"])),
         (np.asarray(stars["ra_now"]), np.asarray(stars["dec_now"])),
@@ -120,7 +120,7 @@ def pairs_of(table: Table, stars: Table) -> matching.Pairs:
 
 
 def good_of(table: Table, field: PhotometricField, options: ReduceOptions) -> Floats:
-    """Tell which detections are whole: nothing flagged, nothing masked, inside the ellipse, outside a cluster."""
+    """Return which detections are good: not flagged, not masked, inside the ellipse, outside a cluster."""
     good = np.asarray(table["FLAGS"]) == 0
     if "IMAFLAGS_ISO" in table.colnames:
         good &= (np.asarray(table["IMAFLAGS_ISO"]) & SPOILS) == 0
@@ -155,7 +155,7 @@ def _in_range(stars: StandardStars, field: PhotometricField, options: ReduceOpti
 
 
 def _terms(stars: StandardStars, field: PhotometricField, options: ReduceOptions) -> dict[str, Terms]:
-    """Fit colour and place: for one aperture to be reported, for every one where they are to be applied."""
+    """Fit colour and surface terms: for the reported aperture, or for every one if they are to be applied."""
     applied = options.colour_term or options.spatial_zero_point != "none"
     use = _in_range(stars, field, options)
     x, y = stars.place
@@ -182,7 +182,7 @@ def applied(terms: Mapping[str, Terms], options: ReduceOptions) -> Mapping[str, 
 def _difference(
     stars: StandardStars, key: str, terms: Mapping[str, Terms], field: PhotometricField, options: ReduceOptions
 ) -> Floats:
-    """Return each star's zero point in an aperture: reference less instrumental magnitude, corrected where that is wanted."""
+    """Return each star's zero point in an aperture: reference less instrumental magnitude, with the corrections."""
     difference = stars.column(f"mag_{field.filter}") - stars.instrumental(key)
     if options.colour_term and key in terms:
         difference = difference - terms[key].of_colour(stars.column("bp_rp"))
@@ -232,7 +232,7 @@ def _standards(
 
 
 def _seen_filter(stars: StandardStars, field: PhotometricField, options: ReduceOptions) -> Verdict:
-    """Compare the frame with every filter of the reference, by the stars that are good and not too bright."""
+    """Compare the frame with every filter of the reference, by good stars that are not too bright."""
     use = _in_range(stars, field, options)
     names = [name.removeprefix("mag_") for name in stars.reference.colnames if name.startswith("mag_")]
     return filter_check.seen_filter(

@@ -1,4 +1,4 @@
-"""The header cards of an image's photometry."""
+"""Header cards of an image's photometry."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ OF_THE_IMAGE = ("BUNIT", "SATURATE")
 def cards(photometry: Photometry, apertures: Apertures, options: ReduceOptions, *, scale_arcsec: float) -> Header:
     """Return the header cards of the photometry; unlike the production's they are not rounded.
 
-    ``ZPSC_A`` and ``ZPER_A`` are those of AUTO: a keyword has eight characters. ``EUL3_K`` and ``EUL5_K`` are depths by empty
-    apertures, absent where too few were found; ``ZP_PSF`` where no PSF was fitted; ``ZPCOLOR`` and ``ZPSPAT`` are absent where too few stars tell them.
+    ``ZPSC_A`` and ``ZPER_A`` are those of AUTO: a keyword has eight characters. ``EUL3_K`` and ``EUL5_K`` are depths by
+    empty apertures. Absent are these with too few empty apertures, ``ZP_PSF`` without a PSF, and ``ZPCOLOR`` and
+    ``ZPSPAT`` with too few stars.
     """
     return {
         "AUTHOR": "brightsiren",
@@ -42,10 +43,10 @@ def cards(photometry: Photometry, apertures: Apertures, options: ReduceOptions, 
 
 
 def time_card(start: datetime, exposure_s: float) -> Header:
-    """Return PHOTIME: the middle of the exposure, UTC, the time that the magnitudes are of.
+    """Return PHOTIME: the middle of the exposure, UTC, the time of the magnitudes.
 
-    The production writes the day on which it ran there: with it no image that is made again would have the same bytes. When
-    an image was measured is told by its sidecar.
+    The production writes the day of its run there, so that no image made again would have the same bytes. The sidecar
+    holds the time of the measurement.
     """
     middle = (start + timedelta(seconds=exposure_s / 2)).astimezone(UTC).replace(tzinfo=None)
     return {"PHOTIME": middle.isoformat(timespec="milliseconds")}
@@ -57,13 +58,13 @@ def of_light(header: Mapping[str, Value], frame: Frame, measured: Header, *, dou
     Parameters
     ----------
     header
-        Its cards until now.
+        Its cards so far.
     frame
         The raw frame.
     measured
         The cards of its photometry.
     doubt
-        What speaks against its filter, in words; empty: nothing.
+        Doubt about its filter, in words; empty: none.
     """
     julian = raw_headers.julian_date(frame.date_obs)
     cards: Header = {**header, **measured, "JD": julian, "MJD": julian - constants.MJD_ZERO_JD}
@@ -73,13 +74,13 @@ def of_light(header: Mapping[str, Value], frame: Frame, measured: Header, *, dou
 
 
 def of_plane(cards: Mapping[str, Value], own: Mapping[str, Value]) -> Header:
-    """Return the cards of a variance or a mask: those of its image that are true of it, and its ``own`` unit."""
+    """Return the cards of a variance or a mask: those of its image that apply to it, and its ``own`` unit."""
     shared = {key: value for key, value in cards.items() if key not in OF_THE_IMAGE}
     return shared | ({"BUNIT": own["BUNIT"]} if "BUNIT" in own else {})
 
 
 def of_catalogue(frame: Frame) -> dict[str, object]:
-    """Return what the catalogue of a light says of its frame."""
+    """Return the frame's metadata for the catalogue of a light."""
     julian = raw_headers.julian_date(frame.date_obs)
     return {
         "obs": frame.unit,
@@ -128,7 +129,7 @@ def _zero_point(photometry: Photometry, key: str) -> Header:
 
 
 def _terms(photometry: Photometry, options: ReduceOptions) -> Header:
-    """Return what the zero point of APER_1 depends on; ZPRMS0 and ZPRMS1 are the residuals' rms without and with it."""
+    """Return the colour and surface terms of APER_1; ZPRMS0 and ZPRMS1 are the residuals' rms without and with it."""
     terms = photometry.terms
     if terms is None:
         return {}

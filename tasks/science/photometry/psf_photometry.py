@@ -1,8 +1,8 @@
-"""Fluxes of point sources by the image's own PSF: for crowded stars, whose apertures hold their neighbours' light too.
+"""PSF photometry with the image's own PSF: for crowded stars, whose apertures include neighbours' light.
 
-photutils does the work: the effective PSF of bright lone stars (Anderson and King 2000, PASP 112, 1360), fitted at once to
-all sources of a group. One PSF serves the whole image: what it loses where the optics are worse is the zero point's
-business (``spatial_zero_point``). Errors take pixels for independent: on resampled stacks they are too small by a third.
+photutils fits the effective PSF of bright lone stars (Anderson and King 2000, PASP 112, 1360) simultaneously to
+all sources of a group. One PSF serves the whole image: ``spatial_zero_point`` corrects flux lost where the optics are
+worse. Errors assume independent pixels: on resampled stacks they are too small by a third.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ ROUNDS = 5
 MOST_STARS, FEWEST_STARS = 100, 10
 # a star of the PSF has no neighbour this near, in FWHM; the PSF reaches half as far, where it has fallen to 1/200
 ALONE_FWHM = 6.0
-# the core tells a flux with least noise; its wings would mostly tell of neighbours
+# the core measures the flux with least noise; the wings mostly measure neighbours
 FIT_FWHM = 3.0
-# sources nearer to each other than this share a fit, less in a field so dense that more than 25 would: the time grows with
-# the cube of their number
+# sources nearer to each other than this share a fit; the limit shrinks in fields where more than 25 would, since the
+# time grows with the cube of their number
 GROUP_FWHM, LARGEST_GROUP = (3.0, 2.0, 1.5, 1.0), 25
 # a fitted position stays this near to the detected one, in FWHM
 FREE_FWHM = 0.5
@@ -47,7 +47,7 @@ def measure(
     Parameters
     ----------
     pixels
-        The image with its sky; bad pixels do not count. The noise is that of its variance, where it has one.
+        The image with its sky; bad pixels do not count. The noise is that of its variance, if it has one.
     table
         Detections with X_IMAGE, Y_IMAGE (1-based) and FLUX_AUTO.
     stars
@@ -118,8 +118,8 @@ def _fit(
             _odd(FIT_FWHM * seeing_px),
             xy_bounds=FREE_FWHM * seeing_px,
         )
-        found = fitter(flat, mask=mask, error=noise, init_params=start)
-        flux[use], error[use] = (np.asarray(found[name], dtype=float) for name in ("flux_fit", "flux_err"))
+        fitted = fitter(flat, mask=mask, error=noise, init_params=start)
+        flux[use], error[use] = (np.asarray(fitted[name], dtype=float) for name in ("flux_fit", "flux_err"))
     failed = ~(np.isfinite(flux) & (error > 0))
     flux[failed] = error[failed] = np.nan
     return flux, error

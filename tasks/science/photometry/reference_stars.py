@@ -1,4 +1,4 @@
-"""Stars for zero points from catalogues: which of Gaia's are good, and other surveys' magnitudes in our filters."""
+"""Stars for zero points from catalogues: selection of good Gaia stars, and surveys' magnitudes in our filters."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SURVEYS: Mapping[str, tuple[tuple[str, str, float], ...]] = {
 }
 TEMPLATE_BANDS = ("g", "r", "i")
 TEMPLATE_FLOOR_MAG = 0.02
-# beyond this no template is like the star: a quasar, a blend, a bad magnitude
+# above this no template fits the star: a quasar, a blend, a bad magnitude
 LARGEST_TEMPLATE_CHI2 = 9.0
 ANGSTROM_PER_NM = 10.0
 
@@ -62,7 +62,7 @@ class Templates:
 
 
 def excess_sigma(excess: Floats, bp_rp: Floats, g_mag: Floats) -> Floats:
-    """Return |C*| / sigma: by how much a source's BP and RP flux differ from a lone star's."""
+    """Return |C*| / sigma: the excess of a source's BP and RP flux over a single star's."""
     expected = np.full(len(bp_rp), np.nan)
     for low, high, terms in EXCESS:
         part = (bp_rp >= low) & (bp_rp < high)
@@ -73,12 +73,12 @@ def excess_sigma(excess: Floats, bp_rp: Floats, g_mag: Floats) -> Floats:
 
 
 def good_gaia(sources: Table) -> tuple[Floats, dict[str, int]]:
-    """Tell which sources of Gaia DR3's ``gaia_source`` are lone, constant stars, and how many each test refuses.
+    """Return which sources of Gaia DR3's ``gaia_source`` are single, constant stars, and how many each test rejects.
 
     Raises
     ------
     UnusableData
-        Where the table lacks a column that a test needs.
+        If the table lacks a column that a test needs.
     """
     needed = (
         "ruwe", "phot_variable_flag", "ipd_frac_multi_peak", "ipd_frac_odd_win", "phot_bp_rp_excess_factor", "bp_rp",
@@ -143,7 +143,7 @@ def by_templates(
     mags
         mag_g, mag_r, mag_i.
     wavelengths_nm
-        Of the bands wanted, by filter.
+        Wavelengths of the wanted bands, by filter.
     """
     column = [templates.names.index(name) for name in TEMPLATE_BANDS]
     seen = np.stack([mags[f"mag_{name}"] for name in TEMPLATE_BANDS], axis=1)

@@ -1,4 +1,4 @@
-"""The catalogue of an image: what was measured, calibrated, beside the reference stars."""
+"""Catalogue of an image: calibrated measurements and the matched reference stars."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.science.photometry.photometry_cards import aperture_name
 from tasks.science.photometry.zeropoints import Terms, ZeroPoint
 
 AB_MICROJANSKY_MAG = 23.9
-# Source Extractor's word for a flux that is not positive
+# Source Extractor's magnitude of a flux that is not positive
 NO_MAGNITUDE, WORST_MAGNITUDE = 90.0, 99.0
 # measured without an aperture of one size; PSF only where it was asked for
 PSF = "PSF"
@@ -27,7 +27,7 @@ REFERENCE_COLUMNS = (
 
 
 def keys(table: Table, apertures: Apertures) -> tuple[str, ...]:
-    """Return the keys of what gets a zero point: AUTO, the apertures but TOT, and PSF where it was measured."""
+    """Return the keys with a zero point: AUTO, the apertures but TOT, and PSF if it was measured."""
     return ("AUTO", *apertures.with_depth, *((PSF,) if f"MAG_{PSF}" in table.colnames else ()))
 
 
@@ -69,7 +69,7 @@ def catalogue(
     points
         Zero point of each aperture.
     terms
-        By aperture, what corrects its zero point by place; none where nothing does.
+        Surface that corrects the zero point of each aperture; empty without corrections.
     """
     result = Table({name: table[name] for name in table.colnames if table[name].ndim == 1})
     x, y = np.asarray(table["X_IMAGE"]), np.asarray(table["Y_IMAGE"])

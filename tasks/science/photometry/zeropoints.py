@@ -1,4 +1,4 @@
-"""Zero points from stars of known magnitude: their median, and how they depend on a star's colour and place."""
+"""Zero points from stars of known magnitude: their median, and their dependence on colour and position."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Spatial: TypeAlias = Literal["none", "cubic", "grid"]
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroPoint:
-    """A zero point in mag: median and unscaled MAD of the ``stars`` kept by the clipping."""
+    """A zero point in mag: median and unscaled MAD of the ``stars`` that pass the clipping."""
 
     value_mag: float
     mad_mag: float
@@ -42,7 +42,7 @@ class ZeroPoint:
 
     @property
     def error_mag(self) -> float:
-        """Error of the median, and of the reference."""
+        """Combined error of the median and the reference."""
         return float(np.hypot(self.scatter_mag / np.sqrt(max(1, self.stars)), CALIBRATION_FLOOR_MAG))
 
 
@@ -72,7 +72,7 @@ class Terms:
 
 
 def kept(difference_mag: Floats) -> Floats:
-    """Tell which values are left when those beyond 2 sigma of the median are clipped until nothing changes; NaN never is."""
+    """Return which values remain after repeated clipping at 2 sigma from the median; NaN never remains."""
     result = np.isfinite(difference_mag)
     while result.any():
         values = difference_mag[result]
@@ -109,7 +109,7 @@ def fit_terms(
     pivot_mag: float,
     cells: bool = False,
 ) -> Terms | None:
-    """Fit what reference minus instrumental magnitudes depend on.
+    """Fit the colour and position dependence of reference minus instrumental magnitudes.
 
     ``zp = ZP + c (BP - RP - pivot) + S(x, y)``, with S a surface of third degree, weighted by the stars' errors and
     clipped at 3 sigma. The colour term needs 50 stars of known colour, the surface 200; None with too few for either.
@@ -123,9 +123,9 @@ def fit_terms(
     shape
         (ny, nx) of the image.
     pivot_mag
-        BP - RP of the star that the zero point is of.
+        BP - RP of the star to which the zero point applies.
     cells
-        Add the residuals' means in 8 x 8 cells, each drawn to zero as far as its error says.
+        Add the residuals' means in 8 x 8 cells, each shrunk to zero according to its error.
     """
     use = np.isfinite(difference_mag) & np.isfinite(error_mag)
     known = use & np.isfinite(colour_mag)
@@ -165,7 +165,7 @@ class _Fit:
 
 
 def _solve(design: Floats, values: Floats, error: Floats) -> _Fit:
-    """Return the clipped, weighted least squares; the covariance is scaled to the scatter that is there."""
+    """Return the clipped, weighted least squares; the covariance is scaled to the actual scatter."""
     kept = np.abs(values - np.median(values)) <= 2 * FIT_CLIP_SIGMA * max(float(nmad(values)), CALIBRATION_FLOOR_MAG)
     for _ in range(MOST_ROUNDS):
         weighted = design[kept] / error[kept, None]
@@ -223,7 +223,7 @@ def _legendre(x: Floats, y: Floats, shape: tuple[int, int]) -> Floats:
 
 
 def _cells(fit: _Fit, x: Floats, y: Floats, shape: tuple[int, int]) -> Floats:
-    """Return the mean residual of each cell, drawn to zero by the ratio of its error to the scatter among cells."""
+    """Return the mean residual of each cell, shrunk to zero by the ratio of its error to the scatter among cells."""
     ny, nx = shape
     column, row = (
         np.clip((CELLS * (axis - 0.5) / size).astype(int), 0, CELLS - 1) for axis, size in ((x, nx), (y, ny))

@@ -1,4 +1,4 @@
-"""What was observed already, taken out of a sky map: its probability is spent, its tiles need no second visit."""
+"""Removal of observed fields from a sky map and from plans: their probability is spent, they need no second visit."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 SAME_FIELD_DEG = 1 / 60
-"""Tiles of one id whose centres lie further apart are other fields: that of a centred field comes again."""
+"""Tiles of one id with centres further apart are different fields: every centred field has the same id."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ObservedCoverage:
-    """What was observed already, as pointings and as the union of their footprints: disjoint ranges (n, 2)."""
+    """Observed fields, as pointings and as the union of their footprints: disjoint ranges (n, 2)."""
 
     observed: tuple[Observed, ...] = ()
     spent: Integers = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
@@ -35,15 +35,15 @@ NONE_OBSERVED = ObservedCoverage()
 
 def of_history(history: EventHistory) -> tuple[Observed, ...]:
     """Return the tiles of an event's plans that were observed, for each telescope."""
-    found: dict[str, dict[str, tuple[float, float]]] = {}
+    centres: dict[str, dict[str, tuple[float, float]]] = {}
     for entry in history.plans:
         for plan in entry.plans:
             done = frozenset(entry.observed.get(plan.telescope, ()))
             places = {tile.id: (tile.ra_deg, tile.dec_deg) for tile in plan.tiles if tile.id in done}
-            found.setdefault(plan.telescope, {}).update(places)
+            centres.setdefault(plan.telescope, {}).update(places)
     return tuple(
         Observed(by=name, telescope=name, tiles=tuple(places), centres_deg=tuple(places.values()))
-        for name, places in found.items()
+        for name, places in centres.items()
         if places
     )
 
@@ -56,14 +56,14 @@ def ranges(observed: Sequence[Observed], telescopes: Mapping[str, Telescope]) ->
     observed
         Pointings.
     telescopes
-        Descriptions by name, of all telescopes that ``observed`` names without a footprint.
+        By name: all those of ``observed`` pointings without a footprint.
     """
-    each = [_ranges(one, telescopes) for one in observed if one.centres_deg]
-    return healpix.union(np.concatenate([*each, np.empty((0, 2), dtype=np.int64)]))
+    pixel_ranges = [_ranges(one, telescopes) for one in observed if one.centres_deg]
+    return healpix.union(np.concatenate([*pixel_ranges, np.empty((0, 2), dtype=np.int64)]))
 
 
 def without(along: footprints.Curve, spent: Integers) -> footprints.Curve:
-    """Return a sky map's cumulative probability with that inside ``spent`` (disjoint ranges) gone."""
+    """Return a sky map's cumulative probability without that inside ``spent`` (disjoint ranges)."""
     if len(spent) == 0:
         return along
     edges = np.unique(np.concatenate([along.edges, spent.ravel().astype(float)]))
@@ -76,20 +76,20 @@ def without(along: footprints.Curve, spent: Integers) -> footprints.Curve:
 
 
 def revalued(cells: regions.Cells, along: footprints.Curve) -> regions.Cells:
-    """Return cells with the probability that is left in them."""
+    """Return cells with their remaining probability."""
     left = along.probability(healpix.ranges_of(cells.pixel, cells.order))
     return regions.Cells(order=cells.order, pixel=cells.pixel, probability=np.maximum(left, 0.0))
 
 
 def left(points: Floats, weight: Floats, done: ObservedCoverage) -> Floats:
-    """Return the weights (n,) of directions (n, 3): none for those that were observed already."""
+    """Return the weights (n,) of directions (n, 3): 0 for those observed already."""
     x, y, z = points.T
     places = healpix.place_of(np.degrees(np.arctan2(y, x)), np.degrees(np.arcsin(np.clip(z, -1, 1))))
     return np.where(healpix.contains(done.spent, places), 0.0, weight)
 
 
 def is_done(tiles: tiling.Tiles, telescope: Telescope, done: ObservedCoverage) -> npt.NDArray[np.bool_]:
-    """Tell which tiles this telescope has observed: same id, same place."""
+    """Return which tiles this telescope has observed: same id, same position."""
     places = {
         name: centre
         for one in done.observed
@@ -109,7 +109,7 @@ def is_done(tiles: tiling.Tiles, telescope: Telescope, done: ObservedCoverage) -
 
 
 def words(done: ObservedCoverage, along: footprints.Curve) -> str:
-    """Say what was observed already, and what of the map lies there."""
+    """Describe the observed fields, and the map's probability and area in them."""
     counts: dict[str, int] = {}
     for one in done.observed:
         counts[one.by] = counts.get(one.by, 0) + len(one.centres_deg)

@@ -1,4 +1,4 @@
-"""Events known by a position and an error circle: the sky map that says the same, and the one field centred on it."""
+"""Events with a position and an error circle: the equivalent sky map, and the one field centred on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REACH_SIGMAS = 5.0
 def gaussian_map(
     ra_deg: float, dec_deg: float, *, error_deg: float, containment: float = constants.USUAL_CONTAINMENT
 ) -> SkyMap:
-    """Return a circular Gaussian around a position, out to 5 sigma, whose circle of ``error_deg`` holds ``containment``.
+    """Return a circular Gaussian out to 5 sigma around a position; the circle of ``error_deg`` holds ``containment``.
 
     For a two-dimensional Gaussian the circle of radius r holds 1 - exp(-r²/2 sigma²).
     """

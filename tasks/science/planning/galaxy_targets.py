@@ -1,4 +1,4 @@
-"""Galaxies as targets: how likely each is to be the host, and the fields that hold most of them."""
+"""Galaxies as targets: probability of each to be the host, and fields centred on the likely ones."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ MOST_GALAXIES = 2000
 
 
 def weights(galaxies: Galaxies, sky_map: SkyMap) -> Floats:
-    """Return the weight of each galaxy (n,), summing to 1 where any is a possible host.
+    """Return the weight of each galaxy (n,), summing to 1 if any is a possible host.
 
-    The map's density at its place times the distance's along its line of sight, DISTNORM · Normal(r; DISTMU, DISTSIGMA)
+    The map's density at the galaxy times the distance density along its line of sight,
+    DISTNORM · Normal(r; DISTMU, DISTSIGMA)
     (Singer et al. 2016, ApJL 829 L15), times its luminosity 10^(-0.4 M); a galaxy without a magnitude
     counts as the median one.
 
@@ -33,14 +34,16 @@ def weights(galaxies: Galaxies, sky_map: SkyMap) -> Floats:
     if sky_map.distmu is None or sky_map.distsigma is None or sky_map.distnorm is None:
         raise UnusableData("the sky map has no distances: galaxies cannot be weighted; plan tiles instead")
     row = credible_regions.rows_at(sky_map, galaxies.ra_deg, galaxies.dec_deg)
-    found = row >= 0
-    mean, sigma, norm = (np.where(found, column[row], np.nan) for column in _columns(sky_map))
+    inside = row >= 0
+    mean, sigma, norm = (np.where(inside, column[row], np.nan) for column in _columns(sky_map))
     pull = (galaxies.distance_mpc - mean) / sigma
     radial = norm * np.exp(-0.5 * pull**2) / (np.sqrt(2 * np.pi) * sigma)
-    host = found & (np.abs(pull) < DISTANCE_SIGMAS) & (galaxies.distance_mpc > 0)
+    host = inside & (np.abs(pull) < DISTANCE_SIGMAS) & (galaxies.distance_mpc > 0)
     absolute = galaxies.magnitude - 5 * np.log10(np.where(host, galaxies.distance_mpc, 1.0)) - 25
-    known = host & np.isfinite(absolute)
-    absolute = np.where(np.isfinite(absolute), absolute, np.median(absolute[known]) if known.any() else 0.0)
+    with_magnitude = host & np.isfinite(absolute)
+    absolute = np.where(
+        np.isfinite(absolute), absolute, np.median(absolute[with_magnitude]) if with_magnitude.any() else 0.0
+    )
     weight = np.where(host, sky_map.density[row] * radial * 10 ** (-0.4 * (absolute + 20)), 0.0)
     total = float(weight.sum())
     return np.asarray(weight / total if total > 0 else weight)

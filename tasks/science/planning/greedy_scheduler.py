@@ -1,10 +1,10 @@
-"""The engine ``siren``: which tile when, greedy by the probability that no telescope has yet covered.
+"""Scheduler ``siren``: assigns tiles and times, greedy by the probability not yet covered by any telescope.
 
-The telescope that is free first chooses next, so the order in which telescopes are named does not matter; of two that
-are free at once the one with the larger field does. It takes the tile with the most probability not yet covered
-by any telescope among those that are dark, high and clear of the Moon from the first to the last exposure,
-after slew or readout, whichever is longer, and settling. What others have covered, but the telescope itself has not,
-still counts a little: a second look at the heart of the region is worth more than a first one at its scraps.
+The telescope that is free first chooses next, so the order of the telescopes' names does not matter; of two free at
+once the one with the larger field chooses. It takes the tile with the most probability not yet covered by any
+telescope, among the tiles that are dark, high and clear of the Moon from the first to the last exposure, after slew or
+readout, whichever is longer, and settling. Probability covered by other telescopes alone still counts with a small
+weight: a second visit to the centre of the region is worth more than a first one to its margin.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tasks.science.skymaps import footprints, healpix
 
 Floats = npt.NDArray[np.float64]
 
-# a tile must bring at least this part of what the telescope's best tile holds
+# a tile must add at least this fraction of the probability of the telescope's best tile
 WORTH = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestedTile:
-    """A tile that another engine chose, by its row, and the time before which it shall not begin."""
+    """A tile chosen by another engine: its row, and its earliest start."""
 
     row: int
     not_before_s: float
@@ -40,7 +40,7 @@ class RequestedTile:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduledTile:
-    """A tile, by its row, and when its first exposure begins, in seconds since 1970."""
+    """A scheduled tile: its row, and the start of its first exposure in seconds since 1970."""
 
     row: int
     start_s: float
@@ -48,7 +48,7 @@ class ScheduledTile:
 
 @dataclass(kw_only=True, eq=False)
 class _Progress:
-    """How far one telescope's timeline has got."""
+    """State of one telescope's timeline."""
 
     prospect: Prospect
     wanted: int
@@ -79,23 +79,23 @@ def schedule(
     options: PlanOptions,
     wishes: Mapping[str, Sequence[RequestedTile]] | None = None,
 ) -> tuple[tuple[ScheduledTile, ...], ...]:
-    """Give each telescope its tiles and times.
+    """Assign tiles and times to each telescope.
 
     Parameters
     ----------
     prospects
-        What each telescope can observe.
+        Observable tiles of each telescope.
     targets
-        What the tiles hold in common.
+        Targets that the tiles share.
     options
-        Of which count the most tiles per telescope and the worth of a second look.
+        Uses the most tiles per telescope and the weight of a second visit.
     wishes
-        By telescope, what another engine chose: taken in its order where the timeline allows, before anything else.
+        Tiles chosen by another engine, by telescope: taken first, in its order, if the timeline allows.
 
     Returns
     -------
     tuple
-        For each prospect its slots in time order; no tile twice.
+        Slots of each prospect in time order; no tile twice.
     """
     residual = targets.weight.copy()
     asked = wishes or {}
@@ -131,7 +131,7 @@ def _rank(lane: _Progress) -> tuple[float, str]:
 
 
 def _advance(lane: _Progress, residual: Floats) -> None:
-    """Take one tile, or let time pass; what a tile holds is covered from then on for everyone."""
+    """Take one tile, or wait; the tile's probability is then covered for all telescopes."""
     dusk, dawn = next(night for night in lane.prospect.nights if lane.free_s < night[1])
     lane.free_s = max(lane.free_s, dusk)
     slot = _granted(lane, dawn) if lane.wishes else _best(lane, residual, dawn)
@@ -146,7 +146,7 @@ def _advance(lane: _Progress, residual: Floats) -> None:
 
 
 def _granted(lane: _Progress, dawn: float) -> ScheduledTile | None:
-    """Take the next wish if its time allows, else drop it."""
+    """Take the next requested tile if its time allows, else drop it."""
     wish = lane.wishes.pop(0)
     start = max(lane.free_s + float(_waits(lane)[wish.row]), wish.not_before_s)
     if start >= dawn:
@@ -159,7 +159,7 @@ def _granted(lane: _Progress, dawn: float) -> ScheduledTile | None:
 
 
 def _best(lane: _Progress, residual: Floats, dawn: float) -> ScheduledTile | None:
-    """Return the tile that brings most of those that can be begun now, or None."""
+    """Return the tile with the largest gain of those that can start now, or None."""
     worth = lane.second_look * lane.own + (1 - lane.second_look) * residual
     gain = np.asarray(lane.prospect.sharing @ worth).ravel()
     lane.open &= (gain > lane.worth) & (lane.prospect.last_start_s >= lane.free_s)
@@ -172,7 +172,7 @@ def _best(lane: _Progress, residual: Floats, dawn: float) -> ScheduledTile | Non
 
 
 def _waits(lane: _Progress) -> Floats:
-    """Return the seconds from the last exposure's end to the first on each tile: readout or slew, and settling."""
+    """Return the seconds from the last exposure's end to each tile's first: readout or slew, and settling."""
     telescope = lane.prospect.telescope
     if lane.pointing is None:
         return np.zeros(len(lane.prospect.points))
@@ -181,7 +181,7 @@ def _waits(lane: _Progress) -> Floats:
 
 
 def _possible(lane: _Progress, starts: Floats, rows: npt.NDArray[np.bool_], dawn: float) -> npt.NDArray[np.bool_]:
-    """Tell which of ``rows`` are observable from their start to their end, both before dawn."""
+    """Return which of ``rows`` are observable from start to end, both before dawn."""
     telescope = lane.prospect.telescope
     result = rows & (starts + telescope.block_s <= dawn)
     if not result.any():
@@ -202,7 +202,7 @@ def plans(
     event_id: str,
     engine: str,
 ) -> tuple[Plan, ...]:
-    """Write every telescope's timeline as a plan; probabilities and areas are of the union of its footprints."""
+    """Return every telescope's timeline as a plan, with probability and area of the union of its footprints."""
     pairs = zip(prospects, slots, strict=True)
     return tuple(_plan(prospect, taken, along, window, event_id, engine) for prospect, taken in pairs)
 
@@ -262,12 +262,12 @@ def _end(slot: ScheduledTile, telescope: Telescope) -> datetime:
 
 def covered_ranges(tiles: Sequence[Tile], telescope: Telescope) -> npt.NDArray[np.int64]:
     """Return the union of the footprints of a telescope's tiles, as disjoint pixel ranges."""
-    each = [footprints.field_ranges(tile.ra_deg, tile.dec_deg, telescope.field_of_view) for tile in tiles]
-    return healpix.union(np.concatenate([*each, np.empty((0, 2), dtype=np.int64)]))
+    pixel_ranges = [footprints.field_ranges(tile.ra_deg, tile.dec_deg, telescope.field_of_view) for tile in tiles]
+    return healpix.union(np.concatenate([*pixel_ranges, np.empty((0, 2), dtype=np.int64)]))
 
 
 def joint(made: Sequence[Plan], telescopes: Mapping[str, Telescope], along: footprints.Curve) -> tuple[float, float]:
     """Return probability and area in deg² of the union of all plans' footprints."""
-    each = [covered_ranges(plan.tiles, telescopes[plan.telescope]) for plan in made]
-    covered = healpix.union(np.concatenate([*each, np.empty((0, 2), dtype=np.int64)]))
+    pixel_ranges = [covered_ranges(plan.tiles, telescopes[plan.telescope]) for plan in made]
+    covered = healpix.union(np.concatenate([*pixel_ranges, np.empty((0, 2), dtype=np.int64)]))
     return footprints.probability(covered, along), healpix.area_deg2(covered)

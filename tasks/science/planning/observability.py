@@ -1,4 +1,4 @@
-"""How a position can be observed: far from Sun and Moon, from which site, when, how high."""
+"""Observability of a position: distance from Sun and Moon; times and altitude at each site."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ HOURS = 24.0
 
 
 def of_position(ra_deg: float, dec_deg: float, moment: datetime, telescopes: Sequence[Telescope]) -> Outlook:
-    """Return a place's outlook.
+    """Return the outlook of a position.
 
     Parameters
     ----------
     ra_deg, dec_deg
-        The place, ICRS, in degrees.
+        Position, ICRS, in degrees.
     moment
-        Sun and Moon are taken at this time, seen from the Earth's centre; telescopes from then on, for 24 h.
+        Sun and Moon are geocentric, at this time; the telescopes' views cover the next 24 h.
     telescopes
-        Whose view is wanted.
+        Telescopes to compute views for.
     """
     point = directions.unit_vectors(ra_deg, dec_deg)
     sun, moon = visibility.sun_and_moon(visibility.unix(moment))
     return Outlook(
         sun_deg=float(directions.separations_deg(point, sun)),
         moon_deg=float(directions.separations_deg(point, moon)),
-        views=tuple(_view(point, each, moment) for each in telescopes),
+        views=tuple(_view(point, telescope, moment) for telescope in telescopes),
     )
 
 
 def added(burst: Burst, telescopes: Sequence[Telescope]) -> Burst:
-    """Return a burst with the outlook of its position from the time of the notice that gave it."""
+    """Return a burst with the outlook of its position, from the time of its notice."""
     place = burst.position
     moment = (place.time_created or place.time) if place else None
     if place is None or moment is None or place.ra_deg is None or place.dec_deg is None or place.kind is not Kind.GRB:
@@ -51,7 +51,7 @@ def added(burst: Burst, telescopes: Sequence[Telescope]) -> Burst:
 
 
 def _reason(sky: visibility.SiteSky, point: Floats, limits: Limits) -> str:
-    """Say why a place is never observable in the dark."""
+    """Return the reason why a position is never observable in the dark."""
     refused = visibility.refusals(sky, point[None], limits)
     if refused[Refusal.DECLINATION].all():
         return "beyond the telescope's declinations, {:g}° to {:g}°".format(*limits.declination_deg)

@@ -1,4 +1,4 @@
-"""What each telescope could observe of a sky map within a window, and why it could not observe the rest."""
+"""Tiles of a sky map that each telescope can observe in a window, and reasons against the others."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tasks.science.skymaps import footprints, regions
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-# for the hundred thousands of tiles of a small field
+# for small fields, which have hundreds of thousands of tiles
 COARSE_STEP_S = 1800.0
-# tiles whose visibility is computed at once: a hundred million flags would not fit
+# tiles whose visibility is computed at once: a hundred million flags would not fit into memory
 CHUNK = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """From when to when is planned, UTC."""
+    """Start and end of the planning window, UTC."""
 
     start: datetime
     end: datetime
@@ -36,12 +36,11 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prospect:
-    """The tiles that one telescope can observe at some time of the window.
+    """Tiles that one telescope can observe at some time of the window.
 
     ``sharing`` (tiles, targets) is 1 where a target lies in a tile; the targets, with their ``Targets.weight``, are
-    common to all telescopes. ``last_start_s`` (tiles,) is about the last time at which a tile can be begun. ``left_out``
-    counts tiles by the reason for which they are not here; ``reason`` is a
-    sentence where none is left.
+    common to all telescopes. ``last_start_s`` (tiles,) is roughly the last time at which a tile can start. ``left_out``
+    counts the rejected tiles by reason; ``reason`` is a sentence if no tile remains.
     """
 
     telescope: Telescope
@@ -56,7 +55,7 @@ class Prospect:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Targets:
-    """What the telescopes compete for: directions (n, 3) with a weight each (n,)."""
+    """Targets of all telescopes: directions (n, 3) with weights (n,)."""
 
     points: Floats
     weight: Floats
@@ -64,7 +63,7 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ObservableSky:
-    """What all telescopes could observe, and of what.
+    """Observable tiles of all telescopes, and their targets.
 
     ``cells`` are the map's own pixels of the region; ``targets`` the same, finer near the tiles.
     """
@@ -84,18 +83,18 @@ def survey(
 ) -> ObservableSky:
     """Find, for each telescope, the tiles of its grid that meet the region and can be observed in the window.
 
-    What is ``done`` has no probability any more, and a telescope's own tiles of it are left out.
+    ``done`` fields have no probability left, and a telescope's own tiles among them are left out.
     """
     along = already_observed.without(footprints.curve(sky_map), done.spent)
     cells = fine = regions.region(sky_map, options.region)
     seen = [_to_do(_visible(telescope, _meeting(telescope, cells), window), done) for telescope in telescopes]
-    found = [_strongest(each, along) for each in seen]
-    for each in found:
-        fine = tiling.fitted(fine, each.tiles, _view(each))
+    prospects = [_strongest(prospect, along) for prospect in seen]
+    for prospect in prospects:
+        fine = tiling.fitted(fine, prospect.tiles, _view(prospect))
     left = already_observed.revalued(fine, along) if len(done.spent) else fine
     targets = Targets(points=fine.points(), weight=left.probability)
     called = f"{100 * options.region:g} % region" + (" outside what is observed already" if len(done.spent) else "")
-    shared = tuple(_shared(each, targets, called) for each in found)
+    shared = tuple(_shared(prospect, targets, called) for prospect in prospects)
     return ObservableSky(prospects=shared, targets=targets, cells=cells, along=along)
 
 
@@ -108,13 +107,13 @@ def around(
     called: str,
     done: already_observed.ObservedCoverage = already_observed.NONE_OBSERVED,
 ) -> tuple[Prospect, ...]:
-    """Find, for each telescope, which of given fields it can observe; ``called`` names the targets in reasons."""
+    """Find, for each telescope, which of given fields it can observe; reasons name the targets as ``called``."""
     seen = [_to_do(_visible(telescope, fields, window), done) for telescope in telescopes]
-    return tuple(_shared(each, targets, called) for each in seen)
+    return tuple(_shared(prospect, targets, called) for prospect in seen)
 
 
 def _to_do(prospect: Prospect, done: already_observed.ObservedCoverage) -> Prospect:
-    """Leave out the tiles that the telescope has observed."""
+    """Leave out the tiles already observed by the telescope."""
     rows = ~already_observed.is_done(prospect.tiles, prospect.telescope, done)
     return _keep(prospect, rows, "already observed by this telescope")
 
@@ -128,13 +127,13 @@ def _meeting(telescope: Telescope, cells: regions.Cells) -> tiling.Tiles:
 
 
 def _strongest(prospect: Prospect, along: footprints.Curve) -> Prospect:
-    """Leave out all but the tiles with most probability, so that comparing them stays quick."""
+    """Keep only the tiles with most probability, to bound the time of comparisons."""
     rows = tiling.strongest(prospect.tiles, along, _view(prospect))
     return _keep(prospect, rows, f"probability: not among the {tiling.MOST_COMPARED} strongest tiles")
 
 
 def _visible(telescope: Telescope, tiles: tiling.Tiles, window: Window) -> Prospect:
-    """Leave out, one reason after the other, what cannot be observed."""
+    """Leave out unobservable tiles, one reason after the other."""
     limits = telescope.limits
     prospect = Prospect(
         telescope=telescope,
@@ -166,7 +165,7 @@ def _no_opening(prospect: Prospect, window: Window) -> str:
 
 
 def _watched(prospect: Prospect, times: Floats, step_s: float) -> Prospect:
-    """Leave out what is too low, too close to the Moon or observable for too short a time."""
+    """Leave out tiles that are too low, too close to the Moon or observable for too short a time."""
     telescope, limits = prospect.telescope, prospect.telescope.limits
     skies = visibility.over(telescope.site, times), visibility.over(telescope.site, times + telescope.block_s)
     chunks = [slice(first, first + CHUNK) for first in range(0, len(prospect.tiles), CHUNK)]
@@ -185,9 +184,9 @@ def _watched(prospect: Prospect, times: Floats, step_s: float) -> Prospect:
 def _sight(
     points: Floats, skies: tuple[visibility.SiteSky, visibility.SiteSky], limits: Limits
 ) -> tuple[Flags, Floats, Floats]:
-    """Return, for some tiles, whether they are ever high enough, steps at which they are observable, the last of them.
+    """Return for some tiles whether they are ever high enough, their number of observable steps, the last one's time.
 
-    A tile has to be observable from its first exposure, under the first sky, to its last one, under the second.
+    A tile must be observable at its first exposure, with the first sky, and at its last one, with the second.
     """
     begin, end = (visibility.refusals(sky, points, limits) for sky in skies)
     low = begin[Refusal.ALTITUDE] | end[Refusal.ALTITUDE]
@@ -202,7 +201,7 @@ def _best_height(prospect: Prospect, sky: visibility.SiteSky) -> str:
 
 
 def _keep(prospect: Prospect, rows: npt.NDArray[np.bool_], words: str) -> Prospect:
-    """Keep some tiles and count the others under ``words``; they are the reason if none is left."""
+    """Keep some tiles and count the others under ``words``, which become the reason if none is left."""
     lost = int(np.count_nonzero(~rows))
     if lost == 0:
         return prospect
@@ -217,9 +216,9 @@ def _keep(prospect: Prospect, rows: npt.NDArray[np.bool_], words: str) -> Prospe
 
 
 def _shared(prospect: Prospect, targets: Targets, called: str) -> Prospect:
-    """Work out which targets lie in which tiles; leave out the tiles without any."""
+    """Find the targets in each tile; leave out tiles without any."""
     sharing = tiling.membership(prospect.tiles, targets.points, _view(prospect))
     rows = np.asarray(sharing @ targets.weight).ravel() > 0
     kept = _keep(prospect, rows, f"region: no observable tile meets the {called}")
-    # tiles that only come close to the region were never candidates: no use counting them
+    # tiles that are only near the region were never candidates, so they are not counted
     return replace(kept, sharing=sharing[rows], left_out=prospect.left_out)

@@ -1,4 +1,4 @@
-"""What a new plan changes of the one before it: tiles that stay, go, come, and those that were observed already."""
+"""Changes of a new plan against the last one: tiles kept, dropped, added, and already observed."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from tasks.science.planning import already_observed
 
 
 def of_history(history: EventHistory, entry: PlanEntry | None = None) -> tuple[PlanChange, ...]:
-    """Compare a planning run of an event with the last one before it that was made for another notice.
+    """Compare a planning run of an event with the last earlier one for another notice.
 
     Parameters
     ----------
     history
-        All that is known of the event.
+        History of the event.
     entry
-        The run; the newest that made plans where it is not given.
+        The run; by default the newest one with plans.
 
     Returns
     -------
     tuple of PlanChange
-        One for each telescope of the run that had tiles before; empty where nothing was planned before.
+        One for each telescope of the run that had tiles before; empty without earlier plans.
     """
-    made = [each for each in history.plans if each.plans]
-    if not made:
+    runs = [run for run in history.plans if run.plans]
+    if not runs:
         return ()
-    newest = entry or made[-1]
-    earlier = [each for each in made[: made.index(newest)] if each.notice_sha256 != newest.notice_sha256]
-    before = {plan.telescope: plan for each in earlier for plan in each.plans}
+    newest = entry or runs[-1]
+    earlier = [run for run in runs[: runs.index(newest)] if run.notice_sha256 != newest.notice_sha256]
+    before = {plan.telescope: plan for run in earlier for plan in run.plans}
     return between(list(before.values()), newest.plans, observed=_observed(history.plans))
 
 
@@ -44,9 +44,9 @@ def between(
     Parameters
     ----------
     before, after
-        Plans, at most one for each telescope in each of both.
+        Plans, each with at most one per telescope.
     observed
-        Ids of the tiles that each telescope has observed: these are neither kept nor dropped nor added.
+        Ids of the tiles observed by each telescope: not counted as kept, dropped or added.
     """
     old = {plan.telescope: plan for plan in before if plan.tiles}
     return tuple(
@@ -78,14 +78,14 @@ def _by_id(plan: Plan) -> dict[str, Tile]:
 
 
 def _same(one: Tile, other: Tile) -> bool:
-    """Tell whether two tiles are one field."""
+    """Return whether two tiles are the same field."""
     places = np.radians([one.ra_deg, one.dec_deg, other.ra_deg, other.dec_deg])
     return bool(np.degrees(angular_separation(*places)) <= already_observed.SAME_FIELD_DEG)
 
 
 def _observed(plans: Sequence[PlanEntry]) -> dict[str, frozenset[str]]:
-    found: dict[str, frozenset[str]] = {}
+    tiles: dict[str, frozenset[str]] = {}
     for entry in plans:
         for telescope, names in entry.observed.items():
-            found[telescope] = found.get(telescope, frozenset()) | frozenset(names)
-    return found
+            tiles[telescope] = tiles.get(telescope, frozenset()) | frozenset(names)
+    return tiles

@@ -1,4 +1,4 @@
-"""Tiles: the fixed grids of telescopes, the tiles that meet a sky map's region, and how they share its probability."""
+"""Tiles: fixed grids of telescopes, tiles that overlap a sky map's region, and the probability in each."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tasks.science.astrometry import directions
 from tasks.science.skymaps import footprints, healpix, regions
 from tasks.science.skymaps.regions import Cells, Floats, Integers
 
-# pixels across the shorter side of a field where tiles are compared with one another
+# pixels across the shorter side of a field, for comparing tiles with one another
 CELLS_ACROSS = 12
-# more tiles than this are first cut down by the probability at a few points of each
+# more tiles than this are first reduced by the probability at a few points of each
 MOST_COMPARED = 1500
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tiles:
-    """Fields of one telescope: number in its grid, centre in degrees, and an id, each of shape (n,)."""
+    """Fields of one telescope: number in its grid, centre in degrees, and id, each of shape (n,)."""
 
     number: Integers
     ra_deg: Floats
@@ -46,9 +46,9 @@ class Tiles:
 def rings(telescope: Telescope) -> Tiles:
     """Return a telescope's whole grid, numbered from 0 at the south pole, ring by ring, eastwards from RA 0.
 
-    Rings lie a declination step apart, from -90 deg. The tiles of a ring share it equally, as many as are needed to be
-    no more than a right ascension step apart at the ring's edge nearer the equator. Steps that are not given
-    follow from the field and the overlap, so that the last ring is the north pole.
+    Rings lie a declination step apart, from -90 deg. A ring has the fewest equally spaced tiles that are at most a
+    right ascension step apart at its edge nearer the equator. Steps not given follow from the field and the overlap,
+    so that the last ring is the north pole.
     """
     view, rule = telescope.field_of_view, telescope.tiling
     step = rule.declination_step_deg or 180 / np.ceil(180 / (view.height_deg * (1 - rule.overlap)))
@@ -65,7 +65,7 @@ def rings(telescope: Telescope) -> Tiles:
 
 
 def centre_of(name: str, telescope: Telescope) -> tuple[float, float] | None:
-    """Return RA and Dec in degrees of the tile of that name in a telescope's grid; None where it has no such tile."""
+    """Return RA and Dec in degrees of a tile in a telescope's grid; None if it has no tile of that name."""
     digits = re.sub(r"\D", "", name)
     if not digits or len(digits) > 9 or telescope.tiling.id_format.format(int(digits)) != name:
         return None
@@ -75,7 +75,7 @@ def centre_of(name: str, telescope: Telescope) -> tuple[float, float] | None:
 
 
 def near(tiles: Tiles, cells: Cells, view: FieldOfView) -> Tiles:
-    """Return the tiles that may meet a cell: none that does is left out, some that only come close are kept."""
+    """Return the tiles that may overlap a cell: all that do, and some that are only near."""
     tiles = tiles.take(_in_mask(tiles, cells, view))
     points, centres = cells.points(), directions.unit_vectors(tiles.ra_deg, tiles.dec_deg)
     close = np.zeros(len(tiles), dtype=bool)
@@ -87,7 +87,7 @@ def near(tiles: Tiles, cells: Cells, view: FieldOfView) -> Tiles:
 
 
 def _in_mask(tiles: Tiles, cells: Cells, view: FieldOfView) -> npt.NDArray[np.bool_]:
-    """Tell which centres lie in or beside a coarse pixel, larger than a field, that holds a cell."""
+    """Return which centres lie in or beside a coarse pixel, larger than a field, that holds a cell."""
     order = min(footprints.order_for(2 * view.radius_deg) - 1, 8)
     if order < 0:
         return np.ones(len(tiles), dtype=bool)
@@ -126,7 +126,7 @@ def _density(along: footprints.Curve, ra_deg: Floats, dec_deg: Floats) -> Floats
 def strongest(
     tiles: Tiles, along: footprints.Curve, view: FieldOfView, most: int = MOST_COMPARED
 ) -> npt.NDArray[np.bool_]:
-    """Tell which ``most`` tiles have the largest rough probability: all, where there are no more."""
+    """Return which ``most`` tiles have the largest rough probability; all if there are no more."""
     rows = np.ones(len(tiles), dtype=bool)
     if len(tiles) > most:
         rows[np.argsort(-sampled(tiles, along, view), kind="stable")[most:]] = False
@@ -134,7 +134,7 @@ def strongest(
 
 
 def fitted(cells: Cells, tiles: Tiles, view: FieldOfView) -> Cells:
-    """Split the cells near tiles until they are small beside a field."""
+    """Split the cells near tiles until they are small compared with a field."""
     order = footprints.order_for(view.smaller_deg / CELLS_ACROSS)
     if len(tiles) == 0:
         return cells
@@ -152,9 +152,9 @@ def membership(tiles: Tiles, points: Floats, view: FieldOfView) -> sparse.csr_ma
     shape = (len(tiles), len(points))
     if 0 in shape:
         return sparse.csr_matrix(shape)
-    found = spatial.cKDTree(points).query_ball_point(centres, 2 * np.sin(np.radians(view.radius_deg) * 1.001 / 2))
-    tile = np.repeat(np.arange(len(tiles)), [len(rows) for rows in found])
-    cell = np.concatenate([np.asarray(rows, dtype=int) for rows in found])
+    neighbours = spatial.cKDTree(points).query_ball_point(centres, 2 * np.sin(np.radians(view.radius_deg) * 1.001 / 2))
+    tile = np.repeat(np.arange(len(tiles)), [len(rows) for rows in neighbours])
+    cell = np.concatenate([np.asarray(rows, dtype=int) for rows in neighbours])
     within = footprints.inside(points[cell], tiles.ra_deg[tile], tiles.dec_deg[tile], view)
     return sparse.csr_matrix((np.ones(int(within.sum())), (tile[within], cell[within])), shape=shape)
 

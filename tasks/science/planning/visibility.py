@@ -1,9 +1,9 @@
-"""When a telescope can observe what: darkness, declination, altitude, airmass, distance from the Moon.
+"""Visibility from a site: darkness, declination, altitude, airmass, distance from the Moon.
 
-``refusals`` is the only place where the limits of a telescope are applied: plans and outlooks ask it.
+Only ``refusals`` applies the limits of a telescope: plans and outlooks call it.
 
 The Earth's orientation is the IAU 2006/2000A precession-nutation and sidereal time at UT1 = UTC and without
-polar motion: within 0.005 deg of the complete model, and no table has to be fetched. Directions are those of the
+polar motion: within 0.005 deg of the complete model, and no table is downloaded. Directions are those of the
 catalogue (no aberration, no refraction). Sun and Moon are ERFA's ``epv00`` and ``moon98``; the Moon is seen
 from the site, whose parallax is up to 1 deg.
 """
@@ -29,33 +29,33 @@ AU_KM = 149597870.7
 EARTH_RADIUS_KM = 6378.137
 WGS84_FLATTENING = 1 / 298.257223563
 NIGHT_STEP_S = 60.0
-# of plans and outlooks: in five minutes a place moves by 1.3 deg at most
+# of plans and outlooks: in five minutes a position moves by 1.3 deg at most
 STEP_S = 300.0
 STEPS_AT_ONCE = 10
-# more than the Sun climbs in so many steps
+# more than the Sun's change of altitude in so many steps
 NEAR_DEG = 3.0
 # twilight is interpolated between two times a minute apart: 0.0002 deg off at most
 TWILIGHT_DEG = 0.001
-# a declination, made a direction and read from it again
+# rounding of a declination converted to a direction and back
 ROUNDING_DEG = 1e-9
 
 
 class Refusal(enum.StrEnum):
-    """Why a telescope cannot observe a direction at a time."""
+    """Reason why a telescope cannot observe a direction at a time."""
 
     SUN = "Sun"
     """It is not dark: the Sun is not below the limit."""
     DECLINATION = "declination"
-    """The telescope does not reach it."""
+    """The declination is outside the telescope's limits."""
     ALTITUDE = "altitude"
-    """It is too low."""
+    """The altitude is below the limit."""
     MOON = "Moon"
     """The Moon is up, and too close."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SiteSky:
-    """What stands over a site at times (n,): rows are ready to be multiplied with ICRS directions.
+    """Zenith, Sun and Moon of a site at times (n,), for products with ICRS directions.
 
     ``zenith`` (n, 3) and ``moon`` (n, 3) are ICRS unit vectors, ``sun_altitude_deg`` and ``moon_altitude_deg`` (n,).
     """
@@ -78,7 +78,7 @@ def moment(unix_s: float) -> datetime:
 
 
 def over(site: Site, unix_s: npt.ArrayLike) -> SiteSky:
-    """Return what stands over ``site`` at times in seconds since 1970 UTC, shape (n,)."""
+    """Return the sky of ``site`` at times in seconds since 1970 UTC, shape (n,)."""
     seconds = np.atleast_1d(np.asarray(unix_s, dtype=float))
     day, fraction = (
         constants.UNIX_EPOCH_JD + np.floor(seconds / constants.DAY_S),
@@ -158,7 +158,7 @@ def nights(site: Site, start: datetime, end: datetime, sun_altitude_deg: float) 
 
 
 def _near_twilight(site: Site, first: float, last: float, sun_altitude_deg: float) -> Floats:
-    """Return times over a window, close together where the Sun may cross an altitude."""
+    """Return times over a window, dense near the Sun's crossings of an altitude."""
     times = np.append(np.arange(first, last, NIGHT_STEP_S), last)
     strides = np.append(np.arange(0, len(times) - 1, STEPS_AT_ONCE), len(times) - 1)
     near = np.abs(over(site, times[strides]).sun_altitude_deg - sun_altitude_deg) < NEAR_DEG
@@ -167,12 +167,12 @@ def _near_twilight(site: Site, first: float, last: float, sun_altitude_deg: floa
 
 
 def steps(intervals: Sequence[tuple[float, float]], step_s: float, block_s: float = 0.0) -> Floats:
-    """Return times, ``step_s`` apart, at which something that takes ``block_s`` begins and ends within an interval."""
+    """Return times, ``step_s`` apart, at which a block of ``block_s`` starts and ends within an interval."""
     return np.concatenate([*(np.arange(first, last - block_s, step_s) for first, last in intervals), np.empty(0)])
 
 
 def refusals(sky: SiteSky, points: Floats, limits: Limits) -> dict[Refusal, Flags]:
-    """Tell by reason which limit forbids ICRS directions (m, 3) at the sky's times (n,): True where it does, (m, n)."""
+    """Return by reason where a limit forbids ICRS directions (m, 3) at the sky's times (n,): flags (m, n)."""
     refused = {
         Refusal.SUN: sky.sun_altitude_deg > limits.sun_altitude_deg + TWILIGHT_DEG,
         Refusal.DECLINATION: ~within_declination(points, limits)[:, None],
@@ -186,12 +186,12 @@ def refusals(sky: SiteSky, points: Floats, limits: Limits) -> dict[Refusal, Flag
 
 
 def observable(sky: SiteSky, points: Floats, limits: Limits) -> Flags:
-    """Tell at which of the sky's times (n,) no limit forbids ICRS directions (m, 3): (m, n)."""
+    """Return at which of the sky's times (n,) no limit forbids ICRS directions (m, 3): flags (m, n)."""
     return np.asarray(~np.logical_or.reduce(list(refusals(sky, points, limits).values())))
 
 
 def within_declination(points: Floats, limits: Limits) -> Flags:
-    """Tell which ICRS directions (m, 3) a telescope can reach, the limits included."""
+    """Return which ICRS directions (m, 3) are within a telescope's declination limits, inclusive."""
     dec_deg = np.degrees(erfa.c2s(points)[1])
     lowest, highest = limits.declination_deg
     return np.asarray((dec_deg >= lowest - ROUNDING_DEG) & (dec_deg <= highest + ROUNDING_DEG))

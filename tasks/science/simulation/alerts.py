@@ -1,6 +1,6 @@
-"""An alert whose truth is known: a curved localisation with a distance, as a multi-order sky map, and its notice.
+"""Simulated alert with known truth: a curved localisation with distance as a multi-order sky map, and its notice.
 
-The event's position and distance are drawn from the very posterior that the map states, so that over many seeds a
+The event's position and distance are drawn from the posterior of the map itself, so that over many seeds a
 fraction p of the events lies inside the region of credible level p.
 """
 
@@ -28,9 +28,9 @@ from tasks.science.simulation.bands import Floats
 CREATOR = "brightsiren simulator"
 ALERT_TYPES = ("EARLYWARNING", "PRELIMINARY", "INITIAL", "UPDATE", "RETRACTION")
 COARSEST_ORDER, FINEST_ORDER = 4, 10
-# a pixel that may hold more probability than this is divided
+# a pixel that may contain more probability than this is divided
 SPLIT_PROBABILITY = 1e-4
-# the localisation is a piece of a ring of this radius, this much longer than wide
+# the localisation is an arc of a ring of this radius, longer than wide by this factor
 RING_RADIUS_DEG, ASPECT = 35.0, 6.0
 # area of the 90 % region of a normal distribution in two dimensions: -2 ln(0.1) pi sigma1 sigma2
 AREA90_PER_SIGMA2 = -2 * np.log(0.1) * np.pi
@@ -44,7 +44,7 @@ LATENCIES = {"EARLYWARNING": 5, "PRELIMINARY": 160, "INITIAL": 1500, "UPDATE": 9
 
 @dataclass(frozen=True, kw_only=True)
 class AlertRequest:
-    """Which alert is wanted: position (None: drawn), mean distance, area of the 90 % region, time, kind."""
+    """Parameters of an alert: position (None: random), mean distance, area of the 90 % region, time, kind."""
 
     seed: int = 1
     event_id: str = ""
@@ -62,7 +62,7 @@ class AlertRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedLocalisation:
-    """A posterior on the sky: a piece of a ring about ``pole``, widths in degrees, and perhaps a burst's own circle."""
+    """A posterior on the sky: an arc of a ring about ``pole``, widths in degrees, and optionally a burst's circle."""
 
     pole: SkyCoord
     angle_deg: float
@@ -87,7 +87,7 @@ class MultiOrderMap:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedAlert:
-    """An alert: identity, times, maps, the words of the notice, and the true position and distance."""
+    """An alert: identity, times, maps, contents of the notice, and the true position and distance."""
 
     event_id: str
     created: datetime
@@ -122,7 +122,7 @@ def make_alert(request: AlertRequest) -> SimulatedAlert:
 
 
 def checked(request: AlertRequest) -> AlertRequest:
-    """Return ``request``, or raise ``UnusableData`` saying what is wrong with it."""
+    """Return ``request``, or raise ``UnusableData`` with its fault."""
     if request.alert_type not in ALERT_TYPES:
         raise UnusableData(f"alert type {request.alert_type!r} is not one of {', '.join(ALERT_TYPES)}")
     if request.event_id and not LVK_EVENT_ID.fullmatch(request.event_id):
@@ -148,11 +148,11 @@ def default_event_id(request: AlertRequest, rng: np.random.Generator) -> str:
 
 
 def draw_localisation(request: AlertRequest, truth: SkyCoord, rng: np.random.Generator) -> SimulatedLocalisation:
-    """Place a piece of a ring such that the truth is a fair draw from it."""
+    """Place an arc of a ring such that the truth is a random draw from it."""
     sigma2 = request.area90_deg2 / AREA90_PER_SIGMA2
     width, length = np.sqrt(sigma2 / ASPECT), np.sqrt(sigma2 * ASPECT)
     angle = rng.uniform(0, 360)
-    # where the truth lies from the ring's ridge and from the middle of the piece
+    # offsets of the truth from the ring's ridge and from the middle of the arc
     off_ridge, along = rng.normal(0, width), rng.normal(0, length)
     pole = _away(truth, angle, RING_RADIUS_DEG + off_ridge)
     seen_from_pole = float(pole.position_angle(truth).deg)
@@ -167,7 +167,7 @@ def draw_localisation(request: AlertRequest, truth: SkyCoord, rng: np.random.Gen
 
 
 def offsets(posterior: SimulatedLocalisation, sky: SkyCoord) -> tuple[Floats, Floats]:
-    """Return distances in degrees from the ridge of the ring, and along it from the middle of the piece."""
+    """Return distances in degrees from the ridge of the ring, and along it from the middle of the arc."""
     off_ridge = np.atleast_1d(posterior.pole.separation(sky).deg) - RING_RADIUS_DEG
     turned = np.atleast_1d(posterior.pole.position_angle(sky).deg) - posterior.angle_deg
     return off_ridge, ((turned + 180) % 360 - 180) * np.sin(np.radians(RING_RADIUS_DEG))
@@ -176,11 +176,11 @@ def offsets(posterior: SimulatedLocalisation, sky: SkyCoord) -> tuple[Floats, Fl
 def log_density(posterior: SimulatedLocalisation, sky: SkyCoord, reach_deg: float = 0.0) -> Floats:
     """Return the log of the density, not normalised; with a reach, an upper bound within that distance."""
     across, along = offsets(posterior, sky)
-    # parallels of the ring are longer further out: without this the truth would not be a fair draw
+    # parallels of the ring are longer further out: without this factor the truth would not follow the posterior
     sine = np.sin(np.radians(np.maximum(across + RING_RADIUS_DEG - reach_deg, 0)))
     exponent = -np.log(np.maximum(sine, SMALLEST_SINE) / np.sin(np.radians(RING_RADIUS_DEG)))
     exponent += _gaussian(across, posterior.width_deg, reach_deg)
-    # far inside the ring the same angle is a shorter way
+    # far inside the ring the same angle spans a shorter distance
     exponent += _gaussian(along, posterior.length_deg, 2 * reach_deg)
     if posterior.burst is not None:
         separation = np.atleast_1d(posterior.burst.separation(sky).deg)
@@ -206,7 +206,7 @@ def draw_distance(posterior: SimulatedLocalisation, sky: SkyCoord, rng: np.rando
 
 
 def make_map(posterior: SimulatedLocalisation, event_id: str, moment: datetime) -> MultiOrderMap:
-    """Return a posterior as a multi-order map, finer where there is more probability."""
+    """Return a posterior as a multi-order map, finer at higher probability."""
     order, pixel = _pixels(posterior)
     sky = _centres(order, pixel)
     density = np.exp(log_density(posterior, sky))
@@ -308,7 +308,7 @@ def _gaussian(offset: Floats, sigma: float, reach: float) -> Floats:
 
 
 def _pixels(posterior: SimulatedLocalisation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide the sky where a pixel may hold much probability; return orders and NESTED pixel numbers."""
+    """Divide pixels that may contain much probability; return orders and NESTED pixel numbers."""
     norm = 2 * np.pi * posterior.width_deg * posterior.length_deg * np.radians(1) ** 2
     pixel = np.arange(12 * 4**COARSEST_ORDER, dtype=np.int64)
     orders, pixels = [], []

@@ -1,4 +1,4 @@
-"""Filters: wavelength, brightness of the sky, zero point, and the colours of stars in them."""
+"""Filters: wavelength, sky brightness, zero point, and colours of stars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The camera: what it adds to the light, and how electrons become raw numbers."""
+"""Simulated camera: bias, dark current, response, bad pixels, cosmic rays, and readout to raw counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PIXEL_RESPONSE_SIGMA = 0.005
 VIGNETTING = 0.15
 DEAD_FRACTION, HOT_FRACTION, WARM_FRACTION = 1e-4, 2e-4, 2e-3
 HOT_FROM_E_PER_S = 8.0
-# cosmic rays and local radioactivity, per megapixel in 100 s: more than at sea level, to give tests something to find
+# cosmic rays and local radioactivity, per megapixel in 100 s: more than at sea level, so that tests have enough of them
 RAYS_PER_MPX = 8.0
 BLOCK_ROWS = 512
 
@@ -81,9 +81,9 @@ def read_out(
     rays: Rays = NO_RAYS,
     rng: np.random.Generator,
 ) -> NDArray[np.uint16]:
-    """Expose and read: ``light_e`` is the mean number of electrons per pixel that a perfect camera would collect.
+    """Expose and read out: ``light_e`` is the mean number of electrons per pixel in a perfect camera.
 
-    Photons and dark current follow Poisson's law, read noise is normal. Rows go block by block to spare memory.
+    Photons and dark current follow Poisson's law, read noise is normal. Rows are processed in blocks to save memory.
     """
     raw = np.empty(camera.bad.shape, dtype=np.uint16)
     charge = _scatter(rays, camera.bad.shape)
@@ -135,7 +135,7 @@ def _dark(shape: tuple[int, int], bad: NDArray[np.uint8], rng: np.random.Generat
 
 
 def _transmission(shape: tuple[int, int], bad: NDArray[np.uint8], rng: np.random.Generator) -> Image:
-    """Return vignetting, shadows of dust and pixel response, relative to the median; dead pixels see almost nothing."""
+    """Return vignetting, shadows of dust and pixel response, relative to the median; dead pixels are near 0."""
     ny, nx = shape
     y, x = np.linspace(-1, 1, ny, dtype=np.float32)[:, None], np.linspace(-1, 1, nx, dtype=np.float32)
     aspect = np.float32(ny / nx)

@@ -1,4 +1,4 @@
-"""Frames of a simulated night: what the sky and the telescope did during an exposure, and the raw image of it."""
+"""Frames of a simulated night: conditions of each exposure, raw image and header."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ IMAGE_TYPES = {FrameType.BIAS: "BIAS", FrameType.DARK: "DARK", FrameType.FLAT: "
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedField:
-    """Everything that is in the sky of a night."""
+    """Stars, galaxies and transients of a night's field."""
 
     stars: sky.SimulatedStars
     galaxies: sky.SimulatedGalaxies
@@ -86,7 +86,7 @@ class Exposed:
 
 
 def check_observable(request: Request) -> None:
-    """Raise ``UnusableData`` where the field is lower than 15 deg during the night's lights."""
+    """Raise ``UnusableData`` if the field is lower than 15 deg during the night's lights."""
     shots = [shot for shot in plan.shots(request, request.units[0]) if shot.type is FrameType.LIGHT]
     for shot in (shots[0], shots[-1]):
         altitude, _ = horizontal(request.ra_deg, request.dec_deg, shot.start)
@@ -165,7 +165,7 @@ def expose(request: Request, field: SimulatedField, unit: SimulatedUnit, shot: S
 
 
 def draw_conditions(request: Request, unit: SimulatedUnit, shot: Shot) -> Conditions:
-    """Draw where the telescope pointed, how the air was, and what the mount believed."""
+    """Draw the true pointing, the atmosphere, and the mount's reported pointing of an exposure."""
     rng, shape = plan.stream(request.seed, "conditions", unit.name, shot.name), request.size.shape
     centre = (request.ra_deg, request.dec_deg)
     dither = rng.uniform(*DITHER_ARCSEC)
@@ -295,7 +295,7 @@ def base_header(shot: Shot) -> Header:
 
 
 def light_header(request: Request, shot: Shot, conditions: Conditions) -> Header:
-    """Return a light's header; RA and DEC are where the mount believes it points."""
+    """Return a light's header; RA and DEC are the mount's reported pointing."""
     header = base_header(shot)
     header["OBJECT"] = request.object
     header["RA"] = (round(conditions.header_ra_deg, 6), "deg, of the mount")
@@ -308,7 +308,7 @@ def light_header(request: Request, shot: Shot, conditions: Conditions) -> Header
 
 
 def sexagesimal(value: float, *, sign: bool = False) -> str:
-    """Write an angle as ``HH MM SS.ss``, with a sign where asked."""
+    """Write an angle as ``HH MM SS.ss``, with a sign if ``sign``."""
     hundredths = round(abs(value) * 360_000)
     minutes, rest = divmod(hundredths, 6000)
     mark = ("-" if value < 0 else "+") if sign else ""
@@ -325,7 +325,7 @@ def _offset(centre: tuple[float, float], east_arcsec: float, north_arcsec: float
 
 
 def _centred_wcs(unit: Optics, centre: tuple[float, float], shape: tuple[int, int]) -> WCS:
-    """Return the mapping whose frame's centre, not its optical axis, lies at ``centre``."""
+    """Return the mapping with the frame's centre, not its optical axis, at ``centre``."""
     axis = np.array(centre)
     for _ in range(3):
         wcs = optics.true_wcs(unit, axis[0] % 360, axis[1], shape=shape)
@@ -336,7 +336,7 @@ def _centred_wcs(unit: Optics, centre: tuple[float, float], shape: tuple[int, in
 
 
 def _always_seen_deg(shape: tuple[int, int]) -> tuple[float, float]:
-    """Return the half sizes of what lies well inside every frame, whatever the dither and rotation."""
+    """Return the half sizes of the area well inside every frame, for any dither and rotation."""
     half_x, half_y = half_size_deg(shape)
     margin = (DITHER_ARCSEC[1] + UNIT_OFFSET_ARCSEC + EDGE_ARCSEC) / 3600
     turned = np.sin(np.radians(1.3))

@@ -1,4 +1,4 @@
-"""Telescope and atmosphere: the mapping from pixel to sky, the point spread function, and sources drawn with it."""
+"""Simulated telescope and atmosphere: mapping from pixel to sky, point spread function, drawing of sources."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def round_psf(fwhm_arcsec: float, shape: tuple[int, int]) -> Psf:
 
 
 def add_stars(image: Image, x: Floats, y: Floats, flux_e: Floats, psf: Psf) -> None:
-    """Add point sources of total flux ``flux_e`` to ``image``, in place; those outside add what falls inside."""
+    """Add point sources of total flux ``flux_e`` to ``image``, in place; those outside add the light falling inside."""
     a, b, c = psf.matrices(x, y)
     peak = flux_e * (MOFFAT_BETA - 1) / np.pi * np.sqrt(a * c - b**2)
     alpha = (a * c - b**2) ** -0.25

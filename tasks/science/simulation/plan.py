@@ -1,4 +1,4 @@
-"""What a simulated night consists of: its size, its exposures and their times."""
+"""Plan of a simulated night: its size, its exposures and their times."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SCALES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Which night is wanted. Positions in degrees; ``lights`` per unit and filter.
+    """Parameters of a night. Positions in degrees; ``lights`` per unit and filter.
 
     The last ``mislabelled`` lights of the first unit in the first filter are taken through the second one.
     ``colour_term_mag`` is the size of the units' colour terms (mag per mag of BP - RP), ``spatial_mag`` the rms of their
@@ -71,12 +71,12 @@ class Request:
 
     @property
     def size(self) -> Scale:
-        """The preset that ``scale`` names."""
+        """Preset named by ``scale``."""
         return SCALES[self.scale]
 
     @property
     def folder(self) -> str:
-        """The name of each unit's night folder."""
+        """Name of each unit's night folder."""
         return naming.night_folder(self.night, gain_setting=GAIN_SETTING)
 
 
@@ -92,16 +92,16 @@ class Shot:
     filter: str = ""
     number: int = 1
     true_filter: str = ""
-    """What was in the beam; the header's ``filter`` may lie."""
+    """Filter in the beam; the header's ``filter`` may be wrong."""
 
 
 def stream(seed: int, *words: str) -> np.random.Generator:
-    """Return the random numbers of one named thing, independent of those of all other things."""
+    """Return the random generator of one named object, independent of those of all others."""
     return np.random.default_rng([seed, *(zlib.crc32(word.encode()) for word in words)])
 
 
 def checked(request: Request) -> Request:
-    """Return ``request``, or raise ``UnusableData`` saying what is wrong with it."""
+    """Return ``request``, or raise ``UnusableData`` with its fault."""
     if request.scale not in SCALES:
         raise UnusableData(f"scale {request.scale!r} is not one of {', '.join(SCALES)}")
     _check_names(request)
@@ -143,7 +143,7 @@ def shots(request: Request, unit: str) -> tuple[Shot, ...]:
 
 
 def corrupt_shots(request: Request, unit: str) -> tuple[Shot, ...]:
-    """Return the times and names of extra frames to be spoilt, after the last light."""
+    """Return the times and names of extra frames to be corrupted, after the last light."""
     first = len(request.filters) * request.lights
     return tuple(
         _light(request, unit, filter_=request.filters[0], number=request.lights + i + 1, place=first + i)

@@ -1,4 +1,4 @@
-"""Deep references of a simulated field, on the grid of its stacks, from long before the transients."""
+"""Deep references of a simulated field, on the grid of its stacks, taken long before the transients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Reference:
 
 
 def make_reference(request: Request, field: SimulatedField, filter_: str) -> Reference:
-    """Make the mean of 30 frames of 100 s, sky subtracted, with the noise that belongs to it in every pixel."""
+    """Make the mean of 30 frames of 100 s, sky subtracted, with the matching noise in every pixel."""
     rng = plan.stream(request.seed, "reference", filter_)
     shape = field_grids.stack_shape(request.size.shape)
     wcs = field_grids.field_wcs(request.ra_deg, request.dec_deg, shape=shape, scale_arcsec=plan.SCALE_ARCSEC)
@@ -80,7 +80,7 @@ def make_reference(request: Request, field: SimulatedField, filter_: str) -> Ref
 def _describe(
     header: Header, request: Request, *, filter_: str, seeing: float, zero_point: float, sky_sigma: float
 ) -> None:
-    """Add what a subtraction needs to know to a reference's header, in place."""
+    """Add the cards that a subtraction needs to a reference's header, in place."""
     header["OBJECT"], header["FILTER"] = request.object, filter_
     header["DATE-OBS"] = DATE_OBS
     header["EXPTIME"] = (FRAMES * EXPOSURE_S, "total exposure in s; ADU are of 100 s")

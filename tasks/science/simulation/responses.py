@@ -1,6 +1,6 @@
-"""How a unit differs from the catalogue's passbands and from an even field: its colour terms and its uneven response.
+"""Response of a unit: colour terms relative to the catalogue's passbands, and zero-point changes over the field.
 
-Both are left out unless a request asks for them. They are what photometry has to find again.
+Both are left out unless a request asks for them. Photometry has to recover them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GRID = 41
 
 @dataclass(frozen=True, kw_only=True)
 class UnitResponse:
-    """What a star's magnitude through a unit depends on.
+    """Dependence of a star's magnitude through a unit on colour and position.
 
     ``colour_mag`` holds, by filter, the zero point's change per mag of BP - RP; ``surface_mag`` the coefficients of
     Legendre products in x and y, the zero point's change over the frame.
@@ -33,11 +33,11 @@ class UnitResponse:
     surface_mag: tuple[float, ...] = ()
 
     def of_colour(self, bp_rp: Floats, filter_: str) -> Floats:
-        """Return what is added to the zero point of stars of some colour."""
+        """Return the zero point's offset for stars of some colour."""
         return self.colour_mag.get(filter_, 0.0) * (bp_rp - PIVOT_MAG)
 
     def of_place(self, x: Floats, y: Floats, shape: tuple[int, int]) -> Floats:
-        """Return what is added to the zero point at 0-based pixels of a frame of ``shape``."""
+        """Return the zero point's offset at 0-based pixels of a frame of ``shape``."""
         if not self.surface_mag:
             return np.zeros(len(x))
         ny, nx = shape
@@ -45,7 +45,7 @@ class UnitResponse:
 
 
 def draw_response(request: Request, unit: str) -> UnitResponse:
-    """Draw a unit's response: colour terms of half to the whole size asked for, a surface of the rms asked for."""
+    """Draw a unit's response: colour terms of 0.5 to 1 times the requested size, a surface of the requested rms."""
     terms = {}
     for name in request.filters if request.colour_term_mag else ():
         rng = stream(request.seed, "colour", unit, name)
@@ -63,6 +63,6 @@ def _surface(u: Floats, v: Floats, coefficients: NDArray[np.float64]) -> Floats:
     square = np.zeros((4, 4))
     for (i, j), value in zip(TERMS, coefficients, strict=True):
         square[i, j] = value
-    # far outside the frame a cubic grows without end
+    # a cubic grows without bound far outside the frame
     x, y = np.clip(u, -1.2, 1.2), np.clip(v, -1.2, 1.2)
     return np.asarray(np.polynomial.legendre.legval2d(x, y, square), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The sky of a field: stars along a stellar locus, galaxies, and transients."""
+"""Simulated sky of a field: stars along a stellar locus, galaxies, and transients."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _candidates(
     galaxies: SimulatedGalaxies,
     rng: np.random.Generator,
 ) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """Return many possible places: every third near a galaxy's centre where that lies inside."""
+    """Return many possible positions: every third near a galaxy's centre if that lies inside."""
     n = 600
     half_x, half_y = half_size_deg
     ra, dec = from_tangent(rng.uniform(-half_x, half_x, n), rng.uniform(-half_y, half_y, n), centre)
@@ -198,7 +198,7 @@ def _apart_arcsec(ra_deg: Floats, dec_deg: Floats, other_ra_deg: Floats, other_d
 
 
 def _spread(ra: Floats, dec: Floats, host: NDArray[np.int64], number: int) -> list[int]:
-    """Choose the first places that lie 20" from one another and do not share a host."""
+    """Choose the first positions that lie 20" from one another and do not share a host."""
     chosen: list[int] = []
     for i in range(len(ra)):
         near = _apart_arcsec(ra[chosen], dec[chosen], ra[i], dec[i]) < 20

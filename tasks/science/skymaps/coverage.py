@@ -1,8 +1,8 @@
-"""What a list of pointings covered of a sky map: the union of their footprints, each place counted once.
+"""Coverage of a sky map by pointings: the union of their footprints, each position counted once.
 
 A footprint is one polygon or several (a mosaic's chips) in the tangent plane of its centre: ``x`` to the east, ``y`` to
-the north, as angles in degrees from the centre along each axis. It becomes HEALPix pixels, large ones within and ever
-smaller ones along its sides; the union of many is a union of ranges (:mod:`tasks.science.skymaps.credible_regions.healpix`).
+the north, as angles in degrees from the centre along each axis. It becomes HEALPix pixels, large ones inside and
+smaller ones along its sides; the union of many is a union of ranges (:mod:`tasks.science.skymaps.healpix`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Polygon = npt.NDArray[np.float64]
 """Corners x, y in degrees: shape (n, 2)."""
 
 COARSE_ACROSS, FINE_ACROSS = 8, 512
-"""Pixels across the shortest side of a polygon: the first that are tried, and the smallest, along its sides.
+"""Pixels across the shortest side of a polygon: first order tried, and smallest pixels, along its sides.
 
-The area is then good to 0.2 % where the sides lie along rows of pixels, far better elsewhere.
+The area is then good to 0.2 % if the sides lie along rows of pixels, far better otherwise.
 """
 
 HIGHEST_ORDER = 22
@@ -40,7 +40,7 @@ BATCH = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """What pointings covered together: area in deg², probability of the map (0 to 1), distinct pointings."""
+    """Joint coverage of pointings: area in deg², probability of the map (0 to 1), distinct pointings."""
 
     area_deg2: float
     probability: float
@@ -54,14 +54,14 @@ def rectangle(width_deg: float, height_deg: float) -> tuple[Polygon, ...]:
 
 
 def covered(skymap: SkyMap, ra_deg: Floats, dec_deg: Floats, *, footprint: tuple[Polygon, ...]) -> Coverage:
-    """Return what pointings with one footprint cover of a sky map.
+    """Return the coverage of a sky map by pointings with one footprint.
 
     Parameters
     ----------
     skymap
         The sky map.
     ra_deg, dec_deg
-        Centres in degrees, shape (n,); a centre that comes twice counts once.
+        Centres in degrees, shape (n,); a repeated centre counts once.
     footprint
         Polygons in the tangent plane of each centre.
 
@@ -133,7 +133,7 @@ def _project(points: Floats, centre: Floats) -> Floats:
 
 
 def _inside(points: Floats, corners: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which points (n, 2) lie in a polygon: a ray from each crosses its sides an odd number of times."""
+    """Return which points (n, 2) lie in a polygon: a ray from each crosses its sides an odd number of times."""
     x, y = points.T
     inside = np.zeros(len(points), bool)
     for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
@@ -144,10 +144,10 @@ def _inside(points: Floats, corners: Floats) -> npt.NDArray[np.bool_]:
 
 
 def _near_side(points: Floats, corners: Floats, radius: float) -> npt.NDArray[np.bool_]:
-    """Tell which points (n, 2) lie so near a polygon's side that it may cut a pixel of that radius (radians)."""
+    """Return which points (n, 2) lie so near a polygon's side that it may cut a pixel of that radius (radians)."""
     x, y = points.T
     away = np.hypot(x, y)
-    # the plane stretches outwards: as much as a radius takes up there
+    # the tangent plane stretches outwards: the length of the radius there
     room = (np.tan(np.minimum(np.arctan(away) + radius, EDGE_OF_PLANE)) - away) ** 2
     near = np.zeros(len(points), bool)
     for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):

@@ -1,7 +1,7 @@
-"""What a sky map says: areas, distances, credible levels, and how it differs from another.
+"""Properties of a sky map: areas, distances, credible levels, and changes against another map.
 
-Areas are those of the smallest region with a given probability: pixels are taken from the densest on. Definitions
-(seed: those of the policy ``grandma``, kept to reproduce its scores; ours: all else) are in each function's words.
+Areas are those of the smallest region with a given probability: pixels are taken from the densest on. Each docstring
+has its definition (seed: that of the policy ``grandma``, kept to reproduce its scores; ours: all others).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def area_deg2(ranked: Ranked, level: float) -> float:
 
 
 def seed_rows(ranked: Ranked, level: float) -> int:
-    """Return how many of the densest rows the seed counts to a region: the one that crosses the level is left out."""
+    """Return how many of the densest rows the seed counts in a region: without the one that crosses the level."""
     return int(np.searchsorted(ranked.cumulative_probability, level))
 
 
@@ -84,8 +84,8 @@ def seed_area_deg2(ranked: Ranked, level: float) -> float:
 def seed_distance_mpc(ranked: Ranked) -> tuple[float, float]:
     """Return the seed's distance and its error in Mpc: plain means over the rows of its 90 % region.
 
-    The mean of finite DISTMU, and of DISTSIGMA other than 1, every row counting the same whatever its size; inf and
-    1 for a map without distance, nan where no row counts.
+    The mean of finite DISTMU, and of DISTSIGMA other than 1, every row with equal weight for any pixel size; inf
+    and 1 for a map without distance, nan if no row counts.
     """
     skymap = ranked.skymap
     if skymap.distmu is None or skymap.distsigma is None:
@@ -100,14 +100,14 @@ def _mean(values: Floats) -> float:
 
 
 def distance_of(skymap: SkyMap) -> distances.Distance | None:
-    """Return the distance: mean and std of the header where it has both, else of the marginal; None without any."""
+    """Return the distance: mean and std of the header if it has both, else of the marginal; None without any."""
     header = skymap.distance_mpc, skymap.distance_std_mpc
     stated = None if header[0] is None or header[1] is None else (header[0], header[1])
     return distances.marginal(skymap, stated=stated)
 
 
 def summary(skymap: SkyMap, role: MapRole, *, path: Path | None = None) -> SkyMapSummary:
-    """Reduce a sky map to the numbers that decisions and messages look at."""
+    """Reduce a sky map to the numbers used in decisions and messages."""
     ranked = rank(skymap)
     distance = distance_of(skymap)
     peak_ra_deg, peak_dec_deg = peak(ranked)
@@ -162,7 +162,7 @@ def sort_by_place(skymap: SkyMap) -> SkyOrderedMap:
 
 
 def rows_at(skymap: SkyMap, ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> Integers:
-    """Return the row of the pixel at each position in degrees, -1 where a partial map has none."""
+    """Return the row of the pixel at each position in degrees, -1 outside a partial map."""
     places = healpix.place_of(ra_deg, dec_deg)
     by_place = sort_by_place(skymap)
     nearest = np.searchsorted(by_place.first, places, side="right") - 1
@@ -181,7 +181,7 @@ def credible_level(skymap: SkyMap, ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike
 
 @dataclass(frozen=True, kw_only=True)
 class LineOfSight:
-    """What a sky map says of one position: credible level, density in deg⁻², and distance along it in Mpc.
+    """A sky map at one position: credible level, density in deg⁻², and distance along the line of sight in Mpc.
 
     ``distmu_mpc`` and ``distsigma_mpc`` are the map's own columns (DISTMU is a location parameter, no mean);
     ``distance_mpc`` and ``distance_std_mpc`` are mean and std of the distance there.
@@ -196,7 +196,7 @@ class LineOfSight:
 
 
 def line_of_sight(skymap: SkyMap, ra_deg: float, dec_deg: float) -> LineOfSight:
-    """Return what a sky map says of one position."""
+    """Return credible level, density and distance of a sky map at one position."""
     level = float(credible_level(skymap, ra_deg, dec_deg)[0])
     row = int(rows_at(skymap, ra_deg, dec_deg)[0])
     density = float(skymap.density[row]) / healpix.SR_TO_DEG2 if row >= 0 else 0.0
@@ -240,7 +240,7 @@ def probability_in(skymap: SkyMap, ranges: Integers) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class RegionChange:
-    """How the region of a new sky map differs from the old one's; shares are of 1, areas in deg².
+    """Change of the region from an old sky map to a new one; shares are 0 to 1, areas in deg².
 
     ``dropped`` is the share of the old region's area outside the new one, ``kept`` the new map's probability inside
     the old region, ``added_deg2`` the new region's area outside the old one.

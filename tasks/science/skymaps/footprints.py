@@ -1,9 +1,9 @@
-"""Rectangular fields on the sky and the probability that a sky map puts inside them, alone or together.
+"""Rectangular fields on the sky and a sky map's probability inside them, alone or together.
 
-A field is a rectangle of the tangent plane at its centre, sides along east and north. It is turned into HEALPix
-pixels whose centres lie inside (NESTED), small beside the field, and those into ranges of the pixel number at order
-29. A sky map becomes its cumulative probability along that number, so that the probability of any union of
-ranges is a sum of differences: exact for the pixels, whatever the orders in the map.
+A field is a rectangle of the tangent plane at its centre, sides along east and north. It becomes the HEALPix
+pixels (NESTED) with centres inside, small compared with the field, and these become ranges of the pixel number at
+order 29. A sky map becomes its cumulative probability along that number, so that the probability of any union of
+ranges is a sum of differences: exact for the pixels, for any orders in the map.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def order_for(size_deg: float) -> int:
 
 
 def inside(points: Floats, ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike, view: FieldOfView) -> npt.NDArray[np.bool_]:
-    """Tell which unit vectors (n, 3) lie in the field centred at the position, one for all or one each."""
+    """Return which unit vectors (n, 3) lie in the field centred at the position, one for all or one each."""
     ra, dec = np.radians(np.atleast_1d(ra_deg)), np.radians(np.atleast_1d(dec_deg))
     east = np.stack([-np.sin(ra), np.cos(ra), np.zeros_like(ra)], axis=-1)
     north = np.stack([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)], axis=-1)

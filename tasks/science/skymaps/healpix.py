@@ -47,7 +47,7 @@ def area_deg2(ranges: Integers) -> float:
 
 
 def contains(ranges: Integers, places: Integers) -> npt.NDArray[np.bool_]:
-    """Tell which places (pixels of order 29) lie in sorted, disjoint ranges."""
+    """Return which places (pixels of order 29) lie in sorted, disjoint ranges."""
     if not len(ranges):
         return np.zeros(len(places), bool)
     index = np.searchsorted(ranges[:, 0], places, side="right") - 1

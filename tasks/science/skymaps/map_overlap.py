@@ -1,4 +1,4 @@
-"""What of a sky map's region a newer map keeps: whether what was pointed at is still worth it."""
+"""Overlap of the credible regions of an older and a newer sky map: whether earlier pointings are still useful."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def between(before: SkyMap, after: SkyMap, *, level: float = LEVEL) -> Overlap:
     before, after
         The older map and the newer one.
     level
-        Of the credible regions, 0 to 1.
+        Level of the credible regions, 0 to 1.
     """
     old, new = _region(before, level), _region(after, level)
     old_deg2, new_deg2 = healpix.area_deg2(old), healpix.area_deg2(new)

@@ -38,33 +38,33 @@ class Cells:
 
 
 def region(sky_map: SkyMap, level: float) -> Cells:
-    """Return the smallest region that contains ``level`` of the probability, with the pixel that crosses it."""
+    """Return the smallest region that contains ``level`` of the probability, including the crossing pixel."""
     density = np.asarray(sky_map.density, dtype=float)
     probability = density * healpix.PIXEL_SR[sky_map.order]
     falling = np.argsort(-density, kind="stable")
     below = np.cumsum(probability[falling]) < level * probability.sum()
-    kept = falling[: int(np.count_nonzero(below)) + 1]
-    kept = kept[probability[kept] > 0]
-    order = sky_map.order[kept].astype(np.int64)
-    pixel = healpix.pixel_of(sky_map.uniq[kept], order)
-    return Cells(order=order, pixel=pixel, probability=probability[kept])
+    chosen = falling[: int(np.count_nonzero(below)) + 1]
+    chosen = chosen[probability[chosen] > 0]
+    order = sky_map.order[chosen].astype(np.int64)
+    pixel = healpix.pixel_of(sky_map.uniq[chosen], order)
+    return Cells(order=order, pixel=pixel, probability=probability[chosen])
 
 
 def refine(cells: Cells, order: int, where: npt.NDArray[np.bool_]) -> Cells:
-    """Split the cells that are chosen and larger than those of ``order`` into equal children of that order."""
+    """Split the chosen cells that are larger than those of ``order`` into equal children of that order."""
     split = where & (cells.order < order)
     depth = order - cells.order[split]
     children = 4**depth
     parent = np.repeat(np.flatnonzero(split), children)
     within = np.arange(len(parent)) - np.repeat(np.cumsum(children) - children, children)
-    kept = ~split
+    whole = ~split
     return Cells(
-        order=np.concatenate([cells.order[kept], np.full(len(parent), order)]),
+        order=np.concatenate([cells.order[whole], np.full(len(parent), order)]),
         pixel=np.concatenate(
-            [cells.pixel[kept], (cells.pixel[parent] << (2 * (order - cells.order[parent]))) + within]
+            [cells.pixel[whole], (cells.pixel[parent] << (2 * (order - cells.order[parent]))) + within]
         ),
         probability=np.concatenate(
-            [cells.probability[kept], cells.probability[parent] / 4.0 ** (order - cells.order[parent])]
+            [cells.probability[whole], cells.probability[parent] / 4.0 ** (order - cells.order[parent])]
         ),
     )
 

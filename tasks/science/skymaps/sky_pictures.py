@@ -1,4 +1,4 @@
-"""The arrays of a sky map's picture: the whole sky on a grid, and a zoom that holds its 90 % region."""
+"""Arrays for pictures of a sky map: the whole sky on a grid, and a zoom on its 90 % region."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def picture(
     plans: Sequence[Plan] = (),
     telescopes: Mapping[str, Telescope] | None = None,
 ) -> SkyPicture:
-    """Return what a picture of a sky map, with or without plans, shows."""
+    """Return the contents of a sky map's picture, with or without plans."""
     ra = (np.arange(COLUMNS) + 0.5) * 360 / COLUMNS
     dec = (np.arange(COLUMNS // 2) + 0.5) * 360 / COLUMNS - 90
     density, level = _values(sky_map, *np.meshgrid(ra, dec))
-    known = telescopes or {}
+    descriptions = telescopes or {}
     return SkyPicture(
         title=title,
         subtitle=subtitle,
         density=density,
         level=level,
         zoom=_zoom(sky_map),
-        fields=tuple(_outlines(plan, known[plan.telescope]) for plan in plans if plan.tiles),
+        fields=tuple(_outlines(plan, descriptions[plan.telescope]) for plan in plans if plan.tiles),
     )
 
 
@@ -62,7 +62,7 @@ def _zoom(sky_map: SkyMap) -> Zoom:
 
 
 def frame(sky_map: SkyMap) -> tuple[float, float, float]:
-    """Return centre and half width in degrees of a square that holds the 90 % region, or its strongest part."""
+    """Return centre and half width in degrees of a square that contains the 90 % region, or its strongest part."""
     cells = regions.region(sky_map, 0.9)
     points = cells.points()
     centre = cells.probability @ points

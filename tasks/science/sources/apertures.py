@@ -1,8 +1,8 @@
 """Sources and their fluxes in apertures, measured in this process as Source Extractor measures them.
 
 The detection and the sums are those of SEP, Source Extractor's own algorithms as a library (Barbary 2016, JOSS 1, 58);
-here they are given the variance and the mask that the frames carry. A local background in a ring around each source is
-not subtracted: the mesh's background is.
+here they use the variance and the mask of the frames. Subtracted is the mesh's background, not a local one in a ring
+around each source.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SEEN_TRUNCATED = int(sep.APER_TRUNC)
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """How sources are found; the defaults are those of the production catalogues."""
+    """Detection settings; the defaults are those of the production catalogues."""
 
     threshold_sigma: float = 3.0
     minimum_area_px: int = 5
@@ -99,12 +99,12 @@ def extract(
     gain
         Effective gain in e-/ADU, for the photon noise of the sources; None leaves it out.
     how
-        Thresholds.
+        Detection settings.
 
     Raises
     ------
     AlgorithmError
-        Where more pixels are above the threshold than sources can have: the image is a nebula or a bad frame.
+        If more pixels are above the threshold than sources can have: the image is a nebula or a bad frame.
     """
     return detect(image, variance=variance, mask=mask, gain=gain, how=how).measured(diameters_px)
 
@@ -121,7 +121,7 @@ def detect(
     native = np.ascontiguousarray(image, np.float32)
     sky = sep.Background(native, mask=mask, bw=how.mesh_px, bh=how.mesh_px, fw=how.mesh_filter, fh=how.mesh_filter)
     flat = native - sky.back(dtype=np.float32)
-    # one number for the noise, as Source Extractor takes without a weight map
+    # one number for the noise, as Source Extractor uses without a weight map
     noise: Any = sky.globalrms if variance is None else np.sqrt(variance).astype(np.float32)
     rows = _detect(flat, noise, mask, how)
     return ApertureDetections(
@@ -144,15 +144,15 @@ def _detect(flat: Floats, noise: Any, mask: Floats | None, how: Extraction) -> F
     }
     scene = deblending.Scene(flat=flat, noise=noise, mask=mask)
     try:
-        found = deblending.detect(scene, how.threshold_sigma, settings, levels=how.deblend_levels, stack=PIXEL_STACK)
-    except Exception as error:  # SEP raises bare Exception: its message tells what for
-        raise AlgorithmError(f"no sources can be told apart: {error}") from error
-    return found
+        rows = deblending.detect(scene, how.threshold_sigma, settings, levels=how.deblend_levels, stack=PIXEL_STACK)
+    except Exception as error:  # SEP raises bare Exception, with the reason in its message
+        raise AlgorithmError(f"the sources cannot be separated: {error}") from error
+    return rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ApertureDetections:
-    """Sources that were found in an image, and what measuring them needs: the image without its sky, noise and mask."""
+    """Sources detected in an image, with the inputs of measuring: the image without its sky, noise and mask."""
 
     rows: Floats
     flat: Floats
@@ -175,8 +175,8 @@ class ApertureDetections:
             **{name: rows[name] for name in ("x", "y", "a", "b", "theta", "peak")},
             x_win=x_win,
             y_win=y_win,
-            flux=np.stack([each[0] for each in sums], axis=1) if sums else np.zeros((len(rows), 0)),
-            error=np.stack([each[1] for each in sums], axis=1) if sums else np.zeros((len(rows), 0)),
+            flux=np.stack([aperture[0] for aperture in sums], axis=1) if sums else np.zeros((len(rows), 0)),
+            error=np.stack([aperture[1] for aperture in sums], axis=1) if sums else np.zeros((len(rows), 0)),
             flux_auto=auto,
             error_auto=error_auto,
             half_light_px=half_light,
@@ -194,7 +194,7 @@ class ApertureDetections:
         return result
 
     def _kron(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return flux, error and flags in the Kron ellipse, in a circle of 3.5 px where that is smaller."""
+        """Return flux, error and flags in the Kron ellipse, in a circle of 3.5 px if that is larger."""
         shape = rows["a"], rows["b"], rows["theta"]
         radius, flags = sep.kron_radius(self.flat, rows["x"], rows["y"], *shape, KRON_REACH, mask=self.mask)
         usable = np.isfinite(radius) & (radius > 0)
@@ -219,7 +219,7 @@ class ApertureDetections:
 def _core_fwhm_px(flat: Floats, rows: Floats) -> Floats:
     """Return the FWHM of a Gaussian through each core: ln I against r squared, within the half-maximum isophote.
 
-    NaN where fewer than four pixels are there: a hot pixel, or a core beyond the stamp.
+    NaN with fewer than four such pixels: a hot pixel, or a core beyond the stamp.
     """
     steps = np.arange(-CORE_HALF_PX, CORE_HALF_PX + 1)
     ny, nx = flat.shape
@@ -233,7 +233,7 @@ def _core_fwhm_px(flat: Floats, rows: Floats) -> Floats:
     enough = (weight > 0).sum(axis=(1, 2)) >= CORE_PIXELS
     total = np.where(enough, weight.sum(axis=(1, 2)), 1.0)
     log = np.log(np.where(weight > 0, stamps, 1.0))
-    mean_r2, mean_log = ((weight * each).sum(axis=(1, 2)) / total for each in (r2, log))
+    mean_r2, mean_log = ((weight * values).sum(axis=(1, 2)) / total for values in (r2, log))
     apart = r2 - mean_r2[:, None, None]
     spread = (weight * apart**2).sum(axis=(1, 2))
     slope = -(weight * apart * (log - mean_log[:, None, None])).sum(axis=(1, 2)) / np.where(spread > 0, spread, np.inf)

@@ -1,8 +1,8 @@
-"""Detection by SEP in two passes, with the result of one: only what may be several sources is taken apart.
+"""Detection by SEP in two passes, with the result of one: only groups that may be several sources are deblended.
 
-A source whose smoothed light has one peak has one at every level, so it cannot be split. The first pass finds all groups
-of pixels above the threshold, the second one goes through the levels of those groups alone that have more peaks, each on
-its own piece of the image.
+A source whose smoothed light has one peak has one at every level, so it cannot be split. The first pass finds all
+groups of pixels above the threshold. The second one deblends only the groups with several peaks, each on its own piece
+of the image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STACK_PER_PIXEL, LEAST_STACK = 2, 1000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
-    """An image without its sky, the noise (a number or an image), and True where there is no value, or None."""
+    """An image without its sky, its noise (a number or an image), and its mask (True = no value) or None."""
 
     flat: Floats
     noise: Any
@@ -44,7 +44,7 @@ class Scene:
 
 @contextmanager
 def pixel_stack(pixels: int) -> Iterator[None]:
-    """Let SEP hold so many pixels above the threshold at a time; the limit is the process's, and others use SEP too."""
+    """Set SEP's limit of pixels above the threshold, then restore it: it is global, and other code uses SEP too."""
     before = sep.get_extract_pixstack()
     sep.set_extract_pixstack(pixels)
     try:
@@ -63,7 +63,7 @@ def detect(scene: Scene, threshold: float, settings: Mapping[str, Any], *, level
     settings
         SEP's own; ``filter_kernel`` must be the 3 x 3 pyramid, whose peaks are counted.
     levels
-        Number of levels that a group of pixels is looked at.
+        Number of deblending levels.
     stack
         Most pixels above the threshold that are held at a time.
     """
@@ -72,15 +72,15 @@ def detect(scene: Scene, threshold: float, settings: Mapping[str, Any], *, level
         rows, groups = sep.extract(scene.flat, threshold, deblend_nthresh=1, segmentation_map=True, **keywords)
     bare = scene.flat if scene.mask is None else np.where(scene.mask, np.float32(0), scene.flat)
     several = peaks(bare, groups, len(rows))[1:] != 1
-    found = [rows[~several]]
+    tables = [rows[~several]]
     for number in np.flatnonzero(several):
         box = _box(rows[number])
         parts = _apart(scene.cut(box), threshold, settings, levels)
         top, left = box[0].start, box[1].start
         own = groups[parts["ycpeak"] + top, parts["xcpeak"] + left] == number + 1
-        found.append(_moved(parts[own], left, top))
-    # joining such arrays one by one, NumPy would compare their thirty names each time
-    return np.frombuffer(b"".join(each.tobytes() for each in found), rows.dtype).copy()
+        tables.append(_moved(parts[own], left, top))
+    # to concatenate such arrays, NumPy would compare their thirty column names each time
+    return np.frombuffer(b"".join(table.tobytes() for table in tables), rows.dtype).copy()
 
 
 def _apart(scene: Scene, threshold: float, settings: Mapping[str, Any], levels: int) -> Floats:
@@ -91,7 +91,7 @@ def _apart(scene: Scene, threshold: float, settings: Mapping[str, Any], levels: 
 
 
 def _box(row: Any) -> tuple[slice, slice]:
-    """Return the piece of the image that a group lies on, with the neighbours that the filter needs."""
+    """Return the piece of the image that contains a group, with the neighbours that the filter needs."""
     return (
         slice(max(int(row["ymin"]) - 1, 0), int(row["ymax"]) + 2),
         slice(max(int(row["xmin"]) - 1, 0), int(row["xmax"]) + 2),
@@ -109,7 +109,7 @@ def _moved(rows: Floats, columns_px: int, rows_px: int) -> Floats:
 def peaks(image: Floats, groups: Floats, number: int) -> Floats:
     """Return how many peaks of the smoothed image each of ``number`` groups has; 2 for those at the image's border.
 
-    ``groups`` holds the number of each pixel's group, from 1 on, and 0 elsewhere; the first count is of no group.
+    ``groups`` holds the number of each pixel's group, from 1 on, and 0 elsewhere; the count of group 0 is unused.
     """
     ny, nx = image.shape
     count = np.zeros(number + 1, np.int64)
@@ -127,7 +127,7 @@ def peaks(image: Floats, groups: Floats, number: int) -> Floats:
 
 @njit(nogil=True, cache=True)
 def _is_peak(image: Floats, y: int, x: int) -> bool:
-    """Tell whether no neighbour is brighter in the smoothed image: of two that are equal both are peaks."""
+    """Return whether no neighbour is brighter in the smoothed image: two equal ones are both peaks."""
     centre = _smoothed(image, y, x)
     for j in range(y - 1, y + 2):
         for i in range(x - 1, x + 2):

@@ -1,4 +1,4 @@
-"""Stars of one image: where they are, how sharp they are, and the PSF they share."""
+"""Stars of one image: positions, widths and common PSF."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def find(image: Array, mask: Array, *, sigma: float = DETECT_SIGMA) -> Stars:
     if not len(rows):
         raise UnusableData(f"no source above {sigma:g} sigma in the image")
     radius, _ = sep.flux_radius(flat, rows["x"], rows["y"], 6 * rows["a"], 0.5, normflux=rows["flux"], mask=bad)
-    # a window as wide as the star keeps neighbours from pulling the position
+    # a window as wide as the star keeps neighbours from shifting the position
     x, y, lost = sep.winpos(flat, rows["x"], rows["y"], np.clip(radius, 1, 10) * SIGMA_PER_HALF_LIGHT, mask=bad)
     moved = np.hypot(x - rows["x"], y - rows["y"]) > LARGEST_MOVE_PX
     x, y = (np.where((lost != 0) | moved, rows[axis], new) for axis, new in (("x", x), ("y", y)))
@@ -110,7 +110,7 @@ def _catalogue(rows: Any, half_light_px: Floats, x: Floats, y: Floats) -> Stars:
 
 
 def psf(image: Array, mask: Array, stars: Stars, *, half_width_px: int) -> Floats:
-    """Return the PSF as an image of unit sum, the median of bright stars shifted onto each other.
+    """Return the PSF as an image of unit sum: the median of bright, centred stars.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def _combined(stamps: Floats, *, core: Any) -> Floats:
 
 
 def _psf_stars(stars: Stars) -> Stars:
-    """Keep round, clean sources whose width is the common one."""
+    """Keep round, clean sources of typical width."""
     width = stars.typical_fwhm
     return stars.where(stars.clean & (np.abs(stars.fwhm - width) < 0.2 * width) & (stars.ellipticity < 0.4))
 

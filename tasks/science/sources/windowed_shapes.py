@@ -1,8 +1,8 @@
 """Windowed centroids and half-light radii, as Source Extractor defines them, in loops compiled for the processor.
 
-Only the pixels that have a say are looked at: the window is a product of two Gaussians, so it takes an exponential per
-row and column, and sub-pixels are counted near the half-light radius alone. All work is outside the interpreter's lock
-and compiled once: the code is kept beside this file, or in the user's cache.
+Only pixels that contribute are read: the window is a product of two Gaussians, so it needs one exponential per row and
+column, and sub-pixels are counted only near the half-light radius. The loops run without the interpreter's lock and
+are compiled once: the code is cached beside this file, or in the user's cache.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def centroids(image: Floats, x: Floats, y: Floats, sigma: Floats) -> tuple[Float
     image
         Image ``(ny, nx)``, float32, its sky subtracted, 0 where it has no value.
     x, y
-        First positions, 0-based px; they are the result where a window leaves the image or holds no light.
+        First positions, 0-based px; returned unchanged if a window leaves the image or contains no light.
     sigma
         Widths of the windows in px.
     """
@@ -56,7 +56,7 @@ def centroids(image: Floats, x: Floats, y: Floats, sigma: Floats) -> tuple[Float
 
 @njit(nogil=True, cache=True)
 def _moment(image: Floats, x: float, y: float, sigma: float) -> tuple[bool, float, float]:
-    """Return whether the window lies on the image and holds light, and the first moments under it."""
+    """Return whether the window lies on the image and contains light, and the first moments under it."""
     ny, nx = image.shape
     reach = REACH_SIGMA * sigma
     left, right = int(np.ceil(x - reach)), int(np.floor(x + reach))
@@ -85,9 +85,9 @@ def _moment(image: Floats, x: float, y: float, sigma: float) -> tuple[bool, floa
 
 @njit(nogil=True, cache=True)
 def half_light_px(image: Floats, x: Floats, y: Floats, reach_px: Floats, flux: Floats) -> Floats:
-    """Return the radii of circles that hold half of each source's ``flux``; ``reach_px`` where none does.
+    """Return the radii of circles that hold half of each source's ``flux``; ``reach_px`` if none does.
 
-    ``image``, ``x`` and ``y`` are those of ``centroids``; ``reach_px`` is the largest radius that is looked at.
+    ``image``, ``x`` and ``y`` are those of ``centroids``; ``reach_px`` is the largest radius searched.
     """
     radii = np.empty(x.size)
     for number in range(x.size):
@@ -105,7 +105,7 @@ def half_light_px(image: Floats, x: Floats, y: Floats, reach_px: Floats, flux: F
 def _growth(image: Floats, x: float, y: float, reach: float, first: float, last: float) -> Floats:
     """Return the light within each of ``BINS`` radii up to ``reach``.
 
-    Pixels are divided where they may lie between the radii ``first`` and ``last``; others count as a whole.
+    Pixels that may lie between the radii ``first`` and ``last`` are divided; others count as a whole.
     """
     ny, nx = image.shape
     bins = np.zeros(BINS)
@@ -132,7 +132,7 @@ def _growth(image: Floats, x: float, y: float, reach: float, first: float, last:
 
 @njit(nogil=True, cache=True)
 def _crossing(growth: Floats, wanted: float, reach: float) -> Any:
-    """Return the radius at which a curve of growth reaches the light that is wanted."""
+    """Return the radius at which a curve of growth reaches the wanted flux."""
     step = reach / BINS
     for number in range(BINS):
         if growth[number] >= wanted:

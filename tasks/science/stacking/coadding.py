@@ -1,7 +1,7 @@
-"""Frames on one grid to their inverse-variance weighted mean, without what only one of them saw.
+"""Coadding of frames on one grid: inverse-variance weighted mean, with outliers of single frames clipped.
 
-The grid is worked through in tiles: a tile asks each frame for the few pixels that it looks at. So a hundred frames need
-no more memory than nine, and frames stay where they are, on disk or on a device.
+The grid is processed in tiles, each of which reads only the pixels it needs from each frame. So a hundred frames need
+no more memory than nine, and frames stay on disk or on a device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tasks.science.images.resampling import GridMap
 Mode: TypeAlias = Literal["clipped", "mean", "seed"]
 Floats = np.ndarray[Any, Any]
 
-# a frame turned by a degree looks at a few rows more than its tile has
+# a frame rotated by a degree needs a few rows more than its tile has
 TILE_ROWS, TILE_COLUMNS = 256, 1024
 SMALLEST_TILE = 64
 MEDIAN_EFFICIENCY = (1.0, 1.0, 1.0, 0.743, 0.838, 0.697, 0.776, 0.679, 0.743, 0.669, 2 / np.pi)
@@ -44,11 +44,11 @@ class CoaddInput:
 
 @dataclass(frozen=True, kw_only=True)
 class CoaddRecipe:
-    """How values of one pixel become one.
+    """How the values of one pixel are combined.
 
-    ``clipped`` is the weighted mean of what is left when a value further from the median than ``sigma`` of its own noise
-    and ``fraction`` of the median is left out (Gruen, Seitz and Bernstein 2014, PASP 126, 158); ``mean`` leaves none
-    out; ``seed`` is the median.
+    ``clipped`` is the weighted mean without values further from the median than ``sigma`` of their own noise plus
+    ``fraction`` of the median (Gruen, Seitz and Bernstein 2014, PASP 126, 158); ``mean`` keeps
+    all; ``seed`` is the median.
     """
 
     mode: Mode = "clipped"
@@ -66,7 +66,7 @@ class Coadd:
 
 
 def without_sky(window: Window, background: Background) -> Window:
-    """Return what gives parts of an image less its background, and of its weight."""
+    """Return a function that gives parts of an image less its background, and of its weight."""
 
     def flat(rows: slice, columns: slice) -> tuple[Floats, Floats]:
         image, weight = window(rows, columns)
@@ -96,18 +96,18 @@ def coadd(
     shape
         Rows and columns of the result.
     recipe
-        How values become one.
+        How values are combined.
     memory_mb
         Most memory for the resampled values of all frames, beside the result, in MiB; more frames have smaller tiles.
     threads
-        Tiles that are worked on at a time, on the processor.
+        Tiles processed at a time, on the CPU.
     xp
         Array module to work with.
 
     Raises
     ------
     UnusableData
-        Where there are no exposures, or one of them lies elsewhere.
+        If there are no exposures, or one of them does not overlap the grid.
     """
     if not exposures:
         raise UnusableData("a stack needs at least one frame, got none")
@@ -117,7 +117,7 @@ def coadd(
     )
 
     def work(tile: tuple[slice, slice]) -> None:
-        values, weights = _stacked([each.on(*tile, xp) for each in ready], xp)
+        values, weights = _stacked([frame.on(*tile, xp) for frame in ready], xp)
         parts = map(to_host, combine(values, weights, recipe=recipe))
         stack.image[tile], stack.weight[tile], stack.count[tile] = parts
 
@@ -160,7 +160,7 @@ def by_arrays(values: Array, weights: Array, *, recipe: CoaddRecipe) -> tuple[Ar
 
 
 def _plan(number: int, recipe: CoaddRecipe) -> tuple[bool, bool]:
-    """Tell whether values are clipped, and whether the median is taken."""
+    """Return whether values are clipped, and whether the median is computed."""
     return recipe.mode == "clipped" and number >= constants.SMALLEST_CLIPPED, recipe.mode == "seed"
 
 
@@ -193,7 +193,7 @@ class ReorientedImage:
 
     @classmethod
     def of(cls, exposure: CoaddInput, grid: WCS) -> ReorientedImage:
-        """Return an exposure with the turn that the grid asks for."""
+        """Return an exposure turned to the grid's orientation."""
         return cls(exposure=exposure, mapping=resampling.grid_map(exposure.wcs, grid, shape=exposure.shape))
 
     def on(self, rows: slice, columns: slice, xp: Any) -> tuple[Array, Array]:
@@ -207,7 +207,7 @@ class ReorientedImage:
         return resampling.resample(image, weight, self.mapping, rows, columns, first=first, scale=self.exposure.scale)
 
     def _part(self, tall: slice, wide: slice) -> tuple[Floats, Floats]:
-        """Return a part of the frame; a pixel beside one without value would be half made up, and counts as one too."""
+        """Return a part of the frame; pixels beside one without value lose theirs, of which half would be made up."""
         rows, columns = self.mapping.original(tall, wide)
         ny, nx = self.exposure.shape
         wider = (

@@ -1,4 +1,4 @@
-"""Which frames of many nights make a deep stack: sharp and deep ones, judged by their headers."""
+"""Selection of sharp and deep frames of many nights for a deep stack, by their headers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tasks.science.headers import raw_headers
 
 APERTURES = ("AUTO", "0", "1", "2", "3", "4", "5")
 DEPTH = "1"
-"""Key of the aperture whose depth counts: UL5_1."""
+"""Key of the aperture whose depth is compared: UL5_1."""
 
 
 def frame_of(cards: Mapping[str, Any], image: Path, *, unit: str) -> Reduced:
-    """Return a calibrated frame as its header describes it.
+    """Return the record of a calibrated frame from its header.
 
     Raises
     ------
     UnusableData
-        Where it has no WCS, zero point, seeing, depth, sky, filter or time.
+        If it has no WCS, zero point, seeing, depth, sky, filter or time.
     """
     try:
         wcs = wcs_checks.wcs_of(cards)
@@ -39,7 +39,7 @@ def frame_of(cards: Mapping[str, Any], image: Path, *, unit: str) -> Reduced:
     needed = ("ZP_AUTO", "SEEING", "UL5_1", "SKYVAL", "SKYSIG", "EXPTIME", "NAXIS1", "NAXIS2")
     values = {key: _number(cards, key) for key in needed}
     shape = int(values["NAXIS2"]), int(values["NAXIS1"])
-    ra, dec = (float(each) for each in wcs.all_pix2world((shape[1] - 1) / 2, (shape[0] - 1) / 2, 0))
+    ra, dec = (float(angle) for angle in wcs.all_pix2world((shape[1] - 1) / 2, (shape[0] - 1) / 2, 0))
     return Reduced(
         frame=Frame(
             path=image,
@@ -84,11 +84,11 @@ def select(frames: Sequence[Reduced], bad: Sequence[Rejected], options: DeepOpti
     largest = float(np.median(seeing) + sigmas * seeing.std()) if judged else None
     least = float(np.median(depth) - sigmas * depth.std()) if judged else None
     reasons = [_objection(item, largest, least, options) for item in frames]
-    kept = tuple(item for item, reason in zip(frames, reasons, strict=True) if not reason)
+    chosen = tuple(item for item, reason in zip(frames, reasons, strict=True) if not reason)
     return Selection(
         object=frames[0].frame.object,
         filter=frames[0].frame.filter,
-        frames=kept,
+        frames=chosen,
         rejected=(
             *bad,
             *(
@@ -100,7 +100,7 @@ def select(frames: Sequence[Reduced], bad: Sequence[Rejected], options: DeepOpti
         figures={
             "n_all": len(frames) + len(bad),
             "n_bad": len(bad),
-            "n_image": len(kept),
+            "n_image": len(chosen),
             **_figures("seeing", seeing),
             **_figures("depth", depth),
         },
@@ -110,20 +110,20 @@ def select(frames: Sequence[Reduced], bad: Sequence[Rejected], options: DeepOpti
 
 
 def check_names(frames: Sequence[Reduced], bad: Sequence[Rejected], options: DeepOptions) -> None:
-    """Raise ``UnusableData`` where a frame is asked for by name that is not there."""
+    """Raise ``UnusableData`` if a frame requested by name does not exist."""
     present = {item.image.name for item in frames} | {rejected.name for rejected in bad}
     if missing := sorted(set(options.names) - present):
         raise UnusableData(f"no calibrated frame is called {', '.join(missing)}")
 
 
 def belongs(name: str, frame: Reduced) -> bool:
-    """Tell whether an image's name is one of a frame's field and filter."""
+    """Return whether an image's name is one of a frame's field and filter."""
     parsed = naming.parse_image(name)
     return (naming.slug(parsed.object), parsed.filter) == (naming.slug(frame.frame.object), frame.frame.filter)
 
 
 def without_frames(selections: Sequence[Selection], options: DeepOptions) -> tuple[Rejected, ...]:
-    """Name the fields of which no frame was chosen."""
+    """Return a rejection for each field without a chosen frame."""
     return tuple(
         Rejected(
             name=f"{selection.object} {selection.filter}",
@@ -136,7 +136,7 @@ def without_frames(selections: Sequence[Selection], options: DeepOptions) -> tup
 
 
 def label(options: DeepOptions) -> str:
-    """Return the word for a way of choosing in the names of lists: ``median``, ``nsigma1.5``, ``all``, ``names``."""
+    """Return the name of a selection method in file names: ``median``, ``nsigma1.5``, ``all``, ``names``."""
     if options.names:
         return "names"
     return f"nsigma{options.sigmas:g}" if options.select == "nsigma" else options.select
@@ -190,8 +190,8 @@ def _astrometry(cards: Mapping[str, Any], ra_deg: float, dec_deg: float, scale_a
 
 def _photometry(cards: Mapping[str, Any], values: Mapping[str, float], catalogue: Path) -> Photometry:
     def by_aperture(name: str) -> dict[str, float]:
-        found = {key: raw_headers.number(cards.get(f"{name}_{key}")) for key in APERTURES}
-        return {key: value for key, value in found.items() if value is not None}
+        values_by_key = {key: raw_headers.number(cards.get(f"{name}_{key}")) for key in APERTURES}
+        return {key: value for key, value in values_by_key.items() if value is not None}
 
     return Photometry(
         catalogue=catalogue,

@@ -1,4 +1,4 @@
-"""A frame of a stack as parts of its planes: pixels without their sky, and their weights."""
+"""Windows on a frame of a stack: parts of its sky-subtracted pixels, and of their weights."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class FramePlanes:
 
 
 def window(planes: FramePlanes, *, sky: Sky, mesh_px: int, level_adu: float) -> Window:
-    """Return what gives parts of a frame without its sky, and of its weight.
+    """Return a function that gives parts of a frame without its sky, and of its weight.
 
     Parameters
     ----------
     planes
-        The frame, which is read once to find its noise and, with a mesh, once more to find its sky.
+        The frame; it is read once to measure its noise and, with a mesh, once more to measure its sky.
     sky
         ``mesh``: a smooth background is subtracted, ``level``: one value, ``none``: nothing.
     mesh_px
         Side of the meshes, in px.
     level_adu
-        That value, in ADU.
+        Value subtracted with ``level``, in ADU.
     """
     noise = SkyNoise.of(
         lambda rows, columns: (planes.variance(rows, columns), planes.mask(rows, columns)), planes.shape

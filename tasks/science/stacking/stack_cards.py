@@ -1,4 +1,4 @@
-"""The record of a stack, and the cards of its planes."""
+"""Record of a stack, and the header cards of its planes."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def after_measuring(cards: Header, measured: Measured, astrometry: Astrometry, g
 
 
 def of_planes(cards: Header) -> Header:
-    """Return the cards of a stack that are true of its other planes too."""
+    """Return the cards of a stack that apply to its other planes too."""
     return {key: value for key, value in cards.items() if key not in photometry_cards.OF_THE_IMAGE}
 
 
 def of_catalogue(cards: Header) -> dict[str, object]:
-    """Return what the catalogue says of its stack, by lower-case keys."""
+    """Return the metadata of a stack for its catalogue, by lower-case keys."""
     return {key.lower(): cards[key] for key in OF_THE_CATALOGUE}
 
 

@@ -1,4 +1,4 @@
-"""What is measured and checked on a finished stack: saturated pixels, astrometry, what is left of the sky."""
+"""Checks of a finished stack: saturated pixels, astrometry, residual sky."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tasks.science.astrometry.matching import Floats
 from tasks.science.stacking import stack_members
 
 MATCH_SNR = 20.0
-# the median of the pixels of a stack whose background was taken away, in sigma of its sky
+# limit on the median pixel of a stack after background subtraction, in sigma of its sky
 LARGEST_SKY = 0.3
 
 
 def saturated(frames: Iterable[tuple[np.ndarray[Any, Any], WCS]], grid: Grid) -> Floats:
-    """Tell which pixels of a grid lie on or beside a saturated pixel of a frame, of which mask bits and WCS are given."""
+    """Return which pixels of a grid lie on or beside a saturated pixel of a frame; frames are mask bits with a WCS."""
     marked = np.zeros(grid.shape, dtype=bool)
     for mask, wcs in frames:
         y, x = np.nonzero(mask & stack_members.SATURATED)
@@ -33,7 +33,7 @@ def saturated(frames: Iterable[tuple[np.ndarray[Any, Any], WCS]], grid: Grid) ->
 
 
 def astrometry(table: Table, positions: tuple[Floats, Floats], grid: Grid) -> Astrometry:
-    """Measure how well the stars of a stack lie on the reference.
+    """Measure the residuals of a stack's stars against the reference.
 
     Parameters
     ----------
@@ -47,24 +47,24 @@ def astrometry(table: Table, positions: tuple[Floats, Floats], grid: Grid) -> As
     Raises
     ------
     UnusableData
-        If no star lies on one of the reference.
+        If no star matches the reference.
     """
     good = (np.asarray(table["FLAGS"]) == 0) & (np.asarray(table["IMAFLAGS_ISO"]) == 0)
     good &= np.asarray(table["FLUX_AUTO"]) > MATCH_SNR * np.asarray(table["FLUXERR_AUTO"])
     pixels = np.column_stack([np.asarray(table[name])[good] - 1 for name in ("XWIN_IMAGE", "YWIN_IMAGE")])
     residuals = wcs_checks.residuals(grid.wcs, pixels, positions, shape=grid.shape)
     if not len(residuals.x):
-        raise UnusableData("no star of the stack lies on the reference")
+        raise UnusableData("no star of the stack matches the reference")
     return wcs_checks.measure(residuals, grid.wcs, grid.shape)
 
 
 def sky_is_left(photometry: Photometry) -> bool:
-    """Tell whether a background is left in a stack from which it was subtracted."""
+    """Return whether a background-subtracted stack has residual sky."""
     return abs(photometry.sky_adu) > LARGEST_SKY * photometry.sky_sigma_adu
 
 
 def off_grid_px(wcs: WCS, grid: Grid) -> float:
-    """Return how far the pixels of an image are from those of a grid, in px, at two opposite corners."""
+    """Return the distance of an image's pixels from those of a grid, in px, at two opposite corners."""
     ny, nx = grid.shape
     corners = np.array([(0.0, 0.0), (nx - 1.0, ny - 1.0)])
     there = grid.wcs.wcs_world2pix(wcs.wcs_pix2world(corners, 0), 0)

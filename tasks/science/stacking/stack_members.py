@@ -1,4 +1,4 @@
-"""Which frames become one stack, on which flux scale, and what its header says."""
+"""Members of a stack: grouping and selection of frames, flux scales, and the stack's header."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SEEING_TOLERANCE = 1.5
 SATURATION_MARGIN = 0.08
 SATURATED, NO_DATA = MaskBit.SATURATED.value, MaskBit.NO_DATA.value
 FEW_FRAMES, FEW_WEIGHT = 3, 0.3
-# part of the median that a value of the same seeing may differ from it, beside its noise
+# allowed deviation from the median for values of equal seeing, as a fraction of it, in addition to the noise
 CLIP_FRACTION = 0.3
-# what the first pipeline of these cameras took for the gain of a median of N frames, in N times that of one
+# gain of a median of N frames in the first pipeline of these cameras, in units of N times that of one frame
 SEED_GAIN = 2 / 3
 # a header has room for about 2,300 cards, and each frame takes three of them
 MOST_LISTED = 500
@@ -77,9 +77,9 @@ class Combination:
 def group_by_gap(
     reduced: Sequence[Reduced], gap_s: float, *, together: bool = False
 ) -> tuple[tuple[Reduced, ...], ...]:
-    """Group frames of one object and filter, and of one unit or of all ``together``, in time.
+    """Group frames in time, by object, filter and unit, or with all units ``together``.
 
-    A new group begins where two starts are more than ``gap_s`` apart.
+    A new group begins if two starts are more than ``gap_s`` apart.
     """
 
     def key(item: Reduced) -> tuple[str, str, str]:
@@ -99,16 +99,16 @@ def group_by_gap(
 
 
 def set_aside(reduced: Sequence[Reduced], objects: Sequence[str]) -> tuple[tuple[Reduced, ...], tuple[Rejected, ...]]:
-    """Return the frames of other objects than some, and those objects by name, once for each unit and filter."""
+    """Return the frames of all but some objects, and a rejection of those objects for each unit and filter."""
     slugs = naming.object_slugs(objects)
-    kept = tuple(item for item in reduced if naming.slug(item.frame.object) not in slugs)
+    others = tuple(item for item in reduced if naming.slug(item.frame.object) not in slugs)
     left = {
         (item.frame.unit, naming.slug(item.frame.object), item.frame.filter)
         for item in reduced
         if naming.slug(item.frame.object) in slugs
     }
     reason = "not stacked: the object is on the list of those to skip"
-    return kept, tuple(
+    return others, tuple(
         Rejected(name="-".join(names), stage=Stage.STACK, reason=reason, unit=names[0]) for names in sorted(left)
     )
 
@@ -116,7 +116,7 @@ def set_aside(reduced: Sequence[Reduced], objects: Sequence[str]) -> tuple[tuple
 def choose(group: Sequence[Reduced], *, equal: bool = False, judge: bool = True) -> Combination:
     """Leave out cloudy and blurred frames and put the others on the flux scale of the best.
 
-    A frame is cloudy where its zero point is more than 0.5 mag off the median, blurred where its seeing is more than
+    A frame is cloudy if its zero point is more than 0.5 mag off the median, blurred if its seeing is more than
     1.5 times the median; the best is the deepest. f_i = 10^(0.4 (ZP_ref - ZP_i)); weights are 1 / (f_i sigma_i)^2.
 
     Parameters
@@ -126,26 +126,26 @@ def choose(group: Sequence[Reduced], *, equal: bool = False, judge: bool = True)
     equal
         All frames weigh the same, as in a median.
     judge
-        Leave frames out; else they were chosen before.
+        Leave out bad frames; else they were selected beforehand.
 
     Raises
     ------
     UnusableData
-        Where the group is empty or of more than one object or filter.
+        If the group is empty or has more than one object or filter.
     """
     if len({(item.frame.object, item.frame.filter) for item in group}) != 1:
         raise UnusableData(f"a stack has frames of one object and filter, got {len(group)} frames of others")
     reasons = {item.image: _objection(item, group) if judge else "" for item in group}
-    kept = [item for item in group if not reasons[item.image]]
-    reference = max(kept, key=lambda item: (item.photometry.depth5_mag["1"], item.image.name))
-    scales = [10 ** (0.4 * (_zero_point(reference) - _zero_point(item))) for item in kept]
-    noise = [1.0 if equal else s * item.photometry.sky_sigma_adu for s, item in zip(scales, kept, strict=True)]
+    frames = [item for item in group if not reasons[item.image]]
+    reference = max(frames, key=lambda item: (item.photometry.depth5_mag["1"], item.image.name))
+    scales = [10 ** (0.4 * (_zero_point(reference) - _zero_point(item))) for item in frames]
+    noise = [1.0 if equal else s * item.photometry.sky_sigma_adu for s, item in zip(scales, frames, strict=True)]
     weights = np.array(noise) ** -2.0
     weights /= weights.sum()
     return Combination(
         members=tuple(
             Member(frame=item, scale=scale, weight=float(weight))
-            for item, scale, weight in zip(kept, scales, weights, strict=True)
+            for item, scale, weight in zip(frames, scales, weights, strict=True)
         ),
         reference=reference,
         rejected=tuple(
@@ -157,11 +157,11 @@ def choose(group: Sequence[Reduced], *, equal: bool = False, judge: bool = True)
 
 
 def clip_fraction(members: Sequence[Member]) -> float:
-    """Return which part of the median a value may differ from it before it counts as an outlier.
+    """Return the allowed deviation of a value from the median, as a fraction of it, before it counts as an outlier.
 
-    The core of a star rises with the inverse square of the seeing: in frames of 2.3" and 3" it differs by two thirds, and a
-    limit of 0.3 would take the sharpest frame's cores away, 1.5 % of a star's light. So the limit is 0.3 and what the
-    seeing of these frames makes.
+    The core of a star rises with the inverse square of the seeing: in frames of 2.3" and 3" it differs by two thirds,
+    and a limit of 0.3 would clip the sharpest frame's cores, 1.5 % of a star's light. So the limit is 0.3 plus the
+    effect of these frames' seeing.
     """
     seeing = np.array([member.frame.photometry.seeing_arcsec for member in members])
     return CLIP_FRACTION + float(np.abs((np.median(seeing) / seeing) ** 2 - 1).max())
@@ -177,7 +177,7 @@ def effective_gain(gains: Sequence[float], members: Sequence[Member]) -> float:
 
 
 def saturation_adu(levels: Sequence[float], members: Sequence[Member]) -> float:
-    """Return the level of the stack, its sky subtracted, from which a pixel may be saturated in one of the frames."""
+    """Return the lowest level of the sky-subtracted stack at which a pixel may be saturated in one of the frames."""
     above = [m.scale * (level - m.frame.photometry.sky_adu) for m, level in zip(members, levels, strict=True)]
     return (1 - SATURATION_MARGIN) * min(above)
 
@@ -211,14 +211,14 @@ def header(combination: Combination, inputs: Sequence[Mapping[str, Any]], *, med
 
 
 def holds(before: Mapping[str, Any], now: Mapping[str, Any], names: Collection[str]) -> bool:
-    """Tell whether a stack, by its header ``now``, was made of all frames of an earlier one and has its sky as that has.
+    """Return whether a stack, by its header ``now``, contains all frames of an earlier one and treats the sky equally.
 
     Parameters
     ----------
     before, now
         Headers of the earlier stack and of the present one.
     names
-        Names of the frames that the present one was made of or left out.
+        Names of the frames used in the present one or left out of it.
     """
     frames = {str(value) for key, value in before.items() if key.startswith("IMCMB")}
     with_sky = [header.get("BACKTYPE") == "none" for header in (before, now)]
@@ -230,7 +230,7 @@ def centre(
 ) -> tuple[float, float]:
     """Return the field's centre in degrees, the same for all epochs.
 
-    That of the ``tile`` in the sky grid, where it has one and the ``frame`` lies there; else the cards OBJCTRA and
+    That of the ``tile`` in the sky grid, if there is one and the ``frame`` lies in it; else the cards OBJCTRA and
     OBJCTDEC; else the frame's own centre.
     """
     if tile is not None and _apart_deg(tile, frame) < LARGEST_OFFSET_DEG:
@@ -263,23 +263,23 @@ def planes(image: Array, weight: Array, saturated: Array, *, frames: int, egain:
     image
         The stack, its sky subtracted.
     weight
-        Inverse variance of the sky, 0 where there are no data.
+        Inverse variance of the sky, 0 without data.
     saturated
         True where a frame was saturated.
     frames
-        How many there are: where less than 0.3 of the usual weight of three or more is left, nothing outvotes an
-        outlier, and the pixel counts as one without data.
+        Their number: a pixel of three or more frames with less than 0.3 of the usual weight counts as one without data,
+        since an outlier cannot be identified there.
     egain
         Effective gain in e-/ADU, which gives the variance of the sources' own photons.
 
     Raises
     ------
     UnusableData
-        Where no pixel has data.
+        If no pixel has data.
 
     Notes
     -----
-    Pixels without weight get the median variance, which is harmless to convolution and division; the mask tells them.
+    Pixels without weight get the median variance, which is harmless to convolution and division; the mask marks them.
     """
     xp = array_namespace(weight)
     empty = ~(xp.isfinite(weight) & (weight > 0))
@@ -293,9 +293,9 @@ def planes(image: Array, weight: Array, saturated: Array, *, frames: int, egain:
 
 
 def mark(image: Array, x: Array, y: Array, *, reach: int = 1) -> None:
-    """Set the pixels at 0-based positions x, y and those within ``reach`` of them; positions outside count for none.
+    """Set the pixels at 0-based positions x, y and those within ``reach`` of them; positions outside are ignored.
 
-    This is the one function that changes its argument: a plane is marked once for each frame of a stack.
+    The only function that changes its argument: a plane is marked once for each frame of a stack.
     """
     ny, nx = image.shape
     column, row = np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
@@ -310,9 +310,9 @@ def _zero_point(item: Reduced) -> float:
 
 
 def _objection(item: Reduced, group: Sequence[Reduced]) -> str:
-    """Say why a frame does not belong into its group's stack; nothing where it does."""
-    zero_point = float(np.median([_zero_point(each) for each in group]))
-    seeing = float(np.median([each.photometry.seeing_arcsec for each in group]))
+    """Return the reason why a frame is left out of its group's stack; empty if it is not."""
+    zero_point = float(np.median([_zero_point(frame) for frame in group]))
+    seeing = float(np.median([frame.photometry.seeing_arcsec for frame in group]))
     if abs(_zero_point(item) - zero_point) > ZERO_POINT_TOLERANCE_MAG:
         return f"zero point {_zero_point(item):.2f} mag, that of the group is {zero_point:.2f}: clouds"
     if item.photometry.seeing_arcsec > SEEING_TOLERANCE * seeing:
@@ -339,13 +339,15 @@ def _times(combination: Combination) -> Header:
 
 
 def _means(inputs: Sequence[Mapping[str, Any]], exposures: Sequence[float]) -> Header:
-    """Return airmass, altitude and azimuth weighted by exposure, where every input has them."""
+    """Return airmass, altitude and azimuth weighted by exposure, if every input has them."""
     means: Header = {}
     for key in ("AIRMASS", "CENTALT", "CENTAZ"):
-        values = [raw_headers.number(each.get(key)) for each in inputs]
-        known = [value for value in values if value is not None]
-        if len(known) == len(values):
-            mean = mean_angle_deg(known, exposures) if key == "CENTAZ" else float(np.average(known, weights=exposures))
+        values = [raw_headers.number(cards.get(key)) for cards in inputs]
+        numbers = [value for value in values if value is not None]
+        if len(numbers) == len(values):
+            mean = (
+                mean_angle_deg(numbers, exposures) if key == "CENTAZ" else float(np.average(numbers, weights=exposures))
+            )
             means[key] = mean
     return means
 

@@ -1,4 +1,4 @@
-"""Weights of pixels: the inverse variance of the sky, found once for a frame and given for any part of it."""
+"""Weights of pixels: the inverse variance of the sky, measured once per frame and evaluated for any part of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = np.ndarray[Any, Any]
 Planes = Callable[[slice, slice], tuple[Floats, Floats]]
 """Gives variance and mask of some rows and columns."""
 
-# a pixel with one of these bits has no value; a saturated one has, and keeps its bit in the stack
+# a pixel with one of these bits has no value; a saturated one has a value, and keeps its bit in the stack
 VALUELESS = (MaskBit.BAD | MaskBit.COSMIC_RAY | MaskBit.INTERPOLATED | MaskBit.NO_DATA | MaskBit.TRAIL).value
 BLOCK_PX = 64
 
@@ -26,8 +26,8 @@ BLOCK_PX = 64
 class SkyNoise:
     """The variance of the sky as medians of blocks of ``height`` x ``width`` px, joined by straight lines.
 
-    The variance of a star's own photons must not weigh: the sharpest frame would count least in the star's core, and
-    the stack would lose 2 % of the flux of bright stars. Medians over blocks keep vignetting and drop the stars.
+    The variance of a star's own photons must not enter: the sharpest frame would count least in the star's core, and
+    the stack would lose 2 % of the flux of bright stars. Medians over blocks keep vignetting and remove the stars.
     """
 
     medians: Floats
@@ -61,13 +61,13 @@ class SkyNoise:
 
 
 def usable(variance: Floats, mask: Floats) -> Floats:
-    """Tell which pixels have a value."""
+    """Return which pixels have a value."""
     good: Floats = ((mask & VALUELESS) == 0) & np.isfinite(variance) & (variance > 0)
     return good
 
 
 def _between(part: slice, step: int, number: int) -> tuple[Floats, Floats, Floats]:
-    """Return between which of ``number`` blocks, ``step`` px wide, some pixels lie, and how near to the second one."""
+    """Return the two of ``number`` blocks, ``step`` px wide, around each pixel, and the weight of the second one."""
     place = np.clip((np.arange(part.start, part.stop) + 0.5) / step - 0.5, 0, number - 1)
     low = np.minimum(np.floor(place).astype(int), max(0, number - 2))
     return low, np.minimum(low + 1, number - 1), place - low
@@ -75,7 +75,7 @@ def _between(part: slice, step: int, number: int) -> tuple[Floats, Floats, Float
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _invert(good: Floats, down: Floats, low: Floats, high: Floats, share: Floats, weights: Floats) -> None:
-    """Write the inverse of the sky between blocks, whose rows are interpolated before, and 0 where a pixel has no value."""
+    """Write the inverse of the sky between blocks with interpolated rows, and 0 for pixels without value."""
     ny, nx = weights.shape
     for y in range(ny):
         for x in range(nx):

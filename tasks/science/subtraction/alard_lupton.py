@@ -1,4 +1,4 @@
-"""Subtract a reference from a science image after matching their PSFs: the engine ``siren``.
+"""Engine ``siren``: subtraction of a reference from a science image after matching their PSFs.
 
 The sharper image is convolved with a kernel that varies slowly over the field, found by variance-weighted least squares
 on stamps around stars; the difference is always on the science image's photometric scale, science minus reference.
@@ -36,7 +36,7 @@ STAMPS_PER_CELL = 4
 CELLS = 10
 SATURATION_GROWTH_PX = 3
 MEDIAN_CHI2 = 0.4549  # of one degree of freedom
-LEAK = 0.02  # a pixel is bad when this part of the kernel's weight fell on bad ones
+LEAK = 0.02  # a pixel is bad if this fraction of the kernel's weight falls on bad ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def subtract(
     Parameters
     ----------
     found
-        Stars of the science image and of the reference, where they are known already.
+        Stars of the science image and of the reference, if already detected.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _assemble(
     forward = direction == "reference"
     sharp, other = (reference, science) if forward else (science, reference)
     convolved = convolution.convolve_varying(_filled(sharp), fit.kernel) + _background(fit, sharp.shape, xp)
-    # the science image's scale: the kernel has brought the reference there, or took the science image away from it
+    # to the science image's scale: the kernel brought the reference there, or the science image away from it
     factor = 1.0 if forward else 1.0 / total
     difference = (other.image - convolved) if forward else (convolved - other.image) * factor
     variance = (other.variance + convolution.convolve_squared(_filled_variance(sharp), fit.kernel)) * factor**2
@@ -201,7 +201,7 @@ def _background(fit: Fit, shape: tuple[int, int], xp: Any) -> Array:
 
 
 def _filled(exposure: SubtractionImage) -> Array:
-    """Replace bad pixels by the sky, so that nothing strange is smeared; saturated ones keep what they have."""
+    """Replace bad pixels by the sky, so that convolution does not smear them; saturated ones keep their values."""
     xp = arrays.array_namespace(exposure.image)
     bad = exposure.mask | ~xp.isfinite(exposure.image)
     return xp.where(bad, xp.median(exposure.image[~bad]), exposure.image)
@@ -214,11 +214,11 @@ def _filled_variance(exposure: SubtractionImage) -> Array:
 
 
 def _spread(exposure: SubtractionImage, kernel: VaryingKernel) -> Array:
-    """Return what the kernel has touched of bad pixels: any weight of saturated ones, some weight of the others."""
+    """Return the pixels affected by bad ones in the kernel: any weight of saturated ones, ``LEAK`` of the others."""
     xp = arrays.array_namespace(exposure.image)
     weight = float(np.abs(kernel.centre).sum())
     bad = exposure.mask.astype(xp.float32)
-    # convolution extends the border: a bad rim makes all that lies beyond it bad
+    # convolution extends the border: a bad rim makes everything beyond it bad
     bad[0], bad[-1], bad[:, 0], bad[:, -1] = 1, 1, 1, 1
     touched = convolution.convolve_absolute(bad, kernel) > LEAK * weight
     half = kernel.terms.shape[-1] // 2
@@ -240,9 +240,9 @@ def from_engine(
     found: tuple[Stars, Stars],
     widths: tuple[float, float],
 ) -> Subtraction:
-    """Complete what another engine made: the PSF of its difference, its kernel's sum and its chi² on stars.
+    """Complete another engine's result: the PSF of its difference, its kernel's sum and its chi² on stars.
 
-    The sum that an engine does not tell is the ratio of the stars' fluxes in the two images.
+    A sum not reported by the engine is the ratio of the stars' fluxes in the two images.
     """
     forward = direction == "reference"
     ratio = _flux_ratio(*found) if kernel_sum is None else kernel_sum

@@ -1,4 +1,4 @@
-"""An image with its noise and its bad pixels, made, grown and brought onto another image's pixels."""
+"""Images with variance and mask for a subtraction, and their resampling onto another image's pixels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def noise_variance(image: Array, mask: Array, *, gain: float, sky_sigma: float |
     gain
         In e-/ADU; infinity leaves the photons out.
     sky_sigma
-        In ADU; measured on the fainter half of the pixels where None.
+        In ADU; if None, measured on the fainter half of the pixels.
     """
     xp = arrays.array_namespace(image)
     good = ~mask & xp.isfinite(image)
@@ -56,9 +56,9 @@ def noise_variance(image: Array, mask: Array, *, gain: float, sky_sigma: float |
 def _pixel_noise(image: Array) -> float:
     """Return the noise of the pixels that are not NaN.
 
-    Third differences along the rows see the noise of pixels but not the stars and clouds beneath it; independent
-    noise is sqrt(1 + 9 + 9 + 1) times larger in them. Only where the four pixels' mean, which such a difference does
-    not depend on, is below the median are they used.
+    Third differences along the rows contain the noise of pixels but not smooth stars and clouds; independent noise is
+    sqrt(1 + 9 + 9 + 1) times larger in them. Only those are used whose four pixels have a mean below the median, of
+    which such a difference is independent.
     """
     xp = arrays.array_namespace(image)
     parts = image[:, 3:], image[:, 2:-1], image[:, 1:-2], image[:, :-3]
@@ -68,7 +68,7 @@ def _pixel_noise(image: Array) -> float:
 
 
 def aligned(exposure: SubtractionImage, mapping: PixelMap, shape: tuple[int, int]) -> SubtractionImage:
-    """Return an exposure on the pixels of an image of ``shape`` (ny, nx); what it does not reach is masked.
+    """Return an exposure on the pixels of an image of ``shape`` (ny, nx); pixels outside it are masked.
 
     Raises
     ------
@@ -100,12 +100,12 @@ def aligned(exposure: SubtractionImage, mapping: PixelMap, shape: tuple[int, int
 def from_planes(
     image: Array, bits: Array, variance: Array | None, *, gain: float, saturation: float
 ) -> SubtractionImage:
-    """Return an exposure from an image, its mask bits and, where it is known, its variance.
+    """Return an exposure from an image, its mask bits and, if known, its variance.
 
     Parameters
     ----------
     gain
-        In e-/ADU, for the variance where there is none.
+        In e-/ADU, for the variance if there is none.
     saturation
         Pixels at and above this value are saturated, in the image's unit.
     """

@@ -45,11 +45,11 @@ def align(
     science, reference
         The two images, each on its own pixels.
     how
-        What tells where the reference lies; see ``registration.choose``.
+        Method of alignment; see ``registration.choose``.
     wcs
-        Of the science image and of the reference.
+        WCS of the science image and of the reference.
     name
-        Of the science image, for the log.
+        Name of the science image, for the log.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What is written of a subtraction beside its pixels: cards of the header, and the positions of its substamps."""
+"""Header cards of a subtraction, and the positions of its substamps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CARD_TEXT = 68
 
 
 def cards(header: Mapping[str, Value], subtraction: Subtraction, *, science: str, reference: str) -> Header:
-    """Return the science image's cards and those that say how the difference came about; the names are of files."""
+    """Return the science image's cards and those of the subtraction; ``science`` and ``reference`` are file names."""
     return {
         **header,
         "SUBENG": subtraction.engine,

@@ -1,4 +1,4 @@
-"""Images as an engine outside this process takes them, and what such an engine made, as a subtraction."""
+"""Input images for an external engine, and its output as a subtraction."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tasks.science.subtraction.alard_lupton import Subtraction
 from tasks.science.subtraction.aligned_images import SubtractionImage
 from tasks.science.subtraction.aligned_pair import Pair
 
-SATURATED_PART = 0.95  # an engine sees stars up to this part of saturation
-BAD_VARIANCE_ADU2 = 1e10  # so noisy that a bad pixel has no weight
+SATURATED_PART = 0.95  # an engine uses stars up to this fraction of saturation
+BAD_VARIANCE_ADU2 = 1e10  # large enough that a bad pixel has no weight
 
 
 def lowest_adu(image: SubtractionImage) -> float:
@@ -25,14 +25,14 @@ def lowest_adu(image: SubtractionImage) -> float:
 
 
 def highest_adu(image: SubtractionImage, saturation_adu: float) -> float:
-    """Return the largest good value of an image, whose saturation may be infinity: unknown."""
+    """Return the largest good value of an image, whose saturation is infinity if unknown."""
     if np.isfinite(saturation_adu):
         return SATURATED_PART * saturation_adu
     return float(image.image[~image.mask].max())
 
 
 def planes(image: SubtractionImage) -> dict[str, np.ndarray[Any, Any]]:
-    """Return ``image`` (ADU), ``noise`` (ADU) and ``mask`` (1 = bad) on the host, without values where bad."""
+    """Return ``image`` (ADU), ``noise`` (ADU) and ``mask`` (1 = bad) on the host, bad pixels without values."""
     bad = arrays.to_host(image.mask | image.saturated)
     return {
         "image": np.where(bad, 0, arrays.to_host(image.image)).astype(np.float32),
@@ -54,16 +54,16 @@ def subtraction(
     kernel_sum: float | None,
     substamps: int,
 ) -> Subtraction:
-    """Return what an engine made of a pair, on the pair's device.
+    """Return an engine's result for a pair, on the pair's device.
 
     Parameters
     ----------
     pair
-        What was subtracted.
+        The subtracted images.
     difference, convolved, noise, mask
-        What the engine wrote, on the host: ADU, and not 0 where bad.
+        Output of the engine, on the host: ADU; mask not 0 where bad.
     fill
-        Value, above 0, that the engine writes where it has none.
+        Value, above 0, that the engine writes into pixels without data.
     engine, direction, kernel_sum, substamps
         As in ``Subtraction``; without a sum it is measured on stars.
     """

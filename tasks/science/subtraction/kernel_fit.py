@@ -26,15 +26,15 @@ SMALLEST_SIGMA_PX = 0.7  # narrowest difference of two PSFs that pixels can show
 MINIMUM_STAMPS = 4
 CLIP_SIGMA = 3.0
 ROUNDS = 6
-MODEL_ERROR = 0.005  # the PSF model is no better than half a per cent of a star's light
+MODEL_ERROR = 0.005  # the PSF model is accurate to half a per cent of a star's light
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How the kernel is modelled.
+    """Model of the kernel.
 
     ``basis`` is ``gauss`` (Gaussians times polynomials) or ``delta`` (one unknown per pixel); ``degree`` and
-    ``background_degree`` are those of the polynomials over the field, None letting the number of stamps decide.
+    ``background_degree`` are those of the polynomials over the field, None lets the number of stamps decide.
     """
 
     basis: Literal["gauss", "delta"] = "gauss"

@@ -1,4 +1,4 @@
-"""Which reference a stack is subtracted from, by their names."""
+"""Choice of the reference to subtract from a stack, by file names."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def best(stack: Stack, paths: Sequence[Path], *, own: Collection[Path], place: P
     Parameters
     ----------
     stack
-        What it is subtracted from.
+        The stack to subtract from.
     paths
         References of any object and filter.
     own
-        Those of them, and others, that hold the stack's own data.
+        Paths, among them references, that contain the stack's own data.
     place
-        Folder they lie in, for the words of the error.
+        Folder of the references, for the error text.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def best(stack: Stack, paths: Sequence[Path], *, own: Collection[Path], place: P
 
 
 def _is_own(stack: Stack, reference: Path) -> bool:
-    """Tell whether the stack's own telescope, whose name begins those of its units, made a reference."""
+    """Return whether a reference is of the stack's own telescope, whose name begins those of its units."""
     return stack.unit.startswith(naming.reference_source(reference.name))
 
 

@@ -1,7 +1,7 @@
-"""Bring one image onto another's pixels: by their WCS, or by matching their stars when there is none.
+"""Registration of one image to another: by their WCS, or without WCS by matching their stars.
 
 A ``PixelMap`` gives, for a position on the science image, the position of the same sky on the reference: the
-direction in which pixels are looked up when the reference is resampled.
+direction needed to resample the reference.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCALES = (0.99, 1.0, 1.01)
 CLIP_SIGMA = 3.0
 MINIMUM_MATCHES = 6
 FINAL_TOLERANCE_PX = 1.5
-# a WCS is believed when bright stars agree with it this well
+# a WCS is accepted if bright stars agree with it this well
 CHECK_STARS = 500
 LARGEST_RMS_PX = 0.3
 LARGEST_OFFSET_PX = 0.1
@@ -39,7 +39,7 @@ BAND_ROWS = 128
 
 @dataclass(frozen=True, kw_only=True)
 class PixelMap:
-    """A polynomial from science pixels to reference pixels, and how well stars obey it (px; 0 matched: not fitted)."""
+    """A polynomial from science pixels to reference pixels, and the stars' residuals (px; 0 matched: not fitted)."""
 
     degree: int
     centre: tuple[float, float]
@@ -62,11 +62,11 @@ class PixelMap:
 
     @property
     def shift_px(self) -> tuple[float, float]:
-        """Where the science image's centre lies on the reference, minus where it lies on the science image."""
+        """Position of the science image's centre on the reference minus that on the science image."""
         return float(self.x[0]) - self.centre[0], float(self.y[0]) - self.centre[1]
 
     def is_identity(self, shape: tuple[int, int], *, within_px: float = 1e-3) -> bool:
-        """Tell whether no position of an image of ``shape`` moves by more than ``within_px``."""
+        """Return whether no position of an image of ``shape`` moves by more than ``within_px``."""
         ny, nx = shape
         x, y = np.meshgrid(np.linspace(0, nx - 1, 5), np.linspace(0, ny - 1, 5))
         there_x, there_y = self(x, y)
@@ -90,9 +90,9 @@ def choose(
     found: tuple[Stars, Stars],
     shapes: tuple[tuple[int, int], tuple[int, int]],
 ) -> PixelMap:
-    """Return the map from science image to reference, in the way that ``mode`` names.
+    """Return the map from science image to reference, by the method ``mode``.
 
-    ``auto`` takes the WCS of both, checks it with stars and mends it where they disagree; without WCS it matches stars.
+    ``auto`` takes the WCS of both, checks it with stars and refits it if they disagree; without WCS it matches stars.
     Pairs are (science, reference); shapes (ny, nx).
 
     Raises
@@ -113,7 +113,7 @@ def choose(
 
 
 def _mended(mapping: PixelMap, found: tuple[Stars, Stars], shape: tuple[int, int]) -> PixelMap:
-    """Refit a map to bright stars where they disagree with it; keep it where they do not, or are too few to tell."""
+    """Refit a map to bright stars if they disagree with it; keep it if they agree, or are too few."""
     science, reference = (stars.where(stars.clean) for stars in found)
     science, reference = (stars.where(np.arange(len(stars)) < CHECK_STARS) for stars in (science, reference))
     matched, scatter, offset = check(mapping, science, reference)
@@ -144,9 +144,9 @@ def by_wcs(science: WCS, reference: WCS, shape: tuple[int, int]) -> PixelMap:
 
 
 def by_stars(science: Stars, reference: Stars, shape: tuple[int, int]) -> PixelMap:
-    """Find the map from nothing but the two lists of stars (brightest first).
+    """Find the map from the two lists of stars alone (brightest first).
 
-    Stars vote for the shift between the images; the winner is refined to an affine map, and to a quadratic one where
+    Stars vote for the shift between the images; the winner is refined to an affine map, and to a quadratic one if
     many stars agree.
 
     Raises
@@ -189,7 +189,7 @@ def refine(
 def check(
     mapping: PixelMap, science: Stars, reference: Stars, *, tolerance_px: float = 3.0
 ) -> tuple[int, float, float]:
-    """Return how many stars a map brings together, the rms of their distances and the length of their median, in px."""
+    """Return how many stars a map matches, and the rms and the length of the median of their offsets, in px."""
     index, there = _pairs(mapping, science, reference, tolerance_px)
     if len(index) == 0:
         return 0, float("inf"), float("inf")
@@ -259,7 +259,7 @@ def _vote(science: Stars, reference: Stars, shape: tuple[int, int]) -> tuple[Pix
 
 
 def _vote_shift(science: Stars, reference: Stars, shape: tuple[int, int], matrix: Floats) -> tuple[PixelMap, int]:
-    """Return the map that is turned by ``matrix`` and shifted as most pairs of bright stars are, and their number."""
+    """Return the map with turn ``matrix`` and the shift of most pairs of bright stars, and their number."""
     upright = _linear(shape, matrix, np.zeros(2))
     x, y = upright(science.x[:VOTERS], science.y[:VOTERS])
     start, goal = np.stack([x, y], axis=1), np.stack([reference.x[:VOTERS], reference.y[:VOTERS]], axis=1)
@@ -268,7 +268,7 @@ def _vote_shift(science: Stars, reference: Stars, shape: tuple[int, int], matrix
 
 
 def _check_chance(mapping: PixelMap, science: Stars, reference: Stars, shape: tuple[int, int]) -> None:
-    """Refuse a match no better than stars strewn at random would give."""
+    """Refuse a match no better than one of randomly placed stars."""
     x, y = mapping(science.x, science.y)
     ny, nx = shape
     inside = ((x >= 0) & (x < nx) & (y >= 0) & (y < ny)).sum()
@@ -276,7 +276,7 @@ def _check_chance(mapping: PixelMap, science: Stars, reference: Stars, shape: tu
     needed = max(MINIMUM_MATCHES, chance + 5 * np.sqrt(chance))
     if mapping.matched < needed:
         raise UnusableData(
-            f"the images cannot be aligned: {mapping.matched} stars agree where chance alone would give {chance:.0f}"
+            f"the images cannot be aligned: {mapping.matched} stars agree, but chance alone would give {chance:.0f}"
         )
 
 

@@ -259,7 +259,7 @@ def test_every_key_of_the_header_is_a_fits_keyword_with_a_finite_value(reference
 def test_a_field_of_galaxies_tells_no_seeing(reference, rng):
     table = detections(reference, rng=rng)
     table["DELTA_J2000"] += 1.0
-    with pytest.raises(AlgorithmError, match="0 of 0 matched stars tell the seeing"):
+    with pytest.raises(AlgorithmError, match="0 of 0 matched stars give the seeing"):
         measure(reference, table)
 
 

@@ -77,7 +77,7 @@ def test_an_empty_image_has_no_sources(rng):
 def test_an_image_above_threshold_everywhere_is_refused(rng, monkeypatch):
     monkeypatch.setattr(apertures, "PIXEL_STACK", 1000)
     image = rng.normal(0, 1, (300, 300)).astype(np.float32)
-    with pytest.raises(AlgorithmError, match="no sources can be told apart"):
+    with pytest.raises(AlgorithmError, match="the sources cannot be separated"):
         apertures.extract(image, diameters_px=(5.0,), how=apertures.Extraction(threshold_sigma=0.01))
 
 
