@@ -58,7 +58,7 @@ def log_of(root, unit):
 
 
 def said(root):
-    return "\n".join(path.read_text() for path in sorted((root / "outbox").rglob("*.json")))
+    return "\n".join(path.read_text() for path in sorted((root / "alerts" / "outbox").rglob("*.json")))
 
 
 def stamps(folder):
