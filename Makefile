@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= demo
-WORKERS ?= 2
+# a third of the tests' time is waiting, for servers and time limits: three workers keep two cores busy
+WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -s
 # the theme would announce the next version of mkdocs at each build
 BUILD_DOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
