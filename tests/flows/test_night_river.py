@@ -1,6 +1,6 @@
 """A simulated night through a real server and worker: ``prefect deployment run 'night/prod'``, held against the truth.
 
-The night is that of the demonstration: two units, two bands, six lights each, ten transients, two corrupt frames.
+Two units, two bands, four lights each, ten transients, two corrupt frames.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NIGHT = "2026-01-15"
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory):
-    return simulated.make_night(tmp_path_factory.mktemp("night"), scale="small", units=2, corrupt=2)
+    return simulated.make_night(tmp_path_factory.mktemp("night"), scale="small", units=2, lights=4, corrupt=2)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_run_is_named_after_its_night(first):
 def test_every_good_light_is_reduced_and_every_corrupt_one_named_with_its_reason(report, truth):
     corrupt = {Path(row["file"]).name for row in truth.facts["corrupt"]}
 
-    assert len(report.reduced) == len(truth.facts["lights"]) == 24
+    assert len(report.reduced) == len(truth.facts["lights"]) == 16
     assert {each.name for each in report.rejected} == corrupt
     assert all(each.reason for each in report.rejected)
 
