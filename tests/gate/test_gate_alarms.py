@@ -35,7 +35,7 @@ def server(home: Path) -> Iterator[prefect_server.Server]:
 def until(server: prefect_server.Server, condition: Callable[[], object]) -> float:
     began = time.monotonic()
     while not condition():
-        server.house.check_runs()
+        server.system.check_runs()
         assert time.monotonic() - began < PATIENCE_S, "waited in vain"
         time.sleep(0.5)
     return time.monotonic() - began

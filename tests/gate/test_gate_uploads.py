@@ -22,7 +22,7 @@ from webdav3.client import Client
 
 from tasks import registry
 from tasks.io.services import product_stores
-from tasks.records.outbox import ClaimedUpload, StoreFile
+from tasks.records.outbox import ClaimedUpload, Drained, StoreFile
 from tasks.registry import Registry, delivery, outbox
 from tasks.registry.store import now
 
@@ -106,7 +106,7 @@ def enqueued(book: Registry, folder: Path, count: int) -> dict[str, str]:
     return wanted
 
 
-def drained(book: Registry, url: str) -> delivery.Drained:
+def drained(book: Registry, url: str) -> Drained:
     """Send until nothing is left, as one of several senders."""
     options = {"webdav_hostname": url, "webdav_login": webdav.USER, "webdav_password": webdav.PASSWORD}
     with closing(product_stores.WebDavStore(Client({**options, "webdav_timeout": GIVE_UP_S}), root="Team")) as store:

@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from tasks.science.images.backgrounds import Background
+from tasks.science.images.backgrounds import Background, Window
 from tasks.science.stacking import coadding
 
 SCALE_DEG = 0.5057 / 3600
@@ -111,7 +111,7 @@ def _add(image: np.ndarray, x: float, y: float, flux: float, sigma: float) -> No
     image[row - reach : row + reach + 1, column - reach : column + reach + 1] += star.astype(np.float32)
 
 
-def window_of(image: np.ndarray, weight: np.ndarray) -> coadding.Window:
+def window_of(image: np.ndarray, weight: np.ndarray) -> Window:
     """Yield parts of a frame in memory."""
     return lambda rows, columns: (image[rows, columns], weight[rows, columns])
 
