@@ -112,6 +112,14 @@ def blocks() -> str:
     return "\n\n".join(parts)
 
 
+def block_names() -> str:
+    """Return the fields of ``Blocks``: which block a flow reads for what, and the name that it has by default."""
+    kind = importlib.import_module("tasks.records").Blocks
+    return _table(
+        ("field", "values", "default", "meaning"), map(_option_row, _pydantic_fields(kind).items())
+    )
+
+
 def deployments() -> str:
     """Return the deployments of ``prefect.yaml``: flow, pool, what starts it."""
     document = importlib.import_module("yaml").safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
@@ -265,6 +273,7 @@ def law() -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
+    "block-names": block_names,
     "blocks": blocks,
     "candidate-flags": candidate_flags,
     "commands": commands,
@@ -410,6 +419,8 @@ def _parameters(node: ast.FunctionDef) -> Iterator[tuple[str, str]]:
             yield argument.arg, "required"
         elif kind.endswith("Options"):
             yield argument.arg, f"[{kind}](#{kind.lower()})"
+        elif kind == "Blocks":
+            yield argument.arg, "[Blocks](#blocks)"
         else:
             words = ast.unparse(value)
             yield argument.arg, "none" if words in {"None", "()", "''"} else f"`{words}`"
