@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from astropy.io.fits import Header
 
-from tasks import naming
+from tasks import constants, naming
 from tasks.io import simulated_files
 from tasks.records import FrameType
 from tasks.science.simulation import alerts, bands, camera, frames, optics, plan, references, responses, sky
@@ -217,7 +217,7 @@ def _astrometric(gaia: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[
         "ERRTHETA_WORLD": np.zeros(n, np.float32),
         "MAG": gaia["phot_g_mean_mag"].astype(np.float32),
         "MAGERR": np.full(n, 0.005, np.float32),
-        "OBSDATE": np.full(n, sky.CATALOGUE_EPOCH_YEAR),
+        "OBSDATE": np.full(n, constants.GAIA_EPOCH_YEAR),
         "pmRA": gaia["pmra"].astype(np.float32),
         "pmDE": gaia["pmdec"].astype(np.float32),
     }

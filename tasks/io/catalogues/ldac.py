@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from tasks.constants import FITS_CARD
+from tasks.constants import FITS_CARD, GAIA_EPOCH_YEAR
 from tasks.errors import UnusableData
 
 HEADER_TABLE, TABLE = "LDAC_IMHEAD", "LDAC_OBJECTS"
@@ -54,7 +54,7 @@ def read_reference(path: Path) -> Table:
     missing = {"X_WORLD", "Y_WORLD", "MAG"} - set(table.colnames)
     if missing:
         raise UnusableData(f"{path.name} lacks the columns {', '.join(sorted(missing))} of a reference catalogue")
-    for name, value in {"OBSDATE": 2016.0, "pmRA": 0.0, "pmDE": 0.0, "MAGERR": 0.01}.items():
+    for name, value in {"OBSDATE": GAIA_EPOCH_YEAR, "pmRA": 0.0, "pmDE": 0.0, "MAGERR": 0.01}.items():
         if name not in table.colnames:
             table[name] = np.full(len(table), value)
     for name in ("ERRA_WORLD", "ERRB_WORLD"):

@@ -23,6 +23,7 @@ TYPICAL_ERROR_DEG = {
     "ECLAIRS": 10 / 60,
     "GBM": 5.0,
 }
+# wider than any above, so that a position of a known instrument is preferred
 UNKNOWN_ERROR_DEG = 10.0
 FROM_FIRST = ("time", "rate_snr", "image_snr", "duration_trigger_s", "energy_kev")
 FROM_LAST = ("slew_status", "magnitude")

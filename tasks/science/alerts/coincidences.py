@@ -14,6 +14,7 @@ from tasks.science.alerts import best_position
 OUTSIDE = 0.003
 """Probability that a true pair lies further apart than allowed: three sigma."""
 
+# a position agrees with a sky map inside the region of this level
 MAP_LEVEL = 1 - OUTSIDE
 
 

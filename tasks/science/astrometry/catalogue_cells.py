@@ -10,9 +10,8 @@ from astropy_healpix import HEALPix
 
 from tasks.naming import CELL_ORDER
 
-# Gaia encodes the position in the source_id: a pixel of order 12 times this, plus a running number
-GAIA_ORDER = 12
-GAIA_STEP = 1 << 35
+# Gaia encodes the position in the source_id: a pixel of order 12 times 2^35, plus a running number (gaia_source)
+GAIA_ORDER, GAIA_STEP = 12, 1 << 35
 
 
 def about(ra_deg: float, dec_deg: float, *, radius_deg: float) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from tasks.science.astrometry import directions
 
 Floats: TypeAlias = np.ndarray[Any, Any]
 
+# epoch J2000.0; the minute between its time scale (TT) and UTC moves no star
 J2000 = datetime(2000, 1, 1, 12, tzinfo=UTC)
 
 

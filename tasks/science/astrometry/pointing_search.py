@@ -21,21 +21,26 @@ from tasks.science.astrometry.matching import Floats
 
 # a second vote, for unexpectedly large pointing errors
 WIDER = 3.0
+# chance matches and time grow with the area searched
 WIDEST_ARCMIN = 120.0
+# smaller cells lose votes to distortion and between two steps of the angle, larger ones win votes by chance
 CELL_ARCSEC = 10.0
+# detections that vote: the number of pairs grows with their square
 BRIGHTEST = 120
 # reference stars per detection and field: the two lists never have the same depth
 REFERENCE_EXCESS = 1.5
+# limit of the pairs in crowded fields
 MOST_REFERENCES = 20000
+# default of SCAMP's POSANGLE_MAXERR
 ANGLE_RANGE_DEG = 5.0
 # the camera turns only at a meridian flip, by 180 degrees
 KNOWN_ANGLE_DEG = 1.0
 # radii of the matches, in cells, from the vote to the final affine solution
 REFINEMENT = (1.5, 0.8, 0.4, 0.3)
+# three stars define an affine solution, the other five confirm it
 SMALLEST_MATCH = 8
 # least matched fraction of the detections, and least ratio of matches to chance matches
-MATCHED_PART = 0.3
-CHANCE_RATIO = 4.0
+MATCHED_PART, CHANCE_RATIO = 0.3, 4.0
 # votes in one cell, as a fraction of the detections, at which a candidate is refined at once
 STRONG_PART = 0.25
 

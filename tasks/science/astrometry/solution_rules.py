@@ -14,6 +14,7 @@ from tasks.science.astrometry.matching import Floats
 from tasks.science.astrometry.pointing_search import Pointing
 from tasks.science.headers.raw_headers import Header
 
+# the search for a pointing needs 8 matches, and not every reference star is detected
 FEWEST_REFERENCES = 10
 NO_POSITION = "the header does not say where the telescope pointed"
 

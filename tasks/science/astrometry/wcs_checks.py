@@ -26,20 +26,29 @@ from tasks.science.headers.raw_headers import Header
 SOLUTION_CARD = re.compile(
     r"NAXIS[12]|(CTYPE|CRVAL|CRPIX|CUNIT)[12]|CD[12]_[12]|PV[12]_\d{1,2}|LONPOLE|LATPOLE|RADESYS|EQUINOX"
 )
+# default of SCAMP's CROSSID_RADIUS
 MATCH_ARCSEC = 2.0
+# of normal residuals one in 16,000 lies beyond: the rms loses wrong pairs only
 CLIP_SIGMA = 4.0
 # enough matches for any frame; fewer are enough if this fraction of the possible ones is reached
-ENOUGH_MATCHES = 100
-MATCHED_PART = 0.3
+ENOUGH_MATCHES, MATCHED_PART = 100, 0.3
+# a fifth of a pixel of 7DT
 LARGEST_OFFSET_ARCSEC = 0.10
+# production frames of 7DT differ by up to 1.1 % from their median scale
 SCALE_TOLERANCE = 0.015
+# the search for a pointing is tested up to such errors
 LARGEST_POINTING_DEG = 1.0
+# the lower one of SCAMP's SN_THRESHOLDS
 SNR_OF_A_MATCH = 10.0
 # flags of Source Extractor that still allow an exact position: crowded, blended
 USABLE_FLAGS = 3
+# default of SCAMP's ELLIPTICITY_MAX
 LARGEST_ELLIPTICITY = 0.5
+# parts of the frame on each side: a distortion that fails in one corner is invisible in the rms of all
 CELLS = 4
+# with fewer stars one wrong pair moves the median
 CELL_STARS = 5
+# a pixel of 7DT
 LARGEST_CELL_ARCSEC = 0.5
 
 

@@ -18,13 +18,17 @@ from tasks.science.images import combining
 
 # distance from a pixel to the furthest one that affects it: growth 2, median of S 3, median of variance 3
 REACH = 8
+# more than REACH, so that all neighbours of a pixel lie on the padded image
 PAD = 12
 # side of the boxes whose least variance bounds the noise; the 3 x 3 boxes around a pixel contain its median window
 BOX = 32
+# the bound of astroscrappy, which keeps the noise above 0
 LEAST_VARIANCE = 1e-5
+# the bound of van Dokkum's lacos_im and of astroscrappy, which keeps the contrast finite
 LEAST_STRUCTURE = 0.01
 # number of pixels gathered at once: 81 rows of them fit a second-level cache
 GATHER = 1 << 12
+# number of pixels of a band of rows: its Laplacian stays in a cache
 BAND_PIXELS = 1 << 15
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from tasks.science.arrays import MAD_TO_SIGMA, Array
 from tasks.science.images import fast_medians
 
-# parts of a light, across and up, whose noise is compared; approximate number of pixels used in each
+# parts of a light, across and up, whose noise is compared
 SKY_GRID = (16, 8)
+# approximate number of pixels used in each; with fewer pairs than these the noise is uncertain by more than 8 %
 PART_PIXELS, FEWEST_PAIRS = 1 << 14, 200
 
 

@@ -15,6 +15,7 @@ from tasks.science.calibration import halos
 from tasks.science.calibration.halos import TRAIL_BIT, Star
 from tasks.science.calibration.shrunken_light import BinnedLight
 
+# 7 % of the sky's pixels vote too; a higher limit loses faint trails
 CANDIDATE_SIGMA = 1.5
 # brighter pixels are stars: their values are clipped to this
 BRIGHTEST_SIGMA = 4.0
@@ -22,13 +23,15 @@ BRIGHTEST_SIGMA = 4.0
 TURN = 3.0
 # width of the strips in which pixels are counted, and of the flanks for comparison
 STRIP, FLANKS = 4, (5.0, 9.0)
-SEGMENTS = 16
-# a trail must show in this many of the segments of its path across the frame
-FEWEST_SEGMENTS = 11
+# segments of a path across the frame, and in how many of them a trail must show
+SEGMENTS, FEWEST_SEGMENTS = 16, 11
+# of normal noise one segment in 6,000 passes, with five places tried in each
 SEGMENT_SIGMA = 4.0
+# places tried across the strip, in binned pixels: half its width to either side
 SHIFTS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 # error of a median over that of a mean, for many normal values
 MEDIAN_ERROR = 1.2533
+# limits of the time that one light may take; a line that is no trail is tried too
 MOST_TRAILS, MOST_TRIES = 5, 6
 # shorter paths across a corner of the frame are ignored; as a fraction of the shorter side
 SHORTEST_WAY = 0.4

@@ -17,6 +17,7 @@ from tasks.science.sources import stars
 
 log = logging.getLogger(__name__)
 
+# radius of the circles of the first pipeline of these cameras
 REGION_ARCSEC = 2.5
 
 

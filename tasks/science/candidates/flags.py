@@ -34,26 +34,41 @@ NAMES = (
     "masked",
     "star-residual",
 )
+# the median of so many is known to 9 % of their scatter
 STARS = 200
+# radius of the first pipeline of these cameras
 MINOR_PLANET_ARCSEC = 5.0
+# the two lobes of a dipole have similar fluxes; weaker neighbours are noise
 OPPOSITE_RATIO = 0.3
+# the limit of a detection: a shallower hole makes no source
 DARK_SIGMA = 5.0
+# the first pipeline kept the central 99 % of each axis
 EDGE = 0.005
+# limiting magnitudes are those of 5 sigma
 FAINT_SIGMA = 5.0
+# limit of the first pipeline
 ELLIPTICITY_RATIO = 5.0
 # without a floor, perfectly round stars would flag every source as elongated
 ROUND = 0.1
 # error of a measured ellipticity times the S/N: noise alone elongates faint sources
 ELLIPTICITY_ERROR = 2.0
+# limit of the first pipeline
 EXTRACTION_BITS = 4
+# limits of the first pipeline, in units of the seeing
 WIDEST, NARROWEST = 3.0, 0.5
+# of the background's own error, so that the limit holds in any unit
 BACKGROUND_SIGMA = 5.0
+# limit of the first pipeline
 CONCENTRATION_MAD = 10.0
 # a floor: stars can agree better than the measurement of a faint source
 SMALLEST_MAD_MAG = 0.03
+# noise alone gives 1; the rest is left to the PSF's errors
 LARGEST_CHI2 = 5.0
+# limit of the first pipeline
 DIPOLE_PART = 0.3
+# the flux then lacks a tenth of its light
 MASKED_WEIGHT = 0.1
+# residual of a well subtracted star, as a fraction of its light
 PSF_ACCURACY = 0.01
 
 

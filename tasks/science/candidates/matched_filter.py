@@ -24,7 +24,9 @@ from tasks.science.images import convolution
 from tasks.science.sources.stars import Floats
 from tasks.science.subtraction.alard_lupton import Subtraction
 
+# BACK_SIZE of the first pipeline of these cameras
 MESH_PX = 128
+# a block with fewer good pixels than a square of this side takes the whole image's value
 SMALLEST_MESH_PX = 16
 # every second row and column suffice for a block's median and scatter
 MESH_STEP = 2

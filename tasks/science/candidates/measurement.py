@@ -17,10 +17,14 @@ from tasks.science.sources.stars import Floats
 Booleans = np.ndarray[Any, Any]
 
 DIPOLE_REACH = 1.5  # FWHM: the lobes of a shifted star, filtered with the PSF, are 1.2 FWHM apart
+# noise beside a source seldom falls lower
 OPPOSITE_SNR = -3.0
+# a shallower hole does not explain the source; as for dipoles
 HOLE_RATIO = 0.3
 APERTURES_FWHM = (0.75, 1.5)  # radii of the inner and outer aperture
+# radii of the ring of the local background: outside the larger aperture
 RING_FWHM = (2.5, 4.0)
+# at each pixel, relative to the model: without it every bright star would fail in chi²
 PSF_ERROR = 0.1
 # wings of a bright source in the ring, as a fraction of its peak
 WINGS = 0.002

@@ -10,10 +10,10 @@ from scipy.spatial import cKDTree
 
 from tasks.records import Candidate, SkyMap, Source
 from tasks.science.astrometry import directions
-from tasks.science.skymaps import credible_regions
+from tasks.science.skymaps import credible_regions, healpix
 
+# three pixels of 7DT
 SAME_PLACE_ARCSEC = 1.5
-DEG2_PER_SR = (180 / np.pi) ** 2
 
 
 def sources(candidates: Sequence[Candidate], sky_map: SkyMap) -> tuple[Source, ...]:
@@ -52,6 +52,6 @@ def _source(group: Sequence[Candidate], sky_map: SkyMap) -> Source:
         best_snr=best.snr,
         mags={each.filter: each.mag for each in weakest_first if each.mag is not None},
         credible_level=credible_regions.credible_level(sky_map, best.ra_deg, best.dec_deg).item(),
-        probability_per_deg2=sky_map.density[row].item() / DEG2_PER_SR,
+        probability_per_deg2=sky_map.density[row].item() / healpix.SR_TO_DEG2,
         candidates=tuple(each.id for each in group),
     )

@@ -16,8 +16,11 @@ from tasks.science.candidates.matched_filter import SearchPlanes
 from tasks.science.candidates.measurement import Detections
 from tasks.science.sources.stars import Floats
 
+# side of the cutouts in ZTF's alerts (Patterson et al. 2019, PASP 131, 018001)
 STAMP_PX = 63
+# a panel of the picture is 400 px wide
 OVERVIEW_PX = 600
+# more circles hide the picture
 MARKED = 10
 TITLES = ("science", "reference", "difference")
 SIGMAS = 5.0  # from grey to black or white, in units of the difference's noise

@@ -15,9 +15,8 @@ from tasks.records import Frame, MaskBit, MasterQuality, QaBit
 from tasks.science.headers import raw_headers
 from tasks.science.headers.raw_headers import Header
 
+# the numbers of these cards have three digits
 MOST_INPUTS = 999
-# characters of a text that fit one card
-CARD_TEXT = 68
 # cards of the raw array that do not hold for the calibrated one
 # a raw frame's own WCS is dropped: programs written in C would parse it, and we solve again
 WCS_CARD = re.compile(
@@ -117,7 +116,10 @@ def judged(facts: Facts, *, unevenness: float) -> Facts:
 def qa_cards(bits: int, words: Sequence[str]) -> Header:
     """Return the quality cards, flag and text; the text is cut to the length of one card."""
     text = "; ".join(words)
-    return {"QAFLAG": bits, "QATEXT": text if len(text) <= CARD_TEXT else f"{text[: CARD_TEXT - 3]}..."}
+    return {
+        "QAFLAG": bits,
+        "QATEXT": text if len(text) <= constants.CARD_TEXT else f"{text[: constants.CARD_TEXT - 3]}...",
+    }
 
 
 def joined_doubts(inputs: Sequence[Mapping[str, raw_headers.Value]]) -> Header:

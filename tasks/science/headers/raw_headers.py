@@ -62,9 +62,11 @@ TIME_KEYS = ("TIME-OBS", "UT")
 NAMED_TYPE = re.compile(r"(bias|zero|dark|flat|light|object)[^a-z]", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([Ee][+-]?\d+)?")
 SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3})[: ](\d{1,2})[: ](\d{1,2}(?:\.\d*)?)")
-SHORTEST_EXPOSURE_S, LONGEST_EXPOSURE_S = 1e-5, 86400.0
+# no camera exposes for a shorter time (CMOS: tens of microseconds), and no frame lasts longer than a day
+SHORTEST_EXPOSURE_S, LONGEST_EXPOSURE_S = 1e-5, constants.DAY_S
 # e-/ADU of any camera
 EGAINS = (1e-3, 1e3)
+# arcsec per radian, for pixel sizes in um and focal lengths in mm
 ARCSEC_PER_UM_PER_MM = 206.264806
 
 

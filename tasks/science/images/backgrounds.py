@@ -18,6 +18,7 @@ Floats = np.ndarray[Any, Any]
 Window = Callable[[slice, slice], tuple[Floats, Floats]]
 """Function that returns image and weight (0 for missing values) of some rows and columns, float32."""
 
+# one mesh of this size covers any image
 LARGEST_SIDE_PX = 1 << 17
 # half width, in meshes, of the median filter
 REACH = 1

@@ -26,13 +26,14 @@ Prepare: TypeAlias = Callable[[Array, int, slice], Array]
 CACHE_BYTES = 1 << 20
 # on a device a piece only has to fit its memory, beside the stack
 DEVICE_BYTES = 1 << 31
-# host memory for a band of a stack; fraction of a device's free memory for a band, with the rest for its work space
+# host memory for a band of a stack
 BAND_BYTES = 1 << 28
+# fraction of a device's free memory for a band: the rest is for its work space
 DEVICE_FRACTION = 0.15
 # a device without memory for this many rows is not used
 FEWEST_ROWS = 16
-SEED_SIGMA = 3.0
-SEED_ROUNDS = 5
+# clipping of the first pipeline: at 3 sigma, in at most 5 rounds
+SEED_SIGMA, SEED_ROUNDS = 3.0, 5
 # with a population sigma one value of N reaches at most sqrt(N - 1) sigma, so up to 10 are never rejected
 SEED_NEVER_REJECTED = 10
 # margin: single precision selects pixels that may lose a value, double precision decides

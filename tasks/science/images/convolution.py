@@ -18,6 +18,7 @@ from scipy import fft
 from tasks.science import arrays
 from tasks.science.arrays import Array
 
+# the kernel is that of the tile's centre: larger tiles vary more within, smaller ones transform more margin
 TILE_PX = 512
 
 

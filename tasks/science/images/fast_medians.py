@@ -9,6 +9,7 @@ from numba import njit
 
 Floats = np.ndarray[Any, Any]
 
+# the counts (4 kB) fit a first-level cache
 BINS = 512
 # this few numbers are sorted directly
 FEW = 32

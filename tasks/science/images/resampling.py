@@ -23,13 +23,19 @@ from tasks.errors import UnusableData
 from tasks.science.arrays import Array, array_namespace
 from tasks.science.images import compiled_loops
 
+# half width of the kernel: LANCZOS3 of SWarp
 LANCZOS = 3
+# pixels along an axis that have a weight
 TAPS = 2 * LANCZOS
 # weights are tabulated at this many steps between two pixels: an error of at most 0.0001 px
 STEPS = 4096
+# the sum of the weights and their first three moments
 MOMENTS = 4
+# TPV distortions of 7DT are of degree 3; LARGEST_RESIDUAL_PX tells where this fails
 DEGREE = 5
+# along each axis: 1089 positions for the 21 coefficients of a surface
 SAMPLES = 33
+# half the 0.02 px by which stars of our stacks and of SWarp's may differ
 LARGEST_RESIDUAL_PX = 0.01
 # number of pixels of a pass that fit a cache with their indices and weights
 CACHE_PIXELS = 1 << 15

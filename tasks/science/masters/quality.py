@@ -14,7 +14,9 @@ from tasks.options import CalibrateOptions
 from tasks.science.arrays import Array, array_namespace, nmad
 from tasks.science.calibration.correction import Master, local_level
 
+# their scatter is known to about 0.1 %
 FIGURE_PIXELS = 1 << 20
+# of normal noise less than one pixel in a million lies beyond
 DEVIANT_SIGMA = 5.0
 # a level is known to half a digitisation step
 HALF_STEP_ADU = 0.5
@@ -24,6 +26,7 @@ DARK_DRIFT, LEVEL_DRIFT_ADU = 0.2, 2.0
 LARGEST_SPREAD = 2.0
 # dust moves; a larger relative change per pixel means another flat
 FLAT_CHANGE = 0.01
+# score without a deviant pixel: above the 6 of one in a million
 LARGEST_SCORE = 9.0
 # a pixel is noisy if its variance exceeds the median by this factor
 NOISY = 10.0

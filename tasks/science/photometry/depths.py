@@ -13,12 +13,14 @@ from numba import njit
 from tasks.science.arrays import nmad
 from tasks.science.astrometry.matching import Floats
 from tasks.science.images import fast_medians
+from tasks.science.sources import windowed_shapes
 
+# their nMAD is known to 5 %, the depth to 0.06 mag
 FEWEST_APERTURES = 500
+# 16 places for each aperture: in crowded fields most of them lie on sources
 MOST_TRIES = 8000
 # the sky is the median of a box as wide as the mesh of the detection's background
 SKY_BOX_PX = 64
-SUBPIXELS = 5
 # wings of a Moffat profile at twice the isophote's radius have fallen to a fiftieth
 REACH_OF_ISOPHOTE = 2.0
 # fractions of the golden section in two dimensions: places that fill a frame evenly, the same in every run
@@ -178,8 +180,8 @@ def _flux(cut: Floats, disc: Floats, level: float) -> float:
 
 def _disc(diameter_px: float) -> Floats:
     """Return the part of each pixel that lies in a circle around a pixel's centre; its sum is the circle's area."""
-    half = int(np.ceil(diameter_px / 2))
-    fine = (np.arange((2 * half + 1) * SUBPIXELS) + 0.5) / SUBPIXELS - half - 0.5
+    half, divided = int(np.ceil(diameter_px / 2)), windowed_shapes.SUBPIXELS
+    fine = (np.arange((2 * half + 1) * divided) + 0.5) / divided - half - 0.5
     inside = np.hypot(fine[None, :], fine[:, None]) <= diameter_px / 2
-    parts = inside.reshape(2 * half + 1, SUBPIXELS, 2 * half + 1, SUBPIXELS).mean(axis=(1, 3))
+    parts = inside.reshape(2 * half + 1, divided, 2 * half + 1, divided).mean(axis=(1, 3))
     return np.asarray(parts * np.pi * diameter_px**2 / 4 / parts.sum())

@@ -13,9 +13,11 @@ import numpy as np
 from tasks.science.arrays import nmad
 from tasks.science.astrometry.matching import Floats
 
+# the scatter of fewer is known to no better than a quarter
 FEWEST_STARS = 20
 # of the paired comparison: against 50 filters, one false alarm in 30,000 frames of normal errors
 SIGNIFICANCE = 5.0
+# in sigma: larger ones, of variable stars and wrong pairs, count as this
 LARGEST_DEVIATION = 5.0
 
 

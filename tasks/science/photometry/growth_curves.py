@@ -13,13 +13,17 @@ from tasks.science.photometry.depths import Pixels
 
 # diameter of the best aperture for a Gaussian, in FWHM, halved
 BEST_RADIUS_FWHM = 0.6731
+# APER_3 to APER_5 of the first pipeline of these cameras
 FIXED_DIAMETERS_ARCSEC = (3.0, 5.0, 10.0)
 STANDARD = ("0", "1", "2", "3", "4", "5")
 # The whole light of a star: 20 arcsec hold 99.5 % of a Moffat profile that AUTO (95 %) and 10 arcsec (94-98 %) cut.
 # Only bright stars have it measured well.
 TOTAL, TOTAL_ARCSEC = "TOT", 20.0
+# diameters from below the seeing to the largest standard one
 CURVE_ARCSEC = np.linspace(1.0, 10.0, 32)
+# more take time and change the mean curve little; fewer let one blended star decide
 MOST_STARS, FEWEST_STARS = 200, 10
+# of the sky around a star: beyond the largest diameter of the curve at 0.505 arcsec per pixel
 RING_PX = (24.0, 40.0)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from astropy.table import Table
 
+from tasks import constants
 from tasks.errors import AlgorithmError
 from tasks.options import ReduceOptions
 from tasks.records import Photometry, ZeroPointStars
@@ -27,13 +28,16 @@ from tasks.science.photometry import (
     photometry_cards,
     psf_photometry,
     source_catalogue,
+    zeropoints,
 )
 from tasks.science.photometry.depths import Pixels
 from tasks.science.photometry.growth_curves import Apertures
-from tasks.science.photometry.photometric_calibration import FEWEST_STARS, Calibration, PhotometricField
+from tasks.science.photometry.photometric_calibration import Calibration, PhotometricField
 from tasks.science.photometry.zeropoints import ZeroPoint
 
+# SEEING_FWHM of the first pass of the first pipeline
 FIRST_SEEING_ARCSEC = 2.0
+# the first pipeline took the seeing from 11.75 mag on, the zero point from 12
 SEEING_BRIGHT_MARGIN_MAG = 0.25
 
 
@@ -194,7 +198,9 @@ def _reference_now(reference: Table, field: PhotometricField) -> Table:
     stars = reference[np.isfinite(np.asarray(reference[name], dtype=float))]
     position = (np.asarray(stars["ra"], dtype=float), np.asarray(stars["dec"], dtype=float))
     motion = (np.asarray(stars["pmra"], dtype=float), np.asarray(stars["pmdec"], dtype=float))
-    stars["ra_now"], stars["dec_now"] = matching.moved(*position, *motion, epoch=2016.0, to=field.epoch)
+    stars["ra_now"], stars["dec_now"] = matching.moved(
+        *position, *motion, epoch=constants.GAIA_EPOCH_YEAR, to=field.epoch
+    )
     return stars
 
 
@@ -204,8 +210,10 @@ def _lone_stars(table: Table, stars: Table, field: PhotometricField, options: Re
     magnitude = np.asarray(stars[f"mag_{field.filter}"])[pairs.second]
     use = photometric_calibration.good_of(table, field, options)[pairs.first]
     use &= (magnitude > options.bright_mag - SEEING_BRIGHT_MARGIN_MAG) & (magnitude < options.faint_mag)
-    if use.sum() < FEWEST_STARS:
-        raise AlgorithmError(f"{use.sum()} of {len(pairs)} matched stars give the seeing (needed: {FEWEST_STARS})")
+    if use.sum() < zeropoints.FEWEST_STARS:
+        raise AlgorithmError(
+            f"{use.sum()} of {len(pairs)} matched stars give the seeing (needed: {zeropoints.FEWEST_STARS})"
+        )
     return table[pairs.first[use][np.argsort(magnitude[use], kind="stable")]]
 
 

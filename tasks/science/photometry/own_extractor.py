@@ -20,7 +20,9 @@ from tasks.science.sources.apertures import Extraction, Floats, Sources
 
 # Source Extractor's bits: blended with a neighbour, saturated, cut by the border, aperture incomplete
 BLENDED, SATURATED, TRUNCATED, INCOMPLETE = 2, 4, 8, 16
+# a larger source is judged by the mask of its middle
 LARGEST_CORE_PX = 8
+# default of Source Extractor's SATUR_LEVEL
 UNSATURATED_ADU = 50000.0
 
 

@@ -20,11 +20,12 @@ from tasks.science.photometry.photometry_cards import aperture_name
 from tasks.science.photometry.source_catalogue import PSF
 from tasks.science.photometry.zeropoints import Terms, ZeroPoint
 
+# radius of the first pipeline of these cameras
 MATCH_ARCSEC = 1.0
 # only bright stars have their whole light measured well
 TOTAL_SNR = 100.0
+# limit of the first pipeline
 SMALLEST_SNR = 20.0
-FEWEST_STARS = 5
 # the header gives this aperture's colour term and surface: twice the seeing loses little light and adds little noise
 TOLD_OF = "1"
 
@@ -198,11 +199,11 @@ def _zero_points(
     points = {
         key: zeropoints.zero_point(values[use])
         for key, values in difference.items()
-        if key != TOTAL and (key != PSF or np.isfinite(values[use]).sum() >= FEWEST_STARS)
+        if key != TOTAL and (key != PSF or np.isfinite(values[use]).sum() >= zeropoints.FEWEST_STARS)
     }
     flux, error = (source_catalogue.column(stars.rows, stars.apertures, name, TOTAL) for name in ("FLUX", "FLUXERR"))
     bright = use & (flux > TOTAL_SNR * error)
-    if bright.sum() >= FEWEST_STARS:
+    if bright.sum() >= zeropoints.FEWEST_STARS:
         points[TOTAL] = zeropoints.zero_point(difference[TOTAL][bright])
     return points
 

@@ -24,7 +24,9 @@ from tasks.science.photometry.depths import Pixels
 
 # samples of the PSF per pixel: with stars of 2 px or wider a finer grid has fluxes equal to 0.1 %
 OVERSAMPLING = 2
+# time against convergence; photutils' default is 10
 ROUNDS = 5
+# more take time; with fewer than ten the neighbours' light stays in the mean
 MOST_STARS, FEWEST_STARS = 100, 10
 # a star of the PSF has no neighbour this near, in FWHM; the PSF reaches half as far, where it has fallen to 1/200
 ALONE_FWHM = 6.0

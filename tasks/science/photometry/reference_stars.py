@@ -11,8 +11,11 @@ from astropy.table import Table
 from tasks.errors import UnusableData
 from tasks.science.astrometry.matching import Floats
 
+# well fitted by a single star: Lindegren 2018, GAIA-C3-TN-LU-LL-124
 LARGEST_RUWE = 1.4
+# in per cent of the transits; limits of the first pipeline's selection
 LARGEST_MULTI_PEAK, LARGEST_ODD_WINDOW = 7.0, 7.0
+# limit of the first pipeline's selection
 LARGEST_EXCESS_SIGMA = 2.0
 # C* of Gaia EDR3's BP/RP flux excess: Riello et al. 2021, A&A 649, A3, table 2 and equation 18
 EXCESS = (
@@ -20,6 +23,7 @@ EXCESS = (
     (0.5, 4.0, (1.162004, 0.011464, 0.049255, -0.005879)),
     (4.0, np.inf, (1.057572, 0.140537)),
 )
+# scatter of C* as a function of G: equation 18 there
 EXCESS_SIGMA = (0.0059898, 8.817481e-12, 7.618399)
 
 # Pan-STARRS1 to SDSS (AB) as polynomials of g - r, constant first: Tonry et al. 2012, ApJ 750, 99, table 6, quadratic;
@@ -46,9 +50,11 @@ SURVEYS: Mapping[str, tuple[tuple[str, str, float], ...]] = {
     "2mass": (("j_m", "J", 0.91), ("h_m", "H", 1.39), ("k_m", "Ks", 1.85)),
 }
 TEMPLATE_BANDS = ("g", "r", "i")
+# assumed error of a magnitude against its template: a star differs from its type
 TEMPLATE_FLOOR_MAG = 0.02
 # above this no template fits the star: a quasar, a blend, a bad magnitude
 LARGEST_TEMPLATE_CHI2 = 9.0
+# definition of the Angstrom
 ANGSTROM_PER_NM = 10.0
 
 

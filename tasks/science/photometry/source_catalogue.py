@@ -14,6 +14,7 @@ from tasks.science.photometry.growth_curves import Apertures
 from tasks.science.photometry.photometry_cards import aperture_name
 from tasks.science.photometry.zeropoints import Terms, ZeroPoint
 
+# AB magnitude of 1 microjansky, as 3631 Jy are 0 mag (Oke & Gunn 1983, ApJ 266, 713)
 AB_MICROJANSKY_MAG = 23.9
 # Source Extractor's magnitude of a flux that is not positive
 NO_MAGNITUDE, WORST_MAGNITUDE = 90.0, 99.0

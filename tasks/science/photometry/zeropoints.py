@@ -13,15 +13,21 @@ from tasks.records import ZeroPointTerms
 from tasks.science.arrays import MAD_TO_SIGMA, nmad
 from tasks.science.astrometry.matching import Floats
 
+# clipping of the first pipeline of these cameras
 CLIP_SIGMA = 2.0
+# too few stars give a median that one wrong pair moves
 FEWEST_STARS = 5
 # the reference magnitudes of a field share an error that no number of stars averages out
 CALIBRATION_FLOOR_MAG = 0.005
 # a colour term needs colours that spread, a surface of third degree stars everywhere
 FEWEST_FOR_COLOUR, FEWEST_FOR_SURFACE = 50, 200
+# of the surface: a higher one swings in corners without stars
 DEGREE = 3
+# the rounds end earlier when no star changes
 FIT_CLIP_SIGMA, MOST_ROUNDS = 3.0, 10
+# on each side: 200 stars put three in each cell
 CELLS = 8
+# fewer give a mean and no error of it
 FEWEST_IN_CELL = 3
 
 Spatial: TypeAlias = Literal["none", "cubic", "grid"]

@@ -11,8 +11,11 @@ from tasks.science.astrometry import directions
 from tasks.science.planning import observable_tiles, tiling
 from tasks.science.skymaps import footprints, healpix
 
+# one arcsec: an error of 0 has no density
 LEAST_SIGMA_DEG = 1 / 3600
+# coarser pixels distort the circle, and the number of finer ones grows by their square
 PIXELS_PER_SIGMA = 3
+# 4 millionths of the probability lie beyond
 REACH_SIGMAS = 5.0
 
 

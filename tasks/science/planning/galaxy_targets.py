@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 # galaxies beyond these many standard deviations of the pixel's distance are not hosts
 DISTANCE_SIGMAS = 3.0
+# more than a telescope observes in a night
 MOST_GALAXIES = 2000
 
 

@@ -17,6 +17,7 @@ from tasks.science.planning.visibility import Refusal
 
 Floats = npt.NDArray[np.float64]
 
+# a day contains one night of every site
 HOURS = 24.0
 
 

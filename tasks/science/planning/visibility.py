@@ -25,12 +25,15 @@ from tasks.records import Limits, Site
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
+# IAU 2012 resolution B2
 AU_KM = 149597870.7
-EARTH_RADIUS_KM = 6378.137
-WGS84_FLATTENING = 1 / 298.257223563
+# equatorial radius and flattening of WGS 84
+EARTH_RADIUS_KM, WGS84_FLATTENING = 6378.137, 1 / 298.257223563
+# near twilight; its error is given below
 NIGHT_STEP_S = 60.0
 # of plans and outlooks: in five minutes a position moves by 1.3 deg at most
 STEP_S = 300.0
+# far from twilight the Sun is computed only at each tenth of these times
 STEPS_AT_ONCE = 10
 # more than the Sun's change of altitude in so many steps
 NEAR_DEG = 3.0

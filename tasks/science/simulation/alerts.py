@@ -27,6 +27,7 @@ from tasks.science.simulation.bands import Floats
 
 CREATOR = "brightsiren simulator"
 ALERT_TYPES = ("EARLYWARNING", "PRELIMINARY", "INITIAL", "UPDATE", "RETRACTION")
+# real BAYESTAR maps have orders 4 to 11; without the finest the map stays small
 COARSEST_ORDER, FINEST_ORDER = 4, 10
 # a pixel that may contain more probability than this is divided
 SPLIT_PROBABILITY = 1e-4
@@ -34,11 +35,15 @@ SPLIT_PROBABILITY = 1e-4
 RING_RADIUS_DEG, ASPECT = 35.0, 6.0
 # area of the 90 % region of a normal distribution in two dimensions: -2 ln(0.1) pi sigma1 sigma2
 AREA90_PER_SIGMA2 = -2 * np.log(0.1) * np.pi
+# of the order of a Fermi GBM position's error
 GRB_SIGMA_DEG = 3.0
+# keeps the density finite at the ring's centre
 SMALLEST_SINE = 0.05
 # the distance falls and its spread grows along the ring, as the antenna pattern does
 DISTANCE_DROP, SPREAD_RISE = 0.15, 0.10
+# density per sr: as in real maps, pixels far from the localisation have no distance
 NO_DISTANCE_BELOW = 1e-12
+# seconds from event to notice, of the order of real ones (S241102br: 28, 1064 and 113,000; S241004ap: 341)
 LATENCIES = {"EARLYWARNING": 5, "PRELIMINARY": 160, "INITIAL": 1500, "UPDATE": 90_000, "RETRACTION": 3_000}
 
 

@@ -12,9 +12,12 @@ from tasks.errors import UnusableData
 
 Floats = NDArray[np.float64]
 
+# of the production frames whose medians are below
 PRODUCTION_EXPOSURE_S = 120.0
+# width of the medium bands of 7DT
 MEDIUM_WIDTH_NM = 25.0
 MEDIUM_BAND = re.compile(r"m(\d{3})w?")
+# the medium bands of 7DT are m375w to m887
 MEDIUM_RANGE_NM = (375, 900)
 # name → wavelength nm, width nm, zero point mag, sky ADU of a 120 s frame in dark time; r, i and u are the medians of
 # 500 production frames (i and u from SKYSIG), g and z are set between and beyond them by the sensor's response
@@ -25,6 +28,7 @@ BROAD_BANDS = {
     "i": (752.0, 130.0, 27.00, 180.0),
     "z": (866.0, 100.0, 25.90, 110.0),
 }
+# between these, medium bands are interpolated
 WAVELENGTHS_NM = np.array([band[0] for band in BROAD_BANDS.values()])
 # G - g, G - r, G - i as polynomials of BP - RP, constant first: Gaia EDR3 documentation, table 5.7
 GAIA_MINUS_SDSS = {

@@ -11,17 +11,27 @@ from scipy.ndimage import gaussian_filter
 
 from tasks.science.simulation.optics import Image
 
+# EGAIN of the production headers at gain setting 2750
 GAIN_E_PER_ADU = 0.256190478801727
+# of a Moravian C3-61000 at that setting
 READ_NOISE_E = 3.5
+# level at that setting
 BIAS_ADU = 512.0
+# 16 bits
 SATURATION_ADU = 65535
+# assumed for a cooled sensor: 1 e- in 100 s, below the read noise
 DARK_E_PER_S = 0.01
+# assumed scatter of the pixels' response
 PIXEL_RESPONSE_SIGMA = 0.005
+# at the corners: the centre is then 1.05 of the median, as in the master flats of 7DT
 VIGNETTING = 0.15
+# assumed, so that the smallest frames (400 x 600) have some of each kind: 24, 48 and 480
 DEAD_FRACTION, HOT_FRACTION, WARM_FRACTION = 1e-4, 2e-4, 2e-3
+# 800 e- in 100 s: far above the noise; warm pixels reach half of it at most
 HOT_FROM_E_PER_S = 8.0
 # cosmic rays and local radioactivity, per megapixel in 100 s: more than at sea level, so that tests have enough of them
 RAYS_PER_MPX = 8.0
+# rows at once: bounds the memory of a read-out
 BLOCK_ROWS = 512
 
 

@@ -14,19 +14,22 @@ from tasks.science.simulation.plan import SCALE_ARCSEC
 
 Image = NDArray[np.float32]
 
+# assumed: wings of a real star's kind, wider than a Gaussian's
 MOFFAT_BETA = 3.0
 # FWHM = 2 alpha sqrt(2^(1/beta) - 1)
 FWHM_TO_ALPHA = 0.5 / np.sqrt(2 ** (1 / MOFFAT_BETA) - 1)
 # the stamp of a source ends where its light has fallen to this, in e- per pixel, and not before 6 alpha
-FAINTEST_E = 0.02
-STAMP_ALPHAS = 6.0
+FAINTEST_E, STAMP_ALPHAS = 0.02, 6.0
+# bounds the time of the brightest stars
 LARGEST_STAMP_PX = 110
+# published for 7DT: the FWHM grows by this much towards the corners
 CORNER_FWHM_ARCSEC = 0.3
+# half the light of an exponential disc lies within 1.678 scale lengths
 HALF_LIGHT_TO_SCALE = 1 / 1.678
+# parts of a pixel on each side: the centre of a disc is steep
 OVERSAMPLING = 5
 # TPV coefficients of about the size that SCAMP found for 7DT01 in r (degrees): radial cubic and smaller terms
-RADIAL_CUBIC = -4.2e-3
-QUADRATIC_SIGMA = 1.5e-3
+RADIAL_CUBIC, QUADRATIC_SIGMA = -4.2e-3, 1.5e-3
 
 
 @dataclass(frozen=True, kw_only=True)

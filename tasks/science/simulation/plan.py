@@ -14,14 +14,20 @@ from tasks import naming
 from tasks.errors import UnusableData
 from tasks.records import FrameType
 
+# of the production frames of 7DT
 GAIN_SETTING = 2750
+# nominal scale of 7DT
 SCALE_ARCSEC = 0.505
+# assumed, for read-out and the next pointing
 OVERHEAD_S = 15.0
+# bound of what a request may ask for
 LARGEST_TERM_MAG = 0.5
 OBJECT_NAME = re.compile(r"[!-~](?:[ -~]{0,38}[!-~])?")
+# unlike any dark, so that the dark must be scaled
 FLAT_EXPOSURES_S = (3.0, 3.5, 4.0, 4.5, 5.0)
 # the clock in hours after 0 h UTC of the evening's date; a night's label is the date of UTC - 15 h
 CALIBRATIONS_AT_H, FLATS_AT_H = 21.0, 24.1
+# 4:34:13 UTC: the start of a real frame of 7DT
 LIGHTS_AT = timedelta(hours=28, minutes=34, seconds=13)
 
 
@@ -35,6 +41,7 @@ class Scale:
     galaxies: int
 
 
+# "full" is a frame of 7DT, "small" a quarter of its sides, "tiny" for tests
 SCALES = {
     "tiny": Scale(shape=(400, 600), units=1, transients=5, galaxies=6),
     "small": Scale(shape=(1597, 2394), units=2, transients=10, galaxies=40),

@@ -9,18 +9,23 @@ from astropy.io.fits import Header
 from numpy.typing import NDArray
 
 from tasks import naming
+from tasks.records import MaskBit
 from tasks.science.astrometry import field_grids
 from tasks.science.simulation import bands, camera, frames, optics, plan
 from tasks.science.simulation.frames import SimulatedField
 from tasks.science.simulation.optics import Image
 from tasks.science.simulation.plan import Request
 
+# 0.9 mag deeper than the stack of six lights
 FRAMES = 30
+# default exposure of a request
 EXPOSURE_S = 100.0
+# not wider than any light
 SEEING_ARCSEC = (1.8, 2.0)
+# of the date below
 YEAR = 2025.1
 DATE_OBS = "2025-02-06T03:12:45"
-SATURATED_BIT = 2
+# of frames of 7DT, bias removed and flat peak divided out
 SATURATION_ADU = 60000.0
 
 
@@ -56,7 +61,7 @@ def make_reference(request: Request, field: SimulatedField, filter_: str) -> Ref
     variance = (image + np.float32(background_e)) / np.float32(FRAMES * gain**2)
     image /= np.float32(gain)
     image += np.sqrt(variance) * rng.standard_normal(shape, dtype=np.float32)
-    mask = np.where(image >= SATURATION_ADU, np.uint8(SATURATED_BIT), np.uint8(0))
+    mask = np.where(image >= SATURATION_ADU, np.uint8(MaskBit.SATURATED.value), np.uint8(0))
     header = wcs.to_header()
     _describe(
         header,

@@ -18,6 +18,7 @@ from tasks.science.simulation.plan import Request, stream
 PIVOT_MAG = 1.0
 # of the surface's coefficients, in the order of ``TERMS``
 TERMS = ((1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (3, 0), (2, 1), (1, 2), (0, 3))
+# points on each side on which the rms of a surface is measured
 GRID = 41
 
 

@@ -12,12 +12,12 @@ from tasks import constants
 from tasks.science.simulation import bands
 from tasks.science.simulation.bands import Floats
 
-CATALOGUE_EPOCH_YEAR = 2016.0
 # a field at galactic latitude of about -10 deg: cumulative counts rise by 0.28 dex per mag; the density gives some
 # 2500 stars with 12 < G < 20 in 20' x 13.4'
-COUNTS_SLOPE = 0.28
-STARS_PER_DEG2 = 63_600.0
+COUNTS_SLOPE, STARS_PER_DEG2 = 0.28, 63_600.0
+# stars from saturated ones to those below the limit of a stack; the catalogue ends earlier, as Gaia's
 BRIGHTEST_MAG, FAINTEST_MAG, CATALOGUE_LIMIT_MAG = 9.5, 21.0, 20.0
+# larger than any offset of a frame from the field
 MARGIN_DEG = 0.1
 
 
@@ -36,7 +36,7 @@ class SimulatedStars:
 
     def positions(self, year: float) -> tuple[Floats, Floats]:
         """Return RA and Dec in degrees at a Julian year; ``pmra_mas`` holds the factor cos(Dec), as Gaia's."""
-        years = year - CATALOGUE_EPOCH_YEAR
+        years = year - constants.GAIA_EPOCH_YEAR
         dec = self.dec_deg + self.pmdec_mas * years / constants.MAS_PER_DEG
         ra = self.ra_deg + self.pmra_mas * years / constants.MAS_PER_DEG / np.cos(np.radians(self.dec_deg))
         return ra % 360, dec

@@ -30,11 +30,14 @@ COARSE_ACROSS, FINE_ACROSS = 8, 512
 The area is then good to 0.2 % if the sides lie along rows of pixels, far better otherwise.
 """
 
+# pixels of 0.05 arcsec: no field needs finer ones
 HIGHEST_ORDER = 22
 REACH_LIMIT_DEG = 60.0
 """Largest angle from the centre to a corner, along either axis: the tangent plane ends at 90 degrees."""
 
+# the tangent grows without bound towards 90 degrees
 EDGE_OF_PLANE = np.radians(85.0)
+# footprints at once
 BATCH = 256
 
 

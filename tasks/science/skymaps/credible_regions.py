@@ -19,10 +19,12 @@ from tasks.science.skymaps import distances, healpix
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+# grandma-gcn takes the distance from the rows of its 90 % region
 SEED_LEVEL = 0.9
 SEED_NO_SIGMA = 1.0
 """DISTSIGMA of a row without distance; the seed leaves out every row that has it."""
 
+# what grandma-gcn gives for a map without distance
 SEED_NO_DISTANCE = (float("inf"), 1.0)
 
 

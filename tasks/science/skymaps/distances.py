@@ -22,7 +22,9 @@ Integers = npt.NDArray[np.int64]
 FAR_TAIL = -30.0
 """mu/sigma below which p(r) is practically r² exp(-r |mu|/sigma²), and the recursion would lose all digits."""
 
+# the median and the interval that contains 90 %
 QUANTILES = (0.05, 0.5, 0.95)
+# as many bisections alone would divide the bracket by 2^60
 STEPS_LIMIT = 60
 LAST_STEP = 0.01
 """Newton's method ends with a step smaller than this fraction; the remaining error is about its square."""
@@ -37,6 +39,7 @@ neighbours have similar distances: on seven real maps of 15,000 to 21,500 rows q
 THINNER = 5
 """The first estimate of the quantiles uses one in this many of those rows."""
 
+# norm of a Gaussian
 ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
 
 

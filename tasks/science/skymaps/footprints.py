@@ -21,9 +21,11 @@ from tasks.science.skymaps import healpix
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+# 4 pi steradian
 SPHERE_DEG2 = 360.0**2 / np.pi
 # pixels across the shorter side of a field: area and probability are then good to about 0.1 %
 PIXELS_ACROSS = 64
+# side of one of the 12 pixels of order 0, as a square of equal area
 ROOT_PIXEL_DEG = float(np.degrees(np.sqrt(np.pi / 3)))
 
 

@@ -13,8 +13,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+# the finest whose pixel numbers fit 64-bit integers (HEALPix)
 FINEST_ORDER = 29
+# definition of the steradian
 SR_TO_DEG2 = (180 / np.pi) ** 2
+# 4 pi over 12 * 4^order pixels
 PIXEL_SR: Floats = np.pi / 3 / np.power(4.0, np.arange(FINEST_ORDER + 1))
 FINEST_PIXEL_SR = float(PIXEL_SR[FINEST_ORDER])
 

@@ -9,6 +9,7 @@ from tasks.records import SkyMap
 from tasks.records.skymaps import Overlap
 from tasks.science.skymaps import footprints, healpix, regions
 
+# of the usual 90 % region
 LEVEL = 0.9
 
 

@@ -13,11 +13,17 @@ from tasks.science.skymaps import credible_regions, footprints, healpix, regions
 
 Floats = npt.NDArray[np.float64]
 
+# a quarter of a degree each
 COLUMNS = 1440
+# pixels on each side of the zoom
 ZOOM_PIXELS = 480
+# shows most of a field of 7DT (1.34 x 0.90 deg)
 SMALLEST_HALF_DEG = 0.4
+# there the tangent plane stretches radii by 1.4
 LARGEST_HALF_DEG = 32.0
+# free space around the region
 MARGIN = 1.15
+# sides of a field curve in the projection
 POINTS_PER_SIDE = 6
 
 

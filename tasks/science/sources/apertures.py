@@ -22,10 +22,13 @@ Floats = np.ndarray[Any, Any]
 
 # 3 x 3 pyramid: the detection filter of the production catalogues
 PYRAMID = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32)
+# Source Extractor's PHOT_AUTOPARAMS of the production catalogues
 KRON_FACTOR, LEAST_RADIUS_PX = 2.5, 3.5
+# Source Extractor's KRON_NSIG
 KRON_REACH = 6.0
+# sep's list of pixels above threshold; when it overflows, detection fails
 PIXEL_STACK = 1_000_000
-HALF_LIGHT_TO_SIGMA = 2 / constants.SIGMA_TO_FWHM
+# half side of the stamp, level relative to the peak, and fewest pixels of the core: fewer have no width
 CORE_HALF_PX, CORE_LEVEL, CORE_PIXELS = 10, 0.5, 4
 SEEN_TRUNCATED = int(sep.APER_TRUNC)
 
@@ -170,7 +173,9 @@ class ApertureDetections:
         bare = self.flat if self.mask is None else np.where(self.mask, np.float32(0), self.flat)
         x, y, reach = (np.asarray(values, float) for values in (rows["x"], rows["y"], KRON_REACH * rows["a"]))
         half_light = windowed_shapes.half_light_px(bare, x, y, reach, np.asarray(auto, float))
-        x_win, y_win = windowed_shapes.centroids(bare, x, y, np.clip(half_light, 1.0, 10.0) * HALF_LIGHT_TO_SIGMA)
+        x_win, y_win = windowed_shapes.centroids(
+            bare, x, y, np.clip(half_light, 1.0, 10.0) * constants.HALF_LIGHT_TO_SIGMA
+        )
         return Sources(
             **{name: rows[name] for name in ("x", "y", "a", "b", "theta", "peak")},
             x_win=x_win,
@@ -189,7 +194,14 @@ class ApertureDetections:
 
     def _circle(self, rows: Floats, radius_px: float) -> tuple[Floats, Floats, Floats]:
         result: tuple[Floats, Floats, Floats] = sep.sum_circle(
-            self.flat, rows["x"], rows["y"], radius_px, err=self.noise, mask=self.mask, gain=self.gain, subpix=5
+            self.flat,
+            rows["x"],
+            rows["y"],
+            radius_px,
+            err=self.noise,
+            mask=self.mask,
+            gain=self.gain,
+            subpix=windowed_shapes.SUBPIXELS,
         )
         return result
 
@@ -208,7 +220,7 @@ class ApertureDetections:
             err=self.noise,
             mask=self.mask,
             gain=self.gain,
-            subpix=5,
+            subpix=windowed_shapes.SUBPIXELS,
         )
         small = ~usable | (reach * np.sqrt(rows["a"] * rows["b"]) < LEAST_RADIUS_PX)
         circle = self._circle(rows[small], LEAST_RADIUS_PX)

@@ -20,6 +20,7 @@ Floats = np.ndarray[Any, Any]
 
 COLUMNS = ("x", "xmin", "xmax", "xpeak", "xcpeak")
 ROWS = ("y", "ymin", "ymax", "ypeak", "ycpeak")
+# a smoothed pixel and its smoothed neighbours reach two pixels
 BORDER_PX = 2
 # a piece's own pixels and those of its levels
 STACK_PER_PIXEL, LEAST_STACK = 2, 1000

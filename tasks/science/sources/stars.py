@@ -10,6 +10,7 @@ import numpy as np
 import sep
 from scipy import ndimage
 
+from tasks import constants
 from tasks.errors import UnusableData
 from tasks.science import arrays
 from tasks.science.arrays import Array
@@ -17,18 +18,23 @@ from tasks.science.sources import deblending
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
+# noise reaches it in one pixel of 3.5 million
 DETECT_SIGMA = 5.0
+# DETECT_MINAREA of the first pipeline of these cameras
 MINIMUM_AREA_PX = 5
+# default of Source Extractor's BACK_SIZE
 BACKGROUND_MESH_PX = 64
 # sep's list of pixels above threshold; its default of 300 000 overflows in the bulge
 PIXEL_STACK = 5_000_000
-# of a Gaussian: half its light lies within half its FWHM, which is 1.1774 sigma
+# of a Gaussian: half its light lies within half its FWHM
 HALF_LIGHT_PER_FWHM = 0.5
-SIGMA_PER_HALF_LIGHT = 1 / 1.1774
+# a centroid that moves further has gone to a neighbour
 LARGEST_MOVE_PX = 3.0
 # bits of sep and Source Extractor: truncated by the border, incomplete or bad pixels
 TRUNCATED = 8 | 16 | 32 | 64
+# brightest ones: more add noise and time
 PSF_STARS = 60
+# a median of fewer rejects nothing
 MINIMUM_PSF_STARS = 3
 
 
@@ -91,7 +97,9 @@ def find(image: Array, mask: Array, *, sigma: float = DETECT_SIGMA) -> Stars:
         raise UnusableData(f"no source above {sigma:g} sigma in the image")
     radius, _ = sep.flux_radius(flat, rows["x"], rows["y"], 6 * rows["a"], 0.5, normflux=rows["flux"], mask=bad)
     # a window as wide as the star keeps neighbours from shifting the position
-    x, y, lost = sep.winpos(flat, rows["x"], rows["y"], np.clip(radius, 1, 10) * SIGMA_PER_HALF_LIGHT, mask=bad)
+    x, y, lost = sep.winpos(
+        flat, rows["x"], rows["y"], np.clip(radius, 1, 10) * constants.HALF_LIGHT_TO_SIGMA, mask=bad
+    )
     moved = np.hypot(x - rows["x"], y - rows["y"]) > LARGEST_MOVE_PX
     x, y = (np.where((lost != 0) | moved, rows[axis], new) for axis, new in (("x", x), ("y", y)))
     return _catalogue(rows, radius, x, y).where(np.argsort(rows["flux"])[::-1])

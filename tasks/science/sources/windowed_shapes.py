@@ -14,12 +14,17 @@ from numba import njit
 
 Floats = np.ndarray[Any, Any]
 
+# Source Extractor's WINPOS_NITERMAX
 ROUNDS = 16
+# Source Extractor's WINPOS_NSIG
 REACH_SIGMA = 4.0
 # steps are doubled, as the window pulls a centroid back by half; below this length in px they end
 STEP_FACTOR, SMALLEST_STEP_PX = 2.0, 1e-4
+# sep's FLUX_RADIUS_BUFSIZE
 BINS = 64
+# of a pixel's side: Source Extractor's APER_OVERSAMP
 SUBPIXELS = 5
+# of a pixel, rounded up
 HALF_DIAGONAL_PX = 0.7072
 NEAR_PX = 1.5
 """How far around a first estimate of the half-light radius sub-pixels are counted."""

@@ -27,6 +27,7 @@ Floats = np.ndarray[Any, Any]
 
 # a frame rotated by a degree needs a few rows more than its tile has
 TILE_ROWS, TILE_COLUMNS = 256, 1024
+# smaller tiles read more margin than tile
 SMALLEST_TILE = 64
 MEDIAN_EFFICIENCY = (1.0, 1.0, 1.0, 0.743, 0.838, 0.697, 0.776, 0.679, 0.743, 0.669, 2 / np.pi)
 """Variance of a mean over that of a median, by the number of normal values; the last one holds for more."""

@@ -16,6 +16,7 @@ from tasks.science.astrometry.field_grids import Grid
 from tasks.science.astrometry.matching import Floats
 from tasks.science.stacking import stack_members
 
+# noise then moves a centroid by about 2 % of its FWHM
 MATCH_SNR = 20.0
 # limit on the median pixel of a stack after background subtraction, in sigma of its sky
 LARGEST_SKY = 0.3

@@ -16,14 +16,16 @@ from tasks.errors import UnusableData
 from tasks.records import MaskBit, Reduced, Rejected, Stage
 from tasks.science.arrays import Array, array_namespace
 from tasks.science.headers import provenance, raw_headers
-from tasks.science.headers.provenance import CARD_TEXT
 from tasks.science.headers.raw_headers import Header
 
+# such a frame lost more than a third of its light to clouds
 ZERO_POINT_TOLERANCE_MAG = 0.5
+# such a frame has less than half the weight for a point source
 SEEING_TOLERANCE = 1.5
 # stars this close to saturation are no longer linear after resampling
 SATURATION_MARGIN = 0.08
 SATURATED, NO_DATA = MaskBit.SATURATED.value, MaskBit.NO_DATA.value
+# from so many frames on, pixels with less than this part of the usual weight lack most of them
 FEW_FRAMES, FEW_WEIGHT = 3, 0.3
 # allowed deviation from the median for values of equal seeing, as a fraction of it, in addition to the noise
 CLIP_FRACTION = 0.3
@@ -205,7 +207,7 @@ def header(combination: Combination, inputs: Sequence[Mapping[str, Any]], *, med
         **provenance.joined_doubts(inputs),
     }
     for index, member in enumerate(members[:MOST_LISTED], start=1):
-        cards |= {f"IMCMB{index:03d}": member.frame.image.name[:CARD_TEXT]}
+        cards |= {f"IMCMB{index:03d}": member.frame.image.name[: constants.CARD_TEXT]}
         cards |= {f"IMSCL{index:03d}": member.scale, f"IMWGT{index:03d}": member.weight}
     return cards
 
@@ -222,7 +224,7 @@ def holds(before: Mapping[str, Any], now: Mapping[str, Any], names: Collection[s
     """
     frames = {str(value) for key, value in before.items() if key.startswith("IMCMB")}
     with_sky = [header.get("BACKTYPE") == "none" for header in (before, now)]
-    return bool(frames) and with_sky[0] == with_sky[1] and frames <= {name[:CARD_TEXT] for name in names}
+    return bool(frames) and with_sky[0] == with_sky[1] and frames <= {name[: constants.CARD_TEXT] for name in names}
 
 
 def centre(

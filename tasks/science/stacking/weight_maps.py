@@ -19,6 +19,7 @@ Planes = Callable[[slice, slice], tuple[Floats, Floats]]
 
 # a pixel with one of these bits has no value; a saturated one has a value, and keeps its bit in the stack
 VALUELESS = (MaskBit.BAD | MaskBit.COSMIC_RAY | MaskBit.INTERPOLATED | MaskBit.NO_DATA | MaskBit.TRAIL).value
+# the noise of 4096 pixels is known to about 2 %; larger blocks follow the sky less
 BLOCK_PX = 64
 
 

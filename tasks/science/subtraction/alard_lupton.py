@@ -32,8 +32,11 @@ from tasks.science.subtraction.kernel_fit import Fit, Settings
 
 log = logging.getLogger(__name__)
 
+# stars of each cell; HOTPANTS takes 3 (-nss)
 STAMPS_PER_CELL = 4
+# on each side: HOTPANTS' -nsx and -nsy
 CELLS = 10
+# charge spreads from a saturated pixel
 SATURATION_GROWTH_PX = 3
 MEDIAN_CHI2 = 0.4549  # of one degree of freedom
 LEAK = 0.02  # a pixel is bad if this fraction of the kernel's weight falls on bad ones

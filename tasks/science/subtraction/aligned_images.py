@@ -14,6 +14,7 @@ from tasks.science.arrays import Array
 from tasks.science.subtraction import registration
 from tasks.science.subtraction.registration import PixelMap
 
+# less contains no stars for a kernel
 SMALLEST_OVERLAP = 0.02
 
 

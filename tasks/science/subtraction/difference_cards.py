@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tasks import constants
 from tasks.science.headers.raw_headers import Header, Value
 from tasks.science.subtraction.alard_lupton import Subtraction
-
-# characters of a text that fit one card
-CARD_TEXT = 68
 
 
 def cards(header: Mapping[str, Value], subtraction: Subtraction, *, science: str, reference: str) -> Header:
@@ -22,8 +20,8 @@ def cards(header: Mapping[str, Value], subtraction: Subtraction, *, science: str
         "SUBNSTMP": subtraction.substamps,
         "FWHMSCI": subtraction.fwhm_science_px,
         "FWHMREF": subtraction.fwhm_reference_px,
-        "REFNAME": reference[:CARD_TEXT],
-        "SCINAME": science[:CARD_TEXT],
+        "REFNAME": reference[: constants.CARD_TEXT],
+        "SCINAME": science[: constants.CARD_TEXT],
     }
 
 

@@ -23,8 +23,11 @@ from tasks.science.sources.stars import Floats, Stars
 from tasks.science.subtraction.aligned_images import SubtractionImage
 
 SMALLEST_SIGMA_PX = 0.7  # narrowest difference of two PSFs that pixels can show
+# fewer cannot show which one disagrees
 MINIMUM_STAMPS = 4
+# HOTPANTS' -ssig
 CLIP_SIGMA = 3.0
+# the fit ends earlier when no stamp changes
 ROUNDS = 6
 MODEL_ERROR = 0.005  # the PSF model is accurate to half a per cent of a star's light
 

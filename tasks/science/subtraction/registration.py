@@ -23,17 +23,22 @@ from tasks.science.images import resampling
 from tasks.science.sources.stars import Floats, Stars
 
 VOTERS = 120  # brightest stars of each image that vote for the shift
+# about a FWHM: distortion and steps of the angle lose votes of smaller bins, chance fills larger ones
 VOTE_BIN_PX = 3.0
 TURNS_DEG = (0.0, 180.0)  # a German mount turns the field by half a turn
+# tried only if no shift stands out without a turn
 LARGEST_TURN_DEG = 3.0
+# tried with each turn, as two scales may differ
 SCALES = (0.99, 1.0, 1.01)
+# pairs beyond are wrong ones
 CLIP_SIGMA = 3.0
+# three stars define an affine map, as many again confirm it
 MINIMUM_MATCHES = 6
+# half a bin of the vote
 FINAL_TOLERANCE_PX = 1.5
 # a WCS is accepted if bright stars agree with it this well
-CHECK_STARS = 500
-LARGEST_RMS_PX = 0.3
-LARGEST_OFFSET_PX = 0.1
+CHECK_STARS, LARGEST_RMS_PX, LARGEST_OFFSET_PX = 500, 0.3, 0.1
+# rows at once: bounds the memory of positions in double precision
 BAND_ROWS = 128
 
 
