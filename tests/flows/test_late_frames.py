@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
 from datetime import date
@@ -13,7 +12,7 @@ from support import night_runs, simulated
 
 from deployments.server import temporary_server
 from flows.nights.night import night
-from tasks import naming, runtime
+from tasks import naming
 from tasks.io.fits import fits_images
 from tasks.options import ReduceOptions
 from tasks.records import LOCAL, NightReport
@@ -50,8 +49,7 @@ def root(prefect_api, raw, tmp_path_factory):
 
 def reduce(**choices) -> NightReport:
     """Reduce the night with threads of this process instead of a Dask cluster."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "cluster", lambda spec: contextlib.nullcontext(None))
+    with night_runs.in_threads():
         # so small a frame has 34 stars of the reference
         return night(NIGHT, blocks=LOCAL, reduction=ReduceOptions(minimum_matches=20), **choices)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import logging
@@ -13,7 +12,7 @@ from support import night_runs, simulated
 
 from deployments.server import temporary_server
 from flows.nights.night import night
-from tasks import naming, runtime
+from tasks import naming
 from tasks.errors import UnusableData
 from tasks.io.nights import night_journal, stage_results
 from tasks.records import LOCAL, Blocks, NightReport, Stage
@@ -34,9 +33,7 @@ def raw(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def threads():
-    """Threads of this process instead of a Dask cluster, whose start takes longer than the night."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "cluster", lambda spec: contextlib.nullcontext(None))
+    with night_runs.in_threads():
         yield
 
 

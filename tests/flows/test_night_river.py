@@ -1,22 +1,30 @@
 """A simulated night through a real server and worker: ``prefect deployment run 'night/prod'``, held against the truth.
 
-Two units, two bands, four lights each, ten transients, two corrupt frames.
+Parts of it are then made again in threads of this process, on the same server.
+
+Two units, two bands, three lights each, ten transients, two corrupt frames.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
-from support import documentation, prefect_server, simulated
+from support import documentation, night_runs, prefect_server, simulated
 from support.night_truth import NightTruth
 
+from flows.nights.deepen import deepen
+from flows.nights.night import night as night_flow
+from flows.nights.stack import stack
+from tasks import runtime
 from tasks.io.fits import fits_images
-from tasks.records import NightReport
+from tasks.options import DeepOptions
+from tasks.records import NightReport, Stage
 
 pytestmark = [
     pytest.mark.server,
@@ -25,11 +33,12 @@ pytestmark = [
 ]
 
 NIGHT = "2026-01-15"
+DATE = date.fromisoformat(NIGHT)
 
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory):
-    return simulated.make_night(tmp_path_factory.mktemp("night"), scale="small", units=2, lights=4, corrupt=2)
+    return simulated.make_night(tmp_path_factory.mktemp("night"), scale="small", units=2, lights=3, corrupt=2)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +58,7 @@ def house(night, tmp_path_factory):
         "SIREN_CLUSTER_CPUS": "2",
         "SIREN_CLUSTER_GPUS": "1",
     }
-    with prefect_server.running(home, variables=variables, only=("night", "stack", "deepen")) as server:
+    with prefect_server.running(home, variables=variables, only=("night",)) as server:
         yield server, home / "products"
 
 
@@ -72,7 +81,7 @@ def test_the_run_is_named_after_its_night(first):
 def test_every_good_light_is_reduced_and_every_corrupt_one_named_with_its_reason(report, truth):
     corrupt = {Path(row["file"]).name for row in truth.facts["corrupt"]}
 
-    assert len(report.reduced) == len(truth.facts["lights"]) == 16
+    assert len(report.reduced) == len(truth.facts["lights"]) == 12
     assert {each.name for each in report.rejected} == corrupt
     assert all(each.reason for each in report.rejected)
 
@@ -149,15 +158,13 @@ def test_the_same_night_again_is_a_lookup(first, report, house):
 
 
 def test_one_unit_one_field_and_a_forced_stage_make_that_part_alone_anew(report, house):
-    """``-p units=... -p objects=... -p until=... -p force=...``; a tile goes by its number."""
-    server, products = house
-    before = stamps(products)
+    """A tile goes by its number."""
+    before = stamps(house[1])
     tile = str(int(report.stacks[0].object.removeprefix("T")))
-    part = {"night": NIGHT, "units": ["7DT02"], "objects": [tile], "until": "stack", "force": ["stack"]}
-    run = server.run("night/prod", part, timeout_s=300)
-    assert run.state.is_completed(), run.state.message
+    with night_runs.in_threads():
+        night_flow(DATE, ("7DT02",), objects=(tile,), until=Stage.STACK, force=(Stage.STACK,))
 
-    after = stamps(products)
+    after = stamps(house[1])
     changed = {path for path, stamp in before.items() if after.get(path) != stamp and path.suffix == ".fits"}
     stacks = {each.image for each in report.stacks if each.unit == "7DT02"}
     assert stacks < changed
@@ -166,14 +173,12 @@ def test_one_unit_one_field_and_a_forced_stage_make_that_part_alone_anew(report,
 
 
 def test_a_stage_alone_takes_what_the_stage_before_it_left(report, house):
-    server, products = house
-    kept = stamps(products)
+    kept = stamps(house[1])
     [own] = [each for each in report.stacks if (each.unit, each.filter) == ("7DT01", "i")]
     own.image.unlink()
-    run = server.run("stack/prod", {"night": NIGHT, "units": ["7DT01"]}, timeout_s=300)
-    assert run.state.is_completed(), run.state.message
+    stack.with_options(task_runner=runtime.runner_for(None))(DATE, ("7DT01",))
 
-    after = stamps(products)
+    after = stamps(house[1])
     assert kept.keys() <= after.keys()
     changed = {path for path in kept if after[path] != kept[path] and path.suffix == ".fits"}
     assert {path.parent for path in changed} == {own.image.parent}
@@ -189,9 +194,8 @@ def stamps(folder: Path) -> dict[Path, tuple[int, int]]:
 
 
 def test_all_units_make_one_stack_of_each_field_and_filter(house, report):
-    window = {"start": NIGHT, "end": NIGHT, "options": {"select": "all"}}
-    run = house[0].run("deepen/prod", window, timeout_s=600)
-    assert run.state.is_completed(), run.state.message
+    alone = deepen.with_options(task_runner=runtime.runner_for(None))
+    alone(start=DATE, end=DATE, options=DeepOptions(select="all"))
     images = sorted(house[1].glob("processed_1x1_gain2750/*/7DT/*/calib_7DT_*.com.fits"))
     headers = [fits_images.read_header(image) for image in images]
 

@@ -17,6 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
 from astropy.io import fits
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
@@ -25,7 +26,7 @@ from pydantic import TypeAdapter
 from deployments.server import serve, temporary_server
 from flows.nights.night import night as night_flow
 from support.simulated import Night
-from tasks import products
+from tasks import products, runtime
 from tasks.records import LOCAL, NightReport, Places, Stage
 
 NIGHT = date(2026, 1, 15)
@@ -58,6 +59,14 @@ def temporary_prefect(home: Path) -> Iterator[str]:
     environment = serve.local_environment(home, port)
     with serve.server(home, port, environment):
         yield environment["PREFECT_API_URL"]
+
+
+@contextmanager
+def in_threads() -> Iterator[None]:
+    """Run tasks in threads of this process: a Dask cluster takes longer to start than a small night to reduce."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "cluster", lambda spec=None: contextlib.nullcontext(None))
+        yield
 
 
 def places_of(night: Path, out: Path) -> Places:
