@@ -38,9 +38,12 @@ PATH_LENGTH = 2000
 CHUNK = 1 << 20
 # the first request after a broken connection may fail too
 REMOVALS = 2
+# endings and names that ownCloud and Nextcloud keep for themselves and refuse (owncloud/core issue 7496)
+RESERVED_ENDINGS, RESERVED_NAMES = (".part", ".filepart"), frozenset({".htaccess", ".user.ini"})
+TEMPORARY = ".sending"
 # status codes with a specific meaning
 REFUSALS = {401: "refuses the user or password", 403: "forbids it"}
-REFUSED, CONFLICT, SERVER_TROUBLE = 400, 409, 500
+REFUSED, CONFLICT, TOO_LARGE, SERVER_TROUBLE = 400, 409, 413, 500
 LATER = (408, 425, 429)
 
 
@@ -72,13 +75,15 @@ def segments(remote: str) -> tuple[str, ...]:
     Raises
     ------
     UnusableData
-        For absolute paths, ``.`` and ``..``, backslashes, control characters, empty or too long names.
+        For absolute paths, ``.`` and ``..``, backslashes, control characters, spaces at an end of a name, empty or too long
+        names, and names that ownCloud keeps for itself.
     """
     parts = tuple(unicodedata.normalize("NFC", part) for part in remote.split("/"))
     if len(remote) > PATH_LENGTH or not all(_is_name(part) for part in parts):
         raise UnusableData(
             f"{remote[:120]!r} is no path in the store: allowed are names of 1 to {SEGMENT_LENGTH} bytes joined by '/', "
-            "without '.', '..', a leading '/', backslashes or control characters"
+            "without '.', '..', a leading '/', backslashes or control characters, spaces at an end, and names that stores "
+            f"keep for themselves ({', '.join((*RESERVED_ENDINGS, *sorted(RESERVED_NAMES)))})"
         )
     return parts
 
@@ -277,32 +282,38 @@ def _translated(action: str, path: str) -> Iterator[None]:
             raise AlgorithmError(f"the store does not support {action} {path}") from error
         raise _Exists(f"{path} is in the store") from error
     except ResponseErrorCode as error:
-        raise _meaning(action, path, error.code) from error
-    except (NotEnoughSpace, ResourceLocked) as error:
-        raise Unavailable(f"the store is full or locked: {action} {path}") from error
+        raise _meaning(action, path, error.code, error.message) from error
+    except NotEnoughSpace as error:
+        raise Unavailable(f"the store is full (507): {action} {path}") from error
+    except ResourceLocked as error:
+        raise Unavailable(f"somebody has locked {path} in the store (423): {action}") from error
     except (requests.RequestException, WebDavException) as error:
         raise Unavailable(f"the store does not answer {action} {path}: {type(error).__name__}") from error
 
 
 def _read_refusal(response: requests.Response, *_: Any, **__: Any) -> None:
-    """Read a refusal to its end, so that its connection can be reused; the library drops some unread."""
+    """Read a refusal to its end: its words are kept, and its connection can be reused. The library drops some unread."""
     if response.status_code >= REFUSED:
-        response.raw.drain_conn()
+        log.debug("a refusal of %d bytes", len(response.content))
 
 
-def _meaning(action: str, path: str, status: int) -> Exception:
+def _meaning(action: str, path: str, status: int, body: bytes) -> Exception:
+    if status == REFUSED and b"checksum" in body.lower():
+        return Unavailable(f"the store received other bytes than were sent: {action} {path}")
     if status == CONFLICT:
         return _Missing(f"the folder of {path} is not in the store")
     if status in REFUSALS:
         return AlgorithmError(f"the store {REFUSALS[status]}: {action} {path}")
     if status >= SERVER_TROUBLE or status in LATER:
         return Unavailable(f"the store failed at {action} {path}: status {status}")
+    if status == TOO_LARGE:
+        return AlgorithmError(f"the store takes no file as large as {path}: ask for a larger limit of uploads")
     return AlgorithmError(f"the store refuses {action} {path}: status {status}")
 
 
 def _aside(path: tuple[str, ...], attempt: int) -> tuple[str, ...]:
     name = hashlib.sha256("/".join(path).encode()).hexdigest()[:12]
-    return (*path[:-1], f".{name}-{attempt}.part")
+    return (*path[:-1], f".{name}-{attempt}{TEMPORARY}")
 
 
 def _quoted(path: tuple[str, ...]) -> str:
@@ -310,7 +321,9 @@ def _quoted(path: tuple[str, ...]) -> str:
 
 
 def _is_name(part: str) -> bool:
-    if part in ("", ".", "..") or any(sign in part for sign in "\\/"):
+    if part in ("", ".", "..") or part != part.strip() or any(sign in part for sign in "\\/"):
+        return False
+    if part.lower() in RESERVED_NAMES or part.lower().endswith(RESERVED_ENDINGS):
         return False
     if any(unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") for sign in part):
         return False
@@ -329,7 +342,7 @@ def _hash(path: Path, kind: str) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    aside = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.part")
+    aside = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}")
     try:
         with source.open("rb") as reader, aside.open("xb") as writer:
             while chunk := reader.read(CHUNK):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import webdav
@@ -34,6 +35,12 @@ HOSTILE = [
     "x" * 201,
     "é" * 150,
     "/".join(["x"] * 1500),
+    "plan.part",
+    "Plan.PART/x",
+    "a/plan.filepart",
+    "a/.htaccess",
+    "a /x",
+    " a/x",
 ]
 # wsgidav decodes a Destination before it splits it, so that ';' and '?' in a name end there: left out
 ODD = [
@@ -60,6 +67,7 @@ def server(module_server: webdav.Server) -> Iterator[webdav.Server]:
     yield module_server
     module_server.faults.clear()
     module_server.choose = None
+    module_server.quota, module_server.largest = webdav.QUOTA, webdav.LARGEST
 
 
 @pytest.fixture
@@ -208,6 +216,49 @@ def test_spoiled_bytes_are_noticed_before_they_get_their_name(
         store.put(source, "plan.txt")
     assert f"{root}/plan.txt" not in server.files()
     assert store.put(source, "plan.txt").written
+
+
+def test_no_name_that_owncloud_keeps_for_itself_is_used_for_a_file_on_its_way(store, server, root: str, source) -> None:
+    """Kind: names and requests that ownCloud refuses and a bare WebDAV server takes."""
+    with requests.Session() as session:
+        session.auth = (webdav.USER, webdav.PASSWORD)
+        for name in ("x.part", "x.FILEPART", ".htaccess", "x%20"):
+            assert session.put(f"{server.url}/{name}", data=b"x").status_code == 400
+            assert session.request("MKCOL", f"{server.url}/{name}").status_code == 400
+        assert session.request("PROPFIND", server.url, headers={"Depth": "infinity"}).status_code == 403
+        assert session.put(f"{server.url}/absent/x", data=b"x").status_code == 409
+    store.put(source, "a/plan.txt")
+    assert f"{root}/a/plan.txt" in server.files()
+
+
+def test_bytes_that_differ_from_their_checksum_are_sent_again(store, server, source: Path, monkeypatch) -> None:
+    real = product_stores._hash
+    monkeypatch.setattr(product_stores, "_hash", lambda path, kind: "0" * 40 if kind == "sha1" else real(path, kind))
+    with pytest.raises(Unavailable, match="other bytes"):
+        store.put(source, "plan.txt")
+    monkeypatch.undo()
+    assert store.put(source, "plan.txt").written
+
+
+def test_a_lock_of_somebody_else_delays_and_a_full_store_is_named(store, server, root: str, source: Path) -> None:
+    store.put(source, "a/plan.txt")
+    source.write_text("other words")
+    body = '<d:lockinfo xmlns:d="DAV:"><d:lockscope><d:exclusive/></d:lockscope><d:locktype><d:write/></d:locktype></d:lockinfo>'
+    where, auth = f"{server.url}/{root}/a/plan.txt", (webdav.USER, webdav.PASSWORD)
+    lock = requests.request("LOCK", where, data=body, auth=auth, headers={"Timeout": "Second-60"})
+    with pytest.raises(Unavailable, match="locked"):
+        store.put(source, "a/plan.txt")
+    requests.request("UNLOCK", where, auth=auth, headers={"Lock-Token": lock.headers["Lock-Token"]})
+    assert store.put(source, "a/plan.txt", attempt=2).written
+    server.quota = 0
+    with pytest.raises(Unavailable, match="full"):
+        store.put(source, "b.txt")
+
+
+def test_a_file_beyond_the_limit_of_uploads_is_refused_with_the_remedy(store, server, source: Path) -> None:
+    server.largest = 3
+    with pytest.raises(AlgorithmError, match="larger limit"):
+        store.put(source, "plan.txt")
 
 
 def test_a_server_that_hangs_is_unavailable_after_the_timeout(store, server, source: Path) -> None:
