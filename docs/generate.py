@@ -115,9 +115,7 @@ def blocks() -> str:
 def block_names() -> str:
     """Return the fields of ``Blocks``: which block a flow reads for what, and the name that it has by default."""
     kind = importlib.import_module("tasks.records").Blocks
-    return _table(
-        ("field", "values", "default", "meaning"), map(_option_row, _pydantic_fields(kind).items())
-    )
+    return _table(("field", "values", "default", "meaning"), map(_option_row, _pydantic_fields(kind).items()))
 
 
 def deployments() -> str:

@@ -7,6 +7,7 @@
     ├── AlgorithmError   report: good input, but no result; the message has the numbers that explain it
     ├── ProgramError     report: an external program failed; has the tail of its log
     ├── Unavailable      retry: a service, disk or network is temporarily unavailable
+    │   └── Refused      retry, and tell the operators: a service refuses our credentials
     └── MissingPart      stop: a program, package or setting is missing
 """
 
@@ -52,6 +53,13 @@ def _rebuild_program_error(message: str, log_tail: str) -> ProgramError:
 
 class Unavailable(SirenError):
     """A service, file system or network is temporarily unavailable; a retry may succeed."""
+
+
+class Refused(Unavailable):
+    """A service refuses our credentials or rights: a retry succeeds once an operator has corrected them.
+
+    The message names the service and no single file, so that many refusals of one cause have one message.
+    """
 
 
 class MissingPart(SirenError):

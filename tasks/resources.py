@@ -63,7 +63,11 @@ def sender(home: Home) -> slack_sender.SlackSender | folder_sender.FolderSender:
 
 def store(home: Home) -> product_stores.Store:
     """Return where products go: the block's server or folder, or the folder ``store``."""
-    block = load(ProductStore, home.store) if home.store else ProductStore(root=str(home.root / "store"))
+    return store_of(load(ProductStore, home.store) if home.store else ProductStore(root=str(home.root / "store")))
+
+
+def store_of(block: ProductStore) -> product_stores.Store:
+    """Return the server or folder that a block names."""
     client = block.client()
     return (
         product_stores.FolderStore(block.folder())

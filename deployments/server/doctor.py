@@ -123,6 +123,16 @@ def service_probes() -> tuple[Probe, ...]:
             remedy="set SIREN_REGISTRY_URL, or repair the database it names",
         ),
         Probe(
+            name="outbox",
+            ask=service_checks.outbox,
+            remedy="mend the cause that is named, then siren outbox retry",
+        ),
+        Probe(
+            name="store",
+            ask=service_checks.store,
+            remedy="correct address, user or password in the block `store`; what waits then goes out by itself",
+        ),
+        Probe(
             name="blocks",
             ask=service_checks.blocks,
             remedy=f"set the variables that `{bootstrap}` names, then run it again",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TypeVar, cast
 
@@ -24,14 +24,15 @@ from prefect.settings import (
 import blocks as ours
 from deployments.server import blocks_from_environment, bootstrap, default_paths, serve
 from deployments.server.automations import LISTENER_HEARTBEAT, LISTENER_SILENCE
-from tasks import runtime
+from tasks import registry, resources, runtime
 from tasks.errors import MissingPart, Unavailable
-from tasks.registry import health
+from tasks.registry import health, unsent
 from tasks.registry.store import now
 
 B = TypeVar("B", bound=Block)
 
 ANSWER_S = 4.0
+REASONS_SHOWN = 3
 HEARTBEATS = 50
 """Number of newest heartbeats to read; several listeners may have sent them."""
 
@@ -70,6 +71,29 @@ def server() -> str:
 def database() -> str:
     """Return the address of the registry and its number of tables; a missing file is created later."""
     return health.of(default_paths.registry_url(), answer_s=ANSWER_S)
+
+
+def outbox() -> str:
+    """Return how many messages and uploads wait; none may be given up, or wait for an operator."""
+    url = default_paths.registry_url()
+    if not health.exists(url):
+        return "nothing waits (no registry yet)"
+    with closing(registry.open(url, upgrade=False)) as opened, opened.read() as session:
+        waiting, lost = unsent.waiting(session), unsent.given_up(session)
+    refused = [each for each in waiting if "refuses" in each.reason or "forbids" in each.reason]
+    text = f"{len(waiting)} wait, {len(lost)} were given up"
+    if troubles := [*lost, *refused]:
+        reasons = list(dict.fromkeys(each.reason for each in troubles))
+        raise Unavailable(f"{text}: {'; '.join(reasons[:REASONS_SHOWN])}")
+    return text
+
+
+def store() -> str:
+    """Return where products are uploaded; the store must take our credentials."""
+    with asking():
+        block = _load(ours.ProductStore)
+    with closing(resources.store_of(block)) as opened:
+        return opened.check()
 
 
 def blocks() -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from tasks.errors import AlgorithmError, SirenError, Unavailable, UnusableData
+from tasks.errors import AlgorithmError, Refused, Unavailable, UnusableData
 from tasks.records import Audience
 from tasks.records.outbox import Claimed, ClaimedUpload, Drained, LaneState, Outgoing, Sent
 from tasks.registry import outbox
@@ -151,7 +151,10 @@ def _send(send: Callable[[Claimed], Sent], claimed: Claimed) -> Outcome:
     except Unavailable as error:
         reason, wait_s = str(error), getattr(error, "wait_s", None)
         log.warning("%s of %s waits: %s", message.kind, message.subject, reason)
-        return Outcome(record=lambda session: _put_off(session, claimed, reason, wait_s), reason=reason)
+        refused = isinstance(error, Refused)
+        return Outcome(
+            record=lambda session: _put_off(session, claimed, reason, wait_s, refused=refused), reason=reason
+        )
     except (AlgorithmError, UnusableData) as error:
         reason = str(error)
         log.warning("%s of %s is given up: %s", message.kind, message.subject, reason)
@@ -165,8 +168,12 @@ def _send(send: Callable[[Claimed], Sent], claimed: Claimed) -> Outcome:
     )
 
 
-def _put_off(session: Session, claimed: Claimed, reason: str, wait_s: float | None) -> None:
-    """Try a message again later: known to be unsent when the service asked for quiet, else uncertain."""
+def _put_off(session: Session, claimed: Claimed, reason: str, wait_s: float | None, *, refused: bool) -> None:
+    """Try a message again later: known to be unsent when the service asked for quiet or refused it, else uncertain."""
+    if refused:
+        _tell_of_refusal(session, reason)
+        _again(session, claimed, reason, uncertain=claimed.uncertain)
+        return
     if wait_s is not None:
         outbox.hold(session, outbox.MESSAGES, until=now() + timedelta(seconds=wait_s))
     _again(session, claimed, reason, uncertain=claimed.uncertain or wait_s is None)
@@ -177,52 +184,77 @@ def _again(session: Session, claimed: Claimed, reason: str, *, uncertain: bool) 
 
 
 def _give_up(session: Session, claimed: Claimed, reason: str) -> None:
+    """Give a message up and tell the operators; of one of their own only log, doctor and ``siren outbox`` tell."""
     outbox.message_failed(session, claimed, error=reason, now=now(), retry=False)
-    _tell_operators(session, claimed, reason)
+    message = claimed.message
+    if message.audience is not Audience.OPERATORS:
+        words = f"A message was given up: {message.kind} of {message.subject}. {reason}"
+        _tell_operators(session, f"message {claimed.id}", words)
 
 
 def _bring(put: Callable[[ClaimedUpload], object], claimed: Sequence[ClaimedUpload]) -> list[Outcome]:
-    """Bring files into the store; all that are there are recorded in one statement."""
+    """Bring files into the store; all that are there are recorded in one statement, and lost ones told in one message."""
     outcomes: list[Outcome] = []
     brought: list[ClaimedUpload] = []
+    lost: dict[ClaimedUpload, str] = {}
     for upload in claimed:
         try:
             put(upload)
-        except (Unavailable, AlgorithmError, UnusableData) as error:
-            outcomes.append(_upload_failed(upload, error))
+        except Unavailable as error:
+            outcomes.append(_upload_waits(upload, str(error), refused=isinstance(error, Refused)))
+        except (AlgorithmError, UnusableData) as error:
+            lost[upload] = str(error)
         else:
             brought.append(upload)
     if brought:
         outcomes.append(
             Outcome(record=lambda session: outbox.uploads_sent(session, brought, now=now()), sent=len(brought))
         )
+    if lost:
+        outcomes.append(
+            Outcome(
+                record=lambda session: _give_up_uploads(session, lost), reason="; ".join(dict.fromkeys(lost.values()))
+            )
+        )
     return outcomes
 
 
-def _upload_failed(upload: ClaimedUpload, error: SirenError) -> Outcome:
-    reason, retry = str(error), isinstance(error, Unavailable)
-    log.warning("upload of %s %s: %s", upload.remote, "waits" if retry else "is given up", reason)
-    return Outcome(
-        record=lambda session: outbox.upload_failed(session, upload, error=reason, now=now(), retry=retry),
-        reason=reason,
-    )
+def _upload_waits(upload: ClaimedUpload, reason: str, *, refused: bool) -> Outcome:
+    log.warning("upload of %s waits: %s", upload.remote, reason)
+
+    def record(session: Session) -> None:
+        outbox.upload_failed(session, upload, error=reason, now=now(), retry=True)
+        if refused:
+            _tell_of_refusal(session, reason)
+
+    return Outcome(record=record, reason=reason)
 
 
-def _tell_operators(session: Session, claimed: Claimed, reason: str) -> None:
-    """Tell the operators of a message that was given up; of one of their own only the log can tell."""
-    message = claimed.message
-    if message.audience is Audience.OPERATORS:
-        return
-    text = f"A message was given up: {message.kind} of {message.subject}. {reason}"
-    notice = Outgoing(
+def _give_up_uploads(session: Session, lost: Mapping[ClaimedUpload, str]) -> None:
+    for upload, reason in lost.items():
+        log.warning("upload of %s is given up: %s", upload.remote, reason)
+        outbox.upload_failed(session, upload, error=reason, now=now(), retry=False)
+    lines = "\n".join(f"• {upload.remote}: {reason}" for upload, reason in lost.items())
+    key = "uploads " + " ".join(f"{upload.id}/{upload.attempt}" for upload in lost)
+    _tell_operators(session, key, f"Files were given up; after mending, siren outbox retry sends them.\n{lines}")
+
+
+def _tell_of_refusal(session: Session, reason: str) -> None:
+    """Tell the operators, once a day for each reason, that a service refuses our credentials."""
+    words = f"{reason[:1].upper()}{reason[1:]}. What waits goes out by itself once the block has the right credentials."
+    _tell_operators(session, f"{reason} {now():%Y-%m-%d}", words, kind="refused")
+
+
+def _tell_operators(session: Session, key: str, words: str, *, kind: str = "given-up") -> None:
+    message = Outgoing(
         subject="outbox",
-        kind="given-up",
-        key=f"message {claimed.id}",
+        kind=kind,
+        key=key,
         audience=Audience.OPERATORS,
         mode="top",
-        text=text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"),
+        text=words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"),
     )
-    outbox.enqueue_message(session, notice, now=now())
+    outbox.enqueue_message(session, message, now=now())
 
 
 def _wait(lane: LaneState, deadline: float) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from tasks.errors import AlgorithmError, Unavailable, UnusableData
+from tasks.errors import AlgorithmError, Refused, Unavailable, UnusableData
 from tasks.io.messages import blockkit
 from tasks.records import Audience
 from tasks.records.outbox import Claimed, Outgoing, Sent
@@ -32,6 +32,8 @@ PICTURE_TRIES = 3
 DEFAULT_WAIT_S = 30.0
 # errors with status 200 that are temporary (https://api.slack.com/methods/chat.postMessage#errors)
 LATER = {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
+# errors of the token, which an operator can renew
+TOKEN = {"account_inactive", "invalid_auth", "missing_scope", "not_authed", "token_expired", "token_revoked"}
 THROTTLED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
 
 
@@ -220,6 +222,8 @@ def _meaning(method: str, error: SlackApiError) -> Exception:
         return Throttled(f"Slack limits the rate: wait {wait_s:g} s", wait_s)
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR or code in LATER:
         return Unavailable(f"Slack failed at {method}: status {status}, {code[:200]}")
+    if code in TOKEN:
+        return Refused(f"Slack refuses the token: {code}")
     kind = RefusedBlocks if code == "invalid_blocks" else AlgorithmError
     return kind(f"Slack refuses {method}: {code[:200] or f'status {status}'}")
 

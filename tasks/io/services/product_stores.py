@@ -29,7 +29,7 @@ from webdav3.exceptions import (
     WebDavException,
 )
 
-from tasks.errors import AlgorithmError, Unavailable, UnusableData
+from tasks.errors import AlgorithmError, Refused, Unavailable, UnusableData
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,10 @@ class Store(Protocol):
 
     def put(self, source: Path, remote: str, *, attempt: int = 1) -> StoredFile:
         """Store a file under its path, completely or not at all; ``attempt`` counts the attempts, from 1."""
+        ...
+
+    def check(self) -> str:
+        """Return where the store is; an error says why nothing can be stored there."""
         ...
 
     def close(self) -> None:
@@ -102,6 +106,19 @@ class FolderStore:
 
     def close(self) -> None:
         """Do nothing: a folder has no connections."""
+
+    def check(self) -> str:
+        """Return the folder.
+
+        Raises
+        ------
+        Unavailable
+            If the folder, or the nearest one above it that exists, cannot be written.
+        """
+        there = next(each for each in (self.root, *self.root.parents) if each.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise Unavailable(f"the store at {self.root} cannot be written")
+        return str(self.root)
 
     def put(self, source: Path, remote: str, *, attempt: int = 1) -> StoredFile:  # noqa: ARG002 - every copy has a unique temporary name
         """Copy a file under its path.
@@ -148,6 +165,17 @@ class WebDavStore:
         """Close the connections."""
         self.client.session.close()
 
+    def check(self) -> str:
+        """Return the server's address; a missing root folder is made at the first upload.
+
+        Raises
+        ------
+        Refused, Unavailable
+            If the server refuses the user or the password, or does not answer.
+        """
+        self._call("info", (), headers=["Depth: 0"])
+        return str(self.client.webdav.hostname)
+
     def put(self, source: Path, remote: str, *, attempt: int = 1) -> StoredFile:
         """Store a file under its path.
 
@@ -160,7 +188,9 @@ class WebDavStore:
         UnusableData
             If the path is not allowed.
         AlgorithmError
-            If the server refuses the user, the password or the path.
+            If the server refuses the path or the size.
+        Refused
+            If the server refuses the user, the password or the right to write.
         Unavailable
             If the server does not answer, has an error, is full, or holds other bytes than were sent.
         """
@@ -303,7 +333,7 @@ def _meaning(action: str, path: str, status: int, body: bytes) -> Exception:
     if status == CONFLICT:
         return _Missing(f"the folder of {path} is not in the store")
     if status in REFUSALS:
-        return AlgorithmError(f"the store {REFUSALS[status]}: {action} {path}")
+        return Refused(f"the store {REFUSALS[status]} ({action}, status {status})")
     if status >= SERVER_TROUBLE or status in LATER:
         return Unavailable(f"the store failed at {action} {path}: status {status}")
     if status == TOO_LARGE:

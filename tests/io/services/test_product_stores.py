@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support import webdav
 from webdav3.client import Client
 
-from tasks.errors import AlgorithmError, Unavailable, UnusableData
+from tasks.errors import AlgorithmError, Refused, Unavailable, UnusableData
 from tasks.io.services import product_stores
 
 HOSTILE = [
@@ -275,7 +275,7 @@ def test_no_server_is_unavailable(open_store, source: Path) -> None:
 def test_a_wrong_password_is_refused_and_said_nowhere(open_store, source: Path, caplog) -> None:
     caplog.set_level(logging.DEBUG)
     store = open_store(password="wrong-canary")
-    with pytest.raises(AlgorithmError, match="user or password") as caught:
+    with pytest.raises(Refused, match="user or password") as caught:
         store.put(source, "plan.txt")
     assert "canary" not in repr(caught.value) + repr(caught.value.__cause__) + caplog.text
 

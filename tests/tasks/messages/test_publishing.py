@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from prefect import flow
 from prefect.logging import disable_run_logger
+from pydantic import SecretStr
 from slack_sdk import WebClient
-from support import alerts
+from support import alerts, webdav
 from support import slack as stand_in
 
+from blocks import ProductStore
 from tasks import registry, resources
 from tasks.alerts import registration
-from tasks.errors import MissingPart, Unavailable
+from tasks.errors import MissingPart, Refused, Unavailable
 from tasks.io.messages import slack_sender
 from tasks.io.services import product_stores
 from tasks.messages import announcements, event_page, plan_announcements
@@ -24,7 +27,8 @@ from tasks.messages import delivery as message_delivery
 from tasks.planning import claims
 from tasks.records import Alert, Audience, Decision, Home
 from tasks.records.events import Registered
-from tasks.registry import delivery, outbox, plans
+from tasks.records.outbox import ClaimedUpload
+from tasks.registry import delivery, outbox, plans, unsent
 
 
 @pytest.fixture
@@ -253,6 +257,74 @@ def test_a_store_that_is_away_keeps_files_waiting_and_messages_going(root, store
     place = product_stores.FolderStore(tmp_path / "store")
     drained = delivery.drain_uploads(store, lambda each: place.put(each.source, each.remote) and None, patience_s=5)
     assert (drained.sent, drained.waiting) == (4, 0)
+
+
+def test_an_expired_password_is_told_once_and_everything_goes_out_once_it_is_right(
+    root, store, send, workspace, tmp_path, monkeypatch
+) -> None:
+    """Kind: an effect that is refused once was lost for ever, and nobody was told."""
+    (notice := tmp_path / "notice").write_bytes(b"{}")
+    alert = alerts.gw()
+    registered = registration.register.fn(alert, home=Home(root=root))
+    announcements.announce.fn(alert, alerts.decision(), registered, home=Home(root=root), source=notice)
+    with webdav.server(tmp_path / "cloud") as cloud:
+        block = ProductStore(url=cloud.url, user=webdav.USER, password=SecretStr(webdav.PASSWORD))
+        cloud.users[webdav.USER]["password"] = "another"
+        with closing(resources.store_of(block)) as place, pytest.raises(Refused, match="user or password"):
+            place.check()
+        for hours in range(2):
+            monkeypatch.setattr(delivery, "now", lambda hours=hours: datetime.now(UTC) + timedelta(hours=hours))
+            drained = delivery.drain_uploads(store, put_into(block))
+            assert (drained.sent, drained.waiting, drained.failed) == (0, 4, 0)
+        delivery.drain_messages(store, send)
+        assert [text.split(".")[0] for text in workspace.texts("C-OPS")] == [
+            "The store refuses the user or password (download, status 401)"
+        ]
+        cloud.users[webdav.USER]["password"] = webdav.PASSWORD
+        monkeypatch.setattr(delivery, "now", lambda: datetime.now(UTC) + timedelta(hours=3))
+        assert delivery.drain_uploads(store, put_into(block)).sent == len(cloud.files()) == 4
+
+
+def test_files_that_the_store_refuses_are_told_in_one_message_and_go_out_after_a_retry(
+    root, store, send, workspace, tmp_path
+) -> None:
+    (notice := tmp_path / "notice").write_bytes(b"{}")
+    alert = alerts.gw()
+    registered = registration.register.fn(alert, home=Home(root=root))
+    announcements.announce.fn(alert, alerts.decision(), registered, home=Home(root=root), source=notice)
+    with webdav.server(tmp_path / "cloud") as cloud:
+        block = ProductStore(url=cloud.url, user=webdav.USER, password=SecretStr(webdav.PASSWORD))
+        cloud.largest = 1
+        lost = delivery.drain_uploads(store, put_into(block)).failed
+        delivery.drain_messages(store, send)
+        [told] = workspace.texts("C-OPS")
+        assert lost > 0
+        assert told.startswith("Files were given up")
+        assert told.count("larger limit of uploads") == lost
+        cloud.largest = webdav.LARGEST
+        with store.begin() as session:
+            assert unsent.retry(session, now=datetime.now(UTC)) == lost
+        assert delivery.drain_uploads(store, put_into(block)).failed == 0
+        assert len(cloud.files()) == 4
+
+
+def test_a_token_that_slack_refuses_keeps_messages_waiting(root, store, send, workspace, monkeypatch) -> None:
+    workspace.faults = ["error:token_revoked"]
+    respond(root, alerts.gw())
+    assert delivery.drain_messages(store, send).failed == 0
+    monkeypatch.setattr(delivery, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
+    drained = delivery.drain_messages(store, send)
+    assert (drained.waiting, drained.failed) == (0, 0)
+    assert [text.split(".")[0] for text in workspace.texts("C-OPS")] == ["Slack refuses the token: token_revoked"]
+    assert len(workspace.texts("C-GW")) > 0
+
+
+def put_into(block: ProductStore) -> Callable:
+    def put(claimed: ClaimedUpload) -> None:
+        with closing(resources.store_of(block)) as place:
+            place.put(claimed.source, claimed.remote, attempt=claimed.attempt)
+
+    return put
 
 
 def test_a_notice_that_cannot_be_understood_is_told_once_and_kept(root, store, send, workspace, tmp_path) -> None:
