@@ -47,7 +47,12 @@ def _policy(text: str) -> str | Path:
 
 def _result(alert: Alert, decision: Decision) -> dict[str, Any]:
     """Return the notice's fields, the summaries of its maps and the decision in one flat object."""
-    notice = vars(alert.notice) | {"far_inverse_days": _inverse_days(alert.notice.far_hz)}
+    from tasks.records import missions  # slow start-up: records import numpy
+
+    notice = vars(alert.notice) | {
+        "transient": missions.transient_of(alert.notice),
+        "far_inverse_days": _inverse_days(alert.notice.far_hz),
+    }
     chosen = {name: getattr(decision, name) for name in ("score", "action", "rule", "plan", "telescopes", "audience")}
     maps = {**_numbers(alert.sky_map), "combined": _numbers(alert.combined) if alert.combined else None}
     return {

@@ -15,7 +15,8 @@ A telescope of a rule may have its own conditions; if they do not hold, the rule
 
     telescopes = ["7DT", { name = "TCH", when = [{ operand = "area90_deg2", below = 50 }] }]
 
-``automatic_within_h``: a notice older than this at its decision starts no automatic plan, but shows the button.
+``automatic_within_h``: a notice older than this at its decision starts no automatic plan, but shows the button;
+``event_within_h``: the same for the time since the event itself, as in an update two months later.
 ``priority`` of a rule (0 to 100) is written into its plans.
 
 Thresholds are in named sets; ``default`` names the set used unless another is given. Single thresholds can be changed by
@@ -72,6 +73,7 @@ class _PolicyFile(_Strict):
     description: Text
     default: Literal[""] | Text = ""
     automatic_within_h: Annotated[float, Field(gt=0)] | None = None
+    event_within_h: Annotated[float, Field(gt=0)] | None = None
     thresholds: dict[str, dict[str, float]] = {}
     rules: Annotated[tuple[_RuleFile, ...], Field(min_length=1)]
 
@@ -107,8 +109,9 @@ def load(name: str | Path = DEFAULT, *, thresholds: str = "") -> Policy:
         description=content.description,
         rules=rules,
         thresholds=values,
-        sha256=_fingerprint(path.stem, rules, content.automatic_within_h),
+        sha256=_fingerprint(path.stem, rules, content.automatic_within_h, content.event_within_h),
         automatic_within_h=content.automatic_within_h,
+        event_within_h=content.event_within_h,
     )
 
 
@@ -190,6 +193,6 @@ def _bind(
     return (tuple(map(str, value)), None) if isinstance(value, list) else (cast("bool | float | str", value), None)
 
 
-def _fingerprint(name: str, rules: tuple[Rule, ...], automatic_within_h: float | None) -> str:
-    content = json.dumps([name, to_jsonable_python(rules), automatic_within_h], sort_keys=True)
+def _fingerprint(name: str, rules: tuple[Rule, ...], *limits_h: float | None) -> str:
+    content = json.dumps([name, to_jsonable_python(rules), *limits_h], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -16,6 +16,7 @@ from tasks.records.alerts import (
     ParsedNotice,
     Reason,
     SkyMapSummary,
+    Transient,
 )
 from tasks.records.blocks import LOCAL, Blocks, Home
 from tasks.records.candidates import CANDIDATE_COLUMNS, Candidate, CandidateColumn
@@ -145,6 +146,7 @@ __all__ = [
     "Telescope",
     "Tile",
     "Tiling",
+    "Transient",
     "Unit",
     "ZeroPointStars",
     "ZeroPointTerms",

@@ -12,10 +12,23 @@ from tasks.records.plans import PlanMode
 
 
 class Kind(StrEnum):
-    """The kind of event of a notice."""
+    """The kind of notice: of a gravitational-wave event, or of any other trigger (see :class:`Transient`)."""
 
     GW = "gw"
     GRB = "grb"
+
+
+class Transient(StrEnum):
+    """The kind of transient that a notice is about, by its sender and stream."""
+
+    GW = "gw"
+    GRB = "grb"
+    XRAY = "x-ray"
+    NEUTRINO = "neutrino"
+    SUPERNOVA_NEUTRINO = "supernova neutrino"
+    FRB = "frb"
+    OPTICAL = "optical"
+    UNKNOWN = "unknown"
 
 
 class Audience(StrEnum):

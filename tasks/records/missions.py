@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from tasks.records.alerts import Kind, Notice, Transient
 
 MISSIONS = {
     "einstein_probe": "Einstein Probe",
@@ -16,7 +19,45 @@ MISSIONS = {
     "calet": "CALET",
     "km3net": "KM3NeT",
     "hawc": "HAWC",
+    "chime": "CHIME",
+    "dsa110": "DSA-110",
+    "super_kamiokande": "Super-Kamiokande",
+    "snews": "SNEWS",
+    "boom": "BOOM",
 }
+
+TRANSIENTS: Mapping[str, Transient] = {
+    "LVK": Transient.GW,
+    "Fermi": Transient.GRB,
+    "Swift": Transient.GRB,
+    "SVOM": Transient.GRB,
+    "INTEGRAL": Transient.GRB,
+    "BurstCube": Transient.GRB,
+    "CALET": Transient.GRB,
+    "Einstein Probe": Transient.XRAY,
+    "MAXI": Transient.XRAY,
+    "IceCube": Transient.NEUTRINO,
+    "KM3NeT": Transient.NEUTRINO,
+    "Super-Kamiokande": Transient.SUPERNOVA_NEUTRINO,
+    "SNEWS": Transient.SUPERNOVA_NEUTRINO,
+    "CHIME": Transient.FRB,
+    "DSA-110": Transient.FRB,
+    "BOOM": Transient.OPTICAL,
+    "Gaia": Transient.OPTICAL,
+    "OGLE": Transient.OPTICAL,
+    "MOA": Transient.OPTICAL,
+    "ASAS-SN": Transient.OPTICAL,
+}
+"""Kind of transient by the mission that sends the notice; of every other mission it is unknown."""
+
+
+def transient_of(notice: Notice) -> Transient:
+    """Return the kind of transient of a notice; of several missions joined by a comma, that of the first known one."""
+    if notice.kind is Kind.GW:
+        return Transient.GW
+    names = {name.lower(): kind for name, kind in TRANSIENTS.items()}
+    found = (names.get(part.strip().lower()) for part in notice.mission.split(","))
+    return next(filter(None, found), Transient.UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +85,12 @@ PACKETS = {
     115: Packet(instrument="GBM", subtype="FINAL_POSITION"),
     119: Packet(instrument="GBM", alert_type="INITIAL", test=True),
     121: Packet(instrument="LAT"),
+    # each revision of a neutrino has the packet type of its stream
+    158: Packet(instrument="IceCube", alert_type="INITIAL", subtype="HESE"),
+    169: Packet(instrument="IceCube", alert_type="INITIAL", subtype="EHE"),
+    173: Packet(instrument="IceCube", alert_type="INITIAL", subtype="GOLD"),
+    174: Packet(instrument="IceCube", alert_type="INITIAL", subtype="BRONZE"),
+    176: Packet(instrument="IceCube", alert_type="INITIAL", subtype="CASCADE"),
     201: Packet(instrument="GRM", alert_type="INITIAL"),
     202: Packet(instrument="ECLAIRs", alert_type="INITIAL"),
     203: Packet(instrument="ECLAIRs"),
@@ -53,7 +100,26 @@ PACKETS = {
 }
 UNKNOWN_PACKET = Packet(instrument=None, alert_type="UNKNOWN")
 # probability inside the error radius, by instrument
-CONTAINMENTS = {"BAT": 0.9, "XRT": 0.9, "UVOT": 0.9, "ECLAIRs": 0.9, "MXT": 0.9, "GBM": 0.68, "LAT": 0.9}
+CONTAINMENTS = {
+    "BAT": 0.9,
+    "XRT": 0.9,
+    "UVOT": 0.9,
+    "ECLAIRs": 0.9,
+    "MXT": 0.9,
+    "GBM": 0.68,
+    "LAT": 0.9,
+    "IceCube": 0.9,
+}
+
+# https://gcn.gsfc.nasa.gov/sock_pkt_def_doc.html, FERMI-GBM_FLT_POS: the classes of the flight software by their numbers
+GBM_CLASSES = (
+    "ERROR", "UNRELIABLE_LOCATION", "LOCAL_PARTICLES", "BELOW_HORIZON", "GRB", "GENERIC_SGR", "GENERIC_TRANSIENT",
+    "DISTANT_PARTICLES", "SOLAR_FLARE", "CYG_X1", "SGR_1806_20", "GRO_J0422_32", "RESERVED_1", "RESERVED_2", "RESERVED_3",
+    "RESERVED_4", "RESERVED_5", "RESERVED_6", "RESERVED_7", "TGF",
+)  # fmt: skip
+
+SMALLEST_ERROR_DEG = 1 / 3600
+"""Error of a position that is sent with an error of 0: no position of a burst is known better than 1 arcsec."""
 
 
 # both names of the LVK stream are in use; the same notice on both is one notice

@@ -75,4 +75,5 @@ class Policy:
     thresholds: Mapping[str, float]
     sha256: str
     automatic_within_h: float | None = None
+    event_within_h: float | None = None
     """Age of a notice from which no plan starts automatically, in h; None for no limit."""

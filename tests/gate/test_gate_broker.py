@@ -170,7 +170,7 @@ def work_slowly(places: river.River, point: str = "", names: Path | None = None)
                 names.write_text("ended\n")
             return plan(slug, *words, **how)
 
-        river.respond_flow.plan = busy  # type: ignore[attr-defined]
+        plan_flow.plan.fn = busy
 
     river.without_prefect = slowly  # type: ignore[assignment]
     river.work(places, point)

@@ -222,6 +222,7 @@ def _grb_facts(event: TopMessageFacts) -> list[Block]:
         ("Offset", escape(number_words.offset(place, burst.before)) if place and burst.before else ""),
         ("Galactic latitude", _latitude(place)),
         *((label, escape(words)) for label, words in number_words.outlook(burst.outlook)),
+        ("Class", _classes(facts) if facts.classification else ""),
         ("Significance", _significance(facts)),
         ("Duration of trigger", f"{facts.duration_trigger_s:g} s" if facts.duration_trigger_s else ""),
         ("Magnitude", f"{facts.magnitude:.2f}" if facts.magnitude is not None else ""),

@@ -249,7 +249,8 @@ def _gw_facts(alert: Alert) -> list[str]:
 
 
 def _grb_facts(notice: Notice) -> list[str]:
+    classes = [top_class(notice)] if notice.classification else []
     if notice.ra_deg is None or notice.dec_deg is None:
-        return [notice.instrument or notice.mission, "no position"]
+        return [notice.instrument or notice.mission, *classes, "no position"]
     place = f"{right_ascension(notice.ra_deg)} {declination(notice.dec_deg)} ± {radius(notice)}"
-    return [notice.instrument or notice.mission, place.replace(f"± error {ABSENT}", f"(error {ABSENT})")]
+    return [notice.instrument or notice.mission, *classes, place.replace(f"± error {ABSENT}", f"(error {ABSENT})")]

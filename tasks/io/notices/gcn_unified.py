@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 
@@ -11,7 +12,7 @@ from tasks.errors import UnusableData
 from tasks.io.notices import untrusted_fields
 from tasks.io.notices.untrusted_fields import Fields
 from tasks.records import Kind, MapRole, Notice, ParsedNotice
-from tasks.records.missions import MISSIONS
+from tasks.records.missions import MISSIONS, SMALLEST_ERROR_DEG
 
 TEST_TENSES = frozenset({"test", "injection"})
 HEARTBEAT_KEYS = frozenset({"$schema", "alert_datetime"})
@@ -37,11 +38,10 @@ def is_heartbeat(document: Fields, *, topic: str | None) -> bool:
 
 def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
     """Parse a notice in which every key is optional."""
-    ids = tuple(untrusted_fields.identifier(text) for text in document.texts("id") if text)
+    # an id of 0 is none
+    ids = tuple(untrusted_fields.identifier(text) for text in document.texts("id") if text.strip("0"))
     tense = (document.text("alert_tense") or "current").lower()
     alert_type = (document.text("alert_type") or "initial").upper()
-    ra_deg, dec_deg = _position(document)
-    error_deg, containment = _error(document)
     sky_map = document.sky_map("healpix_file")
     notice = Notice(
         kind=Kind.GRB,
@@ -61,10 +61,7 @@ def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
         record_number=document.integer("record_number"),
         subtype=document.text("subtype"),
         alert_tense=tense,
-        ra_deg=ra_deg,
-        dec_deg=dec_deg,
-        error_deg=error_deg,
-        containment=containment,
+        **_place(document),
         rate_snr=document.number("rate_snr"),
         image_snr=document.number("image_snr"),
         duration_trigger_s=_first(document, "rate_duration", "image_duration"),
@@ -100,6 +97,12 @@ def _unnamed(document: Fields) -> str:
     return time.strftime("%Y%m%dT%H%M%S")
 
 
+def _place(document: Fields) -> dict[str, float | None]:
+    """Return the fields of the position and its error."""
+    (ra_deg, dec_deg), (error_deg, containment) = _position(document), _error(document)
+    return {"ra_deg": ra_deg, "dec_deg": dec_deg, "error_deg": error_deg, "containment": containment}
+
+
 def _position(document: Fields) -> tuple[float | None, float | None]:
     """Return right ascension and declination, both or neither."""
     ra_deg = document.number("ra", low=-360, high=360)
@@ -110,11 +113,34 @@ def _position(document: Fields) -> tuple[float | None, float | None]:
 
 
 def _error(document: Fields) -> tuple[float | None, float | None]:
-    """Return error radius and the probability inside; for an ellipse (two axes and an angle) the longer axis."""
-    numbers = document.numbers("ra_dec_error")
-    if not numbers or numbers[0] <= 0:
+    """Return error radius and the probability inside.
+
+    For an ellipse (two axes and an angle) it is the longer axis, for a box the distance of its farthest corner: the circle
+    then holds at least the stated probability.
+    """
+    numbers = [number for number in document.numbers("ra_dec_error")[:2] if number >= 0]
+    radius = max(numbers) if numbers else _farthest_corner(document)
+    if radius is None:
         return None, None
-    return max(numbers[:2]), document.number("containment_probability", low=0, high=1) or constants.USUAL_CONTAINMENT
+    if radius == 0:
+        document.remark("ra_dec_error", "0, taken as 1 arcsec")
+    containment = document.number("containment_probability", low=0, high=1) or constants.USUAL_CONTAINMENT
+    return max(radius, SMALLEST_ERROR_DEG), containment
+
+
+def _farthest_corner(document: Fields) -> float | None:
+    """Return the distance of the farthest corner of an error box from the position, in degrees."""
+    (ra_deg, dec_deg), corners = _position(document), document.content.get("rectangular_error_corners")
+    if ra_deg is None or dec_deg is None or corners is None:
+        return None
+    pairs = [untrusted_fields.as_pair(corner) for corner in corners] if isinstance(corners, list) else []
+    good = [pair for pair in pairs if pair is not None]
+    if not good or len(good) < len(pairs):
+        document.remark("rectangular_error_corners", "not a list of right ascensions and declinations")
+        return None
+    from astropy.coordinates import angular_separation  # noqa: PLC0415 - slow start-up, and few notices have a box
+
+    return max(math.degrees(angular_separation(*map(math.radians, (ra_deg, dec_deg, *pair)))) for pair in good)
 
 
 def _first(document: Fields, *keys: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from tasks.errors import UnusableData
 from tasks.io.notices import untrusted_fields
@@ -35,13 +36,13 @@ def parse(document: Fields, *, topic: str | None) -> ParsedNotice:
         alert_type=alert_type,
         time_created=document.moment("time_created"),
         time=event.moment("time"),
-        test=bool(TEST_ID.match(event_id)) or untrusted_fields.is_test_topic(topic),
+        test=is_test_id(event_id) or untrusted_fields.is_test_topic(topic),
         retraction=alert_type == RETRACTION,
         significant=event.flag("significant"),
         topic=topic,
         classification=event.probabilities("classification"),
         properties=event.probabilities("properties"),
-        instruments=_instruments(event),
+        instruments=codes(event.texts("instruments")),
         far_hz=event.number("far", low=0),
         group=event.text("group"),
         pipeline=event.text("pipeline"),
@@ -76,10 +77,15 @@ def _alert_type(document: Fields) -> str:
     return word
 
 
-def _instruments(event: Fields) -> tuple[str, ...] | None:
+def is_test_id(event_id: str) -> bool:
+    """Return whether an id is that of a mock or test event."""
+    return bool(TEST_ID.match(event_id))
+
+
+def codes(texts: Sequence[str]) -> tuple[str, ...] | None:
     """Return the detectors' codes, known or not; a text with several is split at commas."""
-    codes = [code.strip() for text in event.texts("instruments") for code in text.split(",")]
-    return tuple(code for code in codes if code) or None
+    found = [code.strip() for text in texts for code in text.split(",")]
+    return tuple(code for code in found if code) or None
 
 
 def _coincidence(section: Fields | None) -> Coincidence | None:

@@ -211,6 +211,14 @@ def as_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def as_pair(value: Any) -> tuple[float, float] | None:
+    """Return two finite numbers; None for anything else."""
+    numbers = [as_number(item) for item in value] if isinstance(value, list) else []
+    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
+        return None
+    return numbers[0], numbers[1]
+
+
 def _shown(value: Any) -> str:
     """Return a value of any size in a few characters."""
     if isinstance(value, list | Mapping):

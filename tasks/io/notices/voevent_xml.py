@@ -158,7 +158,7 @@ def _params(root: etree._Element) -> Iterator[tuple[str, dict[str, str | None]]]
     yield "", {} if what is None else _param_values(what)
     groups: dict[str, dict[str, str | None]] = {}
     for group in [] if what is None else _children(what, "Group"):
-        name = untrusted_fields.clean(group.get("name") or "group")[: untrusted_fields.SHOWN]
+        name = untrusted_fields.clean(group.get("name") or group.get("type") or "group")[: untrusted_fields.SHOWN]
         groups[name] = {**_param_values(group), **groups.get(name, {})}
     yield from groups.items()
 

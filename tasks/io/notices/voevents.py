@@ -1,21 +1,45 @@
-"""VOEvents as notices: Swift, SVOM, Fermi's classic ones, and any other in VOEvent 2.0."""
+"""VOEvents as notices: Swift, SVOM, Fermi's classic ones, IceCube's, and any other in VOEvent 1.1 or 2.0.
+
+Those of LIGO, Virgo and KAGRA are read by ``lvk_voevents``.
+"""
 
 from __future__ import annotations
 
 import re
 from datetime import datetime
 
+from tasks import constants
 from tasks.errors import UnusableData
-from tasks.io.notices import untrusted_fields, voevent_xml
+from tasks.io.notices import lvk_voevents, untrusted_fields, voevent_xml
 from tasks.io.notices.untrusted_fields import Fields
 from tasks.io.notices.voevent_xml import Document
 from tasks.records import Kind, Notice, ParsedNotice
-from tasks.records.missions import CONTAINMENTS, PACKETS, UNKNOWN_PACKET
+from tasks.records.missions import CONTAINMENTS, GBM_CLASSES, PACKETS, SMALLEST_ERROR_DEG, UNKNOWN_PACKET, Packet
 
 FAINTEST_MAG = 50.0
 """A larger magnitude is in hundredths, as in the classic packets; no source is that faint."""
 
-MISSIONS = {"swift": "Swift", "fermi": "Fermi", "svom": "SVOM", "integral": "INTEGRAL", "maxi": "MAXI"}
+# words of an ivorn or a topic, in the order of their precedence: AMON sends for IceCube and HAWC
+MISSIONS = {
+    "icecube": "IceCube",
+    "hawc": "HAWC",
+    "swift": "Swift",
+    "fermi": "Fermi",
+    "svom": "SVOM",
+    "integral": "INTEGRAL",
+    "maxi": "MAXI",
+    "snews": "SNEWS",
+    "gaia": "Gaia",
+    "ogle": "OGLE",
+    "moa": "MOA",
+    "asassn": "ASAS-SN",
+    "asas-sn": "ASAS-SN",
+}
+# IceCube's position errors by containment, and its false-alarm rate in 1/yr
+ERROR90, RATE_PER_YEAR = "src_error_90", "FAR"
+# names in an ivorn of those who send for other missions, which the ivorn's end names
+SENDERS_FOR_OTHERS = frozenset({"AMON"})
+TEST_FLAGS = frozenset({"Test_Submission", "Test", "InternalTest"})
 GROUND_FLAGS = "Misc_Flags"
 """Group of flags on the processing of a Swift notice, not on the source."""
 
@@ -37,44 +61,43 @@ DETAILS = {
     "Quality_Factor": "quality_factor",
     "Slew_Reason": "slew_reason",
     "Hardness_Ratio": "hardness_ratio",
-    "Most_Likely_Index": "most_likely_index",
-    "Most_Likely_Prob": "most_likely_probability",
+    "signalness": "signalness",
+    "energy": "neutrino_energy_tev",
+    "Rev": "revision",
 }
 
 
 def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
     """Parse a VOEvent; raises ``UnusableData`` if it is none, or names no event."""
     event = voevent_xml.read(payload)
+    if lvk_voevents.is_one(event):
+        return lvk_voevents.parse(event, topic=topic)
     packet = PACKETS.get(event.top.integer("Packet_Type") or 0, UNKNOWN_PACKET)
     name, suffix = _ivorn_parts(event.ivorn)
     instrument = event.params.text("Instrument") or packet.instrument or name
-    ra_deg, dec_deg, error_deg = _position(event)
-    rate_snr, image_snr = _significance(event.params)
-    retraction = "retraction" in event.attribute("cite", "Citations", "EventIVORN")
     flags = event.true_params(but=GROUND_FLAGS)
+    retraction = "retraction" in event.attribute("cite", "Citations", "EventIVORN") or "Retraction" in flags
     notice = Notice(
         kind=Kind.GRB,
         mission=_mission(event.ivorn, topic=topic),
         event_id=_event_id(event),
         ids=(_event_id(event),),
-        alert_type="RETRACTION" if retraction else packet.alert_type,
+        alert_type="RETRACTION" if retraction else _alert_type(event, packet.alert_type),
         time_created=event.fields_at("Who").moment("Date"),
         time=_trigger_time(event),
-        test=packet.test or event.role == "test" or "Test_Submission" in flags or untrusted_fields.is_test_topic(topic),
+        test=_is_test(event, packet, topic),
         retraction=retraction,
         topic=topic,
+        classification=_classification(event),
+        far_hz=_rate_hz(event),
         instrument=instrument,
         packet_type=event.top.integer("Packet_Type"),
         record_number=event.top.integer("Pkt_Ser_Num"),
         subtype=packet.subtype or suffix,
         role=event.role,
         ivorn=event.ivorn,
-        ra_deg=ra_deg,
-        dec_deg=dec_deg,
-        error_deg=error_deg,
-        containment=CONTAINMENTS.get(instrument or "") if error_deg is not None else None,
-        rate_snr=rate_snr,
-        image_snr=image_snr,
+        **_place(event, instrument),
+        **_significance(event.params),
         duration_trigger_s=_first(event.params, "Timescale", "Integ_Time", "Data_Timescale", "Trig_Timescale"),
         energy_kev=_energies(event.params),
         magnitude=_magnitude(event.params),
@@ -87,11 +110,35 @@ def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
 
 
 def _mission(ivorn: str | None, *, topic: str | None) -> str:
-    """Return the mission from the authority and path of the ivorn, else from the topic."""
-    authority = (ivorn or "").split("#")[0].removeprefix("ivo://")
-    hints = re.split(r"[/._]", f"{authority}/{topic or ''}".lower())
-    mission = next((MISSIONS[hint] for hint in hints if hint in MISSIONS), None)
+    """Return the mission from the ivorn, the end of AMON's included, else from the topic."""
+    authority, _, ending = (ivorn or "").partition("#")
+    authority = authority.removeprefix("ivo://")
+    stream = ending.split("_")[0] if authority.rsplit("/", 1)[-1] in SENDERS_FOR_OTHERS else ""
+    hints = set(re.split(r"[/._]", f"{authority}/{stream}/{topic or ''}".lower()))
+    mission = next((name for word, name in MISSIONS.items() if word in hints), None)
     return mission or authority.rsplit("/", 1)[-1] or "unknown"
+
+
+def _alert_type(event: Document, usual: str) -> str:
+    """Return the type of a packet; a stream that counts its revisions has one packet type for all of them."""
+    revision = event.top.integer("Rev") if "Rev" in event.top else None
+    return usual if not revision else "UPDATE"
+
+
+def _classification(event: Document) -> dict[str, float] | None:
+    """Return what Fermi's flight software takes a trigger for: its two most likely classes with their probabilities."""
+    classes = {}
+    for name in ("Most_Likely", "Sec_Most_Likely"):
+        index, percent = (event.top.integer(f"{name}_{part}") for part in ("Index", "Prob"))
+        if index is not None and percent and 0 <= index < len(GBM_CLASSES) and percent <= 100:
+            classes[GBM_CLASSES[index]] = percent / 100
+    return classes or None
+
+
+def _rate_hz(event: Document) -> float | None:
+    """Return a false-alarm rate in Hz; IceCube sends it per year."""
+    per_year = event.top.number(RATE_PER_YEAR, low=0)
+    return None if per_year is None else per_year / constants.JULIAN_YEAR_S
 
 
 def _ivorn_parts(ivorn: str | None) -> tuple[str | None, str | None]:
@@ -104,12 +151,33 @@ def _ivorn_parts(ivorn: str | None) -> tuple[str | None, str | None]:
 
 
 def _event_id(event: Document) -> str:
-    """Return the trigger's id: Swift's and Fermi's TrigID, SVOM's Burst_Id, else the end of the ivorn."""
-    ending = (event.ivorn or "").partition("#")[2]
-    named = event.top.text("TrigID") or event.params.text("TrigID") or event.params.text("Burst_Id") or ending
-    if not named:
+    """Return the id of the event, the same for all of its notices.
+
+    IceCube's is run and event number, Swift's and Fermi's the TrigID, SVOM's the Burst_Id, AMON's the AMON_ID. Only
+    without any of these is it the end of the ivorn, less the revision that ``Rev`` states. An id of 0 is none.
+    """
+    run, number = event.params.text("run_id"), event.params.text("event_id")
+    if run and number and number.strip("0"):
+        return untrusted_fields.identifier(f"{run}_{number}")
+    named = (event.top.text("TrigID"), *(event.params.text(name) for name in ("TrigID", "Burst_Id", "AMON_ID")))
+    found = next((name for name in named if name and name.strip("0")), None)
+    ending, revision = (event.ivorn or "").partition("#")[2], event.params.text("Rev")
+    found = found or (ending.removesuffix(f"_{revision}") if revision else ending)
+    if not found:
         raise UnusableData("the VOEvent has neither TrigID, Burst_Id nor an ivorn to identify its event by")
-    return untrusted_fields.identifier(named)
+    return untrusted_fields.identifier(found)
+
+
+def _is_test(event: Document, packet: Packet, topic: str | None) -> bool:
+    flagged = bool(TEST_FLAGS & set(event.true_params(but=GROUND_FLAGS)))
+    return packet.test or event.role == "test" or flagged or untrusted_fields.is_test_topic(topic)
+
+
+def _place(event: Document, instrument: str | None) -> dict[str, float | None]:
+    """Return the fields of the position and its error."""
+    ra_deg, dec_deg, error_deg = _position(event)
+    containment = CONTAINMENTS.get(instrument or "") if error_deg is not None else None
+    return {"ra_deg": ra_deg, "dec_deg": dec_deg, "error_deg": error_deg, "containment": containment}
 
 
 def _position(event: Document) -> tuple[float | None, float | None, float | None]:
@@ -119,7 +187,14 @@ def _position(event: Document) -> tuple[float | None, float | None, float | None
     error_deg = event.fields_at("*", "Position2D").number("Error2Radius", low=0, high=180)
     if ra_deg is None or dec_deg is None or (ra_deg == dec_deg == 0 and not error_deg):
         return None, None, None
-    return ra_deg % 360, dec_deg, error_deg or None
+    if error_deg == 0:
+        event.top.remark("Error2Radius", "0, taken as 1 arcsec")
+    error90_deg = event.top.number(ERROR90, low=0, high=180)
+    return (
+        ra_deg % 360,
+        dec_deg,
+        error90_deg or (error_deg if error_deg is None else max(error_deg, SMALLEST_ERROR_DEG)),
+    )
 
 
 def _trigger_time(event: Document) -> datetime | None:
@@ -133,13 +208,16 @@ def _trigger_time(event: Document) -> datetime | None:
     return time
 
 
-def _significance(params: Fields) -> tuple[float | None, float | None]:
+def _significance(params: Fields) -> dict[str, float | None]:
     """Return the significance of the rate and of the image; SVOM gives one, with its type."""
     rate, image, snr = params.number("Rate_Signif"), params.number("Image_Signif"), params.number("SNR")
     trigger = params.text("Trigger_Type")
     if snr is not None and trigger in {"CRT", "IMT"}:
         rate, image = (snr, image) if trigger == "CRT" else (rate, snr)
-    return rate if rate is not None else _first(params, "Data_Signif", "Burst_Signif"), image
+    return {
+        "rate_snr": rate if rate is not None else _first(params, "Data_Signif", "Burst_Signif"),
+        "image_snr": image,
+    }
 
 
 def _first(params: Fields, *names: str) -> float | None:

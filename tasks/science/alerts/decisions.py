@@ -39,6 +39,8 @@ TESTS: Mapping[Comparison, Callable[[Any, Any], bool]] = {
     Comparison.AT_LEAST: lambda found, wanted: found >= wanted,
     Comparison.AT_MOST: lambda found, wanted: found <= wanted,
 }
+# an outage delays a notice; an update or an archival notice comes long after its event
+AGES = {"event": "event_age_s", "notice": "age_s"}
 NO_RULE = Rule(name="no rule holds", when=(), action="NO")
 
 
@@ -119,14 +121,24 @@ def _aim(alert: Alert) -> object:
 
 
 def _plan(rule: Rule, policy: Policy, situation: DecisionInput, reasons: list[Reason]) -> PlanMode:
-    """Return a rule's plan mode; a notice too old for automatic plans gets only the button."""
-    age_s, limit = policy_variables.read("age_s", situation), policy.automatic_within_h
-    if rule.plan is not PlanMode.AUTOMATIC or limit is None or not isinstance(age_s, float):
+    """Return a rule's plan mode; a notice or an event too old for automatic plans gets only the button."""
+    if rule.plan is not PlanMode.AUTOMATIC:
         return rule.plan
-    young = age_s <= 3600 * limit
-    condition = f"age ≤ {limit:g} h (plans by themselves)"
+    limits_h = {"event": policy.event_within_h, "notice": policy.automatic_within_h}
+    ages_s = {name: policy_variables.read(AGES[name], situation) for name in limits_h}
+    young = [
+        _is_young(rule, name, age_s, limit_h, reasons)
+        for name, limit_h in limits_h.items()
+        if limit_h is not None and isinstance(age_s := ages_s[name], float)
+    ]
+    return rule.plan if all(young) else PlanMode.BUTTON
+
+
+def _is_young(rule: Rule, name: str, age_s: float, limit_h: float, reasons: list[Reason]) -> bool:
+    young = age_s <= 3600 * limit_h
+    condition = f"age of the {name} ≤ {limit_h:g} h (plans by themselves)"
     reasons.append(Reason(rule=rule.name, condition=condition, value=f"{age_s / 3600:.3g} h", passed=young))
-    return rule.plan if young else PlanMode.BUTTON
+    return young
 
 
 def _hold(name: str, when: Sequence[Condition], situation: DecisionInput, reasons: list[Reason]) -> bool:

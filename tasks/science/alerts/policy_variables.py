@@ -2,6 +2,7 @@
 
 =====================================  ================================================================================
 ``kind, mission, event_id, real``      gw or grb; the sender; its id; whether a real event's (LVK: S...)
+``transient``                          gw, grb, x-ray, neutrino, supernova neutrino, frb, optical, unknown: by its sender
 ``alert_type, retraction, test``       as sent, upper-case; true or false
 ``significant, far_hz``                as sent
 ``group, pipeline, search``            as sent
@@ -22,12 +23,15 @@
 ``rate_snr, image_snr, magnitude``
 ``slew_status, follow_up_event``
 ``latency_s, age_s``                   notice after event; now after notice
+``event_age_s``                        now, or the notice if there is no clock, after the event
+``p_value``                            smallest p-value of a search on another event
 ``previous_score, previous_action``    of the previous decision on the same event
 =====================================  ================================================================================
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,7 +41,7 @@ from astropy.coordinates import SkyCoord
 
 from tasks import constants
 from tasks.errors import UnusableData
-from tasks.records import Alert, Decision, Kind, Notice, SkyMapSummary
+from tasks.records import Alert, Decision, Kind, Notice, SkyMapSummary, missions
 
 Value = bool | float | str | tuple[str, ...]
 Reader = Callable[["DecisionInput"], Value | None]
@@ -127,6 +131,14 @@ def _error90(situation: DecisionInput) -> float | None:
     return radius(notice.error_deg, containment=containment, wanted=0.9)
 
 
+def _p_value(situation: DecisionInput) -> float | None:
+    values = []
+    for name in ("pval_generic", "pval_bayesian"):
+        with contextlib.suppress(KeyError, ValueError):
+            values.append(float(situation.notice.details[name]))
+    return min(values, default=None)
+
+
 def _galactic_latitude(situation: DecisionInput) -> float | None:
     sky_map, notice = situation.alert.best_map, situation.notice
     if sky_map is not None:
@@ -164,6 +176,7 @@ def _of_map(name: str, which: Callable[[Alert], SkyMapSummary | None]) -> Reader
 
 TABLE: Mapping[str, Reader] = {
     "kind": lambda situation: situation.notice.kind.value,
+    "transient": lambda situation: missions.transient_of(situation.notice).value,
     **{name: _plain(name) for name in PLAIN},
     "real": _real,
     "instrument_count": lambda s: None if s.notice.instruments is None else float(len(s.notice.instruments)),
@@ -178,6 +191,8 @@ TABLE: Mapping[str, Reader] = {
     "error90_deg": _error90,
     "latency_s": lambda s: _seconds(s.notice.time_created, s.notice.time),
     "age_s": lambda s: _seconds(s.now, s.notice.time_created),
+    "event_age_s": lambda s: _seconds(s.now or s.notice.time_created, s.notice.time),
+    "p_value": _p_value,
     "previous_score": lambda s: s.previous.score if s.previous else None,
     "previous_action": lambda s: s.previous.action if s.previous else None,
 }

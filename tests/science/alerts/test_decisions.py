@@ -227,9 +227,9 @@ def burst(**changes):
         ({"error_deg": 3.0, "containment": 0.68}, PlanMode.BUTTON, Audience.GRB),
         ({"error_deg": 8.0, "containment": 0.68}, PlanMode.NO, Audience.GRB),
         ({"error_deg": None}, PlanMode.NO, Audience.GRB),
-        ({"error_deg": 0.05, "flags": ("Def_NOT_a_GRB",)}, PlanMode.NO, Audience.GRB),
-        ({"error_deg": 0.05, "flags": ("Target_in_Gnd_Catalog",)}, PlanMode.NO, Audience.GRB),
-        ({"error_deg": 0.05, "classification": {"BELOW_HORIZON": 1.0}}, PlanMode.NO, Audience.GRB),
+        ({"error_deg": 0.05, "flags": ("Def_NOT_a_GRB",)}, PlanMode.NO, Audience.LOW_SIGNIFICANCE),
+        ({"error_deg": 0.05, "flags": ("Target_in_Gnd_Catalog",)}, PlanMode.NO, Audience.LOW_SIGNIFICANCE),
+        ({"error_deg": 0.05, "classification": {"BELOW_HORIZON": 1.0}}, PlanMode.NO, Audience.LOW_SIGNIFICANCE),
         ({"error_deg": 0.05, "role": "utility"}, PlanMode.NO, Audience.LOW_SIGNIFICANCE),
         ({"error_deg": 0.05, "retraction": True}, PlanMode.NO, Audience.GRB),
         ({"error_deg": 0.05, "role": "test", "test": True}, PlanMode.AUTOMATIC, Audience.TEST),
@@ -390,7 +390,7 @@ def test_an_old_notice_starts_nothing_by_itself_and_says_so():
         found = decide(alert, policies.load(), now=made_up.CREATED + timedelta(hours=hours))
         assert found.plan is plan
         assert found.action == "GO"
-        assert found.reasons[-1].condition == "age ≤ 24 h (plans by themselves)"
+        assert found.reasons[-1].condition == "age of the notice ≤ 24 h (plans by themselves)"
         assert found.reasons[-1].passed is (hours == 1)
     assert "old" in found.summary
     assert not found.mention
