@@ -18,9 +18,9 @@ from tasks.io.skymaps.binary_tables import Column, Table
 Raw = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 
-ORDER_LIMIT = 10
-WHOLE_BYTES_LIMIT = 128 * 1024**2
-"""A RING map must be in memory completely; nside 512 with four columns of doubles has 101 MB."""
+ORDER_LIMIT = 11
+WHOLE_BYTES_LIMIT = 404 * 1024**2
+"""A RING map must be in memory completely: nside 2048 with one column of doubles, or 1024 with four (403 MB)."""
 
 CHUNK_ORDER = 8
 """NESTED maps are read 4^8 pixels at a time, which needs little memory for a map of any size."""
@@ -45,12 +45,16 @@ def read_merged(table: Table) -> tuple[Table, Raw, Integers]:
 
 def order_of(table: Table) -> int:
     """Return the order of a flat map from its number of pixels, checked against its header."""
+    if table.text("INDXSCHM") == "EXPLICIT" or "PIXEL" in table.columns:
+        raise UnusableData(
+            "a partial sky map (INDXSCHM EXPLICIT): some pixels only; send it as a multi-order map (UNIQ) or with all pixels"
+        )
     repeat = next(iter(table.columns.values())).repeat
     pixels = table.rows * repeat
     order = max(pixels // 12, 1).bit_length() // 2
     if pixels != 12 * 4**order or order > ORDER_LIMIT:
         raise UnusableData(f"a flat sky map of {pixels} pixels, expected 12·4^k with k from 0 to {ORDER_LIMIT}")
-    if table.header.get("NSIDE", 2**order) != 2**order or table.text("INDXSCHM") == "EXPLICIT":
+    if table.header.get("NSIDE", 2**order) != 2**order:
         raise UnusableData("a flat sky map that does not hold every pixel of its NSIDE in order")
     if any(column.repeat != repeat for column in table.columns.values()):
         raise UnusableData("a flat sky map whose columns have cells of different lengths")
@@ -103,7 +107,14 @@ def _whole(table: Table) -> Raw:
         raise UnusableData(
             f"a flat sky map of this layout may have at most {WHOLE_BYTES_LIMIT} bytes; NESTED ones more"
         )
-    return _pixels(table, table.rows)
+    repeat = next(iter(table.columns.values())).repeat
+    whole = np.empty((table.rows * repeat, table.row_bytes // repeat), np.uint8)
+    # in parts, so that no second copy is in memory
+    rows = max(4**CHUNK_ORDER // repeat, 1)
+    for first in range(0, table.rows, rows):
+        last = min(first + rows, table.rows)
+        whole[first * repeat : last * repeat] = _pixels(table, last - first)
+    return whole
 
 
 def _merge_equal(raw: Raw, *, first: int, order: int) -> tuple[Raw, Integers]:

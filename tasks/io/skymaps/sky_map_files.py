@@ -31,7 +31,7 @@ FIRST_UNIQ = 4 ** np.arange(1, ORDER_LIMIT + 2, dtype=np.int64)
 
 PIXEL_SR = 4 * np.pi / (12 * 4.0 ** np.arange(ORDER_LIMIT + 1))
 DISTANCE_COLUMNS = ("DISTMU", "DISTSIGMA", "DISTNORM")
-FLAT_COLUMNS = ("PROB", "PROBABILITY", "PROBDENSITY")
+DENSITY_COLUMNS = ("PROBDENSITY", "PROB", "PROBABILITY")
 
 
 def read(source: bytes | Path) -> SkyMap:
@@ -40,8 +40,8 @@ def read(source: bytes | Path) -> SkyMap:
     Parameters
     ----------
     source
-        A FITS file or its bytes: multi-order (UNIQ, PROBDENSITY) or flat (PROB; NESTED, or RING up to nside 512),
-        with or without DISTMU, DISTSIGMA and DISTNORM.
+        A FITS file or its bytes: multi-order (UNIQ) or flat (up to nside 2048; in RING up to 404 MiB), with PROBDENSITY
+        or PROB, with or without DISTMU, DISTSIGMA and DISTNORM.
 
     Raises
     ------
@@ -72,21 +72,29 @@ def _read_file(path: Path) -> bytes:
 def _read_multiorder(table: Table) -> SkyMap:
     if table.rows > ROWS_LIMIT:
         raise UnusableData(f"a sky map of {table.rows} rows; at most {ROWS_LIMIT} are allowed")
-    if "PROBDENSITY" not in table.columns:
-        raise UnusableData("a multi-order sky map without the column PROBDENSITY")
+    name = _density_column(table)
     if any(column.repeat != 1 for column in table.columns.values()):
         raise UnusableData("a multi-order sky map with several values in a cell")
     raw = table.take(table.rows)
     uniq = binary_tables.values(raw, table.columns["UNIQ"])
     if not np.issubdtype(uniq.dtype, np.integer):
         raise UnusableData(f"a sky map whose UNIQ is of type {uniq.dtype}, expected integers")
-    return _assemble(table, raw, uniq=uniq.astype(np.int64), density=_floats(raw, table.columns["PROBDENSITY"]))
+    density = _floats(raw, table.columns[name])
+    if name != "PROBDENSITY":
+        density = density / PIXEL_SR[_orders(uniq.astype(np.int64))]
+    return _assemble(table, raw, uniq=uniq.astype(np.int64), density=density)
+
+
+def _density_column(table: Table) -> str:
+    """Return the column of probability: per steradian if there is one, else per pixel."""
+    name = next((name for name in DENSITY_COLUMNS if name in table.columns), None)
+    if name is None:
+        raise UnusableData(f"no sky map: the table has the columns {', '.join(table.columns)[:100]}")
+    return name
 
 
 def _read_flat(table: Table) -> SkyMap:
-    name = next((name for name in FLAT_COLUMNS if name in table.columns), None)
-    if name is None:
-        raise UnusableData(f"no sky map: the table has the columns {', '.join(table.columns)[:100]}")
+    name = _density_column(table)
     order = flat_maps.order_of(table)
     merged, raw, uniq = flat_maps.read_merged(table)
     density = _floats(raw, merged.columns[name])
