@@ -26,6 +26,7 @@ def plan(
     options: PlanOptions = PlanOptions(),
     clock: datetime | None = None,
     asked_by: str = "",
+    automatic: bool = False,
     blocks: Blocks = Blocks(),
 ) -> tuple[Plan, ...]:
     """Plan telescopes for the newest notice of an event, write tables and pictures, and announce the plan.
@@ -38,6 +39,7 @@ def plan(
         options: How the event is planned.
         clock: Time at which the window begins; now, if it is not given.
         asked_by: Person who requested the plan.
+        automatic: Whether a decision asked for the plan; it is not made if a newer notice no longer does.
         blocks: Names of the blocks with places, registry, Slack, store and the Treasure Map's token.
     """
     home = observatory.home(blocks)
@@ -45,7 +47,8 @@ def plan(
     chosen = telescopes or event.telescopes
     done = observed_tiles.already(event, options, blocks.treasure_map)
     request = tile_plans.request_for(event.alert, chosen, options, done)
-    if not claims.claim_plan(event.alert, request, home, asked_by=asked_by):
+    decision = event.decision if automatic else None
+    if not claims.claim_plan(event.alert, request, home, asked_by=asked_by, decision=decision):
         return claims.known_plans(event_id, home)
 
     with leases.renewing_lease(request, home):

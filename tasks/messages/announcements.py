@@ -16,12 +16,13 @@ from tasks.io.messages import event_announcements
 from tasks.io.services import store_layout
 from tasks.messages import coincidences, event_facts, outgoing
 from tasks.messages.event_facts import EventContext
-from tasks.records import Alert, Decision, Home
+from tasks.records import Alert, Audience, Decision, Home
 from tasks.records.events import EventHistory, Registered
 from tasks.records.outbox import Outgoing
 from tasks.records.skymaps import Overlap
-from tasks.registry import events, history
+from tasks.registry import Session, events, history, plans
 from tasks.registry.store import now
+from tasks.science.alerts import best_position, decisions
 
 SAME_TIME_S = 60.0
 """Most seconds between events of two missions that may have one source."""
@@ -50,12 +51,20 @@ def announce(
             events.record_decision(session, alert, decision, now=now())
         news = events.mark_announced(session, alert.sha256, now=now())
         event = history.of_event(session, registered.slug)
+        cancelled = news and decision is not None and _cancel_plans(session, alert, decision, registered, event)
+        if cancelled:
+            event = history.of_event(session, registered.slug)
         linked = coincidences.link(session, alert, event, within_s=within_s)
         if linked.new:
             event = history.of_event(session, registered.slug)
         messages = list(linked.messages)
         if news:
             context = event_facts.context(event, links)
+            if cancelled and decision is not None:
+                # before a top message in another channel: a reply goes to the thread of the newest one
+                messages += event_announcements.of_cancelled_plan(
+                    alert, decision, registered, known=context.knowledge, audience=_newest_thread(event)
+                )
             messages += _of_notice(alert, decision, registered, context, overlap)
             outgoing.enqueue_files(session, registered.slug, files)
         messages += [message for other in linked.others for message in _of_linked(other, alert.sha256, home)]
@@ -66,10 +75,35 @@ def _of_notice(
     alert: Alert, decision: Decision | None, registered: Registered, event: EventContext, overlap: Overlap | None
 ) -> tuple[Outgoing, ...]:
     """Return the messages that a notice calls for."""
-    tops = (entry.audience for entry in event.history.messages if entry.kind == event_announcements.TOP)
     return event_announcements.of_notice(
-        alert, decision, registered, known=event.knowledge, opened=frozenset(tops), overlap=overlap
+        alert,
+        decision,
+        registered,
+        known=event.knowledge,
+        opened=frozenset(_threads(event.history)),
+        overlap=overlap,
     )
+
+
+def _threads(event: EventHistory) -> tuple[Audience, ...]:
+    """Return the audiences that have a thread on an event, in order."""
+    return tuple(entry.audience for entry in event.messages if entry.kind == event_announcements.TOP)
+
+
+def _newest_thread(event: EventHistory) -> Audience:
+    return next(reversed(_threads(event)), Audience.NOBODY)
+
+
+def _cancel_plans(
+    session: Session, alert: Alert, decision: Decision, registered: Registered, event: EventHistory
+) -> bool:
+    """Cancel the event's plans if the decision takes away their ground; return whether there were any."""
+    if not (registered.planned and registered.counts):
+        return False
+    located = best_position.located(event_facts.alerts(event))
+    if not decisions.ends_plan(decision, alert, previous=registered.previous_decision, located=located):
+        return False
+    return plans.cancel_of(session, registered.slug, reason=f"a newer notice: {decision.summary}") > 0
 
 
 def _of_linked(event: EventHistory, key: str, home: Home) -> tuple[Outgoing, ...]:

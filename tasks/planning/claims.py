@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import resources
-from tasks.records import Alert, Home, Plan, PlanRequest
+from tasks.records import Alert, Decision, Home, Plan, PlanMode, PlanRequest
 from tasks.registry import plans
 from tasks.registry.store import now
 
@@ -25,11 +25,17 @@ def known_plans(slug: str, home: Home) -> tuple[Plan, ...]:
 
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="claim-plan-{alert.notice.event_id}")
-def claim_plan(alert: Alert, request: PlanRequest, home: Home, *, asked_by: str = "") -> bool:
+def claim_plan(
+    alert: Alert, request: PlanRequest, home: Home, *, asked_by: str = "", decision: Decision | None = None
+) -> bool:
     """Claim a plan; return False if it is already claimed or made, or if the notice retracts its event.
 
-    An older notice may be answered again after the retraction; that is no failure.
+    An older notice may be answered again after the retraction; that is no failure. ``decision`` is that on the newest
+    notice where a decision asked for the plan: it may have changed before the plan began.
     """
+    if decision is not None and decision.plan not in (PlanMode.AUTOMATIC, PlanMode.KEEP):
+        log.info("%s: the newest decision asks for no plan (%s)", alert.notice.event_id, decision.summary)
+        return False
     if alert.notice.retraction:
         log.info("%s was retracted: nothing is planned", alert.notice.event_id)
         return False

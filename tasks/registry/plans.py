@@ -145,6 +145,12 @@ def cancel(session: Session, event_id: int, *, reason: str) -> int:
     return row_updates.change(session, plan, *where, state=PlanState.CANCELLED, reason=columns.text(reason))
 
 
+def cancel_of(session: Session, slug: str, *, reason: str) -> int:
+    """Cancel the standing plans of an event, named by its folder; return how many plans."""
+    event_id = session.scalars(sa.select(models.Event.id).filter_by(slug=slug)).one()
+    return cancel(session, event_id, reason=reason)
+
+
 def tiles_of(session: Session, slug: str, telescope: str) -> dict[str, str]:
     """Return the tiles of one telescope in all plans of an event: the state of each, ``observed`` before any other."""
     plan, tile = models.Plan, models.Tile

@@ -175,6 +175,16 @@ def of_failed_plan(
     return (messages.reply("plan-failed", words), messages.edit("plan-failed", event_text.top(known)))
 
 
+def of_cancelled_plan(
+    alert: Alert, decision: Decision, registered: Registered, *, known: TopMessageFacts, audience: Audience
+) -> tuple[Outgoing, ...]:
+    """Return the messages that a newer notice cancelled the event's plans: to the whole channel, and the updated top."""
+    messages = _EventMessages(registered.slug, alert.sha256, audience)
+    words = event_text.plan_cancelled(alert.notice.event_id, reason=decision.summary)
+    reply = messages.reply("plan-cancelled", words, broadcast=True)
+    return (reply, messages.edit("plan-cancelled", event_text.top(known)))
+
+
 def of_press(
     slug: str, words: Rendered | None, *, known: TopMessageFacts, audience: Audience, key: str
 ) -> tuple[Outgoing, ...]:

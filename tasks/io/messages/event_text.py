@@ -150,6 +150,12 @@ def plan_failed(event: str, telescopes: Sequence[str], *, reason: str) -> Render
     )
 
 
+def plan_cancelled(event: str, *, reason: str) -> Rendered:
+    """Return the message that a newer notice cancelled the plans of an event."""
+    words = f"The plans of {event} are cancelled and their queued tiles withdrawn. A newer notice: {reason}"
+    return blockkit.rendered(words, [blockkit.section(f"🛑 {escape(words)}")])
+
+
 def linked(name: str, evidence: str) -> Rendered:
     """Return the message that another event may have the same source."""
     words = f"{name} may be the same source: {evidence}. The two events keep separate threads."

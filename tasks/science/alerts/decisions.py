@@ -99,6 +99,31 @@ def settle(decision: Decision, alert: Alert, *, before: Alert | None, previous: 
     return replace(decision, plan=PlanMode.KEEP, summary=f"{decision.summary}; {words}")
 
 
+def ends_plan(decision: Decision, alert: Alert, *, previous: Decision | None, located: Alert | None) -> bool:
+    """Return whether a notice takes away the ground of the plans that stand for its event.
+
+    A decision that asks for no plan ends them, unless it only repeats the one before, or the notice is a GO that is too
+    old to start telescopes by itself. Of a burst, one of many notices may have no position or a worse one: it ends a plan
+    only if its position is the best known, or if it says that the trigger is no burst.
+
+    Parameters
+    ----------
+    decision, alert
+        The new notice and the decision on it.
+    previous
+        The decision on the notice before.
+    located
+        The notice with the best position of a burst.
+    """
+    kept = decision.plan in {PlanMode.AUTOMATIC, PlanMode.KEEP} or decision.action.upper() == "GO"
+    if kept or is_repeated(decision, previous):
+        return False
+    if alert.notice.kind is Kind.GW:
+        return True
+    own = located is not None and located.sha256 == alert.sha256
+    return own or decision.audience is Audience.LOW_SIGNIFICANCE
+
+
 def is_repeated(decision: Decision, previous: Decision | None) -> bool:
     """Return whether a decision asks for the same actions as the previous one."""
     wished = (PlanMode.AUTOMATIC, PlanMode.KEEP)

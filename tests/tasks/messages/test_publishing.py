@@ -25,8 +25,8 @@ from tasks.io.services import product_stores
 from tasks.messages import announcements, event_page, plan_announcements
 from tasks.messages import delivery as message_delivery
 from tasks.planning import claims
-from tasks.records import Alert, Audience, Decision, Home
-from tasks.records.events import Registered
+from tasks.records import Alert, Audience, Decision, Home, PlanMode
+from tasks.records.events import PlanState, Registered
 from tasks.records.outbox import ClaimedUpload
 from tasks.registry import delivery, outbox, plans, unsent
 
@@ -155,6 +155,83 @@ def test_a_plan_is_told_once_and_stands_in_the_top_message(root, store, send, wo
     delivery.drain_messages(store, send)
     assert sum("3 tiles planned" in m["text"] for m in workspace.messages) == 1
     assert "7DT 3 tiles" in str(workspace.messages[0]["blocks"])
+
+
+NO = {"score": 0, "plan": PlanMode.BUTTON}
+
+
+@pytest.mark.parametrize(
+    ("changes", "decision"),
+    [
+        ({"classification": {"Terrestrial": 0.97, "BNS": 0.03}}, alerts.decision("NO", **NO, rule="terrestrial")),
+        ({"significant": False}, alerts.decision("NO", **NO, audience=Audience.LOW_SIGNIFICANCE)),
+        ({"sky_map": alerts.sky_map(area90_deg2=9000)}, alerts.decision("WAIT", score=2, plan=PlanMode.BUTTON)),
+    ],
+)
+def test_a_plan_ends_with_the_decision_that_asked_for_it(root, store, send, workspace, changes, decision) -> None:
+    """Kind: every change of a decision, by class, significance, distance, area or position."""
+    alert = alerts.gw()
+    event = alerts.in_hand(alert, respond(root, alert, alerts.decision(plan=PlanMode.AUTOMATIC)))
+    wanted, home = alerts.request(alert), Home(root=root)
+    claims.claim_plan.fn(alert, wanted, home)
+    plan_announcements.announce_plans.fn(event, wanted, (alerts.plan(),), home)
+    delivery.drain_messages(store, send)
+
+    respond(root, alerts.gw(alert_type="UPDATE", minutes=9, **changes), decision)
+    delivery.drain_messages(store, send)
+
+    history = store.history("S241102br")
+    assert [entry.state for entry in history.plans] == [PlanState.CANCELLED]
+    with store.read() as session:
+        assert set(plans.tiles_of(session, "S241102br", "7DT").values()) == {"withdrawn"}
+    told = [m for m in workspace.messages if "are cancelled" in m["text"]]
+    assert [(m["channel"], m["broadcast"], m["thread_ts"] is None) for m in told] == [("C-GW", True, False)]
+
+
+def test_a_decision_that_only_repeats_or_asks_for_a_plan_keeps_the_plan(root, store) -> None:
+    alert, go = alerts.gw(), alerts.decision(plan=PlanMode.AUTOMATIC)
+    event = alerts.in_hand(alert, respond(root, alert, go))
+    wanted, home = alerts.request(alert), Home(root=root)
+    claims.claim_plan.fn(alert, wanted, home)
+    plan_announcements.announce_plans.fn(event, wanted, (alerts.plan(),), home)
+    for minutes, decision in (
+        (9, go),
+        (18, alerts.decision(plan=PlanMode.KEEP)),
+        (27, alerts.decision(plan=PlanMode.BUTTON)),
+    ):
+        respond(root, alerts.gw(alert_type="UPDATE", minutes=minutes, far_hz=1e-9 * minutes), decision)
+    late = alerts.gw(alert_type="UPDATE", minutes=-5)
+    respond(root, late, alerts.decision("NO", score=0))
+    assert [entry.state for entry in store.history("S241102br").plans] == [PlanState.DONE]
+
+
+def test_a_plan_that_a_newer_notice_no_longer_asks_for_is_not_begun(root, store) -> None:
+    alert, home = alerts.gw(), Home(root=root)
+    respond(root, alert, alerts.decision(plan=PlanMode.AUTOMATIC))
+    later = alerts.gw(alert_type="UPDATE", minutes=9, classification={"Terrestrial": 0.97})
+    respond(root, later, alerts.decision("NO", **NO))
+    newest = registration.load_event.fn("S241102br", home=home)
+    wanted = alerts.request(newest.alert)
+    assert not claims.claim_plan.fn(newest.alert, wanted, home, decision=newest.decision)
+    # a person may ask for it all the same
+    assert claims.claim_plan.fn(newest.alert, wanted, home, asked_by="U1")
+
+
+@pytest.mark.parametrize(("verdict", "state"), [(True, PlanState.CANCELLED), (False, PlanState.DONE)])
+def test_a_burst_that_is_none_loses_its_plan_and_one_without_position_keeps_it(root, store, verdict, state) -> None:
+    alert = alerts.grb("XRT", error_deg=0.001)
+    event = alerts.in_hand(alert, respond(root, alert, alerts.decision(plan=PlanMode.AUTOMATIC, audience=Audience.GRB)))
+    wanted, home = alerts.request(alert), Home(root=root)
+    claims.claim_plan.fn(alert, wanted, home)
+    plan_announcements.announce_plans.fn(event, wanted, (alerts.plan(),), home)
+    if verdict:
+        later = alerts.grb("BAT", seconds=300, flags=("Def_NOT_a_GRB",))
+        no = alerts.decision("NO", score=0, audience=Audience.LOW_SIGNIFICANCE)
+    else:
+        later = alerts.grb("BAT", seconds=300, ra_deg=None, dec_deg=None, error_deg=None)
+        no = alerts.decision("NO", score=0, audience=Audience.GRB)
+    respond(root, later, no)
+    assert [entry.state for entry in store.history(event.registered.slug).plans] == [state]
 
 
 def test_nothing_is_planned_nor_said_to_fail_for_a_retraction(root, store, send, workspace) -> None:
