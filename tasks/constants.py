@@ -32,3 +32,6 @@ EQUAL_SEEING = 1.05
 """A reference whose FWHM is at most this many times the science image's is the one convolved: within 5 % they are equal."""
 SMALLEST_CLIPPED = 3
 """Fewest frames of a clipped mean: of two values none is the outlier."""
+
+FIRST_YEAR, LAST_YEAR = 1990, 2100
+"""Years in which observations are planned: the series of Sun, Moon and Earth rotation hold to arcminutes, and no date overflows."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 
 import click
+from pydantic_core import ValidationError
 
-from deployments.cli import output
+from deployments.terminal import output
 from tasks.errors import SirenError, UnusableData
 
 # verb → module that defines `command`; imported only when the verb is called, so that help is instant
@@ -84,11 +85,21 @@ def run(words: list[str]) -> int:
         return 2
     except (click.UsageError, UnusableData) as error:
         return output.rejected(_words(error), as_json=as_json)
+    except ValidationError as error:
+        return output.rejected(_refused_options(error), as_json=as_json)
     except SirenError as error:
         return output.failed(_words(error), as_json=as_json)
     except click.exceptions.Abort:
         return output.failed("stopped by the user", as_json=as_json)
     return int(code or 0)
+
+
+def _refused_options(error: ValidationError) -> str:
+    """Name each refused option with what it got and what is allowed."""
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc']))} = {each['input']!r}: {each['msg']}"
+        for each in error.errors(include_url=False)
+    )
 
 
 def _words(error: Exception) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output
 
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 

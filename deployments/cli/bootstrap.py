@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output, parameters
 
 
 @click.command("bootstrap")
@@ -18,7 +18,14 @@ from deployments.cli import output
     help="File of deployments.  [default: prefect.yaml of the checkout]",
 )
 @click.option("--home", type=click.Path(path_type=Path), help="Folder of the default paths in new blocks.")
-@click.option("--wait", "wait_s", default=60.0, show_default=True, help="Longest wait for the server, in s.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=parameters.Number(min=0),
+    default=60.0,
+    show_default=True,
+    help="Longest wait for the server, in s.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(prefect_file: Path | None, home: Path | None, wait_s: float, *, as_json: bool) -> None:
     """Create or update blocks, pools, limits, deployments and automations on the server at PREFECT_API_URL.

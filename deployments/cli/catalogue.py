@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output
 from tasks.errors import UnusableData
 
 SURVEYS = ("gaiaxp", "ps1", "sdss", "apass", "2mass")

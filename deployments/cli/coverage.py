@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output
 from tasks.errors import UnusableData
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output, parameters
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -34,7 +34,7 @@ DAY = click.DateTime(["%Y-%m-%d"])
     show_default=True,
     help="Take frames sharper and deeper than the median, or within --sigmas beyond it, or all.",
 )
-@click.option("--sigmas", type=click.FloatRange(0, 10), default=1.0, show_default=True, help="For --select nsigma.")
+@click.option("--sigmas", type=parameters.Number(0, 10), default=1.0, show_default=True, help="For --select nsigma.")
 @click.option(
     "--names", type=click.Path(path_type=Path), default=None, help="File with the names of the frames to take."
 )

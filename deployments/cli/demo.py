@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from deployments.cli import output, simulate
+from deployments.cli import simulate
+from deployments.terminal import output
 
 
 @click.command(name="demo", help="Simulate an alert and a night, run all flows on them, print the paths of the pages.")

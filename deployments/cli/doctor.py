@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output
 
 
 @click.command("doctor")

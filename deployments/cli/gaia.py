@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output, parameters
 from tasks.errors import UnusableData
 
 GAIA = "https://gea.esac.esa.int/tap-server/tap"
@@ -17,9 +17,17 @@ RADIUS_DEG = 2.4
 @click.command(name="gaia", help="Fetch the cells of Gaia DR3 around positions into a folder of catalogues.")
 @click.argument("positions", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the cells.")
-@click.option("--radius", default=RADIUS_DEG, show_default=True, help="Radius around each position, in degrees.")
+@click.option(
+    "--radius",
+    type=parameters.Number(min=0),
+    default=RADIUS_DEG,
+    show_default=True,
+    help="Radius around each position, in degrees.",
+)
 @click.option("--url", default=GAIA, show_default=True, help="TAP service with the table gaiadr3.gaia_source.")
-@click.option("--faintest", default=18.0, show_default=True, help="Faintest G magnitude.")
+@click.option(
+    "--faintest", type=parameters.Number(min=0), default=18.0, show_default=True, help="Faintest G magnitude."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(positions: tuple[str, ...], out: Path, radius: float, url: str, faintest: float, as_json: bool) -> None:
     """Fetch the missing cells around POSITIONS, each RA,DEC in degrees."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from deployments.cli import backfill, output, signals
+from deployments.cli import backfill
+from deployments.terminal import output, signals
 from tasks.records.missions import TOPICS
 
 GROUP = "brightsiren"

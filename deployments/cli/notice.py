@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output
 from tasks import constants
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output
 
 
 @click.command("observed")

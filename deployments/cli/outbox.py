@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output
 
 if TYPE_CHECKING:
     from tasks.records.outbox import Unsent

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output, parameters
 from tasks.errors import UnusableData
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @click.command(name="plan", help="Plan telescopes for a notice or sky map: tiles, tables and pictures.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--telescope", "names", multiple=True, required=True, help="Name of a telescope; may be repeated.")
-@click.option("--start", help="Begin of the window, ISO, UTC.  [default: now]")
-@click.option("--hours", type=click.FloatRange(0, 96, min_open=True), default=24.0, show_default=True)
+@click.option("--start", type=parameters.Moment(), help="Begin of the window, ISO, UTC.  [default: now]")
+@click.option("--hours", type=parameters.Number(0, 96, min_open=True), default=24.0, show_default=True)
 @click.option("--tiles", type=click.IntRange(1, 2000), default=50, show_default=True, help="Most tiles per telescope.")
 @click.option("--engine", type=click.Choice(["gwemopt", "siren"]), default="gwemopt", show_default=True)
 @click.option(
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def command(
     source: Path,
     names: tuple[str, ...],
-    start: str | None,
+    start: datetime | None,
     hours: float,
     tiles: int,
     engine: str,
@@ -52,21 +52,13 @@ def command(
 
     if out.exists() and not out.is_dir():
         raise UnusableData(f"--out {out} is a file; expected a folder")
-    begin = _moment(start) if start else None
     options = PlanOptions(engine=cast("Literal['gwemopt', 'siren']", engine), tiles=tiles, hours=hours)
     event_id = aims.event_id_of(source)
-    plans = tile_plans.make_plans.fn(source, names, options, event_id, begin, galaxies)
+    plans = tile_plans.make_plans.fn(source, names, options, event_id, start, galaxies)
     files = tile_plans.write_plans.fn(plans, source, out)
     joint = tile_plans.joint(plans, source)
     result: dict[str, Any] = plan_tables.as_object(plans, probability=joint[0], area_deg2=joint[1])
     output.show(result | {"files": files}, _text(plans, joint, out), as_json=as_json)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UnusableData(f"--start {text!r} is not an ISO time such as 2026-01-15T03:00:00") from error
 
 
 def _text(plans: tuple[Plan, ...], joint: tuple[float, float], out: Path) -> str:

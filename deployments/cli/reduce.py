@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output
 
 STAGES = ("calibrate", "reduce", "stack", "search")
 

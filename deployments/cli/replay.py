@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output, parameters
 
 if TYPE_CHECKING:
     from deployments.local.replay import ReplayDifference, Step
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=parameters.Number(min=0, min_open=True),
     help="Factor by which the waits between notices are shortened.  [default: no waits]",
 )
 @click.option("--policy", help="Name of a policy, or a TOML file.  [default: sevendt]")

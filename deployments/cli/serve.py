@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from deployments.cli import output, signals
+from deployments.terminal import output, signals
 
 
 @click.command("serve")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output, parameters
 from tasks.errors import UnusableData
 
 SCALES = ("tiny", "small", "full")
@@ -33,10 +33,18 @@ def command() -> None:
 @click.option(
     "--mislabelled", type=int, default=0, show_default=True, help="Number of lights with a wrong filter in the header."
 )
-@click.option("--colour-term", type=float, default=0.0, show_default=True, help="Size of colour terms, mag per mag.")
-@click.option("--spatial", type=float, default=0.0, show_default=True, help="Zero point's rms over the frame, in mag.")
-@click.option("--ra", type=float, default=110.0, show_default=True, help="Field centre in degrees.")
-@click.option("--dec", type=float, default=-30.0, show_default=True, help="Field centre in degrees.")
+@click.option(
+    "--colour-term", type=parameters.Number(), default=0.0, show_default=True, help="Size of colour terms, mag per mag."
+)
+@click.option(
+    "--spatial",
+    type=parameters.Number(),
+    default=0.0,
+    show_default=True,
+    help="Zero point's rms over the frame, in mag.",
+)
+@click.option("--ra", type=parameters.Number(), default=110.0, show_default=True, help="Field centre in degrees.")
+@click.option("--dec", type=parameters.Number(), default=-30.0, show_default=True, help="Field centre in degrees.")
 @click.option("--object", "object_name", default="T00001", show_default=True, help="OBJECT of the lights.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bytes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -92,14 +100,27 @@ def night(
 )
 @click.option("--id", "event_id", default="", help="Superevent id  [default: S, the date and two letters of the seed]")
 @click.option("--type", "alert_type", default="PRELIMINARY", show_default=True, help="Alert type, as LVK writes it.")
-@click.option("--time", "moment", default="2026-01-15T22:30:15", show_default=True, help="Time of the event, UTC, ISO.")
-@click.option("--ra", type=float, default=None, help="True position in degrees  [default: drawn]")
-@click.option("--dec", type=float, default=None, help="True position in degrees  [default: drawn]")
-@click.option("--distance", type=float, default=80.0, show_default=True, help="Mean distance in Mpc.")
 @click.option(
-    "--distance-std", type=float, default=18.0, show_default=True, help="Standard deviation of the distance in Mpc."
+    "--time",
+    "moment",
+    type=parameters.Moment(),
+    default="2026-01-15T22:30:15",
+    show_default=True,
+    help="Time of the event, UTC, ISO.",
 )
-@click.option("--area", type=float, default=45.0, show_default=True, help="Area of the 90 % region in deg2.")
+@click.option("--ra", type=parameters.Number(), default=None, help="True position in degrees  [default: drawn]")
+@click.option("--dec", type=parameters.Number(), default=None, help="True position in degrees  [default: drawn]")
+@click.option("--distance", type=parameters.Number(), default=80.0, show_default=True, help="Mean distance in Mpc.")
+@click.option(
+    "--distance-std",
+    type=parameters.Number(),
+    default=18.0,
+    show_default=True,
+    help="Standard deviation of the distance in Mpc.",
+)
+@click.option(
+    "--area", type=parameters.Number(), default=45.0, show_default=True, help="Area of the 90 % region in deg2."
+)
 @click.option(
     "--significant/--not-significant", default=True, show_default=True, help="Significance stated in the notice."
 )
@@ -111,7 +132,7 @@ def alert(
     out: Path,
     event_id: str,
     alert_type: str,
-    moment: str,
+    moment: datetime,
     ra: float | None,
     dec: float | None,
     distance: float,
@@ -131,7 +152,7 @@ def alert(
         seed=_not_negative(seed),
         event_id=event_id,
         alert_type=alert_type.upper(),
-        time=_moment(moment),
+        time=moment,
         ra_deg=ra,
         dec_deg=dec,
         distance_mpc=distance,
@@ -144,15 +165,6 @@ def alert(
     truth = simulation.make_alert(out, request)
     notice = out / "notice.json"
     output.show({"truth": str(truth), "notice": str(notice)}, f"notice: {notice}\ntruth: {truth}", as_json=as_json)
-
-
-def _moment(text: str) -> datetime:
-    """Read an ISO time; without a zone it is UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UnusableData(f"--time {text!r} is not an ISO time such as 2026-01-15T22:30:15") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _not_negative(seed: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployments.cli import output
+from deployments.terminal import output, parameters
 from tasks.errors import UnusableData
 
 if TYPE_CHECKING:
@@ -38,9 +38,12 @@ TOLD = ("x", "y", "ra_deg", "dec_deg", "snr", "flux")
     show_default=True,
     help="How the reference is aligned with the science image.",
 )
-@click.option("--threshold", type=click.FloatRange(min=3), default=5.0, show_default=True, help="S/N of a detection.")
+@click.option("--threshold", type=parameters.Number(min=3), default=5.0, show_default=True, help="S/N of a detection.")
 @click.option(
-    "--saturation", type=click.FloatRange(min=1), default=None, help="Saturation level in ADU.  [default: the header's]"
+    "--saturation",
+    type=parameters.Number(min=1),
+    default=None,
+    help="Saturation level in ADU.  [default: the header's]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(

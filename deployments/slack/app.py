@@ -44,11 +44,11 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from blocks import SlackWorkspace
-from deployments.cli import signals
 from deployments.listening import daemon
 from deployments.server import blocks_from_environment, default_paths
 from deployments.slack import http_endpoint, socket_mode
 from deployments.slack.actions import ButtonHandler, Permissions
+from deployments.terminal import signals
 from tasks import registry as registries
 from tasks import resources
 from tasks.errors import MissingPart, SirenError, Unavailable

@@ -2,4 +2,4 @@
 
 from pydantic import ConfigDict
 
-CONFIG = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+CONFIG = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)

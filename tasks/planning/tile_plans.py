@@ -17,8 +17,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic_core import to_jsonable_python
 
-from tasks import naming, products, telescopes
-from tasks.errors import MissingPart, ProgramError
+from tasks import constants, naming, products, telescopes
+from tasks.errors import MissingPart, ProgramError, UnusableData
 from tasks.io.catalogues import galaxy_tables
 from tasks.io.pages import sky_map_plots
 from tasks.io.planning import plan_tables
@@ -116,7 +116,16 @@ def joint(plans: Sequence[Plan], source: Path) -> tuple[float, float]:
 
 
 def window_from(start: datetime, options: PlanOptions) -> observable_tiles.Window:
-    """Return the window that begins at ``start`` (UTC if it has no time zone)."""
+    """Return the window that begins at ``start`` (UTC if it has no time zone).
+
+    Raises
+    ------
+    UnusableData
+        If the year is not one in which observations are planned.
+    """
+    if not constants.FIRST_YEAR <= start.year <= constants.LAST_YEAR:
+        allowed = f"{constants.FIRST_YEAR} to {constants.LAST_YEAR}"
+        raise UnusableData(f"a plan that begins at {start.isoformat()}; the years {allowed} are allowed")
     aware = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
     return observable_tiles.Window(start=aware, end=aware + timedelta(hours=options.hours))
 

@@ -1,0 +1,1 @@
+"""What the verbs of ``siren`` share: types of parameters, output, signals."""
