@@ -71,4 +71,5 @@ def _text(plans: tuple[Plan, ...], joint: tuple[float, float], out: Path) -> str
         first, last = plan.tiles[0].start, plan.tiles[-1].start
         span = f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC" if first and last else ""
         lines.append(f"  {plan.telescope:<16} {len(plan.tiles):4d} tiles, {100 * plan.probability:.1f} %, {span}")
-    return "\n".join([*lines, f"tables and pictures: {out}"])
+    remarks = dict.fromkeys(remark for plan in plans for remark in plan.remarks)
+    return "\n".join([*lines, *(f"  ! {remark}" for remark in remarks), f"tables and pictures: {out}"])

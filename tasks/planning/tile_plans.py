@@ -28,10 +28,19 @@ from tasks.planning.aims import Aim
 from tasks.programs import gwemopt
 from tasks.records import Alert, Plan, PlanRequest, Telescope
 from tasks.records.plans import NONE_OBSERVED, Already
-from tasks.science.planning import already_observed, error_circles, galaxy_targets, greedy_scheduler, observable_tiles
+from tasks.science.planning import (
+    already_observed,
+    error_circles,
+    galaxy_targets,
+    greedy_scheduler,
+    observable_tiles,
+    tiling,
+)
 from tasks.science.skymaps import footprints, healpix, regions
 
 log = logging.getLogger(__name__)
+
+HOSTS = "likely host galaxies"
 
 # number of tiles given to gwemopt per requested tile: it needs seconds for a thousand
 TILES_PER_WISH = 6
@@ -141,12 +150,25 @@ def plan_aim(
     cancel_folder: Path | None = None,
     done: already_observed.ObservedCoverage = already_observed.NONE_OBSERVED,
 ) -> tuple[Plan, ...]:
-    """Plan likely host galaxies, or one field if it covers the position's error, or else tiles of the map."""
+    """Plan likely host galaxies, or one field if it covers the position's error, or else tiles of the map.
+
+    Without a likely host in the catalogue the map is planned by tiles, with a remark.
+    """
     if galaxy_file is not None:
-        return _plan_fields(aim, known, window, options, event_id=event_id, galaxy_file=galaxy_file, done=done)
+        galaxies = galaxy_tables.read(galaxy_file)
+        weight = galaxy_targets.weights(galaxies, aim.sky_map)
+        if weight.any():
+            hosts = galaxy_targets.fields(galaxies, weight)
+            return _plan_fields(aim, known, window, options, hosts, event_id=event_id, called=HOSTS, done=done)
+        remark = galaxy_targets.no_host(galaxies, aim.sky_map)
+        tiled = plan_aim(aim, known, window, options, event_id=event_id, cancel_folder=cancel_folder, done=done)
+        return tuple(replace(plan, remarks=(*plan.remarks, remark)) for plan in tiled)
     able = [each for each in known if aim.centre_deg and 2 * aim.error90_deg <= each.field_of_view.smaller_deg]
     others = [each for each in known if each not in able]
-    plans = _plan_fields(aim, able, window, options, event_id=event_id, galaxy_file=None, done=done) if able else ()
+    plans: tuple[Plan, ...] = ()
+    if able and aim.centre_deg is not None:
+        field = error_circles.centred(*aim.centre_deg)
+        plans = _plan_fields(aim, able, window, options, field, event_id=event_id, called="position", done=done)
     if others:
         plans += _plan_tiles(aim, others, window, options, event_id=event_id, cancel_folder=cancel_folder, done=done)
     order = [each.name for each in known]
@@ -184,22 +206,19 @@ def _plan_fields(
     known: Sequence[Telescope],
     window: observable_tiles.Window,
     options: PlanOptions,
+    chosen: tuple[tiling.Tiles, observable_tiles.Targets],
     *,
     event_id: str,
-    galaxy_file: Path | None,
+    called: str,
     done: already_observed.ObservedCoverage,
 ) -> tuple[Plan, ...]:
     """Plan single fields with our own engine: there are few, and they are not on a grid.
 
     A position that one telescope has observed is still planned for the others; a galaxy is not.
     """
-    if aim.centre_deg is not None and galaxy_file is None:
-        (fields, targets), called = error_circles.centred(*aim.centre_deg), "position"
-    else:
-        catalogue = galaxy_tables.read(galaxy_file or Path())
-        fields, targets = galaxy_targets.fields(catalogue, galaxy_targets.weights(catalogue, aim.sky_map))
+    fields, targets = chosen
+    if called == HOSTS:
         targets = replace(targets, weight=already_observed.left(targets.points, targets.weight, done))
-        called = "likely host galaxies"
     seen = observable_tiles.around(fields, targets, known, window, called=called, done=done)
     slots = greedy_scheduler.schedule(seen, targets, options)
     along = footprints.curve(aim.sky_map)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from tasks import constants
 from tasks.errors import UnusableData
@@ -97,7 +98,7 @@ def _unnamed(document: Fields) -> str:
     return time.strftime("%Y%m%dT%H%M%S")
 
 
-def _place(document: Fields) -> dict[str, float | None]:
+def _place(document: Fields) -> dict[str, Any]:
     """Return the fields of the position and its error."""
     (ra_deg, dec_deg), (error_deg, containment) = _position(document), _error(document)
     return {"ra_deg": ra_deg, "dec_deg": dec_deg, "error_deg": error_deg, "containment": containment}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import Any
 
 from tasks import constants
 from tasks.errors import UnusableData
@@ -173,7 +174,7 @@ def _is_test(event: Document, packet: Packet, topic: str | None) -> bool:
     return packet.test or event.role == "test" or flagged or untrusted_fields.is_test_topic(topic)
 
 
-def _place(event: Document, instrument: str | None) -> dict[str, float | None]:
+def _place(event: Document, instrument: str | None) -> dict[str, Any]:
     """Return the fields of the position and its error."""
     ra_deg, dec_deg, error_deg = _position(event)
     containment = CONTAINMENTS.get(instrument or "") if error_deg is not None else None
@@ -208,7 +209,7 @@ def _trigger_time(event: Document) -> datetime | None:
     return time
 
 
-def _significance(params: Fields) -> dict[str, float | None]:
+def _significance(params: Fields) -> dict[str, Any]:
     """Return the significance of the rate and of the image; SVOM gives one, with its type."""
     rate, image, snr = params.number("Rate_Signif"), params.number("Image_Signif"), params.number("SNR")
     trigger = params.text("Trigger_Type")

@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 # galaxies beyond these many standard deviations of the pixel's distance are not hosts
 DISTANCE_SIGMAS = 3.0
+REGION = 0.99
 # more than a telescope observes in a night
 MOST_GALAXIES = 2000
 
@@ -48,6 +49,16 @@ def weights(galaxies: Galaxies, sky_map: SkyMap) -> Floats:
     weight = np.where(host, sky_map.density[row] * radial * 10 ** (-0.4 * (absolute + 20)), 0.0)
     total = float(weight.sum())
     return np.asarray(weight / total if total > 0 else weight)
+
+
+def no_host(galaxies: Galaxies, sky_map: SkyMap) -> str:
+    """Say why no galaxy of a catalogue is a likely host."""
+    inside = credible_regions.rows_at(sky_map, galaxies.ra_deg, galaxies.dec_deg) >= 0
+    # what lies in a pixel of negligible density is far from the source
+    level = credible_regions.credible_level(sky_map, galaxies.ra_deg, galaxies.dec_deg)
+    near = int(np.count_nonzero(inside & (level <= REGION)))
+    where = f"{near} of its {len(galaxies.ra_deg)} galaxies lie in the {REGION:.0%} region"
+    return f"galaxies: {where}, none within {DISTANCE_SIGMAS:g} sigma of the distance there; tiles are planned instead"
 
 
 def _columns(sky_map: SkyMap) -> tuple[Floats, Floats, Floats]:

@@ -72,6 +72,19 @@ def test_likely_host_galaxies_become_targets(shared_data: Path) -> None:
     assert any(tile.id.startswith("ESO") for tile in plan.tiles)
 
 
+def test_a_catalogue_without_a_likely_host_says_so_and_tiles_are_planned(shared_data: Path) -> None:
+    """Kind: reasons of empty results that name the wrong cause ("no tile of the grid meets it")."""
+    source = shared_data / "skymaps" / "S190814bv_5_LALInference.v1.fits.gz"
+    elsewhere = shared_data / "field" / "galaxies_gw170817.csv"
+    start = datetime(2019, 8, 14, 21, tzinfo=UTC)
+    (plan,) = tile_plans.make_plans.fn(source, ("TRE",), NATIVE, "S190814bv", start, elsewhere)
+    (tiles,) = tile_plans.make_plans.fn(source, ("TRE",), NATIVE, "S190814bv", start)
+    assert plan.tiles == tiles.tiles
+    assert plan.tiles
+    [remark] = plan.remarks
+    assert "0 of its 301 galaxies lie in the 99% region" in remark
+
+
 def test_nothing_to_observe_is_a_plan_with_a_reason(update: Path) -> None:
     noon = datetime(2024, 11, 2, 12, tzinfo=UTC)
     options = PlanOptions(hours=3)
