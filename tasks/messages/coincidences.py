@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.io.messages import event_announcements
+from tasks.io.messages import coincidence_text, event_announcements
 from tasks.io.skymaps import recent_maps
 from tasks.records import Alert, Notice
 from tasks.records.events import EventHistory
@@ -62,7 +62,7 @@ def _evidence(event: EventHistory, other: EventHistory, within_s: float) -> str:
     one, two = _facts(event), _facts(other)
     for follower, followed in ((one, other), (two, event)):
         if follower.follow_up_event == followed.name and follower.test is followed.test:
-            return f"follows {followed.name}"
+            return f"follows {followed.name}{coincidence_text.search(follower)}"
     return coincidences.evidence(one, two, within_s=within_s, credible_level=_level(event, other, one, two))
 
 

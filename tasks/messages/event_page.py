@@ -34,7 +34,8 @@ def publish_picture_and_page(
     """Put a notice's picture and its event's page into the outbox, both from one reading of the event.
 
     The picture of the sky map, if there is one, goes into the thread and the top message: it takes seconds to draw, for
-    which the words do not wait. Doing so again does nothing. Returns the page.
+    which the words do not wait. Doing so again does nothing. Returns the page. Pages of linked events are written again
+    when the link is new to them.
     """
     links = resources.links_of(home, alert)
     with resources.registry(home) as registry:
@@ -47,7 +48,19 @@ def publish_picture_and_page(
                     event = history.with_new_messages(session, event)
         newest = event.newest.alert
         links = links if newest == alert else resources.links_of(home, newest)
-        return _publish(dataclasses.replace(context, history=event, links=links), home, registry)
+        page = _publish(dataclasses.replace(context, history=event, links=links), home, registry)
+        for slug in event.linked:
+            _publish_link(slug, event.slug, home, registry)
+        return page
+
+
+def _publish_link(slug: str, other: str, home: Home, registry: Registry) -> None:
+    """Write the page of a linked event again if it does not show the link yet."""
+    event = registry.history(slug)
+    alert = event.newest.alert
+    page = naming.AlertTree(root=home.root).page(alert.notice)
+    if not page.is_file() or other not in page.read_text(encoding="utf-8"):
+        _publish(event_facts.context(event, resources.links_of(home, alert)), home, registry)
 
 
 def _publish(event: EventContext, home: Home, registry: Registry) -> Path:

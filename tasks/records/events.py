@@ -183,6 +183,9 @@ class EventHistory:
     messages: tuple[MessageEntry, ...] = ()
     uploads: tuple[UploadEntry, ...] = ()
     linked: tuple[str, ...] = field(default=())
+    evidence: tuple[str, ...] = ()
+    """Why each of ``linked`` may be the same source."""
+
     counterparts: tuple[Counterpart, ...] = ()
     """The linked events with known times."""
 

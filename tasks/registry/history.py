@@ -40,9 +40,10 @@ def of_event(session: Session, slug: str) -> EventHistory:
         plans=_plans(session, event),
         messages=messages,
         uploads=_uploads(session, event),
-        linked=tuple(other.slug for other in linked),
+        linked=tuple(other.slug for other, _ in linked),
+        evidence=tuple(why for _, why in linked),
         counterparts=tuple(
-            Counterpart(mission=other.mission, time=other.t0) for other in linked if other.t0 is not None
+            Counterpart(mission=other.mission, time=other.t0) for other, _ in linked if other.t0 is not None
         ),
         actions=actions.entries(session, event, presses),
         muted=event.muted,
@@ -61,11 +62,11 @@ def events(session: Session, limit: int = 100) -> tuple[str, ...]:
     return tuple(session.scalars(sa.select(models.Event.slug).order_by(models.Event.id.desc()).limit(limit)))
 
 
-def _event(session: Session, slug: str) -> tuple[models.Event, tuple[models.Event, ...]]:
-    """Return an event and those that it is linked with, in the order of their arrival."""
+def _event(session: Session, slug: str) -> tuple[models.Event, tuple[tuple[models.Event, str], ...]]:
+    """Return an event and those that it is linked with, each with the evidence, in the order of their arrival."""
     event, link, other = models.Event, models.Link, aliased(models.Event)
     query = (
-        sa.select(event, other)
+        sa.select(event, other, link.evidence)
         .outerjoin(link, sa.or_(link.first_id == event.id, link.second_id == event.id))
         .outerjoin(other, other.id == sa.case((link.first_id == event.id, link.second_id), else_=link.first_id))
         .where(event.slug == slug)
@@ -75,7 +76,7 @@ def _event(session: Session, slug: str) -> tuple[models.Event, tuple[models.Even
     if not rows:
         raise UnusableData(f"the registry has no event {slug!r}")
     first = rows[0][0]
-    return first, tuple(other for event, other in rows if event is first and other is not None)
+    return first, tuple((other, why) for event, other, why in rows if event is first and other is not None)
 
 
 def _notices(session: Session, event: models.Event) -> tuple[NoticeEntry, ...]:

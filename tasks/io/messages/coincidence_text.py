@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tasks.io.messages import blockkit, number_words
 from tasks.io.messages.blockkit import Block
 from tasks.records import Alert, Notice
 from tasks.records.events import Counterpart
+
+# IceCube's two analyses: every kind of source alike, and weighted by the gravitational-wave sky map
+P_VALUES = {"pval_generic": "(generic)", "pval_bayesian": "(Bayesian)"}
+NEUTRINOS_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +94,33 @@ def rates(notice: Notice) -> dict[str, str]:
     if coincidence.time_sky_coincidence_far_hz is not None:
         words["time and place"] = number_words.rate(coincidence.time_sky_coincidence_far_hz)
     return words
+
+
+def search(notice: Notice) -> str:
+    """Say what a search for neutrinos from another event found; the empty string if the notice is of no search."""
+    details = notice.details
+    chances = [f"{details[key]} {label}" for key, label in P_VALUES.items() if details.get(key)]
+    if not chances:
+        return ""
+    found = _neutrinos(details.get("coincident_events", ""))
+    count = details.get("n_events_coincident", str(len(found)))
+    places = "; ".join(found[:NEUTRINOS_SHOWN])
+    return f": {count} neutrinos, p = {', '.join(chances)}{f': {places}' if places else ''}"
+
+
+def _neutrinos(text: str) -> list[str]:
+    """Return time and position of each neutrino of a search in words; none of a list that cannot be read."""
+    try:
+        events = json.loads(text)
+        return [_neutrino(event) for event in events]
+    except (ValueError, TypeError, KeyError):
+        return []
+
+
+def _neutrino(event: Mapping[str, Any]) -> str:
+    place = event["localization"]
+    ra_deg, dec_deg, error_deg = (float(place[key]) for key in ("ra", "dec", "ra_dec_error"))
+    return f"{float(event['event_dt']):+.1f} s at {ra_deg:.2f}, {dec_deg:+.2f} ± {error_deg:g}°"
 
 
 def _plain(name: str) -> str:

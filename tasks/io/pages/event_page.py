@@ -102,7 +102,7 @@ def render(
         name=number_words.name(notice),
         badges=_badges(history, notice),
         sentence=number_words.sentence(newest.alert, newest.decision.action if newest.decision else ""),
-        facts=_gw_facts(newest.alert) if history.kind is Kind.GW else _grb_facts(history, burst or Burst(facts=notice)),
+        facts=_facts(history, newest.alert, burst),
         classes=number_words.ranked(notice.classification),
         properties=sorted((notice.properties or {}).items()),
         maps=_maps(newest.alert),
@@ -135,6 +135,12 @@ def _badges(history: EventHistory, notice: Notice) -> list[tuple[str, str]]:
         badges.append(("Muted", "plain"))
     badges += [(f"Linked with {slug}", "plain") for slug in history.linked]
     return badges
+
+
+def _facts(history: EventHistory, alert: Alert, burst: Burst | None) -> list[Fact]:
+    own = _gw_facts(alert) if history.kind is Kind.GW else _grb_facts(history, burst or Burst(facts=alert.notice))
+    links = zip(history.linked, history.evidence, strict=True) if history.evidence else ()
+    return own + [Fact(label="Linked", value=slug.replace("_", " "), note=why) for slug, why in links]
 
 
 def _gw_facts(alert: Alert) -> list[Fact]:

@@ -201,6 +201,24 @@ def test_a_follow_up_is_linked_with_the_event_it_follows(house) -> None:
     assert "follows S241102br" in str(house.replies)
 
 
+def test_what_icecube_finds_on_an_event_stands_in_its_thread_and_on_its_page(house, shared_data) -> None:
+    """Kind: what is found later about an event never reached its page."""
+    home = Home(root=house.root)
+    merger = alerts.gw("S260115cx")
+    registered = house.hear(merger)
+    event_page.publish_picture_and_page.fn(merger, None, registered, None, home)
+    payload = (shared_data / "field" / "icecube_lvk_for_S260115cx.json").read_bytes()
+    search = Alert(notice=parsing.parse(payload).notice, sha256=hashlib.sha256(payload).hexdigest())
+    registered = house.hear(search)
+    [page] = house.root.glob("events/S260115cx/index.html")
+    assert "neutrinos" not in page.read_text(encoding="utf-8")
+    event_page.publish_picture_and_page.fn(search, None, registered, None, home)
+
+    words = "2 neutrinos, p = 0.0004 (generic), 0.0549 (Bayesian): +12.9 s at 17.48, +16.15 ± 0.5°"
+    assert words in " ".join(house.replies)
+    assert words in page.read_text(encoding="utf-8")
+
+
 def test_a_burst_is_retracted_by_json_and_by_a_voevents_citation(house, shared_data) -> None:
     bat = (shared_data / "notices" / "swift_bat_type61.xml").read_bytes()
     house.hear_bytes(bat)
