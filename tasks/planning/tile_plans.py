@@ -32,8 +32,8 @@ from tasks.science.planning import (
     already_observed,
     error_circles,
     galaxy_targets,
-    greedy_scheduler,
     observable_tiles,
+    tile_scheduler,
     tiling,
 )
 from tasks.science.skymaps import footprints, healpix, regions
@@ -90,7 +90,7 @@ def write_plans(plans: tuple[Plan, ...], source: Path, folder: Path, done: Alrea
     sky_map = aims.read_aim(source).sky_map
     planned = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
     along = already_observed.without(footprints.curve(sky_map), _spent(done).spent)
-    probability, area = greedy_scheduler.joint(plans, planned, along)
+    probability, area = tile_scheduler.joint(plans, planned, along)
     texts = {"plan.json": plan_tables.json_text(plans, probability=probability, area_deg2=area)}
     texts |= {"ALL.txt": plan_tables.all_tables(plans)}
     texts |= {f"tiles_{naming.slug(plan.telescope)}.txt": plan_tables.text_table(plan) for plan in plans}
@@ -121,7 +121,7 @@ def fingerprint(names: tuple[str, ...], options: PlanOptions, done: Already = NO
 def joint(plans: Sequence[Plan], source: Path) -> tuple[float, float]:
     """Return probability and area in deg² of the union of all plans' footprints."""
     planned = {plan.telescope: telescopes.load(plan.telescope) for plan in plans}
-    return greedy_scheduler.joint(plans, planned, footprints.curve(aims.read_aim(source).sky_map))
+    return tile_scheduler.joint(plans, planned, footprints.curve(aims.read_aim(source).sky_map))
 
 
 def window_from(start: datetime, options: PlanOptions) -> observable_tiles.Window:
@@ -187,7 +187,7 @@ def _plan_tiles(
 ) -> tuple[Plan, ...]:
     """Plan tiles of each telescope's grid with the chosen engine; with ours if that fails."""
     survey = observable_tiles.survey(aim.sky_map, known, window, options, done)
-    wishes: Mapping[str, Sequence[greedy_scheduler.RequestedTile]] = {}
+    wishes: Mapping[str, Sequence[int]] = {}
     engine: str = options.engine
     remarks: tuple[str, ...] = ()
     if engine == "gwemopt":
@@ -196,8 +196,8 @@ def _plan_tiles(
         except (ProgramError, MissingPart) as error:
             log.warning("%s: %s; planned without it", event_id, error)
             engine, remarks = "siren", (f"planned by siren: {error}",)
-    slots = greedy_scheduler.schedule(survey.prospects, survey.targets, options, wishes)
-    plans = greedy_scheduler.plans(survey.prospects, slots, survey.along, window, event_id=event_id, engine=engine)
+    slots = tile_scheduler.schedule(survey.prospects, survey.targets, options, wishes)
+    plans = tile_scheduler.plans(survey.prospects, slots, survey.along, window, event_id=event_id, engine=engine)
     return tuple(replace(plan, remarks=remarks) for plan in plans)
 
 
@@ -220,9 +220,9 @@ def _plan_fields(
     if called == HOSTS:
         targets = replace(targets, weight=already_observed.left(targets.points, targets.weight, done))
     seen = observable_tiles.around(fields, targets, known, window, called=called, done=done)
-    slots = greedy_scheduler.schedule(seen, targets, options)
+    slots = tile_scheduler.schedule(seen, targets, options)
     along = footprints.curve(aim.sky_map)
-    return greedy_scheduler.plans(seen, slots, along, window, event_id=event_id, engine="siren")
+    return tile_scheduler.plans(seen, slots, along, window, event_id=event_id, engine="siren")
 
 
 def _ask_gwemopt(
@@ -230,7 +230,7 @@ def _ask_gwemopt(
     window: observable_tiles.Window,
     options: PlanOptions,
     cancel_folder: Path | None,
-) -> dict[str, tuple[greedy_scheduler.RequestedTile, ...]]:
+) -> dict[str, tuple[int, ...]]:
     """Run gwemopt to choose and order tiles for the telescopes that can observe any, larger fields first."""
     able = [each for each in survey.prospects if len(each.tiles)]
     able.sort(key=lambda each: (each.nights[0][0], -each.telescope.field_of_view.area_deg2, each.telescope.name))
@@ -247,13 +247,7 @@ def _ask_gwemopt(
             folder=Path(scratch),
             cancel_folder=cancel_folder,
         )
-    return {
-        name: tuple(
-            greedy_scheduler.RequestedTile(row=int(rows[name][choice.row]), not_before_s=choice.start.timestamp())
-            for choice in choices
-        )
-        for name, choices in chosen.items()
-    }
+    return {name: tuple(int(rows[name][choice.row]) for choice in choices) for name, choices in chosen.items()}
 
 
 def _promising(

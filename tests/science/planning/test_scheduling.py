@@ -15,7 +15,7 @@ from support import plans
 from tasks.options import PlanOptions
 from tasks.records import Exposure, FieldOfView, Limits, Mount, Plan, Site, SkyMap, Telescope
 from tasks.science.astrometry import directions
-from tasks.science.planning import greedy_scheduler, observable_tiles, visibility
+from tasks.science.planning import observable_tiles, tile_scheduler, visibility
 from tasks.science.skymaps import footprints, healpix
 
 
@@ -25,8 +25,8 @@ def made(
     window = plans.window(hours, more.pop("start", plans.START))
     options = PlanOptions(tiles=tiles, engine="siren", **more)
     survey = observable_tiles.survey(sky_map or plans.sky_map(), telescopes, window, options)
-    slots = greedy_scheduler.schedule(survey.prospects, survey.targets, options)
-    return greedy_scheduler.plans(survey.prospects, slots, survey.along, window, event_id="S1", engine="siren")
+    slots = tile_scheduler.schedule(survey.prospects, survey.targets, options)
+    return tile_scheduler.plans(survey.prospects, slots, survey.along, window, event_id="S1", engine="siren")
 
 
 def test_as_many_distinct_tiles_as_were_asked() -> None:
@@ -125,18 +125,11 @@ def test_a_grid_that_does_not_reach_the_region_says_so() -> None:
     assert plan.reason.startswith("region")
 
 
-def test_wishes_are_kept_in_their_order_and_the_rest_is_filled_up() -> None:
-    telescope, window, options = plans.telescope(), plans.window(), PlanOptions(tiles=6)
-    survey = observable_tiles.survey(plans.sky_map(), [telescope], window, options)
-    (prospect,) = survey.prospects
-    night = prospect.nights[0][0]
-    wishes = [
-        greedy_scheduler.RequestedTile(row=row, not_before_s=night + 14400 + 600 * place)
-        for place, row in enumerate((7, 3, 7))
-    ]
-    (slots,) = greedy_scheduler.schedule(survey.prospects, survey.targets, options, {telescope.name: wishes})
+def test_what_another_engine_chose_is_kept_and_the_rest_is_filled_up() -> None:
+    telescope, options = plans.telescope(), PlanOptions(tiles=6)
+    survey = observable_tiles.survey(plans.sky_map(), [telescope], plans.window(), options)
+    (slots,) = tile_scheduler.schedule(survey.prospects, survey.targets, options, {telescope.name: (7, 3, 7)})
     assert [slot.row for slot in slots[:2]] == [7, 3]
-    assert slots[0].start_s == night + 14400
     assert len({slot.row for slot in slots}) == 6
 
 

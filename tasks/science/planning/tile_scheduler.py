@@ -1,0 +1,354 @@
+"""Scheduler ``siren``: chooses tiles over the whole window, then orders them in time.
+
+Tiles of all telescopes are offered by the probability that they add to what is covered already. One is taken while all taken
+tiles of its telescope can still be observed, each in a slot of its own (``tile_assignment``), so that no budget is spent on
+poor sky that is up first. Probability covered by other telescopes alone still counts with a small weight: a second visit to
+the centre of the region is worth more than a first one to its margin.
+
+In the timeline the most probable tile comes first as long as no other one sets meanwhile; else the one that sets first.
+Between two tiles lies the slew or the readout, whichever is longer, and settling. A tile that the real slews leave no time for
+is given up, and the next best one taken.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.options import PlanOptions
+from tasks.records import Plan, Telescope, Tile
+from tasks.science.astrometry import directions
+from tasks.science.planning import tile_assignment, tiling, visibility
+from tasks.science.planning.observable_tiles import Prospect, Targets, Window
+from tasks.science.skymaps import footprints, healpix
+
+Floats = npt.NDArray[np.float64]
+
+# a tile must add at least this fraction of the probability of the telescope's best tile
+WORTH = 1e-4
+# tiles for which real slews leave no time are few, and fewer in each round
+MOST_ROUNDS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduledTile:
+    """A scheduled tile: its row, and the start of its first exposure in seconds since 1970."""
+
+    row: int
+    start_s: float
+
+
+@dataclass(kw_only=True, eq=False)
+class _Lane:
+    """One telescope: what it can observe, what was chosen for it, and what not."""
+
+    prospect: Prospect
+    chances: tile_assignment.Opportunities
+    taken: tile_assignment.Assignment
+    wishes: dict[int, int]
+    """Place of each requested tile in the other engine's order."""
+
+    value: Floats
+    """Probability of each tile alone."""
+
+    given_up: set[int] = field(default_factory=set)
+    slots: tuple[ScheduledTile, ...] = ()
+
+    @property
+    def rank(self) -> tuple[float, str]:
+        telescope = self.prospect.telescope
+        return -telescope.field_of_view.area_deg2, telescope.name
+
+
+def schedule(
+    prospects: Sequence[Prospect],
+    targets: Targets,
+    options: PlanOptions,
+    wishes: Mapping[str, Sequence[int]] | None = None,
+) -> tuple[tuple[ScheduledTile, ...], ...]:
+    """Assign tiles and times to each telescope.
+
+    Parameters
+    ----------
+    prospects
+        Observable tiles of each telescope.
+    targets
+        Targets that the tiles share.
+    options
+        Uses the most tiles per telescope and the weight of a second visit.
+    wishes
+        Rows of the tiles chosen by another engine, by telescope: taken first, in its order, if any time of the window
+        allows.
+
+    Returns
+    -------
+    tuple
+        Slots of each prospect in time order; no tile twice.
+    """
+    lanes = [_lane(each, targets, (wishes or {}).get(each.telescope.name, ())) for each in prospects]
+    for _ in range(MOST_ROUNDS):
+        _choose(lanes, targets, options)
+        lost = [_order(lane) for lane in lanes]
+        if not any(lost):
+            break
+    return tuple(lane.slots for lane in lanes)
+
+
+def _lane(prospect: Prospect, targets: Targets, wishes: Sequence[int]) -> _Lane:
+    chances = tile_assignment.opportunities(prospect)
+    return _Lane(
+        prospect=prospect,
+        chances=chances,
+        taken=tile_assignment.Assignment(allowed=chances.by_slot()),
+        wishes={row: place for place, row in enumerate(dict.fromkeys(wishes))},
+        value=np.asarray(prospect.sharing @ targets.weight).ravel(),
+    )
+
+
+@dataclass(kw_only=True, eq=False)
+class _Coverage:
+    """Probability that is left for all telescopes together, and for each alone."""
+
+    lanes: Sequence[_Lane]
+    left: Floats
+    own: list[Floats]
+    second_look: float
+
+    def gain(self, index: int, row: int) -> float:
+        """Return what a tile adds; probability that only other telescopes have covered counts less."""
+        targets = self.lanes[index].prospect.sharing[row].indices
+        again, new = self.own[index][targets].sum(), self.left[targets].sum()
+        return float(self.second_look * again + (1 - self.second_look) * new)
+
+    def add(self, index: int, row: int) -> None:
+        """Cover a tile."""
+        targets = self.lanes[index].prospect.sharing[row].indices
+        self.left[targets] = self.own[index][targets] = 0.0
+
+
+def _choose(lanes: Sequence[_Lane], targets: Targets, options: PlanOptions) -> None:
+    """Take requested tiles, then those that add most, until each telescope has as many as wanted."""
+    own = [targets.weight.copy() for _ in lanes]
+    coverage = _Coverage(lanes=lanes, left=targets.weight.copy(), own=own, second_look=options.second_look)
+    for index, lane in enumerate(lanes):
+        _take_requested(lane, options.tiles)
+        for row in lane.taken.rows:
+            coverage.add(index, row)
+    queue = [(-float(value), lane.rank, i, row) for i, lane in enumerate(lanes) for row, value in enumerate(lane.value)]
+    heapq.heapify(queue)
+    while queue:
+        offered, rank, index, row = heapq.heappop(queue)
+        lane = lanes[index]
+        if len(lane.taken.rows) >= options.tiles or row in lane.given_up:
+            continue
+        now = coverage.gain(index, row)
+        # what a tile adds only falls: one that still adds as much as the next was offered for is the best
+        if now < -offered and queue and -now > queue[0][0]:
+            heapq.heappush(queue, (-now, rank, index, row))
+        elif now > WORTH * lane.value.max() and lane.taken.take(row):
+            coverage.add(index, row)
+
+
+def _take_requested(lane: _Lane, most: int) -> None:
+    for row in lane.wishes:
+        if len(lane.taken.rows) < most and row not in lane.given_up:
+            lane.taken.take(row)
+
+
+def _order(lane: _Lane) -> bool:
+    """Put a telescope's tiles into their order in time; return whether one had to be given up."""
+    timeline = _Timeline.of(lane)
+    while timeline.left:
+        timeline.step()
+    lane.slots = tuple(timeline.slots)
+    lost = set(lane.taken.rows) - {slot.row for slot in lane.slots}
+    for row in lost:
+        lane.taken.release(row)
+    lane.given_up |= lost
+    return bool(lost)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Timeline:
+    """The nights of one telescope, filled from the first dusk on."""
+
+    lane: _Lane
+    left: list[int]
+    """Tiles still to be observed, the most wanted first."""
+
+    next_time: dict[int, npt.NDArray[np.int64]]
+    """For each tile, the next of the lane's times, from each on, at which it can begin."""
+
+    free_s: float
+    pointing: Floats | None = None
+    slots: list[ScheduledTile] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, lane: _Lane) -> _Timeline:
+        times_s = lane.chances.times_s
+        wanted = sorted(
+            lane.taken.rows, key=lambda row: (lane.wishes.get(row, len(lane.wishes)), -lane.value[row], row)
+        )
+        return cls(
+            lane=lane,
+            left=wanted if len(times_s) else [],
+            next_time={row: _next_true(lane.chances.possible[row]) for row in wanted},
+            free_s=float(times_s[0]) if len(times_s) else np.inf,
+        )
+
+    def step(self) -> None:
+        """Observe the tile that is wanted most of those that can begin first, or the one that sets first."""
+        starts = self._starts()
+        self.left = [row for row, start in zip(self.left, starts, strict=True) if np.isfinite(start)]
+        starts = starts[np.isfinite(starts)]
+        if not self.left:
+            return
+        ready = np.flatnonzero(starts <= starts.min() + tile_assignment.GRID_STEP_S)
+        sets = self._last_starts()
+        at = next((place for place in ready.tolist() if self._leaves_time(place, starts, sets)), None)
+        chosen = int(ready[np.argmin(sets[ready])]) if at is None else at
+        row, start = self.left.pop(chosen), float(starts[chosen])
+        self.slots.append(ScheduledTile(row=row, start_s=start))
+        self.free_s = start + self.lane.prospect.telescope.block_s
+        self.pointing = self.lane.prospect.points[row]
+
+    def _starts(self) -> Floats:
+        """Return when each tile can begin, after slew or readout; infinite for one that cannot any more."""
+        times_s, telescope = self.lane.chances.times_s, self.lane.prospect.telescope
+        points = self.lane.prospect.points[self.left]
+        soonest = self.free_s + _waits(points, self.pointing, telescope)
+        first = np.searchsorted(times_s, soonest)
+        starts = np.full(len(self.left), np.inf)
+        for place, row in enumerate(self.left):
+            index = int(self.next_time[row][first[place]])
+            if index < len(times_s):
+                starts[place] = times_s[index]
+        # between two times of the grid a tile begins at once if it can
+        near = np.flatnonzero((starts > soonest) & (starts - soonest < tile_assignment.GRID_STEP_S))
+        if len(near):
+            ready = _observable(telescope, points[near], soonest[near], self.lane.prospect.nights)
+            starts[near[ready]] = soonest[near[ready]]
+        return starts
+
+    def _last_starts(self) -> Floats:
+        possible, times_s = self.lane.chances.possible, self.lane.chances.times_s
+        return np.array([times_s[np.flatnonzero(possible[row])[-1]] for row in self.left])
+
+    def _leaves_time(self, place: int, starts: Floats, sets: Floats) -> bool:
+        """Return whether all other tiles can still begin before they set if this one is taken now."""
+        slot_s = self.lane.chances.slot_s
+        others = np.sort(np.delete(sets, place))
+        return bool(np.all(starts[place] + slot_s * np.arange(1, len(others) + 1) <= others))
+
+
+def _next_true(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return for each index, and one beyond, the next one that is true; the length if there is none."""
+    index = np.where(flags, np.arange(len(flags)), len(flags))
+    return np.append(np.minimum.accumulate(index[::-1])[::-1], len(flags))
+
+
+def _waits(points: Floats, pointing: Floats | None, telescope: Telescope) -> Floats:
+    """Return the seconds from the last exposure's end to each tile's first: readout or slew, and settling."""
+    if pointing is None:
+        return np.zeros(len(points))
+    slew = directions.separations_deg(points, pointing) / telescope.mount.slew_deg_per_s
+    return np.asarray(np.maximum(slew, telescope.camera.readout_s) + telescope.mount.settle_s)
+
+
+def _observable(
+    telescope: Telescope, points: Floats, starts_s: Floats, nights: Sequence[tuple[float, float]]
+) -> npt.NDArray[np.bool_]:
+    """Return which tiles are observable from their own start to their end, within one night."""
+    ends_s = starts_s + telescope.block_s
+    inside = np.zeros(len(points), dtype=bool)
+    for dusk, dawn in nights:
+        inside |= (starts_s >= dusk) & (ends_s <= dawn)
+    own = np.arange(len(points))
+    for moments in (starts_s, ends_s):
+        inside &= visibility.observable(visibility.over(telescope.site, moments), points, telescope.limits)[own, own]
+    return inside
+
+
+def plans(
+    prospects: Sequence[Prospect],
+    slots: Sequence[Sequence[ScheduledTile]],
+    along: footprints.Curve,
+    window: Window,
+    *,
+    event_id: str,
+    engine: str,
+) -> tuple[Plan, ...]:
+    """Return every telescope's timeline as a plan, with probability and area of the union of its footprints."""
+    pairs = zip(prospects, slots, strict=True)
+    return tuple(_plan(prospect, taken, along, window, event_id, engine) for prospect, taken in pairs)
+
+
+def _plan(
+    prospect: Prospect,
+    slots: Sequence[ScheduledTile],
+    along: footprints.Curve,
+    window: Window,
+    event_id: str,
+    engine: str,
+) -> Plan:
+    telescope, rows = prospect.telescope, np.array([slot.row for slot in slots], dtype=int)
+    chosen = prospect.tiles.take(rows)
+    probability = tiling.probabilities(chosen, along, telescope.field_of_view)
+    tiles = tuple(_tile(prospect, slot, float(value)) for slot, value in zip(slots, probability, strict=True))
+    covered = covered_ranges(tiles, telescope)
+    ends = (tiles[0].start, _end(slots[-1], telescope)) if tiles else (window.start, window.end)
+    left = len(prospect.tiles) - len(tiles)
+    return Plan(
+        event_id=event_id,
+        telescope=telescope.name,
+        engine=engine,
+        tiles=tiles,
+        probability=footprints.probability(covered, along),
+        area_deg2=healpix.area_deg2(covered),
+        reason="" if tiles else prospect.reason or _overtaken(prospect),
+        start=ends[0],
+        end=ends[1],
+        not_taken={**prospect.left_out, **({"observable, but not chosen": left} if left else {})},
+    )
+
+
+def _overtaken(prospect: Prospect) -> str:
+    return f"window: none of the {len(prospect.tiles)} observable tiles fits between its neighbours' exposures"
+
+
+def _tile(prospect: Prospect, slot: ScheduledTile, probability: float) -> Tile:
+    telescope, tiles = prospect.telescope, prospect.tiles
+    sky = visibility.over(telescope.site, slot.start_s)
+    altitude = visibility.altitudes(sky, prospect.points[[slot.row]])
+    return Tile(
+        id=tiles.name(slot.row, telescope),
+        ra_deg=float(tiles.ra_deg[slot.row]),
+        dec_deg=float(tiles.dec_deg[slot.row]),
+        start=visibility.moment(slot.start_s),
+        exposure_s=telescope.exposure.total_s,
+        filter=telescope.exposure.filter,
+        probability=probability,
+        airmass=float(visibility.airmass(altitude)[0, 0]),
+    )
+
+
+def _end(slot: ScheduledTile, telescope: Telescope) -> datetime:
+    return visibility.moment(slot.start_s + telescope.block_s)
+
+
+def covered_ranges(tiles: Sequence[Tile], telescope: Telescope) -> npt.NDArray[np.int64]:
+    """Return the union of the footprints of a telescope's tiles, as disjoint pixel ranges."""
+    pixel_ranges = [footprints.field_ranges(tile.ra_deg, tile.dec_deg, telescope.field_of_view) for tile in tiles]
+    return healpix.union(np.concatenate([*pixel_ranges, np.empty((0, 2), dtype=np.int64)]))
+
+
+def joint(made: Sequence[Plan], telescopes: Mapping[str, Telescope], along: footprints.Curve) -> tuple[float, float]:
+    """Return probability and area in deg² of the union of all plans' footprints."""
+    pixel_ranges = [covered_ranges(plan.tiles, telescopes[plan.telescope]) for plan in made]
+    covered = healpix.union(np.concatenate([*pixel_ranges, np.empty((0, 2), dtype=np.int64)]))
+    return footprints.probability(covered, along), healpix.area_deg2(covered)
