@@ -22,8 +22,8 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
-# in a minute a position moves by a quarter of a degree
-GRID_STEP_S = 60.0
+# in a minute a position moves by a quarter of a degree; short blocks need finer times, long windows coarser ones
+GRID_STEP_S, STEPS_A_SLOT, MOST_TIMES = 60.0, 4, 4000
 # usual slew between two fields, for the length of a slot; the timeline counts the real ones
 USUAL_SLEW_DEG = 5.0
 
@@ -32,10 +32,12 @@ USUAL_SLEW_DEG = 5.0
 class Opportunities:
     """Times at which each tile of a telescope can begin.
 
-    ``times_s`` (n,) are seconds since 1970, a minute apart, at which a block starts and ends in the dark; ``possible``
+    ``times_s`` (n,) are seconds since 1970, ``step_s`` apart, at which a block starts and ends in the dark; ``possible``
     (tiles, n) says where a tile is observable at the block's first and last moment. ``slot`` (n,) numbers the slot of each
     time: a slot is as long as a block with the readout or slew before it.
     """
+
+    step_s: float
 
     times_s: Floats
     possible: Flags
@@ -43,27 +45,30 @@ class Opportunities:
     slot_s: float
 
     @property
-    def slots(self) -> int:
-        """Number of slots."""
-        return int(self.slot[-1]) + 1 if len(self.slot) else 0
+    def slot_times_s(self) -> Floats:
+        """Begin of each slot, in seconds since 1970."""
+        return self.times_s[self._first]
 
     def by_slot(self) -> Flags:
-        """Return in which slots (tiles, slots) each tile can begin."""
-        if not self.slots:
-            return np.zeros((len(self.possible), 0), dtype=bool)
-        first = np.flatnonzero(np.diff(self.slot, prepend=-1))
-        return np.asarray(np.logical_or.reduceat(self.possible, first, axis=1))
+        """Return at the begin of which slots (tiles, slots) each tile can begin."""
+        return self.possible[:, self._first]
+
+    @property
+    def _first(self) -> Integers:
+        return np.flatnonzero(np.diff(self.slot, prepend=-1))
 
 
 def opportunities(prospect: Prospect) -> Opportunities:
     """Return the times at which the tiles of a prospect can begin."""
     telescope = prospect.telescope
     slot_s = telescope.block_s + usual_wait_s(telescope)
-    times = [visibility.steps([night], GRID_STEP_S, telescope.block_s) for night in prospect.nights]
+    dark_s = sum(last - first for first, last in prospect.nights)
+    step_s = max(min(GRID_STEP_S, slot_s / STEPS_A_SLOT), dark_s / MOST_TIMES)
+    times = [visibility.steps([night], step_s, telescope.block_s) for night in prospect.nights]
     numbers, first = [], 0
     for one in times:
         own = ((one - one[0]) // slot_s).astype(int) if len(one) else np.empty(0, dtype=int)
-        # grids are a minute apart: a short block has a slot for each time
+        # in a very long window the times may lie further apart than the slots: then each has its own
         own = np.unique(own, return_inverse=True)[1]
         numbers.append(own + first)
         first += int(own[-1]) + 1 if len(own) else 0
@@ -74,7 +79,7 @@ def opportunities(prospect: Prospect) -> Opportunities:
         begin, end = (visibility.observable(sky, prospect.points, telescope.limits) for sky in skies)
         possible = begin & end
     slot = np.concatenate([*numbers, np.empty(0, dtype=int)]).astype(np.int64)
-    return Opportunities(times_s=times_s, possible=possible, slot=slot, slot_s=slot_s)
+    return Opportunities(step_s=step_s, times_s=times_s, possible=possible, slot=slot, slot_s=slot_s)
 
 
 def usual_wait_s(telescope: Telescope) -> float:
@@ -129,6 +134,10 @@ class Assignment:
             tiles.extend(self.owner[slots].tolist())
         self._full |= seen
         return False
+
+    def slot_of(self, row: int) -> int:
+        """Return the slot of a tile that was taken."""
+        return self._slot_of[row]
 
     def release(self, row: int) -> None:
         """Give up the slot of a tile."""

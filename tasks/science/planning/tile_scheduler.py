@@ -13,6 +13,7 @@ is given up, and the next best one taken.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +34,8 @@ Floats = npt.NDArray[np.float64]
 WORTH = 1e-4
 # tiles for which real slews leave no time are few, and fewer in each round
 MOST_ROUNDS = 8
+# a millisecond: times are written to the millisecond
+ROUNDING_S = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,15 +165,41 @@ def _take_requested(lane: _Lane, most: int) -> None:
 
 def _order(lane: _Lane) -> bool:
     """Put a telescope's tiles into their order in time; return whether one had to be given up."""
-    timeline = _Timeline.of(lane)
-    while timeline.left:
-        timeline.step()
-    lane.slots = tuple(timeline.slots)
-    lost = set(lane.taken.rows) - {slot.row for slot in lane.slots}
-    for row in lost:
-        lane.taken.release(row)
-    lane.given_up |= lost
-    return bool(lost)
+    given_up = False
+    while True:
+        timeline = _Timeline.of(lane)
+        while timeline.left:
+            timeline.step()
+        lane.slots = tuple(timeline.slots)
+        lost = set(lane.taken.rows) - {slot.row for slot in lane.slots}
+        if lost and (fixed := _at_their_slots(lane)):
+            lane.slots, lost = fixed, set()
+        if not lost:
+            return given_up
+        worst = _least_valuable(lane, max(lost, key=lambda row: (lane.value[row], row)))
+        lane.taken.release(worst)
+        lane.given_up.add(worst)
+        given_up = True
+
+
+def _at_their_slots(lane: _Lane) -> tuple[ScheduledTile, ...]:
+    """Begin each tile with its slot; empty if a slew is too long for that."""
+    times_s, telescope = lane.chances.slot_times_s, lane.prospect.telescope
+    rows = sorted(lane.taken.rows, key=lane.taken.slot_of)
+    slots = tuple(ScheduledTile(row=row, start_s=float(times_s[lane.taken.slot_of(row)])) for row in rows)
+    for before, after in itertools.pairwise(slots):
+        points = lane.prospect.points[[before.row, after.row]]
+        wait_s = float(_waits(points[1:], points[0], telescope)[0])
+        if before.start_s + telescope.block_s + wait_s > after.start_s + ROUNDING_S:
+            return ()
+    return slots
+
+
+def _least_valuable(lane: _Lane, lost: int) -> int:
+    """Return the tile to give up for one that found no time: the least probable of those observed in its stead."""
+    window = lane.chances.times_s[lane.chances.possible[lost]]
+    rivals = [slot.row for slot in lane.slots if window[0] <= slot.start_s <= window[-1]]
+    return min((lost, *rivals), key=lambda row: (row in lane.wishes, lane.value[row], row))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -208,7 +237,7 @@ class _Timeline:
         starts = starts[np.isfinite(starts)]
         if not self.left:
             return
-        ready = np.flatnonzero(starts <= starts.min() + tile_assignment.GRID_STEP_S)
+        ready = np.flatnonzero(starts <= starts.min() + self.lane.chances.step_s)
         sets = self._last_starts()
         at = next((place for place in ready.tolist() if self._leaves_time(place, starts, sets)), None)
         chosen = int(ready[np.argmin(sets[ready])]) if at is None else at
@@ -229,7 +258,7 @@ class _Timeline:
             if index < len(times_s):
                 starts[place] = times_s[index]
         # between two times of the grid a tile begins at once if it can
-        near = np.flatnonzero((starts > soonest) & (starts - soonest < tile_assignment.GRID_STEP_S))
+        near = np.flatnonzero((starts > soonest) & (starts - soonest < self.lane.chances.step_s))
         if len(near):
             ready = _observable(telescope, points[near], soonest[near], self.lane.prospect.nights)
             starts[near[ready]] = soonest[near[ready]]
