@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect import Task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import TaskRun
-from prefect.exceptions import PrefectException, UpstreamTaskError
+from prefect.exceptions import PrefectException, UnfinishedRun, UpstreamTaskError
 from prefect.futures import PrefectFuture
 from prefect.utilities.annotations import quote
 
@@ -22,6 +22,8 @@ from tasks.runtime import POLL_S, R, T
 
 log = logging.getLogger(__name__)
 
+# Prefect's name of the final state of a task whose predecessor failed; its type is PENDING
+NOT_READY = "NotReady"
 NAMES_S = 5.0
 REASON_LENGTH = 400
 
@@ -49,6 +51,8 @@ def submit(task: Task[..., R], *arguments: Any, name: str = "", **keywords: Any)
 def gather(futures: Iterable[PrefectFuture[R]], *, stage: str = "") -> tuple[tuple[R, ...], tuple[Rejected, ...]]:
     """Wait for all tasks; return the results of those that succeeded, in order, and the failures.
 
+    A task that never began because one before it failed is no failure of its own: gather that one, too.
+
     Parameters
     ----------
     futures
@@ -67,11 +71,12 @@ def gather(futures: Iterable[PrefectFuture[R]], *, stage: str = "") -> tuple[tup
         try:
             results.append(future.result())
         except Exception as error:  # noqa: BLE001 - no error of one task may stop the flow of the others
-            failed.append((future, error))
+            if not _never_began(future, error):
+                failed.append((future, error))
     _stop_where_unavailable([error for _, error in failed])
     names = _names([future.task_run_id for future, _ in failed])
     failures = tuple(
-        Rejected(name=name, stage=stage, reason=_reason(error), passing=_passing(error))
+        Rejected(name=name, stage=stage, reason=_reason(error), passing=passing(error))
         for name, (_, error) in zip(names, failed, strict=True)
     )
     for failure in failures:
@@ -88,9 +93,11 @@ def _stop_where_unavailable(errors: Iterable[Exception]) -> None:
             raise Unavailable(f"no space is left: {error}") from error
 
 
-def _passing(error: Exception) -> bool:
-    """Return whether a task may succeed at a retry; False if it only failed because of another task."""
-    return passing(error) and not isinstance(error, UpstreamTaskError)
+def _never_began(future: PrefectFuture[Any], error: Exception) -> bool:
+    """Return whether a task was not run because one that it depends on failed."""
+    if isinstance(error, UpstreamTaskError):
+        return True
+    return isinstance(error, UnfinishedRun) and future.state.name == NOT_READY
 
 
 def _reason(error: Exception) -> str:

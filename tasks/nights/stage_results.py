@@ -133,7 +133,7 @@ def conclude_stacks(
     for before in (*reduced, *(replace(reduced[0], unit=unit) for unit in shared)):
         own = tuple(each for each in stacks if each.unit == before.unit)
         left_out = tuple(frame for each in own for frame in each.rejected)
-        failed = tuple(each for each in failures if f"{before.unit}-" in each.name)
+        failed = _named_after(before.unit, failures)
         results.append(replace(_next(before, Stage.STACK), stacks=own, rejected=(*left_out, *failed)))
     return _write(root, results, failures, objects)
 
@@ -160,7 +160,7 @@ def conclude_search(
                 candidates=tuple(candidate for batch in own for candidate in batch.candidates),
                 tables=tuple(batch.table for batch in own),
                 searched_s=tuple(batch.seconds for batch in own),
-                rejected=tuple(each for each in failures if f"{before.unit}-" in each.name),
+                rejected=_named_after(before.unit, failures),
             )
         )
     return _write(root, results, failures, objects)
@@ -180,6 +180,11 @@ def read_stage(
 
 def _of_unit(unit: str, groups: Iterable[Sequence[Rejected]]) -> Failures:
     return tuple(each for group in groups for each in group if each.unit == unit)
+
+
+def _named_after(unit: str, failures: Failures) -> Failures:
+    """Return the failed tasks whose names hold the unit, as losses of that unit."""
+    return tuple(replace(each, unit=unit) for each in failures if f"{unit}-" in each.name)
 
 
 def _next(before: StageResult, stage: Stage) -> StageResult:

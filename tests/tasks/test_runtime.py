@@ -61,6 +61,11 @@ def fail_when_odd(number: int) -> int:
     return number
 
 
+@task(cache_policy=NO_CACHE)
+def add_one(number: int) -> int:
+    return number + 1
+
+
 @task(cache_policy=NO_CACHE, tags={"gpu"})
 def die_once(mark: Path) -> str:
     if not mark.exists():
@@ -161,6 +166,22 @@ def test_gather_gives_results_in_order_and_every_failure_in_words(where: str, re
         Rejected(name="reduce-1", stage="reduce", reason="frame 1 is odd (allowed: even)"),
         Rejected(name="reduce-3", stage="reduce", reason="ValueError: three", passing=True),
     )
+
+
+@pytest.mark.parametrize("where", ["threads", "dask"])
+def test_a_task_whose_predecessor_failed_is_no_loss_of_its_own(where: str, request: pytest.FixtureRequest) -> None:
+    """Kind: states of type PENDING with the name NotReady, told as "UnfinishedRun" beside the true reason."""
+    runner = runtime.runner_for(request.getfixturevalue("address") if where == "dask" else None)
+
+    @flow(task_runner=runner)
+    def chained() -> tuple[tuple[tuple[int, ...], tuple[Rejected, ...]], tuple[tuple[int, ...], tuple[Rejected, ...]]]:
+        firsts = [futures_module.submit(fail_when_odd, number) for number in range(3)]
+        seconds = [futures_module.submit(add_one, first, name=f"add-{n}") for n, first in enumerate(firsts)]
+        return outcome(firsts), outcome(seconds)
+
+    (results, failures), (later, lost) = chained()
+    assert (results, later, lost) == ((0, 2), (1, 3), ())
+    assert [each.reason for each in failures] == ["frame 1 is odd (allowed: even)"]
 
 
 def test_a_stage_called_alone_starts_a_cluster_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

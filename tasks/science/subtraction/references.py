@@ -35,8 +35,8 @@ def best(stack: Stack, paths: Sequence[Path], *, own: Collection[Path], place: P
     others = [path for path in fitting if path not in own and f"_{moment}_" not in path.name]
     if not others:
         raise UnusableData(
-            f"no reference of {stack.object} in {stack.filter} under {place}"
-            + (f": the {len(fitting)} there hold the stack's own data" if fitting else "")
+            f"no reference of {stack.object} in {stack.filter} under {place} yet"
+            + (f": the {len(fitting)} there hold the stack's own data" if fitting else ", as for each new field")
         )
     day = stack.date_obs.toordinal()
     return max(others, key=lambda path: (_is_own(stack, path), abs(_day(path) - day), path.name))
