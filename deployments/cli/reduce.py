@@ -33,7 +33,7 @@ STAGES = ("calibrate", "reduce", "stack", "search")
     "--gpu-slots", type=click.IntRange(0, 64), default=0, help="GPU tasks at a time; 0: one per GPU, else per core."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_json: bool, **choices: Any) -> None:
+def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_json: bool, **choices: Any) -> int:
     """Reduce FOLDER: an observatory's folder, the folder of its raw frames, or one unit's night."""
     from deployments.local import night  # slow start-up: Prefect, Dask and the scientific libraries
 
@@ -44,6 +44,7 @@ def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_j
         units=choices["units"],
         catalogues=choices["catalogues"],
         references=choices["references"],
+        until=night.Stage(until),
     )
     slots = (choices["cpu_slots"], choices["gpu_slots"])
     objects = tuple(name.strip() for name in choices["objects"].split(",") if name.strip())
@@ -51,3 +52,4 @@ def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_j
         place, out=out, until=until, force=force, objects=objects, slots=slots, photometry=choices["photometry"]
     )
     output.show(night.facts(report), night.words(report), as_json=as_json)
+    return output.FAILED if night.nothing_reduced(report) else output.DONE

@@ -37,6 +37,7 @@ def locate(
     units: str = "",
     catalogues: Path | None = None,
     references: Path | None = None,
+    until: Stage = Stage.SEARCH,
 ) -> NightPlace:
     """Find the night, units and catalogues from ``folder``.
 
@@ -53,11 +54,13 @@ def locate(
         Units, separated by commas; empty means all with frames of the night.
     catalogues, references
         Folders of the reference catalogues and images; by default those beside ``obsdata``.
+    until
+        Last stage: calibration alone needs no catalogue.
 
     Raises
     ------
     UnusableData
-        If there is no such night, or catalogues are missing; the message lists the nights found.
+        If there is no such night, or catalogues that a stage needs are missing; the message lists the nights found.
     """
     raw_root, named_units, named_night = _raw_root(folder)
     wanted = tuple(naming.unit(name.strip()) for name in units.split(",") if name.strip()) or named_units
@@ -70,8 +73,8 @@ def locate(
         product_root=out,
         alert_root=out / "alerts",
         references=(references or base / "references").resolve(),
-        astrometric_catalogue=_astrometric(catalogues),
-        photometric_catalogue=_photometric(catalogues),
+        astrometric_catalogue=_catalogue(catalogues / "astrometric", ".ldac.fits", needed=until is not Stage.CALIBRATE),
+        photometric_catalogue=_catalogue(catalogues / "photometric", ".fits", needed=until is not Stage.CALIBRATE),
     )
     return NightPlace(night=chosen, units=wanted, places=places)
 
@@ -135,12 +138,20 @@ def facts(report: NightReport) -> dict[str, Any]:
         "night": report.night,
         "units": report.units,
         "frames": {"ok": report.frames_ok, "rejected": len(report.rejected)},
-        "rejected": [{"name": frame.name, "stage": frame.stage, "reason": frame.reason} for frame in report.rejected],
+        "rejected": [
+            {"name": frame.name, "unit": frame.unit, "stage": frame.stage, "reason": frame.reason}
+            for frame in report.rejected
+        ],
         "stacks": report_rows.stack_rows(report),
         "candidates": report_rows.candidate_rows(report),
         "seconds": round(report.seconds, 2),
         "page": report.page,
     }
+
+
+def nothing_reduced(report: NightReport) -> bool:
+    """Return whether frames were there and none could be used: such a night is no success."""
+    return not report.frames_ok and bool(report.rejected)
 
 
 def words(report: NightReport) -> str:
@@ -163,9 +174,14 @@ def _raw_root(folder: Path) -> tuple[Path, tuple[str, ...], date | None]:
     folder = folder.resolve()
     if naming.NIGHT_FOLDER.fullmatch(folder.name) and naming.UNIT_NAME.fullmatch(folder.parent.name):
         return folder.parent.parent, (folder.parent.name,), naming.parse_night_folder(folder.name)[0]
-    if naming.UNIT_NAME.fullmatch(folder.name):
+    if naming.UNIT_NAME.fullmatch(folder.name) and _has_nights(folder):
         return folder.parent, (folder.name,), None
     return (folder / "obsdata" if (folder / "obsdata").is_dir() else folder), (), None
+
+
+def _has_nights(folder: Path) -> bool:
+    """Return whether a folder is a unit's: any folder may have a name like one, such as night01."""
+    return any(naming.NIGHT_FOLDER.fullmatch(path.name) for path in folder.iterdir() if path.is_dir())
 
 
 def _only_night(raw_root: Path, units: tuple[str, ...]) -> date:
@@ -187,19 +203,11 @@ def _date(text: str) -> date:
         raise UnusableData(f"night {text!r} is not a date of the form 2026-01-15") from error
 
 
-def _astrometric(catalogues: Path) -> Path:
-    """Return the folder of cells if it exists, else the single file."""
-    folder = catalogues / "astrometric"
-    return folder if folder.is_dir() else _existing(catalogues / "astrometric.ldac.fits")
-
-
-def _photometric(catalogues: Path) -> Path:
-    """Return the folder of cells if it exists, else the single table."""
-    folder = catalogues / "photometric"
-    return folder if folder.is_dir() else _existing(catalogues / "photometric.fits")
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise UnusableData(f"catalogue {path} does not exist; name its folder with --catalogues")
-    return path
+def _catalogue(folder: Path, ending: str, *, needed: bool) -> Path:
+    """Return the folder of cells if it exists, else the single file, which must exist if a stage needs it."""
+    file = folder.with_name(f"{folder.name}{ending}")
+    if folder.is_dir():
+        return folder
+    if needed and not file.is_file():
+        raise UnusableData(f"catalogue {file} does not exist; name its folder with --catalogues")
+    return file

@@ -34,8 +34,14 @@ def end(night: date, root: Path, folders: Sequence[NightFolder], report: NightRe
     for unit in _by_unit(folders):
         passing = [loss for loss in report.rejected if loss.passing and loss.unit in ("", unit)]
         note = f"{len(passing)} losses that may not happen again" if passing else ""
-        nothing = not (report.frames_ok or report.rejected)
-        _finish(root, night, unit, "partial" if passing else "done", NO_LIGHT if nothing else note)
+        _finish(root, night, unit, "partial" if passing else "done", _nothing(report) or note)
+
+
+def _nothing(report: NightReport) -> str:
+    """Say that a night has no reduced frame; empty if it has one."""
+    if report.frames_ok:
+        return ""
+    return f"None of {len(report.rejected)} frames could be used" if report.rejected else NO_LIGHT
 
 
 @task(cache_policy=NO_CACHE, task_run_name="fail-{night}")

@@ -211,8 +211,11 @@ def _with_parent_death_signal(signal_name: str) -> list[str]:
 
 
 def _limit_memory(process: subprocess.Popen[bytes], limit_bytes: int) -> None:
+    """Limit a program's address space; a lower limit that was inherited stays, since only root may raise one."""
     with contextlib.suppress(ProcessLookupError):  # it has ended already
-        resource.prlimit(process.pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_AS)
+        allowed = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (allowed, allowed))
 
 
 def _cancel_files(folder: Path, also: Path | None) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -64,6 +65,23 @@ def test_a_program_that_wants_too_much_memory_is_refused_it(tmp_path):
         run.run([sys.executable, "-c", code], folder=tmp_path, timeout_s=30, memory_bytes=1 << 30)
 
     assert "MemoryError" in caught.value.log_tail
+
+
+def test_an_inherited_limit_of_memory_is_kept_where_it_cannot_be_raised(tmp_path):
+    """Kind: limits set above the hard limit, as under ``ulimit -v`` or systemd's LimitAS: "Operation not permitted"."""
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv of util-linux is not there")
+    code = (
+        "import resource, sys; from pathlib import Path; from tasks.programs import run; "
+        "resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)); "
+        "run.run(['true'], folder=Path(sys.argv[1]), timeout_s=60)"
+    )
+    # as root without the right to raise limits, as any user
+    bound = ["--bounding-set=-sys_resource", "--inh-caps=-sys_resource"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        ["setpriv", *bound, sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_program_that_is_not_there_is_a_missing_part(tmp_path):
