@@ -282,3 +282,25 @@ def test_an_alert_has_its_places_by_time_type_and_hash():
         .visit(Alert(notice=burst, sha256="f" * 64))
         .name.startswith("20241102T124127_")
     )
+
+
+@pytest.mark.parametrize(
+    ("raw", "product"),
+    [
+        ("7DT01_20260115_034512_T00001_r_100s.fits", "fdz7DT01_20260115_034512_T00001_r_100s.fits"),
+        ("light.FITS.fz", "fdzlight.fits"),
+        ("light.fit.gz", "fdzlight.fits"),
+    ],
+)
+def test_the_product_of_a_plain_name_keeps_it(raw, product):
+    assert naming.is_raw(raw)
+    assert naming.raw_product(raw) == product
+
+
+@pytest.mark.parametrize("stem", ["M 31_Light_r", "a,b", "a;b", "x (1)", "a[1]", "-x", "Ünï", "x" * 200, "a@b", "a\nb"])
+def test_the_product_of_any_name_is_one_that_every_program_takes(stem):
+    """Kind: file names are data: commas are lists to Source Extractor, brackets extensions, a dash an option."""
+    names = {naming.raw_product(f"{stem}.fits"), naming.raw_product(f"{stem}.fits.fz")}
+    [name] = names
+    assert re.fullmatch(r"fdz[A-Za-z0-9+.-]{1,60}\.fits", name)
+    assert naming.raw_product(f"{stem}x.fits") not in names

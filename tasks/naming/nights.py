@@ -15,6 +15,12 @@ UNIT_NAME = re.compile(r"[0-9]?[A-Za-z]{2,8}\d{2}")
 JOINT_NAME = re.compile(r"[0-9]?[A-Za-z]{2,8}")
 FILTER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,7}")
 NIGHT_FOLDER = re.compile(r"(\d{4}-\d{2}-\d{2})(_ToO)?_gain(\d+)")
+# endings of raw frames, in any case: plain, compressed, or by fpack
+RAW_ENDINGS = tuple(
+    f"{ending}{packing}" for ending in (".fits", ".fit", ".fts") for packing in ("", ".fz", ".gz", ".bz2", ".xz")
+)
+# names that every program takes: Source Extractor reads commas as lists and brackets as extensions
+PLAIN_NAME = re.compile(r"[A-Za-z0-9._+-]{1,100}")
 # a calibrated single frame; OBJECT may hold underscores in products of others, stacks and planes have more suffixes
 IMAGE_NAME = re.compile(
     r"calib_(?P<unit>[0-9]?[A-Za-z]{2,8}\d{2})_(?P<object>.+)_(?P<moment>\d{8}_\d{6})_(?P<filter>[A-Za-z][A-Za-z0-9]*)"
@@ -128,6 +134,23 @@ def parse_image(name: str) -> ImageName:
     except ValueError as error:
         raise UnusableData(f"{name!r} has an impossible date or time: {match['moment']}") from error
     return ImageName(unit=match["unit"], object=match["object"], filter=match["filter"], date_obs=moment)
+
+
+def is_raw(name: str) -> bool:
+    """Return whether a file's name is that of a raw frame."""
+    return name.lower().endswith(RAW_ENDINGS)
+
+
+def raw_product(name: str) -> str:
+    """Return the name of the product of a raw frame: always ``.fits``, and of characters that every program takes.
+
+    A name with others is shortened to those, with a hash, so that different frames have different products.
+    """
+    ending = max((each for each in RAW_ENDINGS if name.lower().endswith(each)), key=len, default="")
+    stem = name[: len(name) - len(ending)]
+    if PLAIN_NAME.fullmatch(stem) and not stem.startswith("-"):
+        return f"fdz{stem}.fits"
+    return f"fdz{slugs.slug(stem)}-{slugs.hashed(stem)[:8]}.fits"
 
 
 def variance_of(image: Path) -> Path:

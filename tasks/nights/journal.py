@@ -34,7 +34,7 @@ def end(night: date, root: Path, folders: Sequence[NightFolder], report: NightRe
     for unit in _by_unit(folders):
         passing = [loss for loss in report.rejected if loss.passing and loss.unit in ("", unit)]
         note = f"{len(passing)} losses that may not happen again" if passing else ""
-        _finish(root, night, unit, "partial" if passing else "done", _nothing(report) or note)
+        _finish(root, night, unit, "partial" if passing else "done", note or _nothing(report))
 
 
 def _nothing(report: NightReport) -> str:

@@ -24,7 +24,6 @@ from tasks.science.nights import folder_manifests
 log = logging.getLogger(__name__)
 
 SETTLED = "night.settled"
-FITS = (".fits", ".fit", ".fts", ".fits.gz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,14 +120,15 @@ def _again(places: Places, folder: NightFolder, note: Note, now: datetime) -> bo
 def _complete(folder: Path, entries: Sequence[folder_manifests.Entry]) -> bool:
     """Return whether the last file to arrive can be read to its last block."""
     newest = folder_manifests.last(entries)
-    if newest is None or not newest.name.lower().endswith(FITS):
+    if newest is None or not naming.is_raw(newest.name):
         return True
     try:
         fits_images.open_image(folder / newest.name)
     except UnusableData as error:
         log.info("%s: %s", folder, error)
         return False
-    return newest.name.endswith(".gz") or newest.size % constants.FITS_BLOCK == 0
+    plain = newest.name.lower().endswith((".fits", ".fit", ".fts"))
+    return not plain or newest.size % constants.FITS_BLOCK == 0
 
 
 def _entries(folder: Path) -> list[folder_manifests.Entry]:

@@ -22,8 +22,8 @@ from tasks.science.masters import selection
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz")
-PACKED = (".fz", ".bz2", ".xz", ".zip", ".z")
+# compressions that are not read
+FOREIGN = (".zip", ".z", ".7z", ".zst")
 ORDER = tuple(FrameType)
 READERS = 4
 STANDARD = CalibrateOptions()
@@ -109,9 +109,9 @@ def _images(folder: Path) -> list[Path]:
         names = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UnusableData(f"{folder} cannot be read: {error}") from error
-    images = [path for path in names if path.name.lower().endswith((*SUFFIXES, *PACKED))]
+    images = [path for path in names if naming.is_raw(path.name) or path.name.lower().endswith(FOREIGN)]
     if not images:
-        raise UnusableData(f"{folder} holds no FITS image (expected files ending in {', '.join(SUFFIXES)})")
+        raise UnusableData(f"{folder} holds no FITS image (expected files ending in {', '.join(naming.RAW_ENDINGS)})")
     return images
 
 
@@ -123,8 +123,8 @@ def _read(path: Path, unit: str, options: CalibrateOptions, telescope: Telescope
 
 
 def _frame(path: Path, unit: str, options: CalibrateOptions, telescope: Telescope) -> Frame:
-    if path.name.lower().endswith(PACKED):
-        raise UnusableData(f"{path.name} has a compression that is not supported (allowed: {', '.join(SUFFIXES)})")
+    if path.name.lower().endswith(FOREIGN):
+        raise UnusableData(f"{path.name} has a compression that is not read (allowed: {', '.join(naming.RAW_ENDINGS)})")
     if not path.is_file():
         raise UnusableData(f"{path.name} is not a file")
     stored = overscan.open_raw(path, overscan=options.overscan, trim=options.trim)

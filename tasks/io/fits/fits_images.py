@@ -6,10 +6,8 @@ the file or gets its name. Written files hold native arrays with the cards that 
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from astropy.io import fits
 
 from tasks.constants import FITS_BLOCK, FITS_CARD
 from tasks.errors import UnusableData
+from tasks.io.fits import packed_images
 
 Value: TypeAlias = str | int | float | bool
 Header: TypeAlias = dict[str, Value]
@@ -27,8 +26,6 @@ Image: TypeAlias = np.ndarray[Any, Any]
 
 # the longest header seen in production has 3 blocks; 64 leave room for a SCAMP solution and a long history
 HEADER_BLOCKS = 64
-# a malicious gzip file expands 1000:1; a full raw frame has 122 MB
-UNPACKED_BYTES = 1 << 30
 LONGEST_SIDE = 1 << 17
 # rows are swapped to big-endian in pieces that stay in the cache
 WRITE_BYTES = 1 << 20
@@ -49,7 +46,7 @@ REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d{1,4})?")
 class ImageFile:
     """An image file with a parsed header and complete data.
 
-    ``content`` holds the unpacked bytes of a gzipped file; a plain file is read from disk row by row.
+    ``content`` holds the unpacked bytes of a compressed file; a plain file is read from disk row by row.
     """
 
     path: Path
@@ -105,15 +102,18 @@ def open_image(path: Path) -> ImageFile:
     Raises
     ------
     UnusableData
-        If the file cannot be read, is not FITS, has no two-dimensional image in its first unit, or is shorter than its
-        header requires.
+        If the file cannot be read, is not FITS, has no two-dimensional image in its first unit nor a single one in an
+        extension, or is shorter than its header requires.
     """
+    content = packed_images.unpacked(path)
     try:
-        content = _unpacked(path) if path.suffix == ".gz" else None
         beginning = content if content is not None else _beginning(path)
+        if packed_images.primary_is_empty(beginning):
+            content = packed_images.from_extension(content if content is not None else path, path.name)
         length = len(content) if content is not None else path.stat().st_size
-    except (OSError, EOFError, zlib.error) as error:
+    except OSError as error:
         raise UnusableData(f"{path.name} cannot be read: {error}") from error
+    beginning = content if content is not None else beginning
     header, offset = parse_header(beginning, path.name)
     shape, bitpix = _geometry(header, path.name)
     needed = offset + shape[0] * shape[1] * abs(bitpix) // 8
@@ -219,14 +219,6 @@ def _integer(header: Header, key: str, name: str) -> int:
 def _beginning(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(HEADER_BLOCKS * FITS_BLOCK)
-
-
-def _unpacked(path: Path) -> bytes:
-    with gzip.open(path, "rb") as file:
-        content = file.read(UNPACKED_BYTES + 1)
-    if len(content) > UNPACKED_BYTES:
-        raise UnusableData(f"{path.name} unpacks to more than {UNPACKED_BYTES >> 20} MiB")
-    return content
 
 
 def _scaled(data: Image, header: Header) -> Image:

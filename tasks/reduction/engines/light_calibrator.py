@@ -125,7 +125,7 @@ class LightCalibrator:
         return LightJob(
             frame=frame,
             masters=replace(masters, qa=masters.qa | frame.qa, doubts=(*masters.doubts, *frame.doubts)),
-            image=self.folder / f"fdz{frame.path.name.removesuffix('.gz')}",
+            image=self.folder / naming.raw_product(frame.path.name),
             recipe=recipe,
             fringe=fringe,
         )

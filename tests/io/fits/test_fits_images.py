@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from tasks.errors import UnusableData
-from tasks.io.fits import fits_images, raw_frames
+from tasks.io.fits import fits_images, packed_images, raw_frames
 from tasks.records import Frame, FrameType
 
 
@@ -195,7 +195,7 @@ def test_damaged_gzip_is_refused(raw, tmp_path):
 
 
 def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(fits_images, "UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr(packed_images, "UNPACKED_BYTES", 1 << 20)
     path = tmp_path / "bomb.fits.gz"
     path.write_bytes(gzip.compress(bytes(1 << 22)))
     with pytest.raises(UnusableData, match="unpacks to more than 1 MiB"):
