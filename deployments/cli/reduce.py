@@ -36,6 +36,7 @@ STAGES = ("calibrate", "reduce", "stack", "search")
 def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_json: bool, **choices: Any) -> int:
     """Reduce FOLDER: an observatory's folder, the folder of its raw frames, or one unit's night."""
     from deployments.local import night  # slow start-up: Prefect, Dask and the scientific libraries
+    from tasks.records import Stage  # with the slow start-up above
 
     place = night.locate(
         folder,
@@ -44,7 +45,7 @@ def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_j
         units=choices["units"],
         catalogues=choices["catalogues"],
         references=choices["references"],
-        until=night.Stage(until),
+        until=Stage(until),
     )
     slots = (choices["cpu_slots"], choices["gpu_slots"])
     objects = tuple(name.strip() for name in choices["objects"].split(",") if name.strip())
