@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,13 @@ from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
+import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import naming, telescopes
 from tasks.errors import UnusableData
-from tasks.io.fits import overscan
+from tasks.io.fits import fits_images, overscan
 from tasks.options import CalibrateOptions
 from tasks.records import Frame, FrameType, Inventory, Rejected, Stage, Telescope
 from tasks.science.headers import raw_headers
@@ -62,10 +64,10 @@ def take_inventory(
     _check_filters(options, camera)
     with ThreadPoolExecutor(READERS) as pool:
         read = list(pool.map(lambda path: _read(path, unit, options, camera), paths))
-    usable = [frame for frame in read if isinstance(frame, Frame)]
+    usable, repeated = _once([frame for frame in read if isinstance(frame, Frame)])
     good = sorted((frame for frame in usable if selection.wanted(frame, objects)), key=_order)
     needs = {(frame.filter, frame.exposure_s) for frame in usable if frame.type is FrameType.LIGHT}
-    rejected = tuple(frame for frame in read if isinstance(frame, Rejected))
+    rejected = (*(frame for frame in read if isinstance(frame, Rejected)), *repeated)
     log.info("%s %s: %d frames, %d rejected", unit, night, len(good), len(rejected))
     return Inventory(
         night=night, unit=unit, folder=folder, frames=tuple(good), rejected=rejected, needs=tuple(sorted(needs))
@@ -81,10 +83,38 @@ def join(inventories: Sequence[Inventory]) -> tuple[Inventory, ...]:
 
 
 def _joined(group: Sequence[Inventory]) -> Inventory:
-    frames = [frame for inventory in group for frame in inventory.frames]
-    rejected = tuple(rejection for inventory in group for rejection in inventory.rejected)
+    frames, repeated = _once([frame for inventory in group for frame in inventory.frames])
+    rejected = (*(rejection for inventory in group for rejection in inventory.rejected), *repeated)
     needs = tuple(sorted({need for inventory in group for need in inventory.needs}))
     return replace(group[0], frames=tuple(sorted(frames, key=_order)), rejected=rejected, needs=needs)
+
+
+def _once(frames: Sequence[Frame]) -> tuple[list[Frame], tuple[Rejected, ...]]:
+    """Keep each exposure of a unit once: one file may lie there under two names, or with another comment or packing.
+
+    An exposure is its start, its length and its pixels. Two frames of one second may have the same start: only then are
+    their pixels compared.
+    """
+    kept: list[Frame] = []
+    repeated: list[Rejected] = []
+    groups: dict[tuple[FrameType, datetime, float], list[Frame]] = {}
+    for frame in sorted(frames, key=_order):
+        groups.setdefault((frame.type, frame.date_obs, frame.exposure_s), []).append(frame)
+    for group in groups.values():
+        first: dict[str, Frame] = {}
+        for frame in group:
+            pixels = _pixel_hash(frame) if len(group) > 1 else ""
+            same = first.setdefault(pixels, frame)
+            if same is frame:
+                kept.append(frame)
+                continue
+            reason = f"{frame.path.name} is the same exposure as {same.path.name}: the same start and the same pixels"
+            repeated.append(Rejected(name=frame.path.name, stage=Stage.CALIBRATE.value, reason=reason, unit=frame.unit))
+    return kept, tuple(repeated)
+
+
+def _pixel_hash(frame: Frame) -> str:
+    return hashlib.sha256(np.ascontiguousarray(fits_images.open_image(frame.path).rows()).data).hexdigest()
 
 
 def _check_filters(options: CalibrateOptions, telescope: Telescope) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from support import simulated
 
 from tasks.errors import UnusableData
@@ -108,3 +110,37 @@ def test_survey_and_target_of_opportunity_of_one_unit_share_their_calibration_fr
     parts = [inventory.replace(taken, frames=tuple(part)) for part in (urgent, survey)]
     other = inventory.replace(taken, unit="7DT02")
     assert inventory.join([*parts, other]) == (taken, other)
+
+
+def test_an_exposure_that_lies_there_more_than_once_counts_once(night, tmp_path):
+    """Kind: the identity of an exposure is its unit, start and pixels, not the name or the bytes of its file."""
+    folder = tmp_path / "night"
+    shutil.copytree(night.folder(), folder)
+    [light] = night.raw("T0*.fits")
+    shutil.copy2(light, folder / "copy of it.fits")
+    with fits.open(light) as units:
+        units[0].header["NOTE"] = "another comment"
+        units.writeto(folder / "z-commented.fits")
+        fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(units[0].data, units[0].header)]).writeto(
+            folder / "z.fits.fz"
+        )
+    # another exposure that began in the same second
+    counts, header = fits_images.read_image(night.raw("BIAS*.fits")[0] if night.raw("BIAS*.fits") else light)
+    fits_images.write_image(folder / "other.fits", counts + np.uint16(1), header)
+
+    before = inventory.take_inventory.fn(night.folder(), "7DT01", NIGHT)
+    taken = inventory.take_inventory.fn(folder, "7DT01", NIGHT)
+
+    assert len(taken.of(FrameType.LIGHT)) + len(taken.of(FrameType.BIAS)) == 1 + len(before.frames) - len(
+        [each for each in before.frames if each.type not in (FrameType.LIGHT, FrameType.BIAS)]
+    )
+    told = {each.name: (each.unit, each.reason) for each in taken.rejected}
+    assert len(told) == 3
+    assert all(unit == "7DT01" and "is the same exposure as" in reason for unit, reason in told.values())
+
+
+def test_a_target_of_opportunity_and_a_survey_share_no_exposure_twice(night, tmp_path):
+    again = shutil.copytree(night.folder(), tmp_path / "again")
+    taken = [inventory.take_inventory.fn(folder, "7DT01", NIGHT) for folder in (night.folder(), again)]
+    [joined] = inventory.join(taken)
+    assert len(joined.frames) == len(taken[0].frames)
