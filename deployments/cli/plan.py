@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -25,8 +25,17 @@ if TYPE_CHECKING:
 @click.option("--telescope", "names", multiple=True, required=True, help="Name of a telescope; may be repeated.")
 @click.option("--start", type=parameters.Moment(), help="Begin of the window, ISO, UTC.  [default: now]")
 @click.option("--hours", type=parameters.Number(0, 96, min_open=True), default=24.0, show_default=True)
-@click.option("--tiles", type=click.IntRange(1, 2000), default=50, show_default=True, help="Most tiles per telescope.")
+@click.option(
+    "--tiles", type=click.IntRange(1, 2000), default=50, show_default=True, help="Most tiles per telescope or unit."
+)
 @click.option("--engine", type=click.Choice(["gwemopt", "siren"]), default="gwemopt", show_default=True)
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "spread", "stare"]),
+    default="stare",
+    show_default=True,
+    help="Of an array: each unit on tiles of its own (spread; --tiles counts per unit), all on one (stare), or as the area asks.",
+)
 @click.option(
     "--galaxies", type=click.Path(path_type=Path), help="Target the likely host galaxies of this CSV catalogue."
 )
@@ -39,20 +48,19 @@ def command(
     hours: float,
     tiles: int,
     engine: str,
+    mode: str,
     galaxies: Path | None,
     out: Path,
     as_json: bool,
 ) -> None:
     """Plan, write tables and pictures, print probability and area."""
-    from typing import Literal, cast  # with the slow start-up below
-
     from tasks.io.planning import plan_tables
     from tasks.options import PlanOptions
     from tasks.planning import aims, tile_plans  # slow start-up: Prefect, healpy and matplotlib
 
     if out.exists() and not out.is_dir():
         raise UnusableData(f"--out {out} is a file; expected a folder")
-    options = PlanOptions(engine=cast("Literal['gwemopt', 'siren']", engine), tiles=tiles, hours=hours)
+    options = PlanOptions(engine=cast("Any", engine), mode=cast("Any", mode), tiles=tiles, hours=hours)
     event_id = aims.event_id_of(source)
     plans = tile_plans.make_plans.fn(source, names, options, event_id, start, galaxies)
     files = tile_plans.write_plans.fn(plans, source, out)

@@ -18,7 +18,10 @@ class PlanOptions:
     """Planner."""
 
     tiles: Annotated[int, Field(ge=1, le=2000)] = 50
-    """Most tiles per telescope."""
+    """Most tiles per telescope; of an array whose units spread, per unit."""
+
+    mode: Literal["auto", "spread", "stare"] = "stare"
+    """How an array is used: each unit on tiles of its own, all units on one tile, or as the area to cover asks for."""
 
     hours: Annotated[float, Field(gt=0, le=96)] = 24.0
     """Length of the window, in h."""

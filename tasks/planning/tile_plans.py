@@ -190,6 +190,12 @@ def _plan_tiles(
     wishes: Mapping[str, Sequence[int]] = {}
     engine: str = options.engine
     remarks: tuple[str, ...] = ()
+    spread = [each.telescope.name for each in survey.prospects if tile_scheduler.spreads(each.telescope, each, options)]
+    if engine == "gwemopt" and spread:
+        engine, remarks = (
+            "siren",
+            (f"planned by siren: gwemopt knows no units, and those of {', '.join(spread)} spread",),
+        )
     if engine == "gwemopt":
         try:
             wishes = _ask_gwemopt(survey, window, options, cancel_folder)

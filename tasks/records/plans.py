@@ -29,6 +29,14 @@ class Tile:
     filter: str = ""
     probability: float = 0.0
     airmass: float | None = None
+    moon_deg: float | None = None
+    """Distance from the Moon at the start, up or not."""
+
+    cumulative: float = 0.0
+    """Probability of the union of this tile and those before it; the last one's is the plan's."""
+
+    unit: str = ""
+    """Unit of an array that observes the tile; empty: all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,7 @@ def plan(**changes) -> Plan:
         exposure_s=300.0,
         filter="r",
         probability=0.12344,
+        cumulative=0.12344,
         airmass=1.23456,
     )
     made = {"event_id": "S260115a", "telescope": "7DT", "engine": "siren", "tiles": (tile,), "probability": 0.12344}

@@ -24,6 +24,8 @@ CSV_HEADINGS = (
     "probability",
     "cumulative",
     "airmass",
+    "moon_deg",
+    "unit",
 )
 
 
@@ -53,16 +55,15 @@ def to_millisecond(moment: datetime | None) -> str:
 
 
 def csv_table(plan: Plan) -> str:
-    """Return one telescope's tiles as CSV; ``cumulative`` is the running sum and counts overlaps twice."""
+    """Return one telescope's tiles as CSV; ``cumulative`` is the probability of the union so far."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_HEADINGS)
-    running = 0.0
     for rank, tile in enumerate(plan.tiles, start=1):
-        running += tile.probability
         airmass = "" if tile.airmass is None else f"{tile.airmass:.3f}"
         place = (f"{tile.ra_deg:.6f}", f"{tile.dec_deg:.6f}", _iso(tile.start))
-        figures = (f"{tile.probability:.6g}", f"{running:.6g}", airmass)
+        moon = "" if tile.moon_deg is None else f"{tile.moon_deg:.1f}"
+        figures = (f"{tile.probability:.6g}", f"{tile.cumulative:.6g}", airmass, moon, tile.unit)
         writer.writerow([rank, tile.id, *place, f"{tile.exposure_s:g}", tile.filter, *figures])
     return file.getvalue()
 
@@ -107,7 +108,10 @@ def _tile(tile: Tile) -> dict[str, Any]:
         "exposure_s": tile.exposure_s,
         "filter": tile.filter,
         "probability": tile.probability,
+        "cumulative": tile.cumulative,
         "airmass": tile.airmass,
+        "moon_deg": tile.moon_deg,
+        "unit": tile.unit or None,
     }
 
 

@@ -110,6 +110,13 @@ class Assignment:
         self.owner = np.full(self.allowed.shape[1], -1)
         self._full = np.zeros(self.allowed.shape[1], dtype=bool)
 
+    def __len__(self) -> int:
+        return len(self._slot_of)
+
+    def has(self, row: int) -> bool:
+        """Return whether a tile was taken."""
+        return row in self._slot_of
+
     @property
     def rows(self) -> tuple[int, ...]:
         """The tiles taken, in the order in which they were taken."""

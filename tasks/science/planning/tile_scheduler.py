@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -24,7 +24,7 @@ import numpy.typing as npt
 from tasks.options import PlanOptions
 from tasks.records import Plan, Telescope, Tile
 from tasks.science.astrometry import directions
-from tasks.science.planning import tile_assignment, tiling, visibility
+from tasks.science.planning import tile_assignment, visibility
 from tasks.science.planning.observable_tiles import Prospect, Targets, Window
 from tasks.science.skymaps import footprints, healpix
 
@@ -44,11 +44,12 @@ class ScheduledTile:
 
     row: int
     start_s: float
+    unit: str = ""
 
 
 @dataclass(kw_only=True, eq=False)
 class _Lane:
-    """One telescope: what it can observe, what was chosen for it, and what not."""
+    """One telescope, or one unit of an array: what it can observe, what was chosen for it, and what not."""
 
     prospect: Prospect
     chances: tile_assignment.Opportunities
@@ -59,6 +60,7 @@ class _Lane:
     value: Floats
     """Probability of each tile alone."""
 
+    unit: str = ""
     given_up: set[int] = field(default_factory=set)
     slots: tuple[ScheduledTile, ...] = ()
 
@@ -93,13 +95,42 @@ def schedule(
     tuple
         Slots of each prospect in time order; no tile twice.
     """
-    lanes = [_lane(each, targets, (wishes or {}).get(each.telescope.name, ())) for each in prospects]
+    groups = [_group(each, targets, (wishes or {}).get(each.telescope.name, ()), options) for each in prospects]
+    lanes = [lane for group in groups for lane in group]
     for _ in range(MOST_ROUNDS):
-        _choose(lanes, targets, options)
+        _choose(groups, targets, options)
         lost = [_order(lane) for lane in lanes]
         if not any(lost):
             break
-    return tuple(lane.slots for lane in lanes)
+    return tuple(_merged(group) for group in groups)
+
+
+def spreads(telescope: Telescope, prospect: Prospect, options: PlanOptions) -> bool:
+    """Return whether each unit of an array gets tiles of its own.
+
+    ``auto`` spreads where the array with all units on one tile could not observe all tiles of the region that can be seen.
+    """
+    if len(telescope.units) < 2 or options.mode == "stare":
+        return False
+    return options.mode == "spread" or len(prospect.tiles) > options.tiles
+
+
+def _group(prospect: Prospect, targets: Targets, wishes: Sequence[int], options: PlanOptions) -> tuple[_Lane, ...]:
+    """Return the lanes of a telescope: one, or one for each unit that has tiles of its own."""
+    first = _lane(prospect, targets, wishes)
+    if not spreads(prospect.telescope, prospect, options):
+        return (first,)
+    names = [unit.name for unit in prospect.telescope.units]
+    allowed = first.taken.allowed
+    return tuple(
+        replace(first, unit=name, wishes={}, taken=tile_assignment.Assignment(allowed=allowed), given_up=set())
+        for name in names
+    )
+
+
+def _merged(group: Sequence[_Lane]) -> tuple[ScheduledTile, ...]:
+    slots = [replace(slot, unit=lane.unit) for lane in group for slot in lane.slots]
+    return tuple(sorted(slots, key=lambda slot: (slot.start_s, slot.unit)))
 
 
 def _lane(prospect: Prospect, targets: Targets, wishes: Sequence[int]) -> _Lane:
@@ -117,49 +148,59 @@ def _lane(prospect: Prospect, targets: Targets, wishes: Sequence[int]) -> _Lane:
 class _Coverage:
     """Probability that is left for all telescopes together, and for each alone."""
 
-    lanes: Sequence[_Lane]
+    groups: Sequence[Sequence[_Lane]]
     left: Floats
     own: list[Floats]
     second_look: float
 
     def gain(self, index: int, row: int) -> float:
         """Return what a tile adds; probability that only other telescopes have covered counts less."""
-        targets = self.lanes[index].prospect.sharing[row].indices
+        targets = self.groups[index][0].prospect.sharing[row].indices
         again, new = self.own[index][targets].sum(), self.left[targets].sum()
         return float(self.second_look * again + (1 - self.second_look) * new)
 
     def add(self, index: int, row: int) -> None:
         """Cover a tile."""
-        targets = self.lanes[index].prospect.sharing[row].indices
+        targets = self.groups[index][0].prospect.sharing[row].indices
         self.left[targets] = self.own[index][targets] = 0.0
 
 
-def _choose(lanes: Sequence[_Lane], targets: Targets, options: PlanOptions) -> None:
-    """Take requested tiles, then those that add most, until each telescope has as many as wanted."""
-    own = [targets.weight.copy() for _ in lanes]
-    coverage = _Coverage(lanes=lanes, left=targets.weight.copy(), own=own, second_look=options.second_look)
-    for index, lane in enumerate(lanes):
-        _take_requested(lane, options.tiles)
-        for row in lane.taken.rows:
-            coverage.add(index, row)
-    queue = [(-float(value), lane.rank, i, row) for i, lane in enumerate(lanes) for row, value in enumerate(lane.value)]
+def _choose(groups: Sequence[Sequence[_Lane]], targets: Targets, options: PlanOptions) -> None:
+    """Take requested tiles, then those that add most, until each telescope or unit has as many as wanted."""
+    own = [targets.weight.copy() for _ in groups]
+    coverage = _Coverage(groups=groups, left=targets.weight.copy(), own=own, second_look=options.second_look)
+    for index, group in enumerate(groups):
+        for lane in group:
+            _take_requested(lane, options.tiles)
+            for row in lane.taken.rows:
+                coverage.add(index, row)
+    queue = [
+        (-float(value), group[0].rank, index, row)
+        for index, group in enumerate(groups)
+        for row, value in enumerate(group[0].value)
+    ]
     heapq.heapify(queue)
     while queue:
         offered, rank, index, row = heapq.heappop(queue)
-        lane = lanes[index]
-        if len(lane.taken.rows) >= options.tiles or row in lane.given_up:
-            continue
         now = coverage.gain(index, row)
         # what a tile adds only falls: one that still adds as much as the next was offered for is the best
         if now < -offered and queue and -now > queue[0][0]:
             heapq.heappush(queue, (-now, rank, index, row))
-        elif now > WORTH * lane.value.max() and lane.taken.take(row):
+        elif now > WORTH * groups[index][0].value.max() and _taken_by_one(groups[index], row, options.tiles):
             coverage.add(index, row)
+
+
+def _taken_by_one(group: Sequence[_Lane], row: int, most: int) -> bool:
+    """Give a tile to the unit with the fewest that can observe it; return whether one can."""
+    if any(lane.taken.has(row) for lane in group):
+        return False
+    free = [lane for lane in group if len(lane.taken) < most and row not in lane.given_up]
+    return any(lane.taken.take(row) for lane in sorted(free, key=lambda lane: len(lane.taken)))
 
 
 def _take_requested(lane: _Lane, most: int) -> None:
     for row in lane.wishes:
-        if len(lane.taken.rows) < most and row not in lane.given_up:
+        if len(lane.taken) < most and row not in lane.given_up:
             lane.taken.take(row)
 
 
@@ -257,11 +298,12 @@ class _Timeline:
             index = int(self.next_time[row][first[place]])
             if index < len(times_s):
                 starts[place] = times_s[index]
-        # between two times of the grid a tile begins at once if it can
-        near = np.flatnonzero((starts > soonest) & (starts - soonest < self.lane.chances.step_s))
-        if len(near):
-            ready = _observable(telescope, points[near], soonest[near], self.lane.prospect.nights)
-            starts[near[ready]] = soonest[near[ready]]
+        # between two times of the grid at which it can begin, a tile begins at once
+        before = np.maximum(first - 1, 0)
+        between = (first > 0) & (starts - soonest < self.lane.chances.step_s) & np.isfinite(starts)
+        between &= times_s[np.minimum(first, len(times_s) - 1)] - times_s[before] <= 1.5 * self.lane.chances.step_s
+        between &= self.lane.chances.possible[self.left, before]
+        starts[between] = soonest[between]
         return starts
 
     def _last_starts(self) -> Floats:
@@ -289,20 +331,6 @@ def _waits(points: Floats, pointing: Floats | None, telescope: Telescope) -> Flo
     return np.asarray(np.maximum(slew, telescope.camera.readout_s) + telescope.mount.settle_s)
 
 
-def _observable(
-    telescope: Telescope, points: Floats, starts_s: Floats, nights: Sequence[tuple[float, float]]
-) -> npt.NDArray[np.bool_]:
-    """Return which tiles are observable from their own start to their end, within one night."""
-    ends_s = starts_s + telescope.block_s
-    inside = np.zeros(len(points), dtype=bool)
-    for dusk, dawn in nights:
-        inside |= (starts_s >= dusk) & (ends_s <= dawn)
-    own = np.arange(len(points))
-    for moments in (starts_s, ends_s):
-        inside &= visibility.observable(visibility.over(telescope.site, moments), points, telescope.limits)[own, own]
-    return inside
-
-
 def plans(
     prospects: Sequence[Prospect],
     slots: Sequence[Sequence[ScheduledTile]],
@@ -327,9 +355,13 @@ def _plan(
 ) -> Plan:
     telescope, rows = prospect.telescope, np.array([slot.row for slot in slots], dtype=int)
     chosen = prospect.tiles.take(rows)
-    probability = tiling.probabilities(chosen, along, telescope.field_of_view)
-    tiles = tuple(_tile(prospect, slot, float(value)) for slot, value in zip(slots, probability, strict=True))
-    covered = covered_ranges(tiles, telescope)
+    places = zip(chosen.ra_deg, chosen.dec_deg, strict=True)
+    across = footprints.across_of(len(rows))
+    fields = [footprints.field_ranges(ra, dec, telescope.field_of_view, across=across) for ra, dec in places]
+    cumulative = np.clip(np.cumsum(footprints.added(fields, along)), 0.0, 1.0)
+    probability = [footprints.probability(own, along) for own in fields]
+    tiles = _tiles(prospect, slots, probability, cumulative)
+    covered = healpix.union(np.concatenate([*fields, np.empty((0, 2), dtype=np.int64)]))
     ends = (tiles[0].start, _end(slots[-1], telescope)) if tiles else (window.start, window.end)
     left = len(prospect.tiles) - len(tiles)
     return Plan(
@@ -337,7 +369,7 @@ def _plan(
         telescope=telescope.name,
         engine=engine,
         tiles=tiles,
-        probability=footprints.probability(covered, along),
+        probability=float(cumulative[-1]) if tiles else 0.0,
         area_deg2=healpix.area_deg2(covered),
         reason="" if tiles else prospect.reason or _overtaken(prospect),
         start=ends[0],
@@ -350,19 +382,30 @@ def _overtaken(prospect: Prospect) -> str:
     return f"window: none of the {len(prospect.tiles)} observable tiles fits between its neighbours' exposures"
 
 
-def _tile(prospect: Prospect, slot: ScheduledTile, probability: float) -> Tile:
+def _tiles(
+    prospect: Prospect, slots: Sequence[ScheduledTile], probability: Sequence[float], cumulative: Floats
+) -> tuple[Tile, ...]:
     telescope, tiles = prospect.telescope, prospect.tiles
-    sky = visibility.over(telescope.site, slot.start_s)
-    altitude = visibility.altitudes(sky, prospect.points[[slot.row]])
-    return Tile(
-        id=tiles.name(slot.row, telescope),
-        ra_deg=float(tiles.ra_deg[slot.row]),
-        dec_deg=float(tiles.dec_deg[slot.row]),
-        start=visibility.moment(slot.start_s),
-        exposure_s=telescope.exposure.total_s,
-        filter=telescope.exposure.filter,
-        probability=probability,
-        airmass=float(visibility.airmass(altitude)[0, 0]),
+    rows = [slot.row for slot in slots]
+    sky, points = visibility.over(telescope.site, [slot.start_s for slot in slots]), prospect.points[rows]
+    altitude_deg = np.degrees(np.arcsin(np.einsum("ij,ij->i", points, sky.zenith)))
+    moon_deg = np.degrees(np.arccos(np.clip(np.einsum("ij,ij->i", points, sky.moon), -1, 1)))
+    airmass = visibility.airmass(altitude_deg)
+    return tuple(
+        Tile(
+            id=tiles.name(slot.row, telescope),
+            ra_deg=float(tiles.ra_deg[slot.row]),
+            dec_deg=float(tiles.dec_deg[slot.row]),
+            start=visibility.moment(slot.start_s),
+            exposure_s=telescope.exposure.total_s,
+            filter=telescope.exposure.filter,
+            probability=probability[place],
+            airmass=float(airmass[place]),
+            moon_deg=float(moon_deg[place]),
+            cumulative=float(cumulative[place]),
+            unit=slot.unit,
+        )
+        for place, slot in enumerate(slots)
     )
 
 
@@ -372,7 +415,8 @@ def _end(slot: ScheduledTile, telescope: Telescope) -> datetime:
 
 def covered_ranges(tiles: Sequence[Tile], telescope: Telescope) -> npt.NDArray[np.int64]:
     """Return the union of the footprints of a telescope's tiles, as disjoint pixel ranges."""
-    pixel_ranges = [footprints.field_ranges(tile.ra_deg, tile.dec_deg, telescope.field_of_view) for tile in tiles]
+    view, across = telescope.field_of_view, footprints.across_of(len(tiles))
+    pixel_ranges = [footprints.field_ranges(tile.ra_deg, tile.dec_deg, view, across=across) for tile in tiles]
     return healpix.union(np.concatenate([*pixel_ranges, np.empty((0, 2), dtype=np.int64)]))
 
 

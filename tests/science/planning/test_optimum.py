@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from astropy.coordinates import EarthLocation, SkyCoord, get_body
+from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import plans
@@ -16,6 +18,7 @@ from tasks.options import PlanOptions
 from tasks.planning import aims
 from tasks.records import FieldOfView, Limits
 from tasks.science.planning import exact_choice, observable_tiles, tile_assignment, tile_scheduler, visibility
+from tasks.science.skymaps import footprints
 
 # enough tiles for the exact choice of 50; the solver takes seconds
 COMPARED = 150
@@ -142,3 +145,59 @@ def test_a_night_without_slack_has_no_idle_time():
     gaps = np.diff([slot.start_s for slot in slots]) - telescope.block_s
     assert np.median(gaps) <= tile_assignment.usual_wait_s(telescope) + tile_assignment.GRID_STEP_S
     assert len(slots) >= 150
+
+
+@pytest.mark.parametrize(("name", "least"), [("S250910b", 0.25), ("GW170817", 0.99)])
+def test_twenty_units_that_spread_cover_what_one_list_cannot(shared_data, name, least):
+    """Each unit has tiles of its own: an independent program found 0.256 and 0.998 for up to 50 tiles each."""
+    file, start, _ = MAPS[name]
+    sky_map = aims.read_aim(shared_data / file).sky_map
+    array = telescopes.load("7DT")
+    window = observable_tiles.Window(start=start, end=start + timedelta(hours=24))
+    options = PlanOptions(engine="siren", tiles=50, mode="spread")
+    survey = observable_tiles.survey(sky_map, [array], window, options)
+    slots = tile_scheduler.schedule(survey.prospects, survey.targets, options)
+    (plan,) = tile_scheduler.plans(survey.prospects, slots, survey.along, window, event_id="S1", engine="siren")
+
+    assert plan.probability >= least
+    assert len({tile.id for tile in plan.tiles}) == len(plan.tiles)
+    units = {tile.unit for tile in plan.tiles}
+    assert units <= {unit.name for unit in array.units}
+    assert len(units) == 20
+    for unit in units:
+        own = [tile for tile in plan.tiles if tile.unit == unit]
+        assert len(own) <= 50
+        ends = [tile.start + timedelta(seconds=array.block_s) for tile in own]
+        assert all(end < after.start for end, after in zip(ends, own[1:], strict=False))
+
+
+def test_an_array_stares_unless_it_is_asked_to_spread(shared_data):
+    sky_map = plans.sky_map(error_deg=0.3)
+    array = telescopes.load("7DT")
+    window = observable_tiles.Window(start=plans.START, end=plans.START + timedelta(hours=24))
+    for mode, spread in (("stare", False), ("auto", False), ("spread", True)):
+        options = PlanOptions(engine="siren", tiles=30, mode=mode)
+        (prospect,) = observable_tiles.survey(sky_map, [array], window, options).prospects
+        assert tile_scheduler.spreads(array, prospect, options) is spread
+    wide = observable_tiles.survey(plans.sky_map(error_deg=9.0), [array], window, options).prospects[0]
+    assert tile_scheduler.spreads(array, wide, PlanOptions(tiles=30, mode="auto"))
+
+
+def test_cumulative_ends_at_the_unions_probability_and_the_moon_is_where_astropy_has_it():
+    """Kind: running sums that count overlaps twice (1.08 to 1.14 at the end)."""
+    telescope = plans.telescope()
+    survey, window, options = surveyed(plans.sky_map(), [telescope], plans.START, 40)
+    slots = tile_scheduler.schedule(survey.prospects, survey.targets, options)
+    (plan,) = tile_scheduler.plans(survey.prospects, slots, survey.along, window, event_id="S1", engine="siren")
+    steps = [tile.cumulative for tile in plan.tiles]
+
+    union = tile_scheduler.covered_ranges(plan.tiles, telescope)
+    assert steps[-1] == plan.probability == pytest.approx(footprints.probability(union, survey.along), abs=1e-9)
+    assert steps == sorted(steps)
+    assert steps[0] == pytest.approx(plan.tiles[0].probability, abs=1e-9)
+    for tile in plan.tiles[::10]:
+        time = Time(tile.start)
+        site = EarthLocation(lat=telescope.site.latitude_deg, lon=telescope.site.longitude_deg, height=1580.0)
+        moon = get_body("moon", time, site)
+        place = SkyCoord(tile.ra_deg, tile.dec_deg, unit="deg").transform_to(moon.frame)
+        assert tile.moon_deg == pytest.approx(moon.separation(place).deg, abs=0.05)
