@@ -16,6 +16,9 @@ from tasks.records import Alert, Decision, Kind, SkyMapSummary
 from tasks.records.events import EventHistory, EventState, Registered, Standing
 from tasks.registry import columns, models, plans, row_updates
 
+# more triggers of other missions within a minute are a flood, not a coincidence
+MOST_NEIGHBOURS = 20
+
 
 def content_hash(alert: Alert) -> str:
     """Hash what a notice says, whichever topic and spelling it came by."""
@@ -107,18 +110,25 @@ def link_slugs(session: Session, one: str, other: str, *, kind: str, evidence: s
 
 
 def neighbours(session: Session, event: EventHistory, *, follows: str | None, within_s: float) -> tuple[str, ...]:
-    """Return the events near one in time, and the one that it follows, itself not."""
+    """Return the events of other senders near one in time, and the one that it follows, itself not.
+
+    The one that is followed comes first; of the others at most ``MOST_NEIGHBOURS``: a flood of notices with one time must
+    not slow each of them down.
+    """
     other = models.Event
     near: list[sa.ColumnElement[bool]] = []
     if event.time is not None:
         span = timedelta(seconds=within_s)
-        near.append(other.t0.between(event.time - span, event.time + span))
+        of_another = sa.or_(other.kind != event.kind, other.mission != event.mission)
+        near.append(sa.and_(other.t0.between(event.time - span, event.time + span), of_another))
+    followed = other.name == columns.identity(follows) if follows else sa.false()
     if follows:
-        near.append(other.name == columns.identity(follows))
+        near.append(followed)
     if not near:
         return ()
     conditions = (other.slug != event.slug, other.test == event.test, sa.or_(*near))
-    return tuple(session.scalars(sa.select(other.slug).where(*conditions).order_by(other.id)))
+    query = sa.select(other.slug).where(*conditions).order_by(sa.case((followed, 0), else_=1), other.id)
+    return tuple(session.scalars(query.limit(MOST_NEIGHBOURS)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
