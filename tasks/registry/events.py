@@ -17,7 +17,7 @@ from tasks.records.events import EventHistory, EventState, Registered, Standing
 from tasks.registry import columns, models, plans, row_updates
 
 # more triggers of other missions within a minute are a flood, not a coincidence
-MOST_NEIGHBOURS = 20
+MOST_NEIGHBOURS = 5
 
 
 def content_hash(alert: Alert) -> str:

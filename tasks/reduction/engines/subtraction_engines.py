@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tasks.errors import AlgorithmError, MissingPart, ProgramError, SirenError, UnusableData
 from tasks.io.fits import fits_images
 from tasks.io.fits.image_planes import ImagePlanes
@@ -51,6 +53,8 @@ def difference(
     AlgorithmError, ProgramError, MissingPart
         If all engines failed.
     """
+    if science.image.shape == reference.image.shape and np.array_equal(science.image, reference.image, equal_nan=True):
+        raise UnusableData(f"{science.path.name} and {reference.path.name} hold the same pixels: nothing would be left")
     pair = aligned_pair.align(
         exposure(science),
         exposure(reference),

@@ -119,4 +119,11 @@ def from_planes(
     else:
         mask = mask | ~(variance > 0) | ~xp.isfinite(variance)
     saturated = ((bits & MaskBit.SATURATED) != 0) | (image >= saturation)
-    return SubtractionImage(image=image, variance=variance, mask=mask, saturated=saturated & xp.isfinite(image))
+    known, certain = xp.isfinite(image), xp.isfinite(variance) & (variance > 0)
+    # masked pixels enter sums with weight 0, which a NaN or an infinity would spoil all the same
+    return SubtractionImage(
+        image=image if bool(known.all()) else xp.where(known, image, xp.median(image[known])),
+        variance=variance if bool(certain.all()) else xp.where(certain, variance, xp.median(variance[certain])),
+        mask=mask | ~certain,
+        saturated=saturated & known,
+    )

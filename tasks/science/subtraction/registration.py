@@ -37,7 +37,9 @@ MINIMUM_MATCHES = 6
 # half a bin of the vote
 FINAL_TOLERANCE_PX = 1.5
 # a WCS is accepted if bright stars agree with it this well
-CHECK_STARS, LARGEST_RMS_PX, LARGEST_OFFSET_PX = 500, 0.3, 0.1
+# pairs by chance have a scatter of 2.1 px within the tolerance; faint stars of small images one of 0.45 px
+WIDEST_RMS_PX = 0.75
+CHECK_STARS, LARGEST_RMS_PX, LARGEST_OFFSET_PX, CHECK_TOLERANCE_PX = 500, 0.3, 0.1, 3.0
 # rows at once: bounds the memory of positions in double precision
 BAND_ROWS = 128
 
@@ -108,24 +110,111 @@ def choose(
     if mode == "none":
         if shapes[0] != shapes[1]:
             raise UnusableData(f"images of {shapes[0]} and {shapes[1]} pixels (ny, nx) cannot be subtracted unaligned")
-        return identity(shapes[0])
+        return _confirmed(identity(shapes[0]), found, shapes[0], "as they are")
     if mode == "stars" or (mode == "auto" and None in wcs):
         return by_stars(*found, shapes[0])
     if wcs[0] is None or wcs[1] is None:
         raise UnusableData("alignment by WCS needs a celestial WCS in both headers; use auto or stars")
     mapping = by_wcs(wcs[0], wcs[1], shapes[0])
-    return mapping if mode == "wcs" else _mended(mapping, found, shapes[0])
+    return (
+        _confirmed(mapping, found, shapes[0], "by their WCS") if mode == "wcs" else _mended(mapping, found, shapes[0])
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How well a map brings the bright stars of two images together.
+
+    ``stars`` are those of the image with fewer in the common part, ``matched`` those with a partner, ``chance`` as many as
+    randomly placed stars would have; ``scatter_px`` and ``offset_px`` are rms and length of the median of the offsets.
+    """
+
+    stars: int
+    matched: int
+    chance: float
+    scatter_px: float
+    offset_px: float
+
+    @property
+    def known(self) -> bool:
+        """Whether there are stars enough to judge the map."""
+        return self.stars >= MINIMUM_MATCHES
+
+    @property
+    def good(self) -> bool:
+        """Whether the stars agree with the map as well as bright ones can."""
+        return self.within(LARGEST_RMS_PX)
+
+    def within(self, rms_px: float) -> bool:
+        """Return whether more stars than by chance have partners, with a scatter of ``rms_px`` at most and no offset."""
+        if self.matched < max(MINIMUM_MATCHES, self.chance + 5 * np.sqrt(self.chance)):
+            return False
+        # the median of few stars is not known better
+        offset_px = LARGEST_OFFSET_PX + 2 * self.scatter_px / np.sqrt(self.matched)
+        return bool(self.scatter_px <= rms_px and self.offset_px <= offset_px)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.matched} of {self.stars} bright stars have a partner within {CHECK_TOLERANCE_PX:g} px "
+            f"(chance: {self.chance:.0f}), {self.offset_px:.2f} px off with a scatter of {self.scatter_px:.2f} px "
+            f"(allowed: {LARGEST_OFFSET_PX:g} and {WIDEST_RMS_PX:g} px)"
+        )
+
+
+def agreement(mapping: PixelMap, found: tuple[Stars, Stars], shape: tuple[int, int]) -> Agreement:
+    """Compare a map with the bright clean stars of science image and reference; ``shape`` is the science image's."""
+    science, reference = _bright(found)
+    matched, scatter, offset = check(mapping, science, reference, tolerance_px=CHECK_TOLERANCE_PX)
+    x, y = mapping(science.x, science.y)
+    ny, nx = shape
+    inside = int(((x >= 0) & (x < nx) & (y >= 0) & (y < ny)).sum())
+    chance = inside * len(reference) * np.pi * CHECK_TOLERANCE_PX**2 / (nx * ny)
+    return Agreement(
+        stars=min(inside, len(reference)), matched=matched, chance=chance, scatter_px=scatter, offset_px=offset
+    )
+
+
+def _bright(found: tuple[Stars, Stars]) -> tuple[Stars, Stars]:
+    science, reference = (stars.where(stars.clean) for stars in found)
+    first, second = (stars.where(np.arange(len(stars)) < CHECK_STARS) for stars in (science, reference))
+    return first, second
+
+
+def _confirmed(mapping: PixelMap, found: tuple[Stars, Stars], shape: tuple[int, int], how: str) -> PixelMap:
+    """Return a map that the stars agree with, or that there are too few of them to judge."""
+    seen = agreement(mapping, found, shape)
+    if seen.known and not seen.within(WIDEST_RMS_PX):
+        raise UnusableData(f"the stars of the two images disagree {how}: {seen}; use --align auto or stars")
+    return mapping
 
 
 def _mended(mapping: PixelMap, found: tuple[Stars, Stars], shape: tuple[int, int]) -> PixelMap:
-    """Refit a map to bright stars if they disagree with it; keep it if they agree, or are too few."""
-    science, reference = (stars.where(stars.clean) for stars in found)
-    science, reference = (stars.where(np.arange(len(stars)) < CHECK_STARS) for stars in (science, reference))
-    matched, scatter, offset = check(mapping, science, reference)
-    if matched < MINIMUM_MATCHES or (scatter <= LARGEST_RMS_PX and offset <= LARGEST_OFFSET_PX):
+    """Refit a map to bright stars if they disagree with it, else find it from the stars alone.
+
+    Raises
+    ------
+    UnusableData
+        If no map agrees with the stars: the images show different fields, or a WCS is far off.
+    """
+    seen = agreement(mapping, found, shape)
+    if seen.good or not seen.known:
         return mapping
+    tried = [_refitted, lambda *_: by_stars(*found, shape)]
+    for attempt in tried:
+        try:
+            fitted = attempt(mapping, found, shape)
+        except UnusableData:
+            continue
+        if agreement(fitted, found, shape).within(WIDEST_RMS_PX):
+            return fitted
+    raise UnusableData(f"the images cannot be aligned, by their WCS nor by their stars: {seen}")
+
+
+def _refitted(mapping: PixelMap, found: tuple[Stars, Stars], shape: tuple[int, int]) -> PixelMap:
+    science, reference = _bright(found)
+    matched, _, _ = check(mapping, science, reference, tolerance_px=CHECK_TOLERANCE_PX)
     degree = 2 if matched >= 100 else 1
-    return refine(mapping, science, reference, shape, degree=degree, tolerance_px=3.0)
+    return refine(mapping, science, reference, shape, degree=degree, tolerance_px=CHECK_TOLERANCE_PX)
 
 
 def by_wcs(science: WCS, reference: WCS, shape: tuple[int, int]) -> PixelMap:
