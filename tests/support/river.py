@@ -64,6 +64,8 @@ OPTIONS = PlanOptions(engine="siren", tiles=2, hours=12.0)
 TELESCOPES = ("TCH",)
 BLOCKS = Blocks(observatory="o", registry="r", slack="s", store="w")
 IDLE_S = 0.03
+# no two events are closer in time than this: none are linked
+NO_LINKS_S = -1.0
 PICTURE = b"\x89PNG\r\n\x1a\n a picture"
 
 
@@ -160,7 +162,7 @@ def work(river: River, point: str = "", names: Path | None = None) -> None:
 
 
 def respond_only(river: River, point: str = "", names: Path | None = None) -> None:
-    """Parse, register, decide and announce, or record a dead letter; no plans, pictures, pages or sending, for speed."""
+    """Parse, register, decide and announce, or record a dead letter; no links, plans, pictures, pages or sending, for speed."""
     quiet()
     without_prefect(river)
     book = registry.open(river.url)
@@ -180,7 +182,7 @@ def respond_only(river: River, point: str = "", names: Path | None = None) -> No
             else:
                 registered = registration.register(alert, home)
                 decision = triage.decide(alert, "sevendt", "", registered, CLOCK)
-                announcements.announce(alert, decision, registered, home, source=path)
+                announcements.announce(alert, decision, registered, home, source=path, within_s=NO_LINKS_S)
                 registration.mark_answered(alert.sha256, home)
             run.unlink()
         time.sleep(IDLE_S)
