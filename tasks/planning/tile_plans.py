@@ -190,7 +190,7 @@ def _plan_tiles(
     wishes: Mapping[str, Sequence[int]] = {}
     engine: str = options.engine
     remarks: tuple[str, ...] = ()
-    spread = [each.telescope.name for each in survey.prospects if tile_scheduler.spreads(each.telescope, each, options)]
+    spread = [each.telescope.name for each in survey.prospects if tile_scheduler.spreads(each, options)]
     if engine == "gwemopt" and spread:
         engine, remarks = (
             "siren",

@@ -39,7 +39,7 @@ CHUNK = 1 << 20
 # the first request after a broken connection may fail too
 REMOVALS = 2
 # endings and names that ownCloud and Nextcloud keep for themselves and refuse (owncloud/core issue 7496)
-RESERVED_ENDINGS, RESERVED_NAMES = (".part", ".filepart"), frozenset({".htaccess", ".user.ini"})
+RESERVED_ENDINGS, RESERVED_NAMES = (".part", ".filepart"), frozenset({".htaccess"})
 TEMPORARY = ".sending"
 # status codes with a specific meaning
 REFUSALS = {401: "refuses the user or password", 403: "forbids it"}

@@ -105,12 +105,12 @@ def schedule(
     return tuple(_merged(group) for group in groups)
 
 
-def spreads(telescope: Telescope, prospect: Prospect, options: PlanOptions) -> bool:
+def spreads(prospect: Prospect, options: PlanOptions) -> bool:
     """Return whether each unit of an array gets tiles of its own.
 
     ``auto`` spreads where the array with all units on one tile could not observe all tiles of the region that can be seen.
     """
-    if len(telescope.units) < 2 or options.mode == "stare":
+    if len(prospect.telescope.units) < 2 or options.mode == "stare":
         return False
     return options.mode == "spread" or len(prospect.tiles) > options.tiles
 
@@ -118,7 +118,7 @@ def spreads(telescope: Telescope, prospect: Prospect, options: PlanOptions) -> b
 def _group(prospect: Prospect, targets: Targets, wishes: Sequence[int], options: PlanOptions) -> tuple[_Lane, ...]:
     """Return the lanes of a telescope: one, or one for each unit that has tiles of its own."""
     first = _lane(prospect, targets, wishes)
-    if not spreads(prospect.telescope, prospect, options):
+    if not spreads(prospect, options):
         return (first,)
     names = [unit.name for unit in prospect.telescope.units]
     allowed = first.taken.allowed

@@ -178,9 +178,9 @@ def test_an_array_stares_unless_it_is_asked_to_spread(shared_data):
     for mode, spread in (("stare", False), ("auto", False), ("spread", True)):
         options = PlanOptions(engine="siren", tiles=30, mode=mode)
         (prospect,) = observable_tiles.survey(sky_map, [array], window, options).prospects
-        assert tile_scheduler.spreads(array, prospect, options) is spread
+        assert tile_scheduler.spreads(prospect, options) is spread
     wide = observable_tiles.survey(plans.sky_map(error_deg=9.0), [array], window, options).prospects[0]
-    assert tile_scheduler.spreads(array, wide, PlanOptions(tiles=30, mode="auto"))
+    assert tile_scheduler.spreads(wide, PlanOptions(tiles=30, mode="auto"))
 
 
 def test_cumulative_ends_at_the_unions_probability_and_the_moon_is_where_astropy_has_it():
