@@ -120,6 +120,8 @@ def from_planes(
         mask = mask | ~(variance > 0) | ~xp.isfinite(variance)
     saturated = ((bits & MaskBit.SATURATED) != 0) | (image >= saturation)
     known, certain = xp.isfinite(image), xp.isfinite(variance) & (variance > 0)
+    if not bool(certain.any()):
+        raise UnusableData("the image has no pixel with noise: is it the same everywhere?")
     # masked pixels enter sums with weight 0, which a NaN or an infinity would spoil all the same
     return SubtractionImage(
         image=image if bool(known.all()) else xp.where(known, image, xp.median(image[known])),
