@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import orjson
 
 from tasks.errors import UnusableData
-from tasks.io.notices import gcn_unified, lvk, voevents
+from tasks.io.notices import classic_text, gcn_unified, lvk, voevents
 from tasks.io.notices.untrusted_fields import Fields
 from tasks.records import ParsedNotice
 
@@ -44,7 +44,7 @@ def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
     Raises
     ------
     UnusableData
-        If the bytes are no notice: neither JSON nor VOEvent, over the limits, without id, or a heartbeat.
+        If the bytes are no notice: neither JSON, VOEvent nor GCN's classic text, over the limits, without id, or a heartbeat.
     """
     if len(payload) > SIZE_LIMIT:
         raise UnusableData(f"a notice of {len(payload)} bytes; at most {SIZE_LIMIT} are allowed")
@@ -53,7 +53,9 @@ def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
         return voevents.parse(start, topic=topic)
     if start.startswith(b"{"):
         return _parse_json(start, topic=topic)
-    raise UnusableData(f"neither a JSON object nor XML: the notice starts with {start[:20]!r}")
+    if start.startswith(classic_text.START):
+        return classic_text.parse(start, topic=topic)
+    raise UnusableData(f"neither a JSON object, XML nor a text of GCN: the notice starts with {start[:20]!r}")
 
 
 def _parse_json(payload: bytes, *, topic: str | None) -> ParsedNotice:
