@@ -51,8 +51,8 @@ def announce(
             events.record_decision(session, alert, decision, now=now())
         news = events.mark_announced(session, alert.sha256, now=now())
         event = history.of_event(session, registered.slug)
-        cancelled = news and decision is not None and _cancel_plans(session, alert, decision, registered, event)
-        if cancelled:
+        cancelled = _end_plans(session, alert, decision, registered, event) if news and decision is not None else None
+        if cancelled is not None:
             event = history.of_event(session, registered.slug)
         linked = coincidences.link(session, alert, event, within_s=within_s)
         if linked.new:
@@ -60,10 +60,15 @@ def announce(
         messages = list(linked.messages)
         if news:
             context = event_facts.context(event, links)
-            if cancelled and decision is not None:
+            if cancelled is not None and decision is not None:
                 # before a top message in another channel: a reply goes to the thread of the newest one
                 messages += event_announcements.of_cancelled_plan(
-                    alert, decision, registered, known=context.knowledge, audience=_newest_thread(event)
+                    alert,
+                    decision,
+                    registered,
+                    telescopes=cancelled,
+                    known=context.knowledge,
+                    audience=_newest_thread(event),
                 )
             messages += _of_notice(alert, decision, registered, context, overlap)
             outgoing.enqueue_files(session, registered.slug, files)
@@ -94,16 +99,23 @@ def _newest_thread(event: EventHistory) -> Audience:
     return next(reversed(_threads(event)), Audience.NOBODY)
 
 
-def _cancel_plans(
+def _end_plans(
     session: Session, alert: Alert, decision: Decision, registered: Registered, event: EventHistory
-) -> bool:
-    """Cancel the event's plans if the decision takes away their ground; return whether there were any."""
+) -> tuple[str, ...] | None:
+    """Cancel the plans whose ground the decision takes away: all of the event, or those of telescopes that it drops.
+
+    Returns the dropped telescopes, none meaning all; None if no plan was cancelled.
+    """
     if not (registered.planned and registered.counts):
-        return False
+        return None
+    reason = f"a newer notice: {decision.summary}"
     located = best_position.located(event_facts.alerts(event))
-    if not decisions.ends_plan(decision, alert, previous=registered.previous_decision, located=located):
-        return False
-    return plans.cancel_of(session, registered.slug, reason=f"a newer notice: {decision.summary}") > 0
+    if decisions.ends_plan(decision, alert, previous=registered.previous_decision, located=located):
+        return () if plans.cancel_of(session, registered.slug, reason=reason) else None
+    dropped = decisions.dropped_telescopes(decision, registered.previous_decision)
+    if dropped and plans.drop_telescopes(session, registered.slug, telescopes=dropped, reason=reason):
+        return dropped
+    return None
 
 
 def _of_linked(event: EventHistory, key: str, home: Home) -> tuple[Outgoing, ...]:

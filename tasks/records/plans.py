@@ -88,6 +88,11 @@ def joined(telescopes: Iterable[str]) -> str:
     return ",".join(sorted(set(telescopes)))
 
 
+def separated(telescopes: str) -> tuple[str, ...]:
+    """Return the telescopes of the text that ``joined`` made."""
+    return tuple(name for name in telescopes.split(",") if name)
+
+
 Corners = tuple[tuple[float, float], ...]
 """Corners of a polygon in the tangent plane of a pointing: x to the east, y to the north, in degrees."""
 

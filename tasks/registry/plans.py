@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from tasks.records import Plan
 from tasks.records.events import PlanState
-from tasks.records.plans import PlanRequest, joined
+from tasks.records.plans import PlanRequest, joined, separated
 from tasks.registry import columns, models, row_updates
 
 STANDING = (PlanState.RUNNING, PlanState.DONE, PlanState.EMPTY)
@@ -151,6 +151,24 @@ def cancel_of(session: Session, slug: str, *, reason: str) -> int:
     return cancel(session, event_id, reason=reason)
 
 
+def drop_telescopes(session: Session, slug: str, *, telescopes: Collection[str], reason: str) -> bool:
+    """Withdraw the planned tiles of some telescopes of an event, named by its folder; return whether there were any.
+
+    A plan of these telescopes only is cancelled; one of others, too, stands for those.
+    """
+    plan, tile = models.Plan, models.Tile
+    event_id = session.scalars(sa.select(models.Event.id).filter_by(slug=slug)).one()
+    rows = session.scalars(sa.select(plan).where(plan.event_id == event_id, plan.state.in_(STANDING)))
+    named = {row.id: set(separated(row.telescopes)) for row in rows}
+    lost = (tile.plan_id.in_(named), tile.telescope.in_(telescopes), tile.state == "planned")
+    withdrawn = row_updates.change(session, tile, *lost, state="withdrawn")
+    whole = [number for number, of_plan in named.items() if of_plan.issubset(telescopes)]
+    cancelled = row_updates.change(
+        session, plan, plan.id.in_(whole), state=PlanState.CANCELLED, reason=columns.text(reason)
+    )
+    return withdrawn + cancelled > 0
+
+
 def tiles_of(session: Session, slug: str, telescope: str) -> dict[str, str]:
     """Return the tiles of one telescope in all plans of an event: the state of each, ``observed`` before any other."""
     plan, tile = models.Plan, models.Tile
@@ -214,15 +232,20 @@ def _row(session: Session, request: PlanRequest) -> models.Plan:
 
 
 def _supersede(session: Session, row: models.Plan) -> None:
-    plan = models.Plan
-    older = (
-        plan.event_id == row.event_id,
-        plan.telescopes == row.telescopes,
-        plan.id < row.id,
-        plan.state.in_((*STANDING, *RESTARTABLE)),
-    )
-    _withdraw(session, *older)
-    row_updates.change(session, plan, *older, state=PlanState.SUPERSEDED)
+    """Withdraw the planned tiles of the event's older plans for these telescopes; supersede the plans that are left with none.
+
+    An older plan stands as long as a telescope that this one does not plan has tiles of it.
+    """
+    plan, tile = models.Plan, models.Tile
+    older = (plan.event_id == row.event_id, plan.id < row.id, plan.state.in_((*STANDING, *RESTARTABLE)))
+    telescopes = set(separated(row.telescopes))
+    named = {each.id: set(separated(each.telescopes)) for each in session.scalars(sa.select(plan).where(*older))}
+    again = [number for number, of_plan in named.items() if of_plan & telescopes]
+    mine = (tile.plan_id.in_(again), tile.telescope.in_(telescopes), tile.state == "planned")
+    row_updates.change(session, tile, *mine, state="withdrawn")
+    open_ = set(session.scalars(sa.select(tile.plan_id).where(tile.plan_id.in_(again), tile.state == "planned")))
+    replaced = [number for number in again if named[number] <= telescopes or number not in open_]
+    row_updates.change(session, plan, plan.id.in_(replaced), state=PlanState.SUPERSEDED)
 
 
 def _withdraw(session: Session, *plans: sa.ColumnElement[bool]) -> None:

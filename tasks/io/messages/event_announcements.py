@@ -176,11 +176,20 @@ def of_failed_plan(
 
 
 def of_cancelled_plan(
-    alert: Alert, decision: Decision, registered: Registered, *, known: TopMessageFacts, audience: Audience
+    alert: Alert,
+    decision: Decision,
+    registered: Registered,
+    *,
+    telescopes: Sequence[str],
+    known: TopMessageFacts,
+    audience: Audience,
 ) -> tuple[Outgoing, ...]:
-    """Return the messages that a newer notice cancelled the event's plans: to the whole channel, and the updated top."""
+    """Return the messages that a newer notice cancelled the event's plans: to the whole channel, and the updated top.
+
+    ``telescopes`` are those whose plans were cancelled; none means all.
+    """
     messages = _EventMessages(registered.slug, alert.sha256, audience)
-    words = event_text.plan_cancelled(alert.notice.event_id, reason=decision.summary)
+    words = event_text.plan_cancelled(alert.notice.event_id, telescopes, reason=decision.summary)
     reply = messages.reply("plan-cancelled", words, broadcast=True)
     return (reply, messages.edit("plan-cancelled", event_text.top(known)))
 
@@ -219,6 +228,11 @@ def of_strange_page(slug: str, url: str) -> Outgoing:
 def of_missing_xrt(slug: str, name: str, waited: str, *, audience: Audience) -> Outgoing:
     """Return the message that no XRT position has arrived in the usual time."""
     return _EventMessages(slug, "once", audience).reply("no-xrt", event_text.missing_xrt(name, waited))
+
+
+def of_missing_map(slug: str, alert: Alert, reason: str) -> Outgoing:
+    """Return the operators' message about a sky map that could not be had from its address, one for each notice."""
+    return _to_operators(event_text.missing_map(slug, reason), subject="sky-map", kind="missing-map", key=alert.sha256)
 
 
 def of_dead_letter(sha256: str, *, topic: str | None, reason: str) -> Outgoing:

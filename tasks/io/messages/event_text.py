@@ -150,9 +150,10 @@ def plan_failed(event: str, telescopes: Sequence[str], *, reason: str) -> Render
     )
 
 
-def plan_cancelled(event: str, *, reason: str) -> Rendered:
-    """Return the message that a newer notice cancelled the plans of an event."""
-    words = f"The plans of {event} are cancelled and their queued tiles withdrawn. A newer notice: {reason}"
+def plan_cancelled(event: str, telescopes: Sequence[str], *, reason: str) -> Rendered:
+    """Return the message that a newer notice cancelled the plans of an event, of some telescopes or, with none, of all."""
+    whose = f" for {', '.join(telescopes)}" if telescopes else ""
+    words = f"The plans of {event}{whose} are cancelled and their queued tiles withdrawn. A newer notice: {reason}"
     return blockkit.rendered(words, [blockkit.section(f"🛑 {escape(words)}")])
 
 
@@ -172,6 +173,12 @@ def missing_xrt(name: str, waited: str) -> Rendered:
     """Return the message that no XRT position has arrived."""
     words = f"{name}: no XRT position {waited} after the trigger; the BAT position is the best."
     return blockkit.rendered(words, [blockkit.section(f"⌛ {escape(words)}")])
+
+
+def missing_map(slug: str, reason: str) -> Rendered:
+    """Return the operators' message on a sky map that could not be had from its address."""
+    words = f"{slug}: the sky map at the address in its notice could not be fetched, its circle stays in use. {reason}"
+    return blockkit.rendered(words, [blockkit.section(f"🗺️ {escape(words)}")])
 
 
 def unreadable(sha256: str, *, topic: str | None, reason: str) -> Rendered:

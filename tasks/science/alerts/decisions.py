@@ -124,6 +124,14 @@ def ends_plan(decision: Decision, alert: Alert, *, previous: Decision | None, lo
     return own or decision.audience is Audience.LOW_SIGNIFICANCE
 
 
+def dropped_telescopes(decision: Decision, previous: Decision | None) -> tuple[str, ...]:
+    """Return the telescopes that the previous decision asked a plan for and that a new plan leaves out, sorted."""
+    wished = (PlanMode.AUTOMATIC, PlanMode.KEEP)
+    if previous is None or decision.plan is not PlanMode.AUTOMATIC or previous.plan not in wished:
+        return ()
+    return tuple(sorted(set(previous.telescopes) - set(decision.telescopes)))
+
+
 def is_repeated(decision: Decision, previous: Decision | None) -> bool:
     """Return whether a decision asks for the same actions as the previous one."""
     wished = (PlanMode.AUTOMATIC, PlanMode.KEEP)
