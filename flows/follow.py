@@ -35,6 +35,5 @@ def follow(event_id: str, night: date, *, blocks: Blocks = Blocks()) -> Ranking:
     ranking.write(ranked, event.alert, home.root)
 
     event_page.publish_page(event_id, home)
-    delivery.upload(home)
-    delivery.deliver(home)
+    event_page.show_losses((delivery.upload(home), delivery.deliver(home)), home)
     return ranked

@@ -52,4 +52,5 @@ def reconcile(
 
     messages = delivery.deliver(home)
     uploads = delivery.upload(home)
+    event_page.show_losses((messages, uploads), home)
     return reconciling.conclude(resubmitted, messages, uploads)

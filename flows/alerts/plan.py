@@ -67,6 +67,5 @@ def plan(
         plan_announcements.announce_plans(event, request, plans, home, files=files)
 
     event_page.publish_page(event_id, home)
-    delivery.deliver(home)
-    delivery.upload(home)
+    event_page.show_losses((delivery.deliver(home), delivery.upload(home)), home)
     return plans

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import task
@@ -15,7 +16,8 @@ from tasks.messages import event_facts, outgoing
 from tasks.messages.event_facts import EventContext
 from tasks.records import Alert, Decision, Home
 from tasks.records.events import Registered
-from tasks.registry import Registry, history
+from tasks.records.outbox import Drained
+from tasks.registry import Registry, history, unsent
 from tasks.science.planning import plan_diff
 
 
@@ -54,6 +56,24 @@ def publish_picture_and_page(
         return page
 
 
+@task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="show-losses")
+def show_losses(drained: Sequence[Drained], home: Home) -> tuple[str, ...]:
+    """Write the pages anew of the events of which something was given up now, or went after it had been; return these.
+
+    The pages are not queued for the store, which may be the cause.
+    """
+    touched = [name for each in drained for name in each.touched]
+    if not touched:
+        return ()
+    with resources.registry(home) as registry:
+        with registry.read() as session:
+            slugs = unsent.events_of(session, touched)
+        for slug in slugs:
+            event = registry.history(slug)
+            _write(event_facts.context(event, resources.links_of(home, event.newest.alert)), home)
+    return slugs
+
+
 def _publish_link(slug: str, other: str, home: Home, registry: Registry) -> None:
     """Write the page of a linked event again if it does not show the link yet."""
     event = registry.history(slug)
@@ -65,8 +85,15 @@ def _publish_link(slug: str, other: str, home: Home, registry: Registry) -> None
 
 def _publish(event: EventContext, home: Home, registry: Registry) -> Path:
     """Write an event's page and queue it."""
+    page = _write(event, home)
     notice = event.history.newest.alert.notice
-    page = naming.AlertTree(root=home.root).page(notice)
+    with registry.begin() as session:
+        outgoing.enqueue_files(session, event.history.slug, {naming.StoreTree.page(notice): page})
+    return page
+
+
+def _write(event: EventContext, home: Home) -> Path:
+    page = naming.AlertTree(root=home.root).page(event.history.newest.alert.notice)
     html = event_page.render(
         event.history,
         burst=event.burst,
@@ -76,6 +103,4 @@ def _publish(event: EventContext, home: Home, registry: Registry) -> Path:
         overlaps=event_facts.overlaps_of(event.history),
     )
     products.write_text(page, html)
-    with registry.begin() as session:
-        outgoing.enqueue_files(session, event.history.slug, {naming.StoreTree.page(notice): page})
     return page

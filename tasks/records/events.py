@@ -147,6 +147,8 @@ class MessageEntry:
     created: datetime
     text: str
     sent: datetime | None = None
+    given_up: str = ""
+    """Why the message was given up and not dropped; empty if it was not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +158,8 @@ class UploadEntry:
     remote: str
     state: str
     created: datetime
+    given_up: str = ""
+    """Why the upload was given up and not dropped; empty if it was not."""
 
 
 @dataclass(frozen=True, kw_only=True)

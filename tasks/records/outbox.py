@@ -112,3 +112,5 @@ class Drained:
     waiting: int = 0
     failed: int = 0
     reasons: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+    """Ids (``m…``, ``u…``) of what was given up now, and of what went at a later try."""

@@ -31,6 +31,8 @@ class Outcome:
     record: Callable[[Session], object]
     sent: int = 0
     reason: str = ""
+    touched: tuple[str, ...] = ()
+    """Ids (``m…``, ``u…``) of what was given up, and of what went at a later try."""
 
 
 @dataclass(kw_only=True)
@@ -39,17 +41,20 @@ class Count:
 
     sent: int = 0
     reasons: list[str] = field(default_factory=list)
+    touched: list[str] = field(default_factory=list)
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Count outcomes that are on record."""
         self.sent += sum(outcome.sent for outcome in outcomes)
         self.reasons += [outcome.reason for outcome in outcomes if outcome.reason]
+        self.touched += [name for outcome in outcomes for name in outcome.touched]
 
     def drained(self, lane: LaneState) -> Drained:
         """Return the count together with what is left in the lane."""
         waiting = sum(lane.counts.get(state, 0) for state in outbox.OPEN)
         failed = lane.counts.get("failed", 0)
-        return Drained(sent=self.sent, waiting=waiting, failed=failed, reasons=tuple(self.reasons))
+        reasons, touched = tuple(self.reasons), tuple(self.touched)
+        return Drained(sent=self.sent, waiting=waiting, failed=failed, reasons=reasons, touched=touched)
 
 
 def drain_messages(
@@ -158,13 +163,16 @@ def _send(send: Callable[[Claimed], Sent], claimed: Claimed) -> Outcome:
     except (AlgorithmError, UnusableData) as error:
         reason = str(error)
         log.warning("%s of %s is given up: %s", message.kind, message.subject, reason)
-        return Outcome(record=lambda session: _give_up(session, claimed, reason), reason=reason)
+        return Outcome(
+            record=lambda session: _give_up(session, claimed, reason), reason=reason, touched=(f"m{claimed.id}",)
+        )
     moment = now()
     return Outcome(
         record=lambda session: outbox.message_sent(
             session, claimed, channel=place.channel, ts=place.ts, file=place.file, now=moment
         ),
         sent=1,
+        touched=(f"m{claimed.id}",) if claimed.attempt > 1 else (),
     )
 
 
@@ -208,12 +216,18 @@ def _bring(put: Callable[[ClaimedUpload], object], claimed: Sequence[ClaimedUplo
             brought.append(upload)
     if brought:
         outcomes.append(
-            Outcome(record=lambda session: outbox.uploads_sent(session, brought, now=now()), sent=len(brought))
+            Outcome(
+                record=lambda session: outbox.uploads_sent(session, brought, now=now()),
+                sent=len(brought),
+                touched=tuple(f"u{upload.id}" for upload in brought if upload.attempt > 1),
+            )
         )
     if lost:
         outcomes.append(
             Outcome(
-                record=lambda session: _give_up_uploads(session, lost), reason="; ".join(dict.fromkeys(lost.values()))
+                record=lambda session: _give_up_uploads(session, lost),
+                reason="; ".join(dict.fromkeys(lost.values())),
+                touched=tuple(f"u{upload.id}" for upload in lost),
             )
         )
     return outcomes

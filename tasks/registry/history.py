@@ -164,9 +164,18 @@ def _message(row: models.Message) -> MessageEntry:
         created=row.created,
         text=row.text,
         sent=row.sent,
+        given_up=_given_up(row),
     )
+
+
+def _given_up(row: models.Message | models.Upload) -> str:
+    """Return why a row of the outbox was given up; nothing if it was not, or was dropped since."""
+    return (row.error or "unknown reason") if row.state == "failed" and row.dropped is None else ""
 
 
 def _uploads(session: Session, event: models.Event) -> tuple[UploadEntry, ...]:
     query = sa.select(models.Upload).filter_by(event_id=event.id).order_by(models.Upload.id)
-    return tuple(UploadEntry(remote=row.remote, state=row.state, created=row.created) for row in session.scalars(query))
+    return tuple(
+        UploadEntry(remote=row.remote, state=row.state, created=row.created, given_up=_given_up(row))
+        for row in session.scalars(query)
+    )

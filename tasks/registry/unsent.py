@@ -29,6 +29,15 @@ def given_up(session: Session) -> tuple[Unsent, ...]:
     return _messages(session, _given_up(models.Message)) + _uploads(session, _given_up(models.Upload))
 
 
+def events_of(session: Session, ids: Collection[str]) -> tuple[str, ...]:
+    """Return the events of some messages (``m…``) and uploads (``u…``), by the names of their folders."""
+    event = models.Event
+    named = {letter: [int(name[1:]) for name in ids if name.startswith(letter)] for letter in LETTERS}
+    of = [sa.select(model.event_id).where(model.id.in_(named[letter])) for letter, model in LETTERS.items()]
+    query = sa.select(event.slug).where(sa.or_(*(event.id.in_(chosen) for chosen in of))).order_by(event.id)
+    return tuple(session.scalars(query))
+
+
 def retry(session: Session, ids: Collection[str] = (), *, now: datetime) -> int:
     """Try again what was given up, after the reason was mended; none named means all. Return how many.
 

@@ -19,6 +19,7 @@ from tasks.records.skymaps import Overlap
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 LARGEST_PICTURE = 4_000_000
 TILES_SHOWN = 60
+TEXT_SHOWN = 80
 STATE_WORDS = {EventState.RETRACTED: "Retracted", EventState.REINSTATED: "Reinstated after a retraction"}
 PLAN_WORDS = {
     PlanState.RUNNING: "Running",
@@ -118,7 +119,19 @@ def render(
         links=_links(notice, links or {}),
         words=number_words,
         tried=_tried(newest.decision),
+        losses=_losses(history),
     )
+
+
+def _losses(history: EventHistory) -> list[tuple[str, str]]:
+    """Return what was given up of the event's files and messages, each with its reason."""
+    files = [(upload.remote, upload.given_up) for upload in history.uploads if upload.given_up]
+    messages = [
+        (f"message to {message.audience.value}: {message.text[:TEXT_SHOWN]}", message.given_up)
+        for message in history.messages
+        if message.given_up
+    ]
+    return files + messages
 
 
 def _badges(history: EventHistory, notice: Notice) -> list[tuple[str, str]]:

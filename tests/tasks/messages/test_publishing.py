@@ -385,6 +385,34 @@ def test_files_that_the_store_refuses_are_told_in_one_message_and_go_out_after_a
         assert len(cloud.files()) == 4
 
 
+def test_what_was_given_up_stands_on_the_event_s_page_until_it_has_gone(root, store, send, workspace, tmp_path) -> None:
+    """Kind: an effect that ends in failure is seen by nobody who looks at the event."""
+    (notice := tmp_path / "notice").write_bytes(b"{}")
+    alert, home = alerts.gw(), Home(root=root)
+    registered = registration.register.fn(alert, home=home)
+    announcements.announce.fn(alert, alerts.decision(), registered, home=home, source=notice)
+    page = event_page.publish_page.fn(registered.slug, home)
+    queued = page.read_text(encoding="utf-8")
+    workspace.faults = ["error:channel_not_found"]
+    event_page.show_losses.fn((delivery.drain_messages(store, send),), home)
+    with webdav.server(tmp_path / "cloud") as cloud:
+        block = ProductStore(url=cloud.url, user=webdav.USER, password=SecretStr(webdav.PASSWORD))
+        cloud.largest = 1
+        event_page.show_losses.fn((delivery.drain_uploads(store, put_into(block)),), home)
+        shown = page.read_text(encoding="utf-8")
+        assert "Not sent" not in queued
+        assert "Not sent" in shown
+        assert "larger limit of uploads" in shown
+        assert "channel_not_found" in shown
+
+        cloud.largest = webdav.LARGEST
+        with store.begin() as session:
+            assert unsent.retry(session, now=datetime.now(UTC)) > 1
+        event_page.show_losses.fn((delivery.drain_messages(store, send),), home)
+        event_page.show_losses.fn((delivery.drain_uploads(store, put_into(block)),), home)
+    assert "Not sent" not in page.read_text(encoding="utf-8")
+
+
 def test_a_token_that_slack_refuses_keeps_messages_waiting(root, store, send, workspace, monkeypatch) -> None:
     workspace.faults = ["error:token_revoked"]
     respond(root, alerts.gw())
