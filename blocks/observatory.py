@@ -29,6 +29,11 @@ class Observatory(Block):
         default="", description="FITS table of reference magnitudes, or a folder of such tables by cell of the sky."
     )
     references: str = Field(default="", description="Folder of reference images: <filter>/ref_….fits.")
+    map_servers: str = Field(
+        default="heasarc.gsfc.nasa.gov, gcn.nasa.gov, roc.icecube.wisc.edu, guano.swift.psu.edu",
+        description="Servers, with commas between, from which sky maps are fetched that a notice gives by address: "
+        "name or name:port; - for none.",
+    )
 
     def paths(self) -> dict[str, Path]:
         """Return all paths by field name; paths that are not set are under ``default_places.home()``."""

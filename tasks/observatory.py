@@ -27,6 +27,12 @@ def home(blocks: Blocks) -> Home:
     return Home(root=block.paths()["alert_root"], registry=blocks.registry, slack=blocks.slack, store=blocks.store)
 
 
+@task(cache_policy=NO_CACHE, task_run_name="map-servers-{blocks.observatory}")
+def map_servers(blocks: Blocks) -> str:
+    """Read the list of servers from which sky maps may be fetched from an observatory's block."""
+    return cast("Observatory", Observatory.load(blocks.observatory)).map_servers
+
+
 @task(cache_policy=NO_CACHE, task_run_name="slots-{blocks.cluster}")
 def slots(blocks: Blocks) -> ClusterSpec:
     """Read the cluster to join or start from its block."""

@@ -10,7 +10,7 @@ from prefect import flow
 
 from flows.deprecated import block_keywords
 from tasks import observatory
-from tasks.alerts import registration, swift_revisits, triage
+from tasks.alerts import registration, revisits, triage
 from tasks.errors import UnusableData
 from tasks.messages import announcements, delivery, event_page
 from tasks.planning import sky_pictures
@@ -66,12 +66,11 @@ def respond(
     announcements.announce(alert, decision, registered, home, source=path, within_s=link_within_s)
     delivery.deliver(home)
 
-    swift_revisits.schedule_first_look(alert, registered)
+    revisits.schedule_first_look(alert, registered)
     to_plan = triage.accept(alert, registered, decision, telescopes)
 
     picture = sky_pictures.draw_alert(alert, home.root)
     page = event_page.publish_picture_and_page(alert, decision, registered, picture, home)
-    delivery.deliver(home)
-    delivery.upload(home)
+    event_page.show_losses((delivery.deliver(home), delivery.upload(home)), home)
     registration.mark_answered(alert.sha256, home)
     return Response(sha256=sha256, alert=alert, decision=decision, registered=registered, to_plan=to_plan, page=page)

@@ -1,4 +1,4 @@
-"""Revisit: look again at a burst of Swift for an XRT position and the BAT team's page."""
+"""Revisit: look again at an event, for a Swift burst's XRT position and BAT page, or a sky map given by address."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic_core import to_jsonable_python
 
 from flows.deprecated import block_keywords
 from tasks import observatory
-from tasks.alerts import swift_revisits
+from tasks.alerts import revisits
 from tasks.messages import delivery
 from tasks.options import RevisitOptions
 from tasks.records import Blocks
@@ -18,7 +18,7 @@ from tasks.records import Blocks
 @flow(name="revisit", flow_run_name="revisit-{event_id}")
 @block_keywords("observatory", "registry", "slack", "store")
 def revisit(event_id: str, *, options: RevisitOptions = RevisitOptions(), blocks: Blocks = Blocks()) -> datetime | None:
-    """Announce news of a burst, and schedule the run of the next look; return its time.
+    """Announce news of an event, fetch its sky map, and schedule the run of the next look; return its time.
 
     If a look fails, the run still succeeds and schedules the next look.
 
@@ -28,10 +28,10 @@ def revisit(event_id: str, *, options: RevisitOptions = RevisitOptions(), blocks
         blocks: Names of the blocks with places, registry, Slack and store.
     """
     home = observatory.home(blocks)
-    moment = swift_revisits.look(event_id, options, home)
+    moment = revisits.look(event_id, options, home, observatory.map_servers(blocks))
 
     parameters = {"options": to_jsonable_python(options), "blocks": to_jsonable_python(blocks)}
-    swift_revisits.schedule_next_look(event_id, moment, parameters)
+    revisits.schedule_next_look(event_id, moment, parameters)
 
     delivery.deliver(home)
     return moment

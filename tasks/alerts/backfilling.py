@@ -15,7 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from tasks import naming, products, resources
+from tasks import products, resources
+from tasks.alerts.engines import arrivals
 from tasks.errors import FAULTS, UnusableData
 from tasks.io.messages import operator_alarms
 from tasks.io.notices import parsing
@@ -99,20 +100,9 @@ def recovered_of(
             )
         except FAULTS as error:
             return Recovered(event_id=event.event_id, refused=(f"{event.event_id}: {error}",))
-    fresh = {hashlib.sha256(content).hexdigest(): keep(content, registry, root) for _, content in dated}
+    fresh = {hashlib.sha256(content).hexdigest(): arrivals.keep(content, registry, root) for _, content in dated}
     new = tuple(sha256 for sha256, is_new in fresh.items() if is_new)
     return Recovered(event_id=event.event_id, new=new, known=len(fresh) - len(new))
-
-
-def keep(payload: bytes, registry: Registry, root: Path) -> bool:
-    """Make a notice durable, the file before the row; return whether its bytes are new here."""
-    sha256, received = hashlib.sha256(payload).hexdigest(), now()
-    with registry.read() as session:
-        if rows.is_known(session, sha256):
-            return False
-    path = naming.AlertTree(root=root).notice(sha256, received.date())
-    products.write_bytes(path, payload)
-    return registry.record_notice(sha256=sha256, path=path.resolve(), received=received)
 
 
 def conclude(spans: Sequence[Span], recovered: Sequence[Recovered], *, registry: Registry, root: Path) -> Backfilled:

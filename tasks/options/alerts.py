@@ -44,7 +44,7 @@ class PlanOptions:
 
 @dataclass(config=CONFIG, kw_only=True)
 class RevisitOptions:
-    """Options of later looks at a Swift burst."""
+    """Options of later looks at an event: a Swift burst's follow-up, a sky map that its notice gives by address."""
 
     xrt_minutes: Annotated[float, Field(gt=0, le=1440)] = 10.0
     """Time after the trigger at which a missing XRT position is reported, in min."""
@@ -57,6 +57,9 @@ class RevisitOptions:
 
     bat_url: str = "https://swift.gsfc.nasa.gov/results/BATbursts/{id}/bascript/top.html"
     """Address of the BAT page, with the trigger number for ``{id}``."""
+
+    map_minutes: tuple[Annotated[float, Field(ge=0, le=10080)], ...] = (1, 3, 10, 20, 40, 60, 180, 720)
+    """Times after a notice at which the sky map at its address is fetched again if it was not there, in min; none: never."""
 
 
 @dataclass(config=CONFIG, kw_only=True)

@@ -16,7 +16,7 @@ from support import bat_site
 from blocks import Observatory
 from flows.alerts.respond import respond
 from flows.alerts.revisit import revisit
-from tasks.alerts import swift_revisits
+from tasks.alerts import revisits
 from tasks.options import RevisitOptions
 from tasks.records.blocks import LOCAL
 
@@ -31,7 +31,7 @@ def root(prefect_api: None, shared_data: Path, tmp_path: Path) -> Path:
     """Respond to the real notice of a burst, with a deployment of ``revisit`` on the server."""
     Observatory(alert_root=str(tmp_path)).save("observatory", overwrite=True)
     logging.getLogger("prefect").setLevel(logging.WARNING)
-    revisit.to_deployment(swift_revisits.REVISIT.split("/")[1]).apply()
+    revisit.to_deployment(revisits.REVISIT.split("/")[1]).apply()
     notice = shared_data / "notices" / "swift_bat_type61.xml"
     made = respond(notice, hashlib.sha256(notice.read_bytes()).hexdigest(), blocks=LOCAL)
     assert made.event_id == EVENT
@@ -61,7 +61,7 @@ def test_what_is_new_is_told_and_the_next_look_made_for_its_moment_once(root, si
     pages.answers += [bat_site.EARLY, bat_site.EARLY, bat_site.COMPLETE]
     before = {run.id for run in scheduled()}
 
-    monkeypatch.setattr(swift_revisits, "now", lambda: TRIGGER + 6 * MINUTE)
+    monkeypatch.setattr(revisits, "now", lambda: TRIGGER + 6 * MINUTE)
     moments = [revisit(EVENT, options=options, blocks=LOCAL) for _ in range(2)]
 
     assert pages.asked == ["/BATbursts/1423875/bascript/top.html"] * 2
@@ -71,7 +71,7 @@ def test_what_is_new_is_told_and_the_next_look_made_for_its_moment_once(root, si
     assert run.parameters["options"]["bat_url"] == options.bat_url
     assert len([text for text in said(root) if "BAT analysis" in text]) == 1
 
-    monkeypatch.setattr(swift_revisits, "now", lambda: TRIGGER + 20 * MINUTE)
+    monkeypatch.setattr(revisits, "now", lambda: TRIGGER + 20 * MINUTE)
     assert revisit(EVENT, options=options, blocks=LOCAL) is None
     assert len([each for each in scheduled() if each.id not in before]) == 1
     assert any("1.220e-07" in text for text in said(root))

@@ -22,7 +22,7 @@ SHARED = (
 )
 
 # what a stage does when arrays, programs and files must meet: no tasks themselves, imported by the tasks of their room
-ENGINES = ("tasks.reduction.engines", "tasks.messages.coincidences")
+ENGINES = ("tasks.reduction.engines", "tasks.messages.coincidences", "tasks.alerts.engines")
 SHARED_LAYERS = frozenset(name.rpartition(".")[2] for name in SHARED)
 BELOW_TASKS = frozenset({"science", "programs", "io", "registry", "telescopes", "policies", "blocks", "vocabulary"})
 

@@ -14,7 +14,7 @@ from tasks.errors import UnusableData
 from tasks.io.notices import lvk_voevents, untrusted_fields, voevent_xml
 from tasks.io.notices.untrusted_fields import Fields
 from tasks.io.notices.voevent_xml import Document
-from tasks.records import Kind, Notice, ParsedNotice
+from tasks.records import Kind, MapRole, Notice, ParsedNotice
 from tasks.records.missions import CONTAINMENTS, GBM_CLASSES, PACKETS, SMALLEST_ERROR_DEG, UNKNOWN_PACKET, Packet
 
 FAINTEST_MAG = 50.0
@@ -38,6 +38,8 @@ MISSIONS = {
 }
 # IceCube's position errors by containment, and its false-alarm rate in 1/yr
 ERROR90, RATE_PER_YEAR = "src_error_90", "FAR"
+# a sky map inside, under the key of the unified schema; and by address, as IceCube and as others name it
+SKY_MAP, SKY_MAP_URLS = "healpix_file", ("skymap_fits", "healpix_url", "HealPix_URL")
 # names in an ivorn of those who send for other missions, which the ivorn's end names
 SENDERS_FOR_OTHERS = frozenset({"AMON"})
 TEST_FLAGS = frozenset({"Test_Submission", "Test", "InternalTest"})
@@ -103,11 +105,23 @@ def parse(payload: bytes, *, topic: str | None = None) -> ParsedNotice:
         energy_kev=_energies(event.params),
         magnitude=_magnitude(event.params),
         slew_status=event.params.text("Slew_Status"),
+        urls=_urls(event),
         flags=flags,
         details=_details(event),
         remarks=tuple(event.remarks),
     )
-    return ParsedNotice(notice=notice)
+    sky_map = event.params.sky_map(SKY_MAP)
+    return ParsedNotice(notice=notice, maps={} if sky_map is None else {MapRole.HEALPIX: sky_map})
+
+
+def _urls(event: Document) -> dict[str, str]:
+    """Return the address of the sky map, if there is one."""
+    address = _first_text(event.params, *SKY_MAP_URLS)
+    return {"healpix": address} if address else {}
+
+
+def _first_text(params: Fields, *names: str) -> str | None:
+    return next((text for name in names if (text := params.text(name)) is not None), None)
 
 
 def _mission(ivorn: str | None, *, topic: str | None) -> str:

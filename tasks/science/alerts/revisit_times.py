@@ -1,4 +1,4 @@
-"""Times to look again for follow-up data of a burst."""
+"""Times to look again for follow-up data of a burst, and for the sky map of a notice."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ def moments(trigger: datetime, options: RevisitOptions) -> tuple[datetime, ...]:
     return tuple(trigger + timedelta(minutes=delay) for delay in sorted(minutes))
 
 
-def following(trigger: datetime, options: RevisitOptions, now: datetime) -> datetime | None:
-    """Return the next time after ``now``; None after the last one."""
-    return next((moment for moment in moments(trigger, options) if moment > now), None)
+def map_moments(received: datetime, options: RevisitOptions) -> tuple[datetime, ...]:
+    """Return the times of the searches for a sky map after its notice came, in order."""
+    return tuple(received + timedelta(minutes=delay) for delay in sorted(options.map_minutes))
+
+
+def following(moments: Sequence[datetime], now: datetime) -> datetime | None:
+    """Return the first of some times in order that is after ``now``; None after the last one."""
+    return next((moment for moment in moments if moment > now), None)
 
 
 def misses_xrt(notices: Sequence[Notice], options: RevisitOptions, *, trigger: datetime, now: datetime) -> bool:

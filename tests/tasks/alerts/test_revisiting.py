@@ -13,7 +13,7 @@ from support import slack as stand_in
 from support.bat_site import COMPLETE, EARLY
 
 from tasks import registry, resources
-from tasks.alerts import registration, swift_revisits
+from tasks.alerts import registration, revisits
 from tasks.io.messages import slack_sender
 from tasks.messages import announcements
 from tasks.options import RevisitOptions
@@ -56,8 +56,8 @@ def house(tmp_path, store, workspace, monkeypatch):
         )
 
     def look(minutes: float, options: RevisitOptions) -> float | None:
-        monkeypatch.setattr(swift_revisits, "now", lambda: first.notice.time + timedelta(minutes=minutes))
-        moment: datetime | None = swift_revisits.look.fn("Swift_1423875", options, home=Home(root=tmp_path))
+        monkeypatch.setattr(revisits, "now", lambda: first.notice.time + timedelta(minutes=minutes))
+        moment: datetime | None = revisits.look.fn("Swift_1423875", options, home=Home(root=tmp_path))
         monkeypatch.undo()
         delivery.drain_messages(store, sender.send)
         return moment and round((moment - first.notice.time) / timedelta(minutes=1), 3)
@@ -121,7 +121,7 @@ def test_a_retracted_burst_is_left_alone(house, site) -> None:
 
 def test_only_a_new_burst_of_swift_is_looked_at_again(tmp_path, store, monkeypatch) -> None:
     sent = []
-    monkeypatch.setattr(swift_revisits, "emit_event", lambda **event: sent.append(event["payload"]))
+    monkeypatch.setattr(revisits, "emit_event", lambda **event: sent.append(event["payload"]))
     for alert in (alerts.grb("BAT"), alerts.grb("XRT", seconds=90), alerts.grb("GBM", mission="Fermi"), alerts.gw()):
-        swift_revisits.schedule_first_look.fn(alert, registration.register.fn(alert, home=Home(root=tmp_path)))
+        revisits.schedule_first_look.fn(alert, registration.register.fn(alert, home=Home(root=tmp_path)))
     assert sent == [{"event_id": "Swift_1423875"}]
