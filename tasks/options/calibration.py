@@ -55,13 +55,13 @@ class CalibrateOptions:
     """Pixels further from the median than this many sigma are left out of a master (mode clipped)."""
 
     minimum_bias: Annotated[int, Field(ge=1)] = 5
-    """Fewest bias frames for a master."""
+    """Fewest bias frames for a good master; fewer make a doubtful one where there is none to borrow."""
 
     minimum_darks: Annotated[int, Field(ge=1)] = 3
-    """Fewest darks of one exposure time for a master."""
+    """Fewest darks of one exposure time for a good master; fewer make a doubtful one where there is none to borrow."""
 
     minimum_flats: Annotated[int, Field(ge=1)] = 3
-    """Fewest flats of one filter for a master."""
+    """Fewest flats of one filter for a good master; fewer make a doubtful one where there is none to borrow."""
 
     temperature_range_c: Annotated[float, Field(gt=0)] = 2.0
     """Largest difference of the sensor's temperature from the lights', in C; dark current doubles every 6 C."""
@@ -75,8 +75,8 @@ class CalibrateOptions:
     bad_flat: tuple[float, float] = (0.5, 1.5)
     """Pixels of a master flat outside this range, relative to their surroundings, are bad."""
 
-    bias_level_adu: tuple[float, float] = (512.0, 514.0)
-    """Range of a good master bias's level, in ADU."""
+    bias_level_adu: tuple[float, float] | None = None
+    """Range of a good master bias's level, in ADU; if it is not given, 0 to 2 ADU above that of the telescope's camera."""
 
     bias_structure_adu: Annotated[float, Field(gt=0)] = 2.5
     """Largest scatter of a good master bias beyond the noise of its frames, in ADU."""
@@ -150,8 +150,8 @@ class CalibrateOptions:
     reflections: tuple[Reflection, ...] = ()
     """Reflections of saturated stars to mask (mask bit 128); none are known for 7DT."""
 
-    saturation_adu: Annotated[float, Field(gt=0)] = 60000.0
-    """Raw value at and above which a pixel is saturated, in ADU."""
+    saturation_adu: Annotated[float | None, Field(gt=0)] = None
+    """Raw value at and above which a pixel is saturated, in ADU; if it is not given, that of the telescope's camera."""
 
     batch: Annotated[int, Field(ge=1, le=100)] = 10
     """Largest number of frames on a device at a time."""

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from tasks.records.candidates import Candidate
 from tasks.records.photometry import Photometry
+from tasks.records.telescopes import Camera
+
+NO_CAMERA = Camera(readout_s=0)
+"""A camera of which nothing is known."""
 
 
 class FrameType(StrEnum):
@@ -175,6 +179,7 @@ class Inventory:
     frames: tuple[Frame, ...]
     rejected: tuple[Rejected, ...] = ()
     needs: tuple[tuple[str, float], ...] = ()
+    camera: Camera = NO_CAMERA
 
     def of(self, type_: FrameType) -> tuple[Frame, ...]:
         """Return the frames of one type."""
@@ -222,6 +227,7 @@ class Masters:
     bad_pixels: Path
     rejected: tuple[Rejected, ...] = ()
     quality: tuple[MasterQuality, ...] = ()
+    camera: Camera = NO_CAMERA
 
 
 @dataclass(frozen=True, kw_only=True)

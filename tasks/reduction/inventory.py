@@ -70,7 +70,13 @@ def take_inventory(
     rejected = (*(frame for frame in read if isinstance(frame, Rejected)), *repeated)
     log.info("%s %s: %d frames, %d rejected", unit, night, len(good), len(rejected))
     return Inventory(
-        night=night, unit=unit, folder=folder, frames=tuple(good), rejected=rejected, needs=tuple(sorted(needs))
+        night=night,
+        unit=unit,
+        folder=folder,
+        frames=tuple(good),
+        rejected=rejected,
+        needs=tuple(sorted(needs)),
+        camera=camera.camera,
     )
 
 

@@ -25,18 +25,22 @@ TOOLS = {"numpy": np.__version__}
 def make_masters(inventory: Inventory, root: Path, options: CalibrateOptions) -> Masters:
     """Combine a unit's bias, dark and flat frames, judge them, borrow what is missing, and map the bad pixels.
 
+    What can be neither made nor borrowed is assumed, with its doubt; masters with doubts are made anew once a good one of
+    another night can be borrowed.
+
     Raises
     ------
     UnusableData
-        If no master bias or no master dark can be made or borrowed: no light of the unit can then be calibrated.
+        If nothing tells the level of the bias, or the gain: no light of the unit can then be calibrated.
     """
     tree = naming.NightTree(root=root)
     folder = tree.masters(inventory.unit, inventory.night)
     inputs = [frame.path for frame in inventory.frames if frame.type is not FrameType.LIGHT]
     recipe = products.Recipe(stage="masters", inputs=inputs, options=(options, inventory.needs), tools=TOOLS)
-    if (earlier := products.recall(recipe, folder / master_builder.BAD_PIXELS_NAME, Masters)) is not None:
-        return earlier
     archive = MasterArchive(tree, inventory, options)
+    earlier = products.recall(recipe, folder / master_builder.BAD_PIXELS_NAME, Masters)
+    if earlier is not None and not archive.improves(earlier.quality):
+        return earlier
     masters = MasterBuilder(folder=folder, archive=archive, inventory=inventory, options=options).make()
     products.remember(recipe, master_builder.files(masters, folder), masters)
     log.info("%s %s: masters of %d frames", inventory.unit, inventory.night, len(inputs) - len(masters.rejected))

@@ -60,6 +60,6 @@ def wait_for_nights(server):
             runs = [run for run in client.read_flow_runs() if "night" in run.parameters and run.deployment_id]
         if len(runs) >= 2 and all(run.state.is_final() for run in runs):
             return runs
-        server.house.check_runs()
+        server.system.check_runs()
         assert time.monotonic() < deadline, [run.state for run in runs]
         time.sleep(1)

@@ -245,7 +245,7 @@ class LightCalibrator:
             scale=masters.scale,
             gain=job.frame.egain or float(cards.get("EGAIN", 1.0)),
             read_noise_e=float(cards.get("RDNOISE", 0.0)),
-            full=self.options.saturation_adu,
+            full=selection.saturation_adu(self.options, self.masters.camera),
         )
 
 

@@ -10,7 +10,7 @@ from tasks import naming, products
 from tasks.io.fits import master_files
 from tasks.io.fits.master_files import Archived
 from tasks.options import CalibrateOptions
-from tasks.records import Inventory
+from tasks.records import Inventory, MasterQuality
 from tasks.science.masters import borrowing, selection
 from tasks.science.masters.kinds import MasterKind
 
@@ -49,6 +49,15 @@ class MasterArchive:
     def fresh(self, kind: MasterKind, archived: Archived | None) -> bool:
         """Return whether there is a master within its age limit."""
         return archived is not None and self.age(archived) <= self.limits[kind.name]
+
+    def improves(self, known: Sequence[MasterQuality]) -> bool:
+        """Return whether a recent master of another night came since for a doubtful one."""
+        return any(each.status == "doubtful" and self._has_recent(each) for each in known)
+
+    def _has_recent(self, known: MasterQuality) -> bool:
+        masters = master_files.archived(self.folders[known.kind], known.kind, known.label)
+        nights = [master.night for master in masters if master.night != self.night and self.open]
+        return any(borrowing.age_days(night, self.night) <= self.limits[known.kind] for night in nights)
 
     def keep(self, kind: MasterKind, group: Any, path: Path) -> None:
         """Copy a good master, its variance and its mask into the archive."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tasks import naming, products
 from tasks.errors import Unavailable, UnusableData
@@ -19,10 +21,10 @@ from tasks.io.fits import fits_images, master_files, raw_frames
 from tasks.io.fits.master_files import Archived
 from tasks.io.fits.raw_frames import RawSet
 from tasks.options import CalibrateOptions
-from tasks.records import Frame, Inventory, MasterQuality, Masters, Rejected
+from tasks.records import Frame, FrameType, Inventory, MasterQuality, Masters, Rejected
 from tasks.reduction.engines.master_archive import MasterArchive
 from tasks.science import arrays
-from tasks.science.calibration import correction
+from tasks.science.calibration import correction, lights
 from tasks.science.calibration.correction import Master
 from tasks.science.headers import provenance
 from tasks.science.images import combining
@@ -34,6 +36,9 @@ from tasks.science.masters.quality import Quality
 log = logging.getLogger(__name__)
 
 BAD_PIXELS_NAME = "bad-pixels.fits"
+SHORTEST_DARK_S = 1.0
+"""Exposure time of the dark that is assumed for a night without darks and lights."""
+
 UNJUDGED = Quality()
 
 
@@ -57,9 +62,18 @@ class MasterBuilder:
         self.folder = folder
         self.archive = archive
         self.inventory = inventory
-        self.options = options
+        self.options = selection.for_camera(options, inventory.camera)
         self.unit = inventory.unit
-        self.detector = Detector(gain=selection.gain(inventory.frames))
+        gain, camera = selection.gain(inventory.frames), inventory.camera
+        self.detector = Detector(
+            gain=gain,
+            read_adu=(camera.read_noise_e or 0.0) / gain,
+            bias_adu=camera.bias_adu or 0.0,
+            saturation_adu=selection.saturation_adu(options, camera),
+        )
+        self.temperature_c = selection.temperature_c(inventory.frames)
+        self.nominal_s = selection.nominal_exposures([frame.exposure_s for frame in inventory.frames])
+        self.other_temperature: tuple[Frame, ...] = ()
         self.rejected: list[Rejected] = []
         self.quality: list[MasterQuality] = []
         self.began = time.monotonic()
@@ -67,11 +81,15 @@ class MasterBuilder:
     def make(self) -> Masters:
         """Make bias, darks, flats and the map of bad pixels, in this order: each needs the ones before it."""
         needs, range_c = self.inventory.needs, self.options.temperature_range_c
-        frames = self._keep(selection.comparable(self.inventory.frames, temperature_range_c=range_c))
+        # darks whose exposure times differ by the shutter's scatter are one set
+        own = tuple(replace(frame, exposure_s=self.nominal_s[frame.exposure_s]) for frame in self.inventory.frames)
+        self.other_temperature = selection.of_other_temperature(own, temperature_range_c=range_c)
+        frames = self._keep(selection.comparable(own, temperature_range_c=range_c))
         [bias_path] = self._build(Bias(), frames, wanted={""}).values()
         bias = _read_master(bias_path)
         dark_kind = Dark(bias=bias, bias_name=bias_path.name)
-        darks = self._build(dark_kind, frames, wanted={exposure_s for _, exposure_s in needs})
+        exposures = {self.nominal_s.get(exposure_s, exposure_s) for _, exposure_s in needs}
+        darks = self._build(dark_kind, frames, wanted=exposures or {SHORTEST_DARK_S})
         dark_s = min(darks)
         flat_kind = Flat(
             bias=bias,
@@ -92,69 +110,147 @@ class MasterBuilder:
             bad_pixels=bad,
             rejected=tuple(self.rejected),
             quality=tuple(self.quality),
+            camera=self.inventory.camera,
         )
 
     def _build(self, kind: MasterKind, frames: Sequence[Frame], *, wanted: Collection[Any]) -> dict[Any, Path]:
-        """Make the masters of one kind by group; borrow wanted ones that could not be made."""
+        """Make the masters of one kind by group; wanted ones that could not be made are replaced, see ``_replaced``."""
         masters: dict[Any, Path] = {}
+        few: dict[Any, RawSet] = {}
         own = [frame for frame in frames if frame.type is kind.frames]
         for group, members in selection.grouped(own, kind.group):
             raw = self._usable(kind, group, members)
-            try:
-                if raw.frames:
-                    masters[group] = self._combined(kind, group, raw)
-            except UnusableData as error:
-                if kind.needed:
-                    raise
-                self.rejected.extend(selection.reject(frame, str(error)) for frame in raw.frames)
-        masters |= self._borrowed(kind, sorted(set(wanted) - set(masters)), own=masters)
-        if kind.needed and not masters:
-            reasons = "; ".join(f"{frame.name}: {frame.reason}" for frame in self.rejected[:5])
-            raise UnusableData(
-                f"no master {kind.name} can be made, so no light can be calibrated "
-                f"({reasons or 'the night has no such frames'})"
-            )
+            if len(raw.frames) < kind.fewest(self.options):
+                few[group] = raw
+            elif (path := self._combined(kind, group, raw)) is not None:
+                masters[group] = path
+        masters |= self._replaced(kind, sorted(set(wanted) - set(masters)), few, own=masters)
+        for group, raw in few.items():
+            minimum = kind.fewest(self.options)
+            self._keep(selection.enough(raw.frames, minimum=minimum, kind=kind.words(group)))
         return masters
+
+    def _replaced(
+        self, kind: MasterKind, groups: Sequence[Any], few: dict[Any, RawSet], *, own: Mapping[Any, Path]
+    ) -> dict[Any, Path]:
+        """Return replacements of missing masters, each with its doubt; rather a doubtful light than none.
+
+        In turn: a recent master of another night; one of too few frames; where tonight has no dark that could be scaled,
+        an older master of another night, one of frames of another temperature, and what is assumed without any frame.
+        Sets in ``few`` that are used are taken out of it.
+        """
+        found: dict[Any, Path] = {}
+        for group in groups:
+            archived = self.archive.best(kind, group)
+            if archived is not None and self.archive.fresh(kind, archived):
+                found[group] = self._borrow_archived(kind, group, archived)
+            elif (path := self._of_few(kind, group, few)) is not None:
+                found[group] = path
+        for group in groups:
+            if group not in found and not (kind.scaled and (own or found)):
+                found |= self._last_resort(kind, group, few)
+        return found
+
+    def _last_resort(self, kind: MasterKind, group: Any, few: dict[Any, RawSet]) -> dict[Any, Path]:
+        archived = self.archive.best(kind, group, exact=not kind.scaled)
+        if archived is not None:
+            there = archived.exposure_s if kind.scaled else group
+            return {there: self._borrow_archived(kind, there, archived)}
+        if kind.scaled and few:
+            other = lights.nearest_exposure(list(few), group)
+            if (path := self._of_few(kind, other, few)) is not None:
+                return {other: path}
+        others = [frame for frame in self.other_temperature if frame.type is kind.frames]
+        for there, members in sorted(selection.grouped(others, kind.group), key=lambda item: item[0] != group):
+            raw = self._usable(kind, there, members) if kind.scaled or there == group else None
+            if raw is not None and raw.frames and (path := self._combined(kind, there, raw)) is not None:
+                self.rejected = [each for each in self.rejected if each.name not in _names(raw.frames)]
+                return {there: path}
+        return {group: self._assumed(kind, group)}
+
+    def _of_few(self, kind: MasterKind, group: Any, few: dict[Any, RawSet]) -> Path | None:
+        """Combine the frames of a group that are too few for a good master, if there are any."""
+        raw = few.get(group)
+        if raw is None or not raw.frames:
+            return None
+        return self._combined(kind, group, few.pop(group))
 
     def _usable(self, kind: MasterKind, group: Any, members: Sequence[Frame]) -> RawSet:
-        """Open the raw frames of a master and reject deviating ones; reject all if too few are left."""
+        """Open the raw frames of a master and reject deviating ones."""
         raw, unreadable = raw_frames.open_set(members, overscan=self.options.overscan, trim=self.options.trim)
         self.rejected.extend(selection.reject(frame, reason) for frame, reason in unreadable.items())
-        raw = raw.only(self._keep(kind.select(raw.frames, raw.levels_adu, group, self.detector, self.options)))
-        minimum = kind.fewest(self.options)
-        return raw.only(self._keep(selection.enough(raw.frames, minimum=minimum, kind=kind.words(group))))
+        return raw.only(self._keep(kind.select(raw.frames, raw.levels_adu, group, self.detector, self.options)))
 
-    def _combined(self, kind: MasterKind, group: Any, raw: RawSet) -> Path:
-        if isinstance(kind, Bias):
-            self.detector = self.detector.measured(raw.samples, raw.levels_adu)
-        planes = (stored.rows() for stored in raw.stored)
-        combined = self._combine(raw, kind.combination(raw.frames, planes, self.detector))
-        master, cards = kind.finish(combined)
+    def _combined(self, kind: MasterKind, group: Any, raw: RawSet) -> Path | None:
+        """Combine, judge and write a master; None with its frames rejected if nothing usable comes out.
+
+        The variance of a few frames is the expected one: their own scatter would tell it too badly.
+        """
+        try:
+            if isinstance(kind, Bias):
+                self.detector = self.detector.measured(raw.samples, raw.levels_adu)
+            planes = (stored.rows() for stored in raw.stored)
+            combination = kind.combination(raw.frames, planes, self.detector)
+            combined = self._combine(raw, combination)
+            if len(raw.frames) < kind.fewest(self.options):
+                expected = combination.noise.variance(combined.image) / len(raw.frames)
+                combined = Master(image=combined.image, variance=expected.astype(combined.image.dtype))
+            master, cards = kind.finish(combined)
+        except UnusableData as error:
+            self.rejected.extend(selection.reject(frame, str(error)) for frame in raw.frames)
+            return None
+        doubts, factor = self._doubts(kind, raw)
+        if factor != 1:
+            master, cards = correction.scaled(master, factor), {**cards, "DARKTEMP": factor}
         built = BuiltMaster(kind=kind, group=group, master=master, raw=raw, cards=cards)
-        return self._settle(built, self.archive.best(kind, group))
+        return self._settle(built, self.archive.best(kind, group), Quality(faults=doubts))
 
-    def _borrowed(self, kind: MasterKind, groups: Sequence[Any], *, own: Mapping[Any, Path]) -> dict[Any, Path]:
-        """Borrow masters; from another group only if it can be scaled and tonight has none."""
-        masters: dict[Any, Path] = {}
-        for group in groups:
-            archived = self.archive.best(kind, group, exact=bool(own) or not kind.scaled)
-            if archived is None or (kind.scaled and own and not self.archive.fresh(kind, archived)):
-                continue
-            group_there = archived.exposure_s if kind.scaled else group
-            if group_there not in masters:
-                if isinstance(kind, Bias):
-                    stored = fits_images.open_image(archived.path)
-                    self.detector = self.detector.recorded(stored.header, stored.sample())
-                masters[group_there] = self._borrow(kind, group_there, archived)
-        return masters
+    def _doubts(self, kind: MasterKind, raw: RawSet) -> tuple[tuple[str, ...], float]:
+        """Return what is wrong with a set of frames, and the factor for the dark current of their temperature."""
+        number, minimum = len(raw.frames), kind.fewest(self.options)
+        doubts = [f"of {number} frame{'s' * (number > 1)} (a good one: at least {minimum})"] if number < minimum else []
+        if raw.frames[0] not in self.other_temperature:
+            return tuple(doubts), 1.0
+        there = selection.temperature_c(raw.frames)
+        factor = selection.dark_factor(there, self.temperature_c) if kind.scaled else 1.0
+        scaled = f", scaled by {factor:.2f}" if kind.scaled else ""
+        doubts.append(f"frames at {there:.1f} C for lights at {self.temperature_c:.1f} C{scaled}")
+        return tuple(doubts), factor
 
-    def _settle(self, built: BuiltMaster, last: Archived | None) -> Path:
+    def _assumed(self, kind: MasterKind, group: Any) -> Path:
+        """Write a master that no frame was there for: a constant, with what that means as its doubt."""
+        shape = selection.setting(self.inventory.frames).shape
+        level, words = kind.assumed(self._bias_level_adu())
+        if level is None:
+            raise UnusableData(f"no master {kind.name} can be made, so no light can be calibrated ({words})")
+        log.warning("%s: %s", self.unit, words)
+        image, nothing = np.full(shape, level, np.float32), np.zeros(shape, np.float32)
+        raw = RawSet(frames=(), stored=(), samples=())
+        built = BuiltMaster(kind=kind, group=group, master=Master(image=image, variance=nothing), raw=raw)
+        quality = Quality(faults=(words,))
+        return self._note(kind, group, self._write(built, quality), "doubtful", quality)
+
+    def _bias_level_adu(self) -> float | None:
+        """Return the level of the bias without bias frames: the description's, else that of the shortest darks."""
+        if self.inventory.camera.bias_adu is not None:
+            return self.inventory.camera.bias_adu
+        darks = sorted(self.inventory.of(FrameType.DARK), key=lambda frame: frame.exposure_s)
+        raw, _ = raw_frames.open_set(darks[:1], overscan=self.options.overscan, trim=self.options.trim)
+        return raw.levels_adu[0] if raw.frames else None
+
+    def _borrow_archived(self, kind: MasterKind, group: Any, archived: Archived) -> Path:
+        if isinstance(kind, Bias):
+            stored = fits_images.open_image(archived.path)
+            self.detector = self.detector.recorded(stored.header, stored.sample())
+        return self._borrow(kind, group, archived)
+
+    def _settle(self, built: BuiltMaster, last: Archived | None, known: Quality = UNJUDGED) -> Path:
         """Judge a new master, compare it with the last good one and write it; return the one to use.
 
         A faulty master is replaced by the last good one, unless that is too old; a good one is archived.
         """
         kind, group = built.kind, built.group
-        quality = kind.judge(built.master, self.options)
+        quality = known.and_(kind.judge(built.master, self.options))
         fresh = self.archive.fresh(kind, last)
         if fresh and last is not None:
             earlier = _read_master(last.path)
@@ -221,9 +317,8 @@ class MasterBuilder:
 
     def _write(self, built: BuiltMaster, quality: Quality) -> Path:
         path, detector = self.folder / built.kind.file_name(built.group), self.detector
-        raw = [stored.header for stored in built.raw.stored]
         header = {
-            **provenance.master_cards(built.raw.frames, raw, self.options.header_table),
+            **self._origin(built.raw),
             "BUNIT": "adu",
             "EGAIN": detector.gain,
             "RDNOISE": detector.read_adu * detector.gain,
@@ -238,6 +333,15 @@ class MasterBuilder:
             _write_map(naming.mask_of(path), bad, unit=self.unit)
         return path
 
+    def _origin(self, raw: RawSet) -> Mapping[str, Any]:
+        """Return the cards on the frames of a master, or of the camera's setting for an assumed one."""
+        if not raw.frames:
+            setting = selection.setting(self.inventory.frames)
+            known = {} if setting.gain_setting is None else {"GAIN": setting.gain_setting}
+            return {"NCOMBINE": 0, "XBINNING": setting.binning, **known}
+        headers = [stored.header for stored in raw.stored]
+        return provenance.master_cards(raw.frames, headers, self.options.header_table)
+
 
 def files(masters: Masters, folder: Path) -> list[Path]:
     """Return the files made for this night: first the bad-pixel map, always made, then the masters not borrowed."""
@@ -245,6 +349,10 @@ def files(masters: Masters, folder: Path) -> list[Path]:
     own = [path for path in combined if path.parent == folder]
     maps = [naming.mask_of(flat) for flat in masters.flats.values() if flat.parent == folder]
     return [masters.bad_pixels, *own, *map(naming.variance_of, own), *maps]
+
+
+def _names(frames: Sequence[Frame]) -> frozenset[str]:
+    return frozenset(frame.path.name for frame in frames)
 
 
 def _write_map(path: Path, bits: Any, *, unit: str) -> None:

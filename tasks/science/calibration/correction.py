@@ -149,6 +149,12 @@ def subtract(dark: Master, bias: Master) -> Master:
     return Master(image=dark.image - bias.image, variance=dark.variance + bias.variance)
 
 
+def scaled(master: Master, factor: float) -> Master:
+    """Return a master times a factor."""
+    xp = array_namespace(master.image)
+    return Master(image=master.image * xp.float32(factor), variance=master.variance * xp.float32(factor**2))
+
+
 def flat_signal(raw: Array, bias: Master, dark: Master, *, scale: float) -> Array:
     """Return a raw flat minus bias and minus ``scale`` times the dark."""
     xp = array_namespace(raw)

@@ -55,6 +55,8 @@ def assign(
         raise UnusableData(reason)
     dark_s = lights.nearest_exposure(list(masters.darks), light.exposure_s)
     dark, flat, scale = masters.darks[dark_s], masters.flats[light.filter], light.exposure_s / dark_s
+    if abs(scale - 1) <= selection.EXPOSURE_TOLERANCE:
+        scale = 1.0
     used = [master for master in masters.quality if master.file in (masters.bias, dark, flat)]
     limits_days = {"bias": options.bias_age_days, "dark": options.dark_age_days, "flat": options.flat_age_days}
     qa, doubts = provenance.quality(used, limits_days, scale=scale)

@@ -32,16 +32,20 @@ BIAS_NAME = "zero.fits"
 
 @dataclass(frozen=True, kw_only=True)
 class Detector:
-    """Figures of a detector: gain in e-/ADU, read noise and level of the bias in ADU."""
+    """Figures of a detector: gain in e-/ADU, read noise, level of the bias and raw saturation in ADU."""
 
     gain: float
     read_adu: float = 0.0
     bias_adu: float = 0.0
+    saturation_adu: float = selection.SATURATION_ADU
 
     def measured(self, samples: Sequence[Array], levels_adu: Sequence[float]) -> Detector:
-        """Return the detector with read noise and bias level measured on pixel samples of raw bias frames."""
+        """Return the detector with read noise and bias level measured on pixel samples of raw bias frames.
+
+        A single frame tells no read noise: that of before stays.
+        """
         noises_adu = [correction.pair_noise(*pair) for pair in itertools.pairwise(samples)]
-        read_adu = float(np.median(noises_adu)) if noises_adu else 0.0
+        read_adu = float(np.median(noises_adu)) if noises_adu else self.read_adu
         return replace(self, read_adu=read_adu, bias_adu=float(np.median(levels_adu)))
 
     def recorded(self, cards: Mapping[str, Any], sample: Array) -> Detector:
@@ -114,6 +118,10 @@ class MasterKind(ABC):
     def judge(self, master: Master, options: CalibrateOptions) -> Quality:
         """Judge a master on its own."""
 
+    @abstractmethod
+    def assumed(self, bias_adu: float | None) -> tuple[float | None, str]:
+        """Return the value of a master that no frame was there for, with what that means; None if there is none."""
+
     def bad_pixels(self, master: Master, options: CalibrateOptions) -> Array | None:
         """Return the bad-pixel map of a master, None for kinds without one."""
         del master, options
@@ -176,6 +184,15 @@ class Bias(MasterKind):
         """Return the combined bias unchanged."""
         return combined, {}
 
+    def assumed(self, bias_adu: float | None) -> tuple[float | None, str]:
+        """Return the known level of the bias: a dark of the lights' exposure time then holds its structure."""
+        if bias_adu is None:
+            return (
+                None,
+                "there are neither bias frames nor darks, and the telescope's description has no camera.bias_adu",
+            )
+        return bias_adu, f"no bias frames: taken as {bias_adu:g} ADU everywhere"
+
     def judge(self, master: Master, options: CalibrateOptions) -> Quality:
         """Judge its level and structure."""
         return quality.bias(master, options)
@@ -234,6 +251,11 @@ class Dark(MasterKind):
         """Subtract the bias."""
         return correction.subtract(combined, self.bias), {"BIASNAME": self.bias_name}
 
+    def assumed(self, bias_adu: float | None) -> tuple[float | None, str]:
+        """Return no dark current."""
+        del bias_adu
+        return 0.0, "no darks: the dark current is not subtracted"
+
     def judge(self, master: Master, options: CalibrateOptions) -> Quality:
         """Judge its uniformity."""
         return quality.dark(master, options)
@@ -284,7 +306,7 @@ class Flat(MasterKind):
         """Keep the frames that are neither noisy nor near saturation."""
         del group
         signals_adu = [level - detector.bias_adu for level in levels_adu]
-        full_adu = options.saturation_adu - detector.bias_adu
+        full_adu = detector.saturation_adu - detector.bias_adu
         return selection.exposed(frames, signals_adu, saturation_adu=full_adu, parts=options.flat_signal)
 
     def combination(self, frames: Sequence[Frame], planes: Iterable[Array], detector: Detector) -> MasterCombination:
@@ -303,6 +325,11 @@ class Flat(MasterKind):
         """Divide by the level of the centre."""
         flat, factor = correction.renormalise(combined)
         return flat, {"BIASNAME": self.bias_name, "DARKNAME": self.dark_name, "FLATFACT": factor, "BUNIT": ""}
+
+    def assumed(self, bias_adu: float | None) -> tuple[float | None, str]:
+        """Return the same response everywhere."""
+        del bias_adu
+        return 1.0, "no flats of the filter: taken as 1 everywhere"
 
     def judge(self, master: Master, options: CalibrateOptions) -> Quality:
         """Judge its levels, edges and noise."""

@@ -47,13 +47,13 @@ class Quality:
 def bias(master: Master, options: CalibrateOptions) -> Quality:
     """Judge a master bias: its level, and its structure beyond the noise of the frames it is made of.
 
-    With overscan subtracted the level is about 0 and is not judged.
+    With overscan subtracted the level is about 0 and is not judged; nor where no range is known.
     """
     image, variance = _thin(master.image), _thin(master.variance)
     xp = array_namespace(image)
     level = float(xp.nanmedian(image))
     structure = math.sqrt(max(float(nmad(image)) ** 2 - _mean_variance(variance), 0.0))
-    low, high = options.bias_level_adu
+    low, high = options.bias_level_adu or (-math.inf, math.inf)
     faults = []
     if not options.overscan and not low - HALF_STEP_ADU <= level <= high + HALF_STEP_ADU:
         faults.append(f"bias level {level:.1f} ADU (allowed: {low:g} to {high:g})")

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
 from tasks import naming
 from tasks.errors import UnusableData
-from tasks.records import Frame, FrameType, Rejected, Stage
+from tasks.options import CalibrateOptions
+from tasks.records import Camera, Frame, FrameType, Rejected, Stage
 from tasks.science.calibration import correction
 
 # dark current doubles every 6 C or so: within 2 C it changes by less than a quarter
 TEMPERATURE_RANGE_C = 2.0
+DOUBLING_C = 6.0
+"""Warming by which a sensor's dark current doubles, near the temperatures at which cooled sensors run."""
+
+# shutters and clocks vary by less: frames of exposure times so near are of one set
+EXPOSURE_TOLERANCE = 1e-3
+NOMINAL_DIGITS = 4
+# a bias level drifts with temperature by a few tenths of an ADU per degree
+BIAS_RANGE_ADU = 2.0
+SATURATION_ADU = 60000.0
+"""Raw saturation of a camera whose description and options give none: most have 16 bits, less a margin."""
+
 # below a tenth of saturation photon noise is large, above four fifths detectors are nonlinear
 FLAT_LEVELS = (0.1, 0.8)
 
@@ -44,10 +57,9 @@ def setting(frames: Sequence[Frame]) -> Setting:
     UnusableData
         If there is no frame.
     """
-    lights = [frame for frame in frames if frame.type is FrameType.LIGHT]
     if not frames:
         raise UnusableData("the night has no frame that can be used")
-    gain_setting, binning, shape = Counter(_setting(frame) for frame in lights or frames).most_common(1)[0][0]
+    gain_setting, binning, shape = _most_common(frames)
     return Setting(gain_setting=gain_setting, binning=binning, shape=shape)
 
 
@@ -62,16 +74,57 @@ def comparable(frames: Sequence[Frame], *, temperature_range_c: float = TEMPERAT
     The setting is the most common one of the lights, or of all frames if there are no lights; the temperature is the
     median over the frames of that setting.
     """
-    lights = [frame for frame in frames if frame.type is FrameType.LIGHT]
     calibrations = [frame for frame in frames if frame.type is not FrameType.LIGHT]
     if not calibrations:
         return MasterSelection(kept=())
-    setting = Counter(_setting(frame) for frame in lights or calibrations).most_common(1)[0][0]
-    same = [frame for frame in lights or calibrations if _setting(frame) == setting]
-    temperatures = [frame.temperature_c for frame in same if frame.temperature_c is not None]
-    centre = median(temperatures) if temperatures else None
-    reasons = {frame: _difference(frame, setting, centre, temperature_range_c) for frame in calibrations}
+    setting, centre = _most_common(frames), temperature_c(frames)
+    reasons = {
+        frame: _misfit(frame, setting) or _too_warm_or_cold(frame, centre, temperature_range_c)
+        for frame in calibrations
+    }
     return _split(reasons)
+
+
+def of_other_temperature(
+    frames: Sequence[Frame], *, temperature_range_c: float = TEMPERATURE_RANGE_C
+) -> tuple[Frame, ...]:
+    """Return the calibration frames that ``comparable`` leaves out for their temperature alone."""
+    calibrations = [frame for frame in frames if frame.type is not FrameType.LIGHT]
+    if not calibrations:
+        return ()
+    setting, centre = _most_common(frames), temperature_c(frames)
+    same = (frame for frame in calibrations if not _misfit(frame, setting))
+    return tuple(frame for frame in same if _too_warm_or_cold(frame, centre, temperature_range_c))
+
+
+def temperature_c(frames: Sequence[Frame]) -> float | None:
+    """Return the night's sensor temperature: the median of its lights, or of all frames without lights; None if unknown."""
+    lights = [frame for frame in frames if frame.type is FrameType.LIGHT]
+    setting = _most_common(frames)
+    known = [
+        frame.temperature_c
+        for frame in lights or frames
+        if frame.temperature_c is not None and _setting(frame) == setting
+    ]
+    return median(known) if known else None
+
+
+def dark_factor(from_c: float | None, to_c: float | None) -> float:
+    """Return by what a dark of one sensor temperature is multiplied for another; 1 if one of them is unknown."""
+    return 1.0 if from_c is None or to_c is None else 2.0 ** ((to_c - from_c) / DOUBLING_C)
+
+
+def nominal_exposures(exposures_s: Collection[float]) -> dict[float, float]:
+    """Return the exposure time that each of some stands for: those within 0.1 % of the shortest of their group are one."""
+    nominal: dict[float, float] = {}
+    group: list[float] = []
+    for exposure_s in (*sorted(set(exposures_s)), math.inf):
+        if group and exposure_s > group[0] * (1 + EXPOSURE_TOLERANCE):
+            middle = group[0] if len(group) == 1 else float(f"{median(group):.{NOMINAL_DIGITS}g}")
+            nominal |= dict.fromkeys(group, middle)
+            group = []
+        group.append(exposure_s)
+    return nominal
 
 
 def level(
@@ -151,19 +204,40 @@ def gain(frames: Sequence[Frame]) -> float:
     return gains.most_common(1)[0][0]
 
 
+def saturation_adu(options: CalibrateOptions, camera: Camera) -> float:
+    """Return the raw saturation in ADU: of the options, else of the camera's description, else the usual one."""
+    return options.saturation_adu or camera.saturation_adu or SATURATION_ADU
+
+
+def for_camera(options: CalibrateOptions, camera: Camera) -> CalibrateOptions:
+    """Return options in which the camera's description replaces what is not given: saturation and level of the bias."""
+    level = options.bias_level_adu
+    if level is None and camera.bias_adu is not None:
+        level = (camera.bias_adu, camera.bias_adu + BIAS_RANGE_ADU)
+    return replace(options, saturation_adu=saturation_adu(options, camera), bias_level_adu=level)
+
+
 def _setting(frame: Frame) -> tuple[Any, ...]:
     return frame.gain_setting, frame.binning, frame.shape
 
 
-def _difference(frame: Frame, setting: tuple[Any, ...], temperature_c: float | None, range_c: float) -> str:
+def _most_common(frames: Sequence[Frame]) -> tuple[Any, ...]:
+    """Return the most common setting of the lights, or of all frames without lights."""
+    lights = [frame for frame in frames if frame.type is FrameType.LIGHT]
+    return Counter(_setting(frame) for frame in lights or frames).most_common(1)[0][0]
+
+
+def _misfit(frame: Frame, setting: tuple[Any, ...]) -> str:
     for word, got, wanted in zip(("gain setting", "binning", "shape"), _setting(frame), setting, strict=True):
         if got != wanted:
             return f"{word} {got} is not that of the night ({wanted})"
-    if temperature_c is None or frame.temperature_c is None:
-        return ""
-    if abs(frame.temperature_c - temperature_c) > range_c:
-        return f"sensor at {frame.temperature_c:.1f} C (allowed: within {range_c:g} C of {temperature_c:.1f})"
     return ""
+
+
+def _too_warm_or_cold(frame: Frame, centre_c: float | None, range_c: float) -> str:
+    if centre_c is None or frame.temperature_c is None or abs(frame.temperature_c - centre_c) <= range_c:
+        return ""
+    return f"sensor at {frame.temperature_c:.1f} C (allowed: within {range_c:g} C of {centre_c:.1f})"
 
 
 def _split(reasons: dict[Frame, str]) -> MasterSelection:

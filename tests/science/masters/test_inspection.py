@@ -11,7 +11,7 @@ from tasks.science.calibration.correction import Master
 from tasks.science.masters import quality as inspection
 
 SHAPE = (256, 320)
-OPTIONS = CalibrateOptions()
+OPTIONS = CalibrateOptions(bias_level_adu=(512.0, 514.0))
 
 
 def master(xp, rng, level, noise, change=None):

@@ -10,7 +10,6 @@ import pytest
 from support import simulated
 
 from tasks import naming, products
-from tasks.errors import UnusableData
 from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import FrameType, Inventory, Masters, QaBit
@@ -92,8 +91,8 @@ def test_a_night_without_any_calibration_borrows_all_and_beyond_the_age_limit_it
     borrowed = QaBit.BIAS_BORROWED | QaBit.DARK_BORROWED | QaBit.FLAT_BORROWED
     assert QaBit(made.qa) == borrowed | QaBit.FLAT_OLD
     assert mastering.make_masters.fn(other, root, OPTIONS) == masters
-    with pytest.raises(UnusableData, match="no master bias"):
-        mastering.make_masters.fn(other, root / "elsewhere", OPTIONS)
+    assumed = mastering.make_masters.fn(other, root / "elsewhere", OPTIONS)
+    assert {each.status for each in assumed.quality} == {"doubtful"}
 
 
 def test_a_dark_of_another_exposure_is_scaled_and_flagged(taken, first, root):
@@ -147,12 +146,20 @@ def test_without_an_archive_nothing_is_kept_or_borrowed(taken, tmp_path):
     mastering.make_masters.fn(taken, tmp_path, options)
     assert not (tmp_path / "master_frame_1x1_gain2750").exists()
     bare = later(taken, 16, FrameType.BIAS, FrameType.DARK)
-    assert mastering.make_masters.fn(bare, tmp_path, options).flats == {}
+    assert [each.status for each in mastering.make_masters.fn(bare, tmp_path, options).quality] == [
+        "made",
+        "made",
+        "doubtful",
+    ]
 
 
 def test_masters_are_made_again_when_a_light_needs_another_flat(taken, first, root):
     folder = naming.NightTree(root=root).masters("7DT01", FIRST)
     before = (folder / "nr.fits").stat().st_mtime_ns
     other = replace(taken, needs=(*taken.needs, ("i", 100.0)))
-    assert mastering.make_masters.fn(other, root, OPTIONS).flats == {"r": folder / "nr.fits"}
+    made = mastering.make_masters.fn(other, root, OPTIONS)
+    assert made.flats == {"r": folder / "nr.fits", "i": folder / "ni.fits"}
+    assert [each.faults for each in made.quality if each.label == "i"] == [
+        ("no flats of the filter: taken as 1 everywhere",)
+    ]
     assert (folder / "nr.fits").stat().st_mtime_ns > before
