@@ -72,4 +72,4 @@ def test_a_wrong_file_is_refused_with_the_key(tmp_path: Path, change: tuple[str,
     assert change[0] in text
     (tmp_path / "TRT-SBO.toml").write_text(text.replace(*change))
     with pytest.raises(UnusableData, match=word):
-        telescopes.load("TRT-SBO", tmp_path)
+        telescopes.load(str(tmp_path / "TRT-SBO.toml"))

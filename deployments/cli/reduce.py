@@ -19,6 +19,12 @@ STAGES = ("calibrate", "reduce", "stack", "search")
 @click.option("--objects", default="", help="Objects or tile numbers, separated by commas.  [default: all]")
 @click.option("--until", type=click.Choice(STAGES), default="search", show_default=True, help="Last stage to run.")
 @click.option("--force", multiple=True, type=click.Choice(STAGES), help="Stage to run again; may be repeated.")
+@click.option(
+    "--telescope",
+    default="",
+    metavar="NAME_OR_FILE",
+    help="Telescope, or its TOML file.  [default: that of the frames' TELESCOP, else 7DT]",
+)
 @click.option("--night", default=None, help="Date of the evening, if FOLDER contains several nights.")
 @click.option("--catalogues", type=click.Path(path_type=Path), default=None, help="Folder of reference catalogues.")
 @click.option("--references", type=click.Path(path_type=Path), default=None, help="Folder of reference images.")
@@ -45,6 +51,7 @@ def command(folder: Path, out: Path, *, until: str, force: tuple[str, ...], as_j
         units=choices["units"],
         catalogues=choices["catalogues"],
         references=choices["references"],
+        telescope=choices["telescope"],
         until=Stage(until),
     )
     slots = (choices["cpu_slots"], choices["gpu_slots"])

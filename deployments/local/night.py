@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -11,13 +12,15 @@ from pydantic import ValidationError
 
 from deployments.server import temporary_server
 from flows.nights.night import night as night_flow
-from tasks import naming
+from tasks import naming, telescopes
 from tasks.errors import UnusableData
+from tasks.io.fits import fits_images
 from tasks.io.nights import report_rows
 from tasks.options import ReduceOptions, StackOptions
 from tasks.records import LOCAL, NightReport, Places, Stage
 
 STATE = ".siren"
+DEFAULT_TELESCOPE = "7DT"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,7 @@ def locate(
     units: str = "",
     catalogues: Path | None = None,
     references: Path | None = None,
+    telescope: str = "",
     until: Stage = Stage.SEARCH,
 ) -> NightPlace:
     """Find the night, units and catalogues from ``folder``.
@@ -54,6 +58,8 @@ def locate(
         Units, separated by commas; empty means all with frames of the night.
     catalogues, references
         Folders of the reference catalogues and images; by default those beside ``obsdata``.
+    telescope
+        Name of a telescope, or its file; empty: the one that a light's TELESCOP names, else 7DT.
     until
         Last stage: calibration alone needs no catalogue.
 
@@ -69,6 +75,7 @@ def locate(
     # programs run in folders of their own, so paths must be absolute
     out, catalogues = out.resolve(), (catalogues or base / "catalogues").resolve()
     places = Places(
+        telescope=_telescope(telescope, raw_root, wanted, chosen),
         raw_root=raw_root,
         product_root=out,
         alert_root=out / "alerts",
@@ -182,6 +189,26 @@ def _raw_root(folder: Path) -> tuple[Path, tuple[str, ...], date | None]:
 def _has_nights(folder: Path) -> bool:
     """Return whether a folder is a unit's: any folder may have a name like one, such as night01."""
     return any(naming.NIGHT_FOLDER.fullmatch(path.name) for path in folder.iterdir() if path.is_dir())
+
+
+def _telescope(name: str, raw_root: Path, units: tuple[str, ...], night: date) -> str:
+    """Return a telescope that exists, by name or as an absolute path: flows run in other folders."""
+    if name:
+        telescopes.load(name)
+        return str(Path(name).expanduser().resolve()) if name.endswith(telescopes.ENDING) else name
+    known = {each.lower(): each for each in telescopes.names()}
+    return known.get(_written_telescope(raw_root, units, night).lower(), DEFAULT_TELESCOPE)
+
+
+def _written_telescope(raw_root: Path, units: tuple[str, ...], night: date) -> str:
+    """Return TELESCOP of the first frame of the night that can be read."""
+    names = units or sorted(path.name for path in raw_root.iterdir() if naming.UNIT_NAME.fullmatch(path.name))
+    folders = (folder for name in names for folder in sorted((raw_root / name).glob(f"{night}_*")))
+    frames = (path for folder in folders for path in sorted(folder.iterdir()) if naming.is_raw(path.name))
+    for path in frames:
+        with contextlib.suppress(UnusableData):
+            return str(fits_images.read_header(path).get("TELESCOP", "")).strip()
+    return ""
 
 
 def _only_night(raw_root: Path, units: tuple[str, ...]) -> date:

@@ -26,8 +26,14 @@ class ReduceOptions:
     distortion_degree: Annotated[int, Field(ge=1, le=5)] = 3
     """Degree of the distortion polynomial."""
 
-    maximum_rms_arcsec: Annotated[float, Field(gt=0)] = 0.30
-    """Largest rms against the reference, per axis, of an accepted solution, in arcsec."""
+    maximum_rms_px: Annotated[float, Field(gt=0)] = 0.6
+    """Largest rms against the reference, per axis, of an accepted solution, in px."""
+
+    maximum_offset_px: Annotated[float, Field(gt=0)] = 0.2
+    """Largest median offset from the reference of an accepted solution, in px."""
+
+    maximum_part_px: Annotated[float, Field(gt=0)] = 1.0
+    """Largest median offset in a sixteenth of the frame of an accepted solution, in px."""
 
     minimum_matches: Annotated[int, Field(ge=3)] = 30
     """Fewest stars matched with the reference in an accepted solution."""

@@ -60,8 +60,10 @@ from tasks.records.reports import (
 from tasks.records.skymaps import Outlines, SkyMap, SkyPicture, Zoom
 from tasks.records.telescopes import (
     Camera,
+    ComputedCard,
     Exposure,
     FieldOfView,
+    HeaderRules,
     Limits,
     Mount,
     Site,
@@ -87,6 +89,7 @@ __all__ = [
     "CatalogueMade",
     "Coincidence",
     "Comparison",
+    "ComputedCard",
     "Condition",
     "Decision",
     "Deepened",
@@ -97,6 +100,7 @@ __all__ = [
     "Frame",
     "FrameType",
     "Galaxies",
+    "HeaderRules",
     "Home",
     "Inventory",
     "Kind",

@@ -104,6 +104,9 @@ class QaBit(IntFlag):
     FRINGED = 16384
     """Fringes were to be corrected, but there is no fringe frame of its filter."""
 
+    STARS_SPARED = 32768
+    """Stars are so sharp that many looked like cosmic rays; they were spared, and so may be a ray."""
+
 
 class Stage(StrEnum):
     """The stages of the night river, in order."""
@@ -179,7 +182,7 @@ class Inventory:
     frames: tuple[Frame, ...]
     rejected: tuple[Rejected, ...] = ()
     needs: tuple[tuple[str, float], ...] = ()
-    camera: Camera = NO_CAMERA
+    camera: Camera = field(default=NO_CAMERA, hash=False)
 
     def of(self, type_: FrameType) -> tuple[Frame, ...]:
         """Return the frames of one type."""
@@ -227,7 +230,7 @@ class Masters:
     bad_pixels: Path
     rejected: tuple[Rejected, ...] = ()
     quality: tuple[MasterQuality, ...] = ()
-    camera: Camera = NO_CAMERA
+    camera: Camera = field(default=NO_CAMERA, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,8 +80,35 @@ class Mount:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComputedCard:
+    """A card computed from another: ``factor`` times its number, plus ``offset``."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    card: str
+    factor: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeaderRules:
+    """How a camera's software names the facts of a frame, where it differs from the known dialects.
+
+    ``copy_cards`` fills a missing card from the first of others that is there, ``compute`` calculates one, ``add`` gives a
+    missing one a value, ``map_values`` replaces values; in this order.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    copy_cards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    compute: Mapping[str, ComputedCard] = field(default_factory=dict)
+    add: Mapping[str, str | int | float] = field(default_factory=dict)
+    map_values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Camera:
-    """A camera. ``egain_e_per_adu`` maps the header's GAIN (a setting) to e-/ADU."""
+    """A camera. ``egain_e_per_adu`` maps the header's GAIN (a setting) to e-/ADU; ``any`` stands for every other."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -94,6 +121,8 @@ class Camera:
     egain_e_per_adu: Mapping[str, Positive] = field(default_factory=dict)
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
     """Relative difference in scale or gain from which a frame is flagged."""
+    header: HeaderRules = field(default_factory=HeaderRules)
+    """How its software writes headers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -142,13 +142,19 @@ def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UnusableData(f"{folder} is not a folder (expected the night folder of one unit)")
     try:
-        names = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        names = sorted(path for path in (*folder.iterdir(), *_in_type_folders(folder)) if not path.name.startswith("."))
     except OSError as error:
         raise UnusableData(f"{folder} cannot be read: {error}") from error
     images = [path for path in names if naming.is_raw(path.name) or path.name.lower().endswith(FOREIGN)]
     if not images:
         raise UnusableData(f"{folder} holds no FITS image (expected files ending in {', '.join(naming.RAW_ENDINGS)})")
     return images
+
+
+def _in_type_folders(folder: Path) -> list[Path]:
+    """List what lies in folders named after a frame type, such as bias or flats."""
+    inner = (path for path in folder.iterdir() if path.is_dir() and raw_headers.is_type_folder(path.name))
+    return [path for each in inner for path in each.iterdir()]
 
 
 def _read(path: Path, unit: str, options: CalibrateOptions, telescope: Telescope) -> Frame | Rejected:
@@ -164,7 +170,14 @@ def _frame(path: Path, unit: str, options: CalibrateOptions, telescope: Telescop
     if not path.is_file():
         raise UnusableData(f"{path.name} is not a file")
     stored = overscan.open_raw(path, overscan=options.overscan, trim=options.trim)
-    header, changes = raw_headers.normalise(stored.header, name=path.name, unit=unit, table=options.header_table)
+    header, changes = raw_headers.normalise(
+        stored.header,
+        name=path.name,
+        unit=unit,
+        table=options.header_table,
+        rules=telescope.camera.header,
+        folder=path.parent.name,
+    )
     frame = raw_headers.parse(header, path=path, unit=unit, shape=stored.shape, changes=changes)
     raw_headers.check_filter(frame, telescope.filter_names)
     return raw_headers.compared(frame, header, telescope.camera)

@@ -194,7 +194,7 @@ def test_variables_of_the_pages_are_those_of_blocks_or_of_the_code():
         for kind in blocks_from_environment.block_types()
         for field in kind.model_fields
     }
-    known |= {"SIREN_HOME", blocks_from_environment.OPERATORS_WEBHOOK}
+    known |= {"SIREN_HOME", telescopes.OWN_FOLDER, blocks_from_environment.OPERATORS_WEBHOOK}
     for path in documentation.pages():
         named = set(re.findall(r"SIREN_[A-Z_]*[A-Z]", path.read_text("utf-8")))
         assert not {each for each in named if each != "SIREN_TEST_KAFKA"} - known, path.name

@@ -26,6 +26,7 @@ from tasks.science.calibration import correction, cosmic_rays, fringes, lights
 from tasks.science.calibration.correction import LightPlanes, Master
 from tasks.science.calibration.fringes import Fringes
 from tasks.science.calibration.recipe import HostLight
+from tasks.science.calibration.star_guard import Spared
 from tasks.science.headers import provenance
 from tasks.science.images import device_batches
 from tasks.science.masters import assignment, selection
@@ -72,6 +73,7 @@ class CalibratedLight:
     setup: lights.Setup
     fringes: Fringes | None
     planes: LightPlanes
+    spared: Spared
 
 
 class LightCalibrator:
@@ -189,8 +191,8 @@ class LightCalibrator:
             limits=self.limits,
         )
         return [
-            CalibratedLight(raw=raw, setup=setup, fringes=pattern, planes=planes)
-            for raw, planes in zip(raws, batch, strict=True)
+            CalibratedLight(raw=raw, setup=setup, fringes=pattern, planes=light.planes, spared=light.spared)
+            for raw, light in zip(raws, batch, strict=True)
         ]
 
     def _fringes(self, place: Path | None) -> Fringes | None:
@@ -226,9 +228,13 @@ class LightCalibrator:
             qa=job.masters.qa,
             doubts=job.masters.doubts,
         )
-        facts = provenance.judged(facts, unevenness=self.options.sky_unevenness)
+        spared = light.spared.stars if light.spared.many else 0
+        facts = provenance.judged(
+            facts, unevenness=self.options.sky_unevenness, spared=spared, fwhm_px=light.spared.fwhm_px
+        )
         sources = _sources(job.masters)
-        cards = provenance.light_cards(job.frame, light.raw.header, facts, sources, self.options.header_table)
+        table, rules = self.options.header_table, self.masters.camera.header
+        cards = provenance.light_cards(job.frame, light.raw.header, facts, sources, table, rules)
         return cards | provenance.fringe_cards(job.fringe.name if job.fringe else "", finished.fringe_scale)
 
     def _setup(self, xp: Any, job: LightJob) -> lights.Setup:

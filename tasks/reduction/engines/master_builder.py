@@ -340,7 +340,8 @@ class MasterBuilder:
             known = {} if setting.gain_setting is None else {"GAIN": setting.gain_setting}
             return {"NCOMBINE": 0, "XBINNING": setting.binning, **known}
         headers = [stored.header for stored in raw.stored]
-        return provenance.master_cards(raw.frames, headers, self.options.header_table)
+        table, rules = self.options.header_table, self.inventory.camera.header
+        return provenance.master_cards(raw.frames, headers, table, rules)
 
 
 def files(masters: Masters, folder: Path) -> list[Path]:

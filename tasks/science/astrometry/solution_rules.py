@@ -105,7 +105,9 @@ def judged(
 ) -> tuple[Header, Astrometry]:
     """Return an accepted solution with its quality cards, or raise ``AlgorithmError`` with all its faults."""
     limits = wcs_checks.WcsLimits(
-        rms_arcsec=options.maximum_rms_arcsec,
+        rms_px=options.maximum_rms_px,
+        offset_px=options.maximum_offset_px,
+        part_px=options.maximum_part_px,
         matches=options.minimum_matches,
         scale_arcsec=pointing_search.scale_of(frame),
         centre=centre,

@@ -26,14 +26,12 @@ from tasks.science.headers.raw_headers import Header
 SOLUTION_CARD = re.compile(
     r"NAXIS[12]|(CTYPE|CRVAL|CRPIX|CUNIT)[12]|CD[12]_[12]|PV[12]_\d{1,2}|LONPOLE|LATPOLE|RADESYS|EQUINOX"
 )
-# default of SCAMP's CROSSID_RADIUS
-MATCH_ARCSEC = 2.0
+# default of SCAMP's CROSSID_RADIUS; of coarse pixels a position is worse than that
+MATCH_ARCSEC, MATCH_PX = 2.0, 1.5
 # of normal residuals one in 16,000 lies beyond: the rms loses wrong pairs only
 CLIP_SIGMA = 4.0
 # enough matches for any frame; fewer are enough if this fraction of the possible ones is reached
 ENOUGH_MATCHES, MATCHED_PART = 100, 0.3
-# a fifth of a pixel of 7DT
-LARGEST_OFFSET_ARCSEC = 0.10
 # production frames of 7DT differ by up to 1.1 % from their median scale
 SCALE_TOLERANCE = 0.015
 # the search for a pointing is tested up to such errors
@@ -48,15 +46,18 @@ LARGEST_ELLIPTICITY = 0.5
 CELLS = 4
 # with fewer stars one wrong pair moves the median
 CELL_STARS = 5
-# a pixel of 7DT
-LARGEST_CELL_ARCSEC = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class WcsLimits:
-    """Limits of a solution; ``scale_arcsec`` is the camera's, ``centre`` the header's pointing."""
+    """Limits of a solution: rms per axis, median offset of the frame and of its parts, fewest matches.
 
-    rms_arcsec: float
+    ``scale_arcsec`` is the camera's, ``centre`` the header's pointing.
+    """
+
+    rms_px: float
+    offset_px: float
+    part_px: float
     matches: int
     scale_arcsec: float
     centre: tuple[float, float]
@@ -223,7 +224,8 @@ def judge(
         If the solution has faults; the text lists all of them.
     """
     wcs = wcs_of(cards)
-    matched = residuals(wcs, pixels, sky, shape=shape)
+    radius = max(MATCH_ARCSEC, MATCH_PX * limits.scale_arcsec)
+    matched = residuals(wcs, pixels, sky, shape=shape, radius_arcsec=radius)
     fit = measure(matched, wcs, shape)
     if wrong := faults(fit, matched, limits, shape=shape):
         raise AlgorithmError(f"the solution is wrong: {'; '.join(wrong)}")
@@ -236,14 +238,15 @@ def faults(result: Astrometry, found: Residuals, limits: WcsLimits, *, shape: tu
     pointing = np.degrees(angular_separation(*np.radians([result.ra_deg, result.dec_deg, *limits.centre])))
     scale_error = abs(result.scale_arcsec / limits.scale_arcsec - 1)
     worst = worst_cell(found, shape)
+    rms, offset, part = (limits.scale_arcsec * px for px in (limits.rms_px, limits.offset_px, limits.part_px))
     tests = (
         (result.matched < needed, f"{result.matched} of {found.expected} stars matched (needed: {needed})"),
-        (result.rms_ra_arcsec > limits.rms_arcsec, f'rms in RA {result.rms_ra_arcsec:.3f}"'),
-        (result.rms_dec_arcsec > limits.rms_arcsec, f'rms in Dec {result.rms_dec_arcsec:.3f}"'),
-        (result.offset_arcsec > LARGEST_OFFSET_ARCSEC, f'median offset {result.offset_arcsec:.3f}"'),
+        (result.rms_ra_arcsec > rms, f'rms in RA {result.rms_ra_arcsec:.3f}" (allowed: {rms:.3f}")'),
+        (result.rms_dec_arcsec > rms, f'rms in Dec {result.rms_dec_arcsec:.3f}" (allowed: {rms:.3f}")'),
+        (result.offset_arcsec > offset, f'median offset {result.offset_arcsec:.3f}"'),
         (scale_error > SCALE_TOLERANCE, f'scale {result.scale_arcsec:.4f}"/px, not {limits.scale_arcsec:.4f}'),
         (round(pointing, 2) > limits.pointing_deg, f"{pointing:.2f} deg from where the header points"),
-        (worst > LARGEST_CELL_ARCSEC, f'a part of the frame is off by {worst:.2f}"'),
+        (worst > part, f'a part of the frame is off by {worst:.2f}"'),
     )
     return tuple(words for failed, words in tests if failed)
 

@@ -12,6 +12,7 @@ from tasks.science.arrays import Array, array_namespace, to_host
 from tasks.science.calibration import correction, cosmic_rays
 from tasks.science.calibration.correction import Correction, LightMasters, LightPlanes, Master
 from tasks.science.calibration.recipe import RECIPE, DeviceStep, HostLight, HostStep, MasterStep, OnePass
+from tasks.science.calibration.star_guard import Spared
 
 # bytes per pixel: counts 2, planes 9; the search for cosmic rays needs about as much again
 BYTES_PER_PIXEL = 24
@@ -72,6 +73,14 @@ def prepare(
     )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProcessedLight:
+    """A light's planes on the host, and the stars that were spared from the search for cosmic rays."""
+
+    planes: LightPlanes
+    spared: Spared
+
+
 def process(
     counts: Sequence[Array],
     setup: Setup,
@@ -79,7 +88,7 @@ def process(
     find_cosmic_rays: bool,
     limits: cosmic_rays.CosmicRayLimits = cosmic_rays.STANDARD,
     into: Sequence[LightPlanes] = (),
-) -> list[LightPlanes]:
+) -> list[ProcessedLight]:
     """Convert raw counts on the host to planes on the host, working on the device of the setup.
 
     On the CPU the planes ``into``, which must be unused, are overwritten.
@@ -92,13 +101,12 @@ def process(
         if isinstance(step, OnePass):
             lights = step.run(raws, setup.correction, saturation_adu=setup.raw_saturation_adu, into=used)
     device_steps = [step for step in RECIPE if isinstance(step, DeviceStep)]
+    processed: list[ProcessedLight] = []
     for planes in lights:
-        for step in device_steps:
-            step.run(planes, limits if find_cosmic_rays else None)
-    return [
-        LightPlanes(image=to_host(planes.image), variance=to_host(planes.variance), mask=to_host(planes.mask))
-        for planes in lights
-    ]
+        said = [step.run(planes, limits if find_cosmic_rays else None) for step in device_steps]
+        host = LightPlanes(image=to_host(planes.image), variance=to_host(planes.variance), mask=to_host(planes.mask))
+        processed.append(ProcessedLight(planes=host, spared=next(filter(None, said), Spared())))
+    return processed
 
 
 def finish(light: HostLight, options: CalibrateOptions) -> HostLight:

@@ -14,9 +14,10 @@ from typing import TypeAlias
 from tasks.options import CalibrateOptions
 from tasks.records import MaskBit
 from tasks.science.arrays import Array
-from tasks.science.calibration import artefacts, correction, cosmic_rays, fringes, sky_noise
+from tasks.science.calibration import artefacts, correction, cosmic_rays, fringes, sky_noise, star_guard
 from tasks.science.calibration.correction import CorrectionTerms, LightMasters, LightPlanes
 from tasks.science.calibration.fringes import Fringes
+from tasks.science.calibration.star_guard import Spared
 from tasks.science.images import masks
 
 # L.A.Cosmic ignores pixels this close to saturated ones: the wings of a saturated star look sharp
@@ -51,10 +52,13 @@ class OnePass:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceStep:
-    """A step on the planes of each light, in place on the device; without limits cosmic rays are not searched."""
+    """A step on the planes of each light, in place on the device; without limits cosmic rays are not searched.
+
+    The search for cosmic rays returns what it spared.
+    """
 
     name: str
-    run: Callable[[LightPlanes, cosmic_rays.CosmicRayLimits | None], None]
+    run: Callable[[LightPlanes, cosmic_rays.CosmicRayLimits | None], Spared | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +77,17 @@ def _fill_bad_pixels(planes: LightPlanes, limits: cosmic_rays.CosmicRayLimits | 
     correction.fill(planes, MaskBit.BAD | MaskBit.NO_DATA)
 
 
-def _mark_cosmic_rays(planes: LightPlanes, limits: cosmic_rays.CosmicRayLimits | None) -> None:
-    """Find cosmic rays, set their bit and fill them, in place."""
+def _mark_cosmic_rays(planes: LightPlanes, limits: cosmic_rays.CosmicRayLimits | None) -> Spared | None:
+    """Find cosmic rays, spare the stars among them, set the bit of the others and fill them, in place."""
     if limits is None:
-        return
-    hits = cosmic_rays.detect(planes.image, planes.variance, ignore=_ignored(planes.mask), limits=limits)
+        return None
+    ignored = _ignored(planes.mask)
+    found = cosmic_rays.detect(planes.image, planes.variance, ignore=ignored, limits=limits)
+    hits, spared = star_guard.spare(planes.image, planes.variance, found, ignore=ignored)
     mask = planes.mask
     mask |= hits.view(mask.dtype) * mask.dtype.type(MaskBit.COSMIC_RAY)
     correction.fill(planes, MaskBit.COSMIC_RAY)
+    return spared
 
 
 def _ignored(mask: Array) -> Array:

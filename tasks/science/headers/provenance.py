@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from tasks import constants
 from tasks.options import HeaderRewrite
-from tasks.records import Frame, MaskBit, MasterQuality, QaBit
+from tasks.records import Frame, HeaderRules, MaskBit, MasterQuality, QaBit
 from tasks.science.headers import raw_headers
 from tasks.science.headers.raw_headers import Header
 
@@ -42,13 +42,23 @@ class Facts:
 
 
 def master_cards(
-    frames: Sequence[Frame], raw: Sequence[Mapping[str, raw_headers.Value]], table: Sequence[HeaderRewrite] = ()
+    frames: Sequence[Frame],
+    raw: Sequence[Mapping[str, raw_headers.Value]],
+    table: Sequence[HeaderRewrite] = (),
+    rules: HeaderRules = raw_headers.NO_RULES,
 ) -> Header:
     """Return the cards of the first input, with the mean time and the names of all inputs."""
-    first, _ = raw_headers.normalise(raw[0], name=frames[0].path.name, unit=frames[0].unit, table=table)
+    first = _normalised(frames[0], raw[0], table, rules)
     mean = datetime.fromtimestamp(sum(frame.date_obs.timestamp() for frame in frames) / len(frames), UTC)
     names = {f"IMCMB{number:03d}": frame.path.name for number, frame in enumerate(frames[:MOST_INPUTS], start=1)}
     return {**_without_raw(first), **_times(mean), "NCOMBINE": len(frames), **names}
+
+
+def _normalised(
+    frame: Frame, raw: Mapping[str, raw_headers.Value], table: Sequence[HeaderRewrite], rules: HeaderRules
+) -> Header:
+    name, folder = frame.path.name, frame.path.parent.name
+    return raw_headers.normalise(raw, name=name, unit=frame.unit, table=table, rules=rules, folder=folder)[0]
 
 
 def light_cards(
@@ -57,6 +67,7 @@ def light_cards(
     facts: Facts,
     masters: Mapping[str, tuple[str, datetime | None]],
     table: Sequence[HeaderRewrite] = (),
+    rules: HeaderRules = raw_headers.NO_RULES,
 ) -> Header:
     """Return the cards of a calibrated light.
 
@@ -70,10 +81,10 @@ def light_cards(
         Its gain, read noise and saturation.
     masters
         Name and mean time of each master, by ``BIAS``, ``DARK``, ``FLAT`` and ``BPM``.
-    table
-        A user's rewrites of the raw cards.
+    table, rules
+        A user's rewrites of the raw cards, and how the camera's software names the facts.
     """
-    header, _ = raw_headers.normalise(raw, name=frame.path.name, unit=frame.unit, table=table)
+    header = _normalised(frame, raw, table, rules)
     position = {"RA": frame.ra_deg, "DEC": frame.dec_deg}
     ages = {
         f"{key}AGE": round(abs((frame.date_obs - moment).total_seconds()) / constants.DAY_S, 4)
@@ -105,12 +116,19 @@ def fringe_cards(name: str, scale: float) -> Header:
     return {"FRNGNAME": name, "FRNGSCAL": scale} if name else {}
 
 
-def judged(facts: Facts, *, unevenness: float) -> Facts:
-    """Return a light's facts with the flag of an uneven sky if its noise exceeds the limit ``unevenness``."""
-    if facts.unevenness <= unevenness:
-        return facts
-    words = f"sky noise off by {facts.unevenness:.0%} in a part of the frame"
-    return replace(facts, qa=facts.qa | QaBit.SKY_UNEVEN, doubts=(*facts.doubts, words))
+def judged(facts: Facts, *, unevenness: float, spared: int = 0, fwhm_px: float = 0.0) -> Facts:
+    """Return a light's facts with the flags of its planes.
+
+    They are that of an uneven sky, if its noise exceeds the limit ``unevenness``, and that of sharp stars, if the search for
+    cosmic rays took ``spared`` of them, of ``fwhm_px``, for rays.
+    """
+    if facts.unevenness > unevenness:
+        words = f"sky noise off by {facts.unevenness:.0%} in a part of the frame"
+        facts = replace(facts, qa=facts.qa | QaBit.SKY_UNEVEN, doubts=(*facts.doubts, words))
+    if spared:
+        words = f"{spared} stars of {fwhm_px:g} px looked like cosmic rays and were spared"
+        facts = replace(facts, qa=facts.qa | QaBit.STARS_SPARED, doubts=(*facts.doubts, words))
+    return facts
 
 
 def qa_cards(bits: int, words: Sequence[str]) -> Header:

@@ -17,7 +17,8 @@ from typing import TypeAlias
 from tasks import constants, naming
 from tasks.errors import UnusableData
 from tasks.options import HeaderRewrite
-from tasks.records import Camera, Frame, FrameType, QaBit
+from tasks.records import Camera, Frame, FrameType, HeaderRules, QaBit
+from tasks.science.headers import dialects
 
 Value: TypeAlias = str | int | float | bool
 Header: TypeAlias = dict[str, Value]
@@ -26,15 +27,26 @@ Rule: TypeAlias = Callable[[Mapping[str, Value]], Header]
 
 TYPES = {
     "light": FrameType.LIGHT,
+    "lights": FrameType.LIGHT,
     "light frame": FrameType.LIGHT,
     "object": FrameType.LIGHT,
+    "science": FrameType.LIGHT,
+    "expose": FrameType.LIGHT,
     "bias": FrameType.BIAS,
+    "biases": FrameType.BIAS,
     "zero": FrameType.BIAS,
     "bias frame": FrameType.BIAS,
     "dark": FrameType.DARK,
+    "darks": FrameType.DARK,
     "dark frame": FrameType.DARK,
+    "darkflat": FrameType.DARK,
     "flat": FrameType.FLAT,
+    "flats": FrameType.FLAT,
     "flat field": FrameType.FLAT,
+    "flat frame": FrameType.FLAT,
+    "skyflat": FrameType.FLAT,
+    "lampflat": FrameType.FLAT,
+    "dome flat": FrameType.FLAT,
 }
 FILTERS = {
     "U101": "U",
@@ -58,10 +70,13 @@ FILTERS = {
 NGC = re.compile(r"ngc[ _]?0*(\d{1,4})", re.IGNORECASE)
 GRAVITATIONAL_WAVE = ("S2", "MS2")
 FULL_NAMES = {"SDSSJ1430": "SDSSJ1430+2303"}
-TIME_KEYS = ("TIME-OBS", "UT")
+TIME_KEYS = dialects.TIME_KEYS
 NAMED_TYPE = re.compile(r"(bias|zero|dark|flat|light|object)[^a-z]", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([Ee][+-]?\d+)?")
 SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3})[: ](\d{1,2})[: ](\d{1,2}(?:\.\d*)?)")
+HOURS = 24
+ANY_GAIN = "any"
+NO_RULES = HeaderRules()
 # no camera exposes for a shorter time (CMOS: tens of microseconds), and no frame lasts longer than a day
 SHORTEST_EXPOSURE_S, LONGEST_EXPOSURE_S = 1e-5, constants.DAY_S
 # e-/ADU of any camera
@@ -71,7 +86,13 @@ ARCSEC_PER_UM_PER_MM = 206.264806
 
 
 def normalise(
-    header: Mapping[str, Value], *, name: str, unit: str, table: Sequence[Rewrite] = ()
+    header: Mapping[str, Value],
+    *,
+    name: str,
+    unit: str,
+    table: Sequence[Rewrite] = (),
+    rules: HeaderRules = NO_RULES,
+    folder: str = "",
 ) -> tuple[Header, tuple[str, ...]]:
     """Rewrite a raw header to one vocabulary.
 
@@ -85,6 +106,10 @@ def normalise(
         Name of the telescope unit, written as ``OBS``.
     table
         A user's rewrites, applied last.
+    rules
+        How the camera's software names the facts, applied first.
+    folder
+        Name of the file's folder; it gives the frame type if header and file name lack it.
 
     Returns
     -------
@@ -93,7 +118,21 @@ def normalise(
     """
     new = dict(header)
     changes: list[str] = []
-    for rule in (_comma_rule, _type_rule(name), _filter_rule, _object_rule, _date_rule, _julian_rule):
+    chain: tuple[Rule, ...] = (
+        _comma_rule,
+        dialects.by_rules(rules),
+        dialects.filter_of_two_wheels,
+        dialects.aliases,
+        dialects.gain,
+        dialects.temperature,
+        _type_rule(name, folder),
+        _filter_rule,
+        _object_rule,
+        _date_rule,
+        dialects.midnight,
+        _julian_rule,
+    )
+    for rule in chain:
         _apply(new, rule(new), changes)
     if str(header.get("FILTER", "")).strip() == "0":
         changes.append("warning: FILTER 0 names no filter and is taken for R")
@@ -125,10 +164,10 @@ def parse(
         object=str(header.get("OBJECT", "")).strip() if type_ is FrameType.LIGHT else "",
         ra_deg=_angle(header, "RA", "OBJCTRA", hours=True, limits=(0.0, 360.0)),
         dec_deg=_angle(header, "DEC", "OBJCTDEC", hours=False, limits=(-90.0, 90.0)),
-        gain_setting=_whole(header, "GAIN"),
+        gain_setting=_gain_setting(header),
         egain=_egain(header),
         binning=_whole(header, "XBINNING") or 1,
-        temperature_c=_first_number(header, ("CCD-TEMP", "SET-TEMP")),
+        temperature_c=number(header.get("CCD-TEMP")),
         shape=shape,
         changes=changes,
     )
@@ -136,7 +175,8 @@ def parse(
 
 def compared(frame: Frame, header: Mapping[str, Value], camera: Camera) -> Frame:
     """Return a frame with missing values filled from the camera, and a doubt for each that disagrees."""
-    nominal_egain = camera.egain_e_per_adu.get(str(frame.gain_setting if frame.gain_setting is not None else ""))
+    gains = camera.egain_e_per_adu
+    nominal_egain = gains.get(str(frame.gain_setting), gains.get(ANY_GAIN))
     qa, doubts = QaBit(frame.qa), list(frame.doubts)
     if nominal_egain and frame.egain and abs(frame.egain / nominal_egain - 1) > camera.tolerance:
         qa |= QaBit.GAIN_DISAGREES
@@ -202,11 +242,13 @@ def _comma_rule(header: Mapping[str, Value]) -> Header:
     }
 
 
-def _type_rule(name: str) -> Rule:
+def _type_rule(name: str, folder: str) -> Rule:
     def rule(header: Mapping[str, Value]) -> Header:
         word = str(header.get("IMAGETYP", "")).strip().lower()
         if not word and (match := NAMED_TYPE.match(name)) is not None:
             word = match[1].lower()
+        if not word and is_type_folder(folder):
+            word = folder.lower()
         return {"IMAGETYP": TYPES[word].value} if word in TYPES else {}
 
     return rule
@@ -214,7 +256,8 @@ def _type_rule(name: str) -> Rule:
 
 def _filter_rule(header: Mapping[str, Value]) -> Header:
     word = str(header.get("FILTER", "")).strip()
-    return {"FILTER": FILTERS.get(word, word)} if word else {}
+    # a wheel position that stands for no known filter gets a name of its own
+    return {"FILTER": FILTERS.get(word, f"W{word}" if word.isdigit() else word)} if word else {}
 
 
 def _object_rule(header: Mapping[str, Value]) -> Header:
@@ -250,14 +293,16 @@ def _type(header: Mapping[str, Value]) -> FrameType:
     try:
         return FrameType(word)
     except ValueError:
-        got = f"IMAGETYP is {word!r}" if word else "IMAGETYP is missing"
+        where = f"looked at {dialects.looked_at('IMAGETYP')}, the file's name and its folder"
+        got = f"IMAGETYP is {word!r}" if word else f"IMAGETYP is missing ({where})"
         raise UnusableData(f"{got} (allowed: {', '.join(sorted(TYPES))})") from None
 
 
 def _date_obs(header: Mapping[str, Value]) -> datetime:
     text = str(header.get("DATE-OBS", "")).strip()
     if "T" not in text:
-        raise UnusableData(f"DATE-OBS is {text!r} and neither {' nor '.join(TIME_KEYS)} gives the time of day")
+        where = f"looked at {dialects.looked_at('DATE-OBS')}"
+        raise UnusableData(f"DATE-OBS is {text!r} ({where}) and none of {', '.join(TIME_KEYS)} gives the time of day")
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -269,11 +314,11 @@ def _date_obs(header: Mapping[str, Value]) -> datetime:
 
 
 def _exposure(header: Mapping[str, Value], type_: FrameType) -> float:
-    exposure = _first_number(header, ("EXPTIME", "EXPOSURE"))
+    exposure = number(header.get("EXPTIME"))
     if type_ is FrameType.BIAS:
         return max(0.0, exposure or 0.0)
     if exposure is None or not SHORTEST_EXPOSURE_S <= exposure <= LONGEST_EXPOSURE_S:
-        got = header.get("EXPTIME", header.get("EXPOSURE", "missing"))
+        got = header.get("EXPTIME", "missing")
         raise UnusableData(f"EXPTIME is {got!r} (allowed: {SHORTEST_EXPOSURE_S:g} to {LONGEST_EXPOSURE_S:g} s)")
     return exposure
 
@@ -281,7 +326,8 @@ def _exposure(header: Mapping[str, Value], type_: FrameType) -> float:
 def _filter(header: Mapping[str, Value]) -> str:
     word = str(header.get("FILTER", "")).strip()
     if not word:
-        raise UnusableData("FILTER is missing (needed for lights and flats)")
+        where = dialects.looked_at("FILTER")
+        raise UnusableData(f"FILTER is missing (needed for lights and flats; looked at {where})")
     return naming.filter_name(word)
 
 
@@ -292,15 +338,21 @@ def _angle(
     for value in (header.get(key), header.get(text_key)):
         angle = number(value)
         if angle is None and isinstance(value, str) and (parts := sexagesimal(value)) is not None:
-            angle = 15 * parts if hours else parts
+            # of some software right ascension is in degrees and minutes of arc
+            angle = 15 * parts if hours and parts < HOURS else parts
         if angle is not None and limits[0] <= angle <= limits[1]:
             return angle
     return None
 
 
-def _first_number(header: Mapping[str, Value], keys: tuple[str, ...]) -> float | None:
-    numbers = (number(header.get(key)) for key in keys)
-    return next((value for value in numbers if value is not None), None)
+def is_type_folder(name: str) -> bool:
+    """Return whether a folder's name says of which type its frames are: bias, darks, flats, lights."""
+    return name.lower() in TYPES
+
+
+def _gain_setting(header: Mapping[str, Value]) -> int | None:
+    """Return the camera's setting; e-/ADU in ``GAIN`` is none."""
+    return None if number(header.get("GAIN")) == number(header.get("EGAIN")) else _whole(header, "GAIN")
 
 
 def _egain(header: Mapping[str, Value]) -> float | None:

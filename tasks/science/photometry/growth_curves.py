@@ -21,6 +21,8 @@ STANDARD = ("0", "1", "2", "3", "4", "5")
 TOTAL, TOTAL_ARCSEC = "TOT", 20.0
 # diameters from below the seeing to the largest standard one
 CURVE_ARCSEC = np.linspace(1.0, 10.0, 32)
+# a diameter of less than three pixels holds no certain part of a star: of coarser pixels the diameters are in px
+COARSE_ARCSEC = 1.0
 # more take time and change the mean curve little; fewer let one blended star decide
 MOST_STARS, FEWEST_STARS = 200, 10
 # of the sky around a star: beyond the largest diameter of the curve at 0.505 arcsec per pixel
@@ -53,6 +55,8 @@ def apertures(
 ) -> Apertures:
     """Return the apertures of an image: three scale with the seeing, three are 3, 5, 10 arcsec, one is total light.
 
+    Of pixels coarser than 1 arcsec the fixed ones are as many pixels instead.
+
     Parameters
     ----------
     seeing_arcsec, scale_arcsec
@@ -64,10 +68,11 @@ def apertures(
     """
     seeing_px = seeing_arcsec / scale_arcsec
     follow = (best_px or 2 * BEST_RADIUS_FWHM * seeing_px, 2 * seeing_px, 3 * seeing_px)
-    fixed = (diameter / scale_arcsec for diameter in FIXED_DIAMETERS_ARCSEC)
+    per_px = min(scale_arcsec, COARSE_ARCSEC)
+    fixed = (diameter / per_px for diameter in FIXED_DIAMETERS_ARCSEC)
     own = {f"U{number}": _pixels(text, scale_arcsec) for number, text in enumerate(extra, start=1)}
     standard = dict(zip(STANDARD, (*follow, *fixed), strict=True))
-    return Apertures(diameters_px={**standard, TOTAL: TOTAL_ARCSEC / scale_arcsec, **own})
+    return Apertures(diameters_px={**standard, TOTAL: TOTAL_ARCSEC / per_px, **own})
 
 
 def best_diameter_px(
@@ -97,7 +102,7 @@ def best_diameter_px(
     """
     x, y = (np.asarray(axis, dtype=float)[:MOST_STARS] - 1 for axis in place)
     image = np.ascontiguousarray(pixels.image, dtype=np.float32)
-    radii = CURVE_ARCSEC / scale_arcsec / 2
+    radii = CURVE_ARCSEC / min(scale_arcsec, COARSE_ARCSEC) / 2
     around, _, _ = sep.sum_circann(image, x, y, *RING_PX, subpix=1)
     sky = around / (np.pi * (RING_PX[1] ** 2 - RING_PX[0] ** 2))
     sums = np.stack([sep.sum_circle(image, x, y, radius)[0] for radius in radii], axis=1)

@@ -206,7 +206,7 @@ def _reference_now(reference: Table, field: PhotometricField) -> Table:
 
 def _lone_stars(table: Table, stars: Table, field: PhotometricField, options: ReduceOptions) -> Table:
     """Return the good detections that are stars of the reference, the brightest first."""
-    pairs = photometric_calibration.pairs_of(table, stars)
+    pairs = photometric_calibration.pairs_of(table, stars, scale_arcsec=field.scale_arcsec)
     magnitude = np.asarray(stars[f"mag_{field.filter}"])[pairs.second]
     use = photometric_calibration.good_of(table, field, options)[pairs.first]
     use &= (magnitude > options.bright_mag - SEEING_BRIGHT_MARGIN_MAG) & (magnitude < options.faint_mag)

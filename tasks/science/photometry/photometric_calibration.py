@@ -88,7 +88,7 @@ def calibrate(
     table: Table, stars: Table, apertures: Apertures, field: PhotometricField, options: ReduceOptions
 ) -> Calibration:
     """Find an image's zero points, with colour and surface terms, from its detections and reference stars."""
-    pairs = pairs_of(table, stars)
+    pairs = pairs_of(table, stars, scale_arcsec=field.scale_arcsec)
     matched = _matched(table, stars, pairs, apertures, field, options)
     terms = _terms(matched, field, options)
     keys = (*source_catalogue.keys(table, apertures), TOTAL)
@@ -111,12 +111,15 @@ def in_ellipse(x: Floats, y: Floats, shape: tuple[int, int], fraction: float) ->
     return inside
 
 
-def pairs_of(table: Table, stars: Table) -> matching.Pairs:
-    """Match detections with reference stars that have a position at the time of the image."""
+def pairs_of(table: Table, stars: Table, *, scale_arcsec: float) -> matching.Pairs:
+    """Match detections with reference stars that have a position at the time of the image.
+
+    They are one within 1 arcsec, or within a pixel of the nominal scale if that is more.
+    """
     return matching.nearest(
         (np.asarray(table["ALPHA_J2000"]), np.asarray(table["DELTA_J2000"])),
         (np.asarray(stars["ra_now"]), np.asarray(stars["dec_now"])),
-        radius_arcsec=MATCH_ARCSEC,
+        radius_arcsec=max(MATCH_ARCSEC, scale_arcsec),
     )
 
 

@@ -19,7 +19,7 @@ SHAPE = (1597, 2394)
 FULL = (6388, 9576)
 CENTRE = (110.0, -30.0)
 SCALE = 0.505
-LIMITS = wcs_checks.WcsLimits(rms_arcsec=0.3, matches=30, scale_arcsec=SCALE, centre=CENTRE)
+LIMITS = wcs_checks.WcsLimits(rms_px=0.6, offset_px=0.2, part_px=1.0, matches=30, scale_arcsec=SCALE, centre=CENTRE)
 
 
 def sky(rng, *, number=4000, size_deg=1.6, centre=CENTRE):

@@ -285,13 +285,13 @@ def test_a_light_goes_from_raw_to_planes_with_all_its_bits(xp, rng):
         read_noise_e=READ_E,
         full=60000,
     )
-    [planes] = lights.process([counts], setup, find_cosmic_rays=True)
+    planes = lights.process([counts], setup, find_cosmic_rays=True)[0].planes
     assert type(planes.image) is np.ndarray
     assert (planes.mask[60, 40:44] == MaskBit.COSMIC_RAY | MaskBit.INTERPOLATED).all()
     assert abs(planes.image[60, 40:44].mean() - 450) < 60
     assert planes.mask[90, 90] == MaskBit.BAD | MaskBit.INTERPOLATED
     assert planes.mask[20, 20] == MaskBit.SATURATED
-    [unsearched] = lights.process([counts], setup, find_cosmic_rays=False)
+    unsearched = lights.process([counts], setup, find_cosmic_rays=False)[0].planes
     assert not unsearched.mask[60, 41]
 
 

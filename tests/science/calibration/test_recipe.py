@@ -27,8 +27,7 @@ def calibrated(monkeypatch, *left_out):
     setup = lights.prepare(
         even(BIAS_ADU), even(DARK_ADU), even(FLAT), bad, scale=SCALE, gain=GAIN, read_noise_e=READ_E, full=60000
     )
-    [planes] = lights.process([counts], setup, find_cosmic_rays=False)
-    return planes
+    return lights.process([counts], setup, find_cosmic_rays=False)[0].planes
 
 
 @pytest.mark.parametrize(
