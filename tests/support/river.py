@@ -21,7 +21,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing import forkserver
@@ -208,9 +209,14 @@ def send_messages(river: River, point: str = "", names: Path | None = None) -> N
         time.sleep(IDLE_S)
 
 
-def waiting(river: River) -> list[Path]:
-    """Return the waiting runs, oldest first."""
-    return sorted(river.runs.glob("notice-*"), key=lambda run: run.stat().st_mtime_ns)
+def waiting(river: River) -> Iterator[Path]:
+    """Yield the waiting runs, oldest first.
+
+    Those that were taken are let go of: a path keeps each of its forms that was asked for, which would look like a leak.
+    """
+    runs = deque(sorted(river.runs.glob("notice-*"), key=lambda run: run.stat().st_mtime_ns))
+    while runs:
+        yield runs.popleft()
 
 
 def turn(river: River, run: Path) -> None:
