@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from tasks.errors import AlgorithmError, UnusableData
 from tasks.records import Frame
-from tasks.science.astrometry import offset_votes
+from tasks.science.astrometry import offset_votes, rotation_votes
 from tasks.science.astrometry.matching import Floats
 
 # a second vote, for unexpectedly large pointing errors
@@ -41,6 +41,8 @@ REFINEMENT = (1.5, 0.8, 0.4, 0.3)
 SMALLEST_MATCH = 8
 # least matched fraction of the detections, and least ratio of matches to chance matches
 MATCHED_PART, CHANCE_RATIO = 0.3, 4.0
+# in crowded fields instead: matches above chance in its standard deviations, and most of the detections
+CHANCE_SIGMA, MOST_PART = 8.0, 0.9
 # votes in one cell, as a fraction of the detections, at which a candidate is refined at once
 STRONG_PART = 0.25
 
@@ -148,7 +150,7 @@ def search(
     scale_arcsec: float,
     known: Floats | None = None,
 ) -> Pointing:
-    """Find the pointing of a frame in ever wider fields: first with the orientation ``known``, then with any.
+    """Find the pointing of a frame in ever wider fields: with the orientation ``known``, the usual ones, then any.
 
     ``known`` is the matrix of another frame; the other parameters are those of ``find``.
 
@@ -158,13 +160,19 @@ def search(
         If no round succeeds: the error of the last one.
     """
     everything = orientations(scale_arcsec)
-    rounds: list[tuple[Sequence[Floats], float, float]] = [
-        (everything, ANGLE_RANGE_DEG, radius) for radius in radii_arcmin
-    ]
+    turned: list[Floats] = []
+    rounds: list[tuple[Sequence[Floats], float, float]] = []
+    for radius in radii_arcmin:
+        rounds += [(everything, ANGLE_RANGE_DEG, radius), (turned, KNOWN_ANGLE_DEG, radius)]
     if known is not None:
         rounds = [*(((known,), KNOWN_ANGLE_DEG, radius) for radius in radii_arcmin), *rounds]
     trouble = AlgorithmError("no radius to search in was given")
     for candidates, angle, radius in rounds:
+        if candidates is turned:
+            # only for a frame that the usual orientations do not fit
+            turned[:] = turned_orientations(
+                pixels, sky, shape=shape, centre=centre, radius_arcmin=radius, scale=scale_arcsec
+            )
         try:
             return find(
                 pixels,
@@ -178,6 +186,28 @@ def search(
         except AlgorithmError as error:
             trouble = error
     raise trouble
+
+
+def turned_orientations(
+    pixels: Floats,
+    sky: tuple[Floats, Floats],
+    *,
+    shape: tuple[int, int],
+    centre: tuple[float, float],
+    radius_arcmin: float,
+    scale: float,
+) -> list[Floats]:
+    """Return the likely orientations of a camera that may be turned by any angle; parameters as in ``find``."""
+    half = np.array([shape[1] - 1, shape[0] - 1]) / 2
+    stars = (pixels[:BRIGHTEST] - half) * scale
+    reach = radius_arcmin * 60 + float(np.hypot(*half)) * scale
+    plane = _field(sky, centre, reach=reach, per_area=_density(stars, shape, scale))
+    return [
+        matrix(scale, angle_deg=angle + half_turn, mirrored=mirrored)
+        for mirrored in (True, False)
+        for angle in rotation_votes.angles(stars * (1.0 if mirrored else -1.0, 1.0), plane)
+        for half_turn in (0.0, 180.0)
+    ]
 
 
 def find(
@@ -297,7 +327,9 @@ def _refine(stars: Floats, plane: Floats, shift: Floats, linear: Floats, *, cent
     number = int(matched.sum())
     area = np.pi * (REFINEMENT[-1] * CELL_ARCSEC) ** 2
     chance = len(stars) * min(1.0, area * len(plane) / float(np.prod(np.ptp(plane, axis=0))))
-    needed = max(SMALLEST_MATCH, MATCHED_PART * len(stars), CHANCE_RATIO * chance)
+    # of a crowded field many stars match by chance, and more than all cannot be asked for
+    beyond_chance = min(CHANCE_RATIO * chance, chance + CHANCE_SIGMA * np.sqrt(chance), MOST_PART * len(stars))
+    needed = max(SMALLEST_MATCH, MATCHED_PART * len(stars), beyond_chance)
     if number < needed:
         raise AlgorithmError(f"the best pointing matches {number} of {len(stars)} stars (needed: {needed:.0f})")
     ra, dec = deproject(*map(float, shift), centre=centre)
