@@ -52,6 +52,8 @@ class Claimed:
     thread: str | None = None
     uncertain: bool = False
     picture: str | None = None
+    failed_before: bool = False
+    """Whether an earlier attempt failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,7 @@ class ClaimedUpload:
     source: Path
     remote: str
     sha256: str
+    failed_before: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

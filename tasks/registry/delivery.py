@@ -172,7 +172,7 @@ def _send(send: Callable[[Claimed], Sent], claimed: Claimed) -> Outcome:
             session, claimed, channel=place.channel, ts=place.ts, file=place.file, now=moment
         ),
         sent=1,
-        touched=(f"m{claimed.id}",) if claimed.attempt > 1 else (),
+        touched=(f"m{claimed.id}",) if claimed.failed_before else (),
     )
 
 
@@ -219,7 +219,7 @@ def _bring(put: Callable[[ClaimedUpload], object], claimed: Sequence[ClaimedUplo
             Outcome(
                 record=lambda session: outbox.uploads_sent(session, brought, now=now()),
                 sent=len(brought),
-                touched=tuple(f"u{upload.id}" for upload in brought if upload.attempt > 1),
+                touched=tuple(f"u{upload.id}" for upload in brought if upload.failed_before),
             )
         )
     if lost:

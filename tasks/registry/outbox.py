@@ -107,6 +107,7 @@ def claim_message(session: Session, *, now: datetime) -> Claimed | None:
         thread=thread,
         uncertain=row.uncertain,
         picture=picture if row.mode == "edit" else None,
+        failed_before=bool(row.error),
     )
 
 
@@ -181,7 +182,7 @@ def claim_uploads(session: Session, most: int, *, now: datetime) -> tuple[Claime
     """Take the next uploads that are due, at most so many; none when nothing is due."""
     upload = models.Upload
     query = (
-        sa.select(upload.id, upload.attempt, upload.source, upload.remote, upload.sha256)
+        sa.select(upload.id, upload.attempt, upload.source, upload.remote, upload.sha256, upload.error)
         .where(upload.state.in_(OPEN), upload.due <= now)
         .order_by(upload.id)
         .limit(most)
@@ -193,7 +194,14 @@ def claim_uploads(session: Session, most: int, *, now: datetime) -> tuple[Claime
     claimed = upload.id.in_([row.id for row in rows])
     row_updates.change(session, upload, claimed, state="sending", attempt=upload.attempt + 1, due=now + LEASE)
     return tuple(
-        ClaimedUpload(id=row.id, attempt=row.attempt + 1, source=Path(row.source), remote=row.remote, sha256=row.sha256)
+        ClaimedUpload(
+            id=row.id,
+            attempt=row.attempt + 1,
+            source=Path(row.source),
+            remote=row.remote,
+            sha256=row.sha256,
+            failed_before=bool(row.error),
+        )
         for row in rows
     )
 

@@ -49,7 +49,7 @@ broad = ["Clear"]
 """
 SCALE, SHAPE = 5.16, (500, 650)
 # by seeing and trailing the worst and the best ones
-FRAMES = ("0212", "0248", "0324", "0400", "0512", "0736")
+FRAMES = ("0212", "0248", "0324", "0400", "0512")
 
 
 def put(folder: Path, name: str, kind: str, exposure_s: float, level: float, noise: float, number: int) -> None:

@@ -93,7 +93,7 @@ def batch(
     """
     centre = float(rng.uniform(0, 360)), float(rng.uniform(-85, 70))
     stars, others = sky(centre, per_frame or int(10 ** rng.uniform(2.3, 3.7)), rng), sky(centre, 300, rng)
-    angle, mirrored = rng.uniform(-4, 4) + rng.choice([0, 180]), bool(rng.integers(2))
+    angle, mirrored = rng.uniform(0, 360), bool(rng.integers(2))
     made = []
     for number, each in enumerate(wanted):
         place = centre[0] + rng.uniform(-0.02, 0.02), centre[1] + rng.uniform(-0.02, 0.02)

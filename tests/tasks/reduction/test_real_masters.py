@@ -13,8 +13,10 @@ from tasks.records import FrameType
 from tasks.reduction import inventory
 from tasks.reduction import masters as mastering
 from tasks.science.calibration import correction
+from tasks.science.headers import dialects
 
 NIGHT = date(2024, 4, 15)
+CARDS = dialects.looked_at("FILTER")
 OPTIONS = CalibrateOptions(minimum_darks=2, bias_level_adu=(2300.0, 2310.0), combine="seed")
 
 
@@ -34,7 +36,7 @@ def test_the_names_tell_the_types_and_commas_the_times_and_what_has_no_filter_is
     assert {frame.exposure_s for frame in taken.of(FrameType.BIAS)} == {6.4e-05}
     assert {frame.exposure_s for frame in taken.of(FrameType.DARK)} == {10.0, 100.0}
     assert [(each.name, each.reason) for each in taken.rejected] == [
-        (f"flat_0{n}.fits.gz", "FILTER is missing (needed for lights and flats)") for n in (1, 2, 3)
+        (f"flat_0{n}.fits.gz", f"FILTER is missing (needed for lights and flats; looked at {CARDS})") for n in (1, 2, 3)
     ]
 
 
