@@ -37,6 +37,7 @@ UNSIGNED_ZERO = 32768.0
 STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|B(ZERO|SCALE)|BLANK|CHECKSUM|DATASUM|END")
 COMMENTARY = ("COMMENT", "HISTORY", "CONTINUE", "")
 KEYWORD = re.compile(rb"[A-Z0-9_-]{0,8} *")
+FOREIGN, CONTROL = re.compile(rb"[\x80-\xff]"), re.compile(rb"[\x00-\x1f\x7f]")
 STRING = re.compile(r" *'((?:[^']|'')*)'")
 INTEGER = re.compile(r"[+-]?\d{1,18}")
 REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d{1,4})?")
@@ -158,8 +159,8 @@ def write_image(path: Path, data: Image, header: Mapping[str, Any] | fits.Header
 def parse_header(beginning: bytes, name: str) -> tuple[Header, int]:
     """Return the cards of the first unit and the length of the header in bytes.
 
-    The last value of a repeated keyword counts. Malformed numbers (``6,4E-05``) stay text; comments and history are
-    left out. Raises ``UnusableData`` for anything that is not a header.
+    The last value of a repeated keyword counts; one in lower case counts as in upper case, and a card whose name is no ASCII
+    is left out. Malformed numbers (``6,4E-05``) stay text; comments and history are left out. Raises ``UnusableData`` for anything that is not a header.
     """
     if not beginning.startswith(b"SIMPLE  ="):
         raise UnusableData(f"{name} is not a FITS file: it does not begin with SIMPLE")
@@ -173,6 +174,10 @@ def parse_header(beginning: bytes, name: str) -> tuple[Header, int]:
 
 
 def _add_card(header: Header, card: bytes, name: str) -> None:
+    card = card[:8].upper() + card[8:]
+    if FOREIGN.search(card[:8]) and not CONTROL.search(card):
+        # a name that FITS does not know says nothing that is used; the others' facts stand
+        return
     if not KEYWORD.fullmatch(card[:8]) or any(byte in card for byte in (0, 10, 13)):
         raise UnusableData(f"{name} has a broken header card: {card[:30].decode('ascii', 'replace')!r}")
     keyword = card[:8].decode("ascii").rstrip()

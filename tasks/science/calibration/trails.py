@@ -174,13 +174,15 @@ def _followed(small: BinnedLight, usable: Array, angle: float, offset: float) ->
 def _segment(d: Array, value: Array) -> float | None:
     """Return the offset of the excess across the line in a segment; None without an excess.
 
-    Medians are used, so that stars on the line have no effect.
+    Medians are used, so that stars on the line have no effect. A trail stands above both flanks: a step does not, nor does
+    the glow of an edge row, which has a flank on one side only.
     """
     flank = value[np.abs(d) >= FLANKS[0]]
     best, place = 0.0, None
-    if flank.size < STRIP:
+    sides = value[d <= -FLANKS[0]], value[d >= FLANKS[0]]
+    if min(side.size for side in sides) < STRIP:
         return None
-    level, scatter = float(np.median(flank)), max(float(nmad(flank)), 0.5)
+    level, scatter = max(float(np.median(side)) for side in sides), max(float(nmad(flank)), 0.5)
     for shift in SHIFTS:
         core = value[np.abs(d - shift) <= 1]
         if core.size < STRIP:

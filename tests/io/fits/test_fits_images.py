@@ -254,3 +254,24 @@ def test_a_set_keeps_its_frames_and_names_those_that_cannot_be_read(tmp_path):
     assert opened.levels_adu == [0.0, 2.0]
     assert list(unreadable) == [chosen[1]]
     assert opened.only([chosen[2]]).levels_adu == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        (b"FILTER  =", b"filter  =", "r"),
+        (b"FILTER  =", b"Filter  =", "r"),
+        (b"OTHER   =", b"\xd6THER   =", "r"),
+        (b"OTHER   =", b"other   =", "r"),
+    ],
+)
+def test_one_foreign_or_lower_case_card_loses_no_frame(tmp_path, old, new, value) -> None:
+    """Kind: one card that FITS does not allow hides all others."""
+    path = tmp_path / "a.fits"
+    header = fits.Header({"FILTER": "r", "OTHER": 1, "EXPTIME": 3.0})
+    fits.PrimaryHDU(np.zeros((4, 5), np.uint16), header).writeto(path)
+    path.write_bytes(path.read_bytes().replace(old, new))
+    stored = fits_images.open_image(path)
+    assert stored.header["FILTER"] == value
+    assert stored.header["EXPTIME"] == 3.0
+    assert stored.rows().shape == (4, 5)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from tasks.options import Reflection
 from tasks.records import MaskBit
@@ -125,3 +126,22 @@ def test_tiny_frames_have_none(rng, shape):
     saturated = replace(planes, mask=np.full(shape, MaskBit.SATURATED, np.uint8))
     for each in (planes, saturated):
         assert not (artefacts.marked(each, halos=True, trail_sigma=8.0).mask & MaskBit.TRAIL).any()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ccdproc/a8280271.fits",
+        *(f"microobservatory/HATP-32171220{time}.FITS" for time in ("013612", "021212", "070012")),
+    ],
+)
+def test_no_trail_is_found_where_a_real_frame_has_none(shared_data, name) -> None:
+    """Kind: a comparison with one side only. The first has a step at its overscan, the others rows of stars."""
+    counts = fits.getdata(shared_data / "raw" / name).astype(np.float32)
+    sky = np.median(counts)
+    variance = np.full(counts.shape, (1.4826 * np.median(np.abs(counts - sky))) ** 2, np.float32) + np.maximum(
+        counts - sky, 0
+    )
+    light = LightPlanes(image=counts, variance=variance, mask=np.zeros(counts.shape, np.uint8))
+    marked = artefacts.marked(light, halos=False, trail_sigma=8.0, reflections=())
+    assert not (marked.mask & MaskBit.TRAIL).any()
