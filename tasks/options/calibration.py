@@ -55,13 +55,13 @@ class CalibrateOptions:
     """Pixels further from the median than this many sigma are left out of a master (mode clipped)."""
 
     minimum_bias: Annotated[int, Field(ge=1)] = 5
-    """Fewest bias frames for a good master; fewer make a doubtful one where there is none to borrow."""
+    """Fewest bias frames for a good master. Fewer make a doubtful one if no other night's can be borrowed."""
 
     minimum_darks: Annotated[int, Field(ge=1)] = 3
-    """Fewest darks of one exposure time for a good master; fewer make a doubtful one where there is none to borrow."""
+    """Fewest darks of one exposure time for a good master. Fewer make a doubtful one if no other night's can be borrowed."""
 
     minimum_flats: Annotated[int, Field(ge=1)] = 3
-    """Fewest flats of one filter for a good master; fewer make a doubtful one where there is none to borrow."""
+    """Fewest flats of one filter for a good master. Fewer make a doubtful one if no other night's can be borrowed."""
 
     temperature_range_c: Annotated[float, Field(gt=0)] = 2.0
     """Largest difference of the sensor's temperature from the lights', in C; dark current doubles every 6 C."""

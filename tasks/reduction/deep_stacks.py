@@ -18,7 +18,7 @@ from tasks.io.fits import fits_images
 from tasks.io.nights import deep_stack_tables
 from tasks.options import DeepOptions
 from tasks.records import Deepened, Reduced, Rejected, Selection, Stack, Stage, Survey
-from tasks.science.headers.raw_headers import Header
+from tasks.science.headers.card_values import Header
 from tasks.science.stacking import deep_selection
 
 log = logging.getLogger(__name__)

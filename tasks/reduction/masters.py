@@ -25,8 +25,8 @@ TOOLS = {"numpy": np.__version__}
 def make_masters(inventory: Inventory, root: Path, options: CalibrateOptions) -> Masters:
     """Combine a unit's bias, dark and flat frames, judge them, borrow what is missing, and map the bad pixels.
 
-    What can be neither made nor borrowed is assumed, with its doubt; masters with doubts are made anew once a good one of
-    another night can be borrowed.
+    A master that can be neither made nor borrowed is assumed and marked as doubtful. A later run replaces doubtful masters
+    as soon as another night has a good one.
 
     Raises
     ------

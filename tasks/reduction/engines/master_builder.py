@@ -85,7 +85,7 @@ class MasterBuilder:
         own = tuple(replace(frame, exposure_s=self.nominal_s[frame.exposure_s]) for frame in self.inventory.frames)
         self.other_temperature = selection.of_other_temperature(own, temperature_range_c=range_c)
         frames = self._keep(selection.comparable(own, temperature_range_c=range_c))
-        [bias_path] = self._build(Bias(), frames, wanted={""}).values()
+        [bias_path] = self._build(Bias(level_adu=self._bias_level_adu()), frames, wanted={""}).values()
         bias = _read_master(bias_path)
         dark_kind = Dark(bias=bias, bias_name=bias_path.name)
         exposures = {self.nominal_s.get(exposure_s, exposure_s) for _, exposure_s in needs}
@@ -161,12 +161,20 @@ class MasterBuilder:
             if (path := self._of_few(kind, other, few)) is not None:
                 return {other: path}
         others = [frame for frame in self.other_temperature if frame.type is kind.frames]
-        for there, members in sorted(selection.grouped(others, kind.group), key=lambda item: item[0] != group):
-            raw = self._usable(kind, there, members) if kind.scaled or there == group else None
-            if raw is not None and raw.frames and (path := self._combined(kind, there, raw)) is not None:
-                self.rejected = [each for each in self.rejected if each.name not in _names(raw.frames)]
-                return {there: path}
+        sets = dict(selection.grouped(others, kind.group))
+        there = lights.nearest_exposure(list(sets), group) if kind.scaled and sets else group
+        if (path := self._of_other_temperature(kind, there, sets.get(there, []))) is not None:
+            return {there: path}
         return {group: self._assumed(kind, group)}
+
+    def _of_other_temperature(self, kind: MasterKind, group: Any, members: Sequence[Frame]) -> Path | None:
+        """Combine frames that were left out for their temperature; each then has another reason, or is used."""
+        if not members:
+            return None
+        names = {frame.path.name for frame in members}
+        self.rejected = [each for each in self.rejected if each.name not in names]
+        raw = self._usable(kind, group, members)
+        return self._combined(kind, group, raw) if raw.frames else None
 
     def _of_few(self, kind: MasterKind, group: Any, few: dict[Any, RawSet]) -> Path | None:
         """Combine the frames of a group that are too few for a good master, if there are any."""
@@ -184,7 +192,7 @@ class MasterBuilder:
     def _combined(self, kind: MasterKind, group: Any, raw: RawSet) -> Path | None:
         """Combine, judge and write a master; None with its frames rejected if nothing usable comes out.
 
-        The variance of a few frames is the expected one: their own scatter would tell it too badly.
+        Few frames get the expected variance, since their scatter is too uncertain.
         """
         try:
             if isinstance(kind, Bias):
@@ -220,7 +228,7 @@ class MasterBuilder:
     def _assumed(self, kind: MasterKind, group: Any) -> Path:
         """Write a master that no frame was there for: a constant, with what that means as its doubt."""
         shape = selection.setting(self.inventory.frames).shape
-        level, words = kind.assumed(self._bias_level_adu())
+        level, words = kind.assumed()
         if level is None:
             raise UnusableData(f"no master {kind.name} can be made, so no light can be calibrated ({words})")
         log.warning("%s: %s", self.unit, words)
@@ -231,7 +239,7 @@ class MasterBuilder:
         return self._note(kind, group, self._write(built, quality), "doubtful", quality)
 
     def _bias_level_adu(self) -> float | None:
-        """Return the level of the bias without bias frames: the description's, else that of the shortest darks."""
+        """Return the level of the bias that is taken without bias frames: the telescope's file, else of the shortest dark."""
         if self.inventory.camera.bias_adu is not None:
             return self.inventory.camera.bias_adu
         darks = sorted(self.inventory.of(FrameType.DARK), key=lambda frame: frame.exposure_s)
@@ -350,10 +358,6 @@ def files(masters: Masters, folder: Path) -> list[Path]:
     own = [path for path in combined if path.parent == folder]
     maps = [naming.mask_of(flat) for flat in masters.flats.values() if flat.parent == folder]
     return [masters.bad_pixels, *own, *map(naming.variance_of, own), *maps]
-
-
-def _names(frames: Sequence[Frame]) -> frozenset[str]:
-    return frozenset(frame.path.name for frame in frames)
 
 
 def _write_map(path: Path, bits: Any, *, unit: str) -> None:

@@ -19,7 +19,7 @@ from tasks.programs import scamp, solve_field
 from tasks.records import Astrometry, Calibrated
 from tasks.science.astrometry import catalogue_cells, pointing_search, solution_rules, wcs_checks
 from tasks.science.astrometry.matching import Floats
-from tasks.science.headers.raw_headers import Header
+from tasks.science.headers.card_values import Header
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from tasks.reduction.engines.stack_engines import StackJob
 from tasks.science.astrometry import field_grids, matching, wcs_checks
 from tasks.science.astrometry.field_grids import Grid
 from tasks.science.astrometry.matching import Floats
-from tasks.science.headers.raw_headers import Header
+from tasks.science.headers.card_values import Header
 from tasks.science.photometry import depths, image_photometry, own_extractor, photometric_calibration
 from tasks.science.planning import tiling
 from tasks.science.stacking import stack_cards, stack_checks, stack_members

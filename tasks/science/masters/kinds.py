@@ -21,7 +21,7 @@ from tasks.records import Frame, FrameType
 from tasks.science.arrays import Array
 from tasks.science.calibration import correction
 from tasks.science.calibration.correction import Master
-from tasks.science.headers.raw_headers import Header
+from tasks.science.headers.card_values import Header
 from tasks.science.images.combining import Noise, Prepare
 from tasks.science.masters import flats, quality, selection
 from tasks.science.masters.quality import Quality
@@ -119,8 +119,8 @@ class MasterKind(ABC):
         """Judge a master on its own."""
 
     @abstractmethod
-    def assumed(self, bias_adu: float | None) -> tuple[float | None, str]:
-        """Return the value of a master that no frame was there for, with what that means; None if there is none."""
+    def assumed(self) -> tuple[float | None, str]:
+        """Return the value that is taken for a master without any frame, and what that means; None if there is no such value."""
 
     def bad_pixels(self, master: Master, options: CalibrateOptions) -> Array | None:
         """Return the bad-pixel map of a master, None for kinds without one."""
@@ -139,7 +139,9 @@ class MasterKind(ABC):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bias(MasterKind):
-    """The bias: one per night, as combined."""
+    """The bias: one per night, as combined. ``level_adu`` is taken for it where there are no bias frames."""
+
+    level_adu: float | None = None
 
     name = "bias"
     frames = FrameType.BIAS
@@ -184,14 +186,11 @@ class Bias(MasterKind):
         """Return the combined bias unchanged."""
         return combined, {}
 
-    def assumed(self, bias_adu: float | None) -> tuple[float | None, str]:
+    def assumed(self) -> tuple[float | None, str]:
         """Return the known level of the bias: a dark of the lights' exposure time then holds its structure."""
-        if bias_adu is None:
-            return (
-                None,
-                "there are neither bias frames nor darks, and the telescope's description has no camera.bias_adu",
-            )
-        return bias_adu, f"no bias frames: taken as {bias_adu:g} ADU everywhere"
+        if self.level_adu is None:
+            return None, "there are neither bias frames nor darks, and the telescope's file has no camera.bias_adu"
+        return self.level_adu, f"no bias frames: taken as {self.level_adu:g} ADU everywhere"
 
     def judge(self, master: Master, options: CalibrateOptions) -> Quality:
         """Judge its level and structure."""
@@ -251,9 +250,8 @@ class Dark(MasterKind):
         """Subtract the bias."""
         return correction.subtract(combined, self.bias), {"BIASNAME": self.bias_name}
 
-    def assumed(self, bias_adu: float | None) -> tuple[float | None, str]:
+    def assumed(self) -> tuple[float | None, str]:
         """Return no dark current."""
-        del bias_adu
         return 0.0, "no darks: the dark current is not subtracted"
 
     def judge(self, master: Master, options: CalibrateOptions) -> Quality:
@@ -326,9 +324,8 @@ class Flat(MasterKind):
         flat, factor = correction.renormalise(combined)
         return flat, {"BIASNAME": self.bias_name, "DARKNAME": self.dark_name, "FLATFACT": factor, "BUNIT": ""}
 
-    def assumed(self, bias_adu: float | None) -> tuple[float | None, str]:
+    def assumed(self) -> tuple[float | None, str]:
         """Return the same response everywhere."""
-        del bias_adu
         return 1.0, "no flats of the filter: taken as 1 everywhere"
 
     def judge(self, master: Master, options: CalibrateOptions) -> Quality:

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import simulated
 
 from tasks import naming
 from tasks.errors import UnusableData
 from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
 from tasks.records import Camera, Frame, FrameType, Inventory, QaBit
-from tasks.reduction import calibration, inventory
+from tasks.reduction import calibration
 from tasks.reduction import masters as mastering
 from tasks.science.masters import selection
 
@@ -29,36 +28,26 @@ OPTIONS = CalibrateOptions()
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
-    return simulated.make_night(tmp_path_factory.mktemp("night"), filters=("r",), lights=1)
+def whole(one_light, tmp_path_factory):
+    return reduced(one_light, tmp_path_factory.mktemp("whole"))
 
 
-@pytest.fixture(scope="module")
-def taken(night) -> Inventory:
-    return inventory.take_inventory.fn(night.folder(), "7DT01", NIGHT)
-
-
-@pytest.fixture(scope="module")
-def whole(taken, tmp_path_factory):
-    return reduced(taken, tmp_path_factory.mktemp("whole"))
-
-
-def reduced(taken: Inventory, root: Path):
+def reduced(one_light: Inventory, root: Path):
     """Return a night's masters, and image, variance, mask and header of its light."""
-    masters = mastering.make_masters.fn(taken, root, OPTIONS)
-    [made] = calibration.calibrate_lights.fn(taken.of(FrameType.LIGHT), masters, NIGHT, root, OPTIONS).calibrated
+    masters = mastering.make_masters.fn(one_light, root, OPTIONS)
+    [made] = calibration.calibrate_lights.fn(one_light.of(FrameType.LIGHT), masters, NIGHT, root, OPTIONS).calibrated
     planes = [fits_images.read_image(path)[0] for path in (made.image, made.variance, made.mask)]
     return masters, planes, fits_images.read_header(made.image)
 
 
-def only(taken: Inventory, **numbers: int) -> Inventory:
+def only(one_light: Inventory, **numbers: int) -> Inventory:
     """Keep so many frames of each kind; all of a kind that is not named."""
-    kept = [frame for kind in FrameType for frame in taken.of(kind)[: numbers.get(kind.value)]]
-    return replace(taken, frames=tuple(kept))
+    kept = [frame for kind in FrameType for frame in one_light.of(kind)[: numbers.get(kind.value)]]
+    return replace(one_light, frames=tuple(kept))
 
 
-def changed(taken: Inventory, change: Callable[[Frame], Frame]) -> Inventory:
-    return replace(taken, frames=tuple(change(frame) for frame in taken.frames))
+def changed(one_light: Inventory, change: Callable[[Frame], Frame]) -> Inventory:
+    return replace(one_light, frames=tuple(change(frame) for frame in one_light.frames))
 
 
 def compare(one, other) -> tuple[float, float]:
@@ -84,8 +73,8 @@ def compare(one, other) -> tuple[float, float]:
         ({"bias": 0, "dark": 0}, QaBit.BIAS_DOUBTFUL | QaBit.DARK_DOUBTFUL, "no bias frames", 0.5),
     ],
 )
-def test_fewer_frames_make_a_light_with_a_doubt(taken, whole, tmp_path, numbers, bit, words, scatter) -> None:
-    _, planes, header = reduced(only(taken, **numbers), tmp_path)
+def test_fewer_frames_make_a_light_with_a_doubt(one_light, whole, tmp_path, numbers, bit, words, scatter) -> None:
+    _, planes, header = reduced(only(one_light, **numbers), tmp_path)
     level, spread = compare(planes, whole[1])
     assert header["QAFLAG"] & bit == bit
     assert words in " ".join(str(value) for key, value in header.items() if key.startswith("QATEXT"))
@@ -93,8 +82,8 @@ def test_fewer_frames_make_a_light_with_a_doubt(taken, whole, tmp_path, numbers,
     assert spread < scatter
 
 
-def test_without_a_flat_the_response_is_one(taken, whole, night, tmp_path) -> None:
-    masters, planes, header = reduced(only(taken, flat=0), tmp_path)
+def test_without_a_flat_the_response_is_one(one_light, whole, tmp_path) -> None:
+    masters, planes, header = reduced(only(one_light, flat=0), tmp_path)
     assert header["QAFLAG"] & QaBit.FLAT_DOUBTFUL
     assert set(masters.flats) == {"r"}
     flat = fits_images.read_image(whole[0].flats["r"])[0]
@@ -106,9 +95,9 @@ def test_without_a_flat_the_response_is_one(taken, whole, night, tmp_path) -> No
 
 
 @pytest.mark.parametrize(("kind", "number"), [("bias", 2), ("bias", 4), ("dark", 2), ("flat", 2)])
-def test_the_variance_of_few_frames_is_right(taken, whole, tmp_path, kind, number) -> None:
+def test_the_variance_of_few_frames_is_right(one_light, whole, tmp_path, kind, number) -> None:
     """A master of few frames differs from the one of all by the noise that both claim (they share frames)."""
-    masters, _, _ = reduced(only(taken, **{kind: number}), tmp_path)
+    masters, _, _ = reduced(only(one_light, **{kind: number}), tmp_path)
 
     def path(made):
         return {"bias": made.bias, "dark": made.darks.get(100.0), "flat": made.flats["r"]}[kind]
@@ -122,11 +111,11 @@ def test_the_variance_of_few_frames_is_right(taken, whole, tmp_path, kind, numbe
     assert scatter == pytest.approx(expected, rel=0.25)
 
 
-def test_a_warmer_dark_is_scaled_to_the_lights_temperature(taken, whole, tmp_path) -> None:
+def test_a_warmer_dark_is_scaled_to_the_lights_temperature(one_light, whole, tmp_path) -> None:
     def warm(frame: Frame) -> Frame:
         return frame if frame.type is FrameType.LIGHT else replace(frame, temperature_c=frame.temperature_c + 2.5)
 
-    masters, planes, header = reduced(changed(taken, warm), tmp_path)
+    masters, planes, header = reduced(changed(one_light, warm), tmp_path)
     for bit in (QaBit.BIAS_DOUBTFUL, QaBit.DARK_DOUBTFUL, QaBit.FLAT_DOUBTFUL):
         assert header["QAFLAG"] & bit
     dark, dark0 = (fits_images.read_image(made.darks[100.0])[0] for made in (masters, whole[0]))
@@ -135,29 +124,29 @@ def test_a_warmer_dark_is_scaled_to_the_lights_temperature(taken, whole, tmp_pat
     assert masters.rejected == ()
 
 
-def test_exposures_that_differ_by_the_shutter_s_scatter_are_one_set(taken, whole, tmp_path) -> None:
-    darks = taken.of(FrameType.DARK)
+def test_exposures_that_differ_by_the_shutter_s_scatter_are_one_set(one_light, whole, tmp_path) -> None:
+    darks = one_light.of(FrameType.DARK)
     offsets = dict(zip(darks, (-0.002, -0.001, 0.001, 0.002, 0.0)[: len(darks)], strict=False))
-    uneven = changed(taken, lambda frame: replace(frame, exposure_s=frame.exposure_s + offsets.get(frame, 0.0)))
+    uneven = changed(one_light, lambda frame: replace(frame, exposure_s=frame.exposure_s + offsets.get(frame, 0.0)))
     masters, planes, header = reduced(uneven, tmp_path)
     assert set(masters.darks) == {100.0}
     assert header["QAFLAG"] == 0
     assert np.array_equal(planes[0], whole[1][0])
 
 
-def test_without_any_level_of_the_bias_the_unit_is_refused_with_what_would_help(taken, tmp_path) -> None:
-    nothing = replace(only(taken, bias=0, dark=0), camera=Camera(readout_s=1))
+def test_without_any_level_of_the_bias_the_unit_is_refused_with_what_would_help(one_light, tmp_path) -> None:
+    nothing = replace(only(one_light, bias=0, dark=0), camera=Camera(readout_s=1))
     with pytest.raises(UnusableData, match=r"camera\.bias_adu"):
         mastering.make_masters.fn(nothing, tmp_path, OPTIONS)
 
 
-def test_better_masters_of_another_night_replace_the_doubtful_ones(taken, whole, tmp_path) -> None:
-    poor = only(taken, bias=4)
+def test_better_masters_of_another_night_replace_the_doubtful_ones(one_light, whole, tmp_path) -> None:
+    poor = only(one_light, bias=4)
     first = mastering.make_masters.fn(poor, tmp_path, OPTIONS)
     assert {each.status for each in first.quality if each.kind == "bias"} == {"doubtful"}
     assert mastering.make_masters.fn(poor, tmp_path, OPTIONS) == first
 
-    mastering.make_masters.fn(replace(taken, night=date(2026, 1, 16)), tmp_path, OPTIONS)
+    mastering.make_masters.fn(replace(one_light, night=date(2026, 1, 16)), tmp_path, OPTIONS)
     second = mastering.make_masters.fn(poor, tmp_path, OPTIONS)
     assert {each.status for each in second.quality if each.kind == "bias"} == {"borrowed"}
     again = calibration.calibrate_lights.fn(poor.of(FrameType.LIGHT), second, NIGHT, tmp_path, OPTIONS).calibrated
@@ -183,3 +172,19 @@ def test_nominal_exposures(exposures, nominal) -> None:
 def test_a_dark_s_temperature_factor() -> None:
     assert selection.dark_factor(-9.0, -15.0) == pytest.approx(0.5)
     assert selection.dark_factor(None, -15.0) == selection.dark_factor(-15.0, None) == 1
+
+
+def test_of_warmer_darks_the_nearest_exposure_is_taken_and_no_frame_is_listed_twice(one_light, tmp_path) -> None:
+    """Once the shortest was taken, and a warm frame off its set's level stood in the report twice."""
+    darks = one_light.of(FrameType.DARK)
+
+    def warm(frame: Frame) -> Frame:
+        if frame not in darks:
+            return frame
+        exposure_s = 1.0 if frame in darks[: len(darks) // 2] else 80.0
+        return replace(frame, temperature_c=frame.temperature_c + 4.0, exposure_s=exposure_s)
+
+    masters = mastering.make_masters.fn(changed(one_light, warm), tmp_path, OPTIONS)
+    assert set(masters.darks) == {80.0}
+    names = [each.name for each in masters.rejected]
+    assert len(names) == len(set(names))

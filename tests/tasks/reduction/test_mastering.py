@@ -7,27 +7,16 @@ from datetime import date
 
 import numpy as np
 import pytest
-from support import simulated
 
 from tasks import naming, products
 from tasks.io.fits import fits_images
 from tasks.options import CalibrateOptions
-from tasks.records import FrameType, Inventory, Masters, QaBit
-from tasks.reduction import calibration, inventory
+from tasks.records import FrameType, Masters, QaBit
+from tasks.reduction import calibration
 from tasks.reduction import masters as mastering
 
 FIRST = date(2026, 1, 15)
 OPTIONS = CalibrateOptions()
-
-
-@pytest.fixture(scope="module")
-def night(tmp_path_factory):
-    return simulated.make_night(tmp_path_factory.mktemp("night"), filters=("r",), lights=1)
-
-
-@pytest.fixture(scope="module")
-def taken(night) -> Inventory:
-    return inventory.take_inventory.fn(night.folder(), "7DT01", FIRST)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +25,8 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def first(taken, root) -> Masters:
-    return mastering.make_masters.fn(taken, root, OPTIONS)
+def first(one_light, root) -> Masters:
+    return mastering.make_masters.fn(one_light, root, OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +34,16 @@ def archive(first, root):
     return root / "master_frame_1x1_gain2750" / "7DT01"
 
 
-def later(taken, day, *kinds, month=1):
+def later(one_light, day, *kinds, month=1):
     """The same lights in another night, with the calibration frames of some kinds only."""
-    kept = tuple(each for each in taken.frames if each.type in (FrameType.LIGHT, *kinds))
-    return replace(taken, night=date(2026, month, day), frames=kept)
+    kept = tuple(each for each in one_light.frames if each.type in (FrameType.LIGHT, *kinds))
+    return replace(one_light, night=date(2026, month, day), frames=kept)
 
 
-def light(taken, masters, root, options=OPTIONS):
-    [made] = calibration.calibrate_lights.fn(taken.of(FrameType.LIGHT), masters, taken.night, root, options).calibrated
+def light(one_light, masters, root, options=OPTIONS):
+    [made] = calibration.calibrate_lights.fn(
+        one_light.of(FrameType.LIGHT), masters, one_light.night, root, options
+    ).calibrated
     return made, fits_images.read_header(made.image)
 
 
@@ -65,16 +56,16 @@ def test_good_masters_are_archived_under_their_nights(first, archive):
     assert all(each.figures for each in first.quality)
 
 
-def test_a_master_tells_its_quality_and_a_light_of_good_masters_has_no_flag(taken, first, root):
+def test_a_master_tells_its_quality_and_a_light_of_good_masters_has_no_flag(one_light, first, root):
     header = fits_images.read_header(first.flats["r"])
     assert (header["QAFLAG"], header["QATEXT"]) == (0, "")
     assert 0.7 < header["QAMIN"] < header["QAMAX"] < 1.3
-    made, header = light(taken, first, root)
+    made, header = light(one_light, first, root)
     assert made.qa == header["QAFLAG"] == 0
 
 
-def test_a_night_without_flats_borrows_and_says_so(taken, first, root, archive):
-    other = later(taken, 17, FrameType.BIAS, FrameType.DARK)
+def test_a_night_without_flats_borrows_and_says_so(one_light, first, root, archive):
+    other = later(one_light, 17, FrameType.BIAS, FrameType.DARK)
     masters = mastering.make_masters.fn(other, root, OPTIONS)
     assert masters.flats == {"r": archive / "flat/20260115-nr.fits"}
     made, header = light(other, masters, root)
@@ -84,8 +75,8 @@ def test_a_night_without_flats_borrows_and_says_so(taken, first, root, archive):
     assert {"BIASAGE", "DARKAGE", "FLATAGE"} <= set(header)
 
 
-def test_a_night_without_any_calibration_borrows_all_and_beyond_the_age_limit_it_is_flagged(taken, first, root):
-    other = later(taken, 10, month=2)
+def test_a_night_without_any_calibration_borrows_all_and_beyond_the_age_limit_it_is_flagged(one_light, first, root):
+    other = later(one_light, 10, month=2)
     masters = mastering.make_masters.fn(other, root, OPTIONS)
     made, _ = light(other, masters, root)
     borrowed = QaBit.BIAS_BORROWED | QaBit.DARK_BORROWED | QaBit.FLAT_BORROWED
@@ -95,27 +86,27 @@ def test_a_night_without_any_calibration_borrows_all_and_beyond_the_age_limit_it
     assert {each.status for each in assumed.quality} == {"doubtful"}
 
 
-def test_a_dark_of_another_exposure_is_scaled_and_flagged(taken, first, root):
+def test_a_dark_of_another_exposure_is_scaled_and_flagged(one_light, first, root):
     longer = tuple(
         replace(each, exposure_s=150.0) if each.type is FrameType.LIGHT else each
-        for each in later(taken, 18, FrameType.BIAS, FrameType.FLAT).frames
+        for each in later(one_light, 18, FrameType.BIAS, FrameType.FLAT).frames
     )
-    other = replace(taken, night=date(2026, 1, 18), frames=longer)
+    other = replace(one_light, night=date(2026, 1, 18), frames=longer)
     masters = mastering.make_masters.fn(other, root, OPTIONS)
     made, header = light(other, masters, root)
     assert header["DARKSCAL"] == 1.5
     assert QaBit(made.qa) == QaBit.DARK_BORROWED | QaBit.DARK_SCALED
 
 
-def test_a_bias_that_differs_from_the_last_good_one_gives_way_to_it(night, taken, first, archive, root, tmp_path):
+def test_a_bias_that_differs_from_the_last_good_one_gives_way_to_it(one_light, first, archive, root, tmp_path):
     shifted = []
-    for each in taken.of(FrameType.BIAS):
+    for each in one_light.of(FrameType.BIAS):
         counts, header = fits_images.read_image(each.path)
         path = tmp_path / each.path.name
         fits_images.write_image(path, counts + np.uint16(2), header)
         shifted.append(replace(each, path=path))
-    rest = tuple(each for each in taken.frames if each.type is not FrameType.BIAS)
-    other = replace(taken, night=date(2026, 1, 12), frames=(*shifted, *rest))
+    rest = tuple(each for each in one_light.frames if each.type is not FrameType.BIAS)
+    other = replace(one_light, night=date(2026, 1, 12), frames=(*shifted, *rest))
     tight = CalibrateOptions(bias_level_adu=(400.0, 513.0))
 
     masters = mastering.make_masters.fn(other, root, tight)
@@ -132,20 +123,20 @@ def test_a_bias_that_differs_from_the_last_good_one_gives_way_to_it(night, taken
     assert header["QATEXT"].startswith("doubtful bias: bias level 514")
 
 
-def test_an_unreadable_or_foreign_master_in_the_archive_is_passed_over(taken, first, archive, root):
+def test_an_unreadable_or_foreign_master_in_the_archive_is_passed_over(one_light, first, archive, root):
     folder = archive / "flat"
     (folder / "20260116-nr.fits").write_bytes(b"SIMPLE  = nothing")
     (folder / "20260199-nr.fits").write_bytes(b"")
     (folder / "20260116-nrw.fits").write_bytes(b"")
-    masters = mastering.make_masters.fn(later(taken, 16, FrameType.BIAS, FrameType.DARK), root, OPTIONS)
+    masters = mastering.make_masters.fn(later(one_light, 16, FrameType.BIAS, FrameType.DARK), root, OPTIONS)
     assert masters.flats == {"r": folder / "20260115-nr.fits"}
 
 
-def test_without_an_archive_nothing_is_kept_or_borrowed(taken, tmp_path):
+def test_without_an_archive_nothing_is_kept_or_borrowed(one_light, tmp_path):
     options = CalibrateOptions(archive=False)
-    mastering.make_masters.fn(taken, tmp_path, options)
+    mastering.make_masters.fn(one_light, tmp_path, options)
     assert not (tmp_path / "master_frame_1x1_gain2750").exists()
-    bare = later(taken, 16, FrameType.BIAS, FrameType.DARK)
+    bare = later(one_light, 16, FrameType.BIAS, FrameType.DARK)
     assert [each.status for each in mastering.make_masters.fn(bare, tmp_path, options).quality] == [
         "made",
         "made",
@@ -153,10 +144,10 @@ def test_without_an_archive_nothing_is_kept_or_borrowed(taken, tmp_path):
     ]
 
 
-def test_masters_are_made_again_when_a_light_needs_another_flat(taken, first, root):
+def test_masters_are_made_again_when_a_light_needs_another_flat(one_light, first, root):
     folder = naming.NightTree(root=root).masters("7DT01", FIRST)
     before = (folder / "nr.fits").stat().st_mtime_ns
-    other = replace(taken, needs=(*taken.needs, ("i", 100.0)))
+    other = replace(one_light, needs=(*one_light.needs, ("i", 100.0)))
     made = mastering.make_masters.fn(other, root, OPTIONS)
     assert made.flats == {"r": folder / "nr.fits", "i": folder / "ni.fits"}
     assert [each.faults for each in made.quality if each.label == "i"] == [
