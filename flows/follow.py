@@ -35,5 +35,7 @@ def follow(event_id: str, night: date, *, blocks: Blocks = Blocks()) -> Ranking:
     ranking.write(ranked, event.alert, home.root)
 
     event_page.publish_page(event_id, home)
-    event_page.show_losses((delivery.upload(home), delivery.deliver(home)), home)
+    uploads = delivery.upload(home)
+    messages = delivery.deliver(home)
+    event_page.show_losses((messages, uploads), home)
     return ranked

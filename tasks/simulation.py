@@ -16,6 +16,7 @@ from astropy.io.fits import Header
 
 from tasks import constants, naming
 from tasks.io import simulated_files
+from tasks.io.skymaps import compact_maps
 from tasks.records import FrameType
 from tasks.science.simulation import alerts, bands, camera, frames, optics, plan, references, responses, sky
 from tasks.science.simulation.alerts import AlertRequest, MultiOrderMap, SimulatedAlert
@@ -71,7 +72,7 @@ def make_alert(out: Path, request: AlertRequest) -> Path:
     simulated_files.claim(out, "alert")
     alert = alerts.make_alert(request)
     maps = {
-        name: simulated_files.sky_map_bytes(_map_columns(sky_map), sky_map.header)
+        name: compact_maps.multiorder_bytes(_map_columns(sky_map), sky_map.header)
         for name, sky_map in (("skymap", alert.sky_map), ("combined", alert.combined))
         if sky_map is not None
     }

@@ -67,5 +67,7 @@ def plan(
         plan_announcements.announce_plans(event, request, plans, home, files=files)
 
     event_page.publish_page(event_id, home)
-    event_page.show_losses((delivery.deliver(home), delivery.upload(home)), home)
+    messages = delivery.deliver(home)
+    uploads = delivery.upload(home)
+    event_page.show_losses((messages, uploads), home)
     return plans

@@ -71,6 +71,8 @@ def respond(
 
     picture = sky_pictures.draw_alert(alert, home.root)
     page = event_page.publish_picture_and_page(alert, decision, registered, picture, home)
-    event_page.show_losses((delivery.deliver(home), delivery.upload(home)), home)
+    messages = delivery.deliver(home)
+    uploads = delivery.upload(home)
+    event_page.show_losses((messages, uploads), home)
     registration.mark_answered(alert.sha256, home)
     return Response(sha256=sha256, alert=alert, decision=decision, registered=registered, to_plan=to_plan, page=page)

@@ -49,7 +49,7 @@ def look(slug: str, options: RevisitOptions, home: Home, map_servers: str = "") 
 
 @task(cache_policy=NO_CACHE, task_run_name="schedule-next-look-{slug}")
 def schedule_next_look(slug: str, moment: datetime | None, parameters: dict[str, Any]) -> str:
-    """Make the next run for its moment, once; return its id, or nothing where there is no next one."""
+    """Schedule the next run, once; return its id, or an empty text if there is no next look."""
     if moment is None:
         return ""
     run = run_deployment(

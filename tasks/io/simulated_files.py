@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from tasks.errors import UnusableData
+from tasks.io.fits.table_columns import column
 
 Array = NDArray[Any]
 
@@ -72,7 +72,7 @@ def write_header(path: Path, header: fits.Header) -> None:
 def write_table(path: Path, columns: Mapping[str, Array], units: Mapping[str, str]) -> None:
     """Write numerical columns as a FITS table in the first extension."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = fits.BinTableHDU.from_columns([_column(name, array, units.get(name)) for name, array in columns.items()])
+    table = fits.BinTableHDU.from_columns([column(name, array, units.get(name)) for name, array in columns.items()])
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(path, overwrite=True)
 
 
@@ -92,22 +92,12 @@ def write_ldac(path: Path, columns: Mapping[str, Array], units: Mapping[str, str
         dim=f"({CARD_LENGTH}, {len(cards)})",
         array=np.array([[card.ljust(CARD_LENGTH) for card in cards]]),
     )
-    objects = [_column(name, array, units.get(name)) for name, array in columns.items()]
+    objects = [column(name, array, units.get(name)) for name, array in columns.items()]
     tables = [
         fits.BinTableHDU.from_columns([field], name="LDAC_IMHEAD"),
         fits.BinTableHDU.from_columns(objects, name="LDAC_OBJECTS"),
     ]
     fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(path, overwrite=True)
-
-
-def sky_map_bytes(columns: Mapping[str, Array], header: fits.Header) -> bytes:
-    """Return a multi-order sky map as a FITS file's bytes: one row per pixel in the first extension."""
-    units = {"PROBDENSITY": "sr-1", "DISTMU": "Mpc", "DISTSIGMA": "Mpc", "DISTNORM": "Mpc-2"}
-    table = fits.BinTableHDU.from_columns([_column(name, array, units.get(name)) for name, array in columns.items()])
-    table.header.extend(header.cards)
-    buffer = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
-    return buffer.getvalue()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -138,8 +128,3 @@ def _spoil_header(path: Path, way: str) -> None:
             del hdus[0].header["FILTER"]
         else:
             hdus[0].header["IMAGETYP"] = "FOCUS"
-
-
-def _column(name: str, array: Array, unit: str | None) -> fits.Column:
-    letter = {"f8": "D", "f4": "E", "i8": "K", "i4": "J"}[f"{array.dtype.kind}{array.dtype.itemsize}"]
-    return fits.Column(name=name, format=letter, array=array, unit=unit)

@@ -58,7 +58,7 @@ def publish_picture_and_page(
 
 @task(cache_policy=NO_CACHE, **resources.PATIENT, task_run_name="show-losses")
 def show_losses(drained: Sequence[Drained], home: Home) -> tuple[str, ...]:
-    """Write the pages anew of the events of which something was given up now, or went after it had been; return these.
+    """Update the pages of events with a message or file that was given up, or sent after a failure; return these events.
 
     The pages are not queued for the store, which may be the cause.
     """

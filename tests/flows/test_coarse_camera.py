@@ -6,7 +6,6 @@ vary: HAT-P-32, whose transit of 2 % is smaller than the limit.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -100,7 +99,7 @@ def test_all_frames_are_calibrated_and_solved(reduced, capsys) -> None:
     assert len(images) == len(FRAMES)
     catalogue = SkyCoord(reference["ra"], reference["dec"], unit="deg")
     for image in images:
-        assert json.loads(json.dumps(fits.getheader(image)["QAFLAG"])) in (0, 32768)
+        assert fits.getheader(image)["QAFLAG"] in (0, 32768)
         table = Table.read(
             image.parent / "phot" / image.name.replace(".fits", ".phot.cat"),
             format="ascii.basic",

@@ -58,7 +58,7 @@ def fetch(address: str, servers: Sequence[str], *, time_limit_s: float = TIME_LI
         stream = response.extensions.get("network_stream")
         peer = stream.get_extra_info("server_addr") if stream is not None else None
         if peer is not None:
-            _check_address(str(peer[0]), response.url.host, servers)
+            _check_address(str(peer[0]), response.url.host)
 
     hooks: dict[str, list[Callable[..., Any]]] = {"request": [check], "response": [check_peer]}
     # no proxy: the address that is checked must be the one that is asked
@@ -72,11 +72,12 @@ def _check(url: httpx.URL, servers: Sequence[str]) -> None:
         raise UnusableData(
             f"{WHAT} has an address of the form {url.scheme[:20]}:, expected http or https without a user"
         )
-    server = url.host.lower() if url.port is None else f"{url.host.lower()}:{url.port}"
+    host = f"[{url.host}]" if ":" in url.host else url.host.lower()
+    server = host if url.port is None else f"{host}:{url.port}"
     if server not in servers:
         raise UnusableData(f"{WHAT} is on {server[:100]}, none of the allowed servers ({', '.join(servers) or 'none'})")
     for found in _addresses(url):
-        _check_address(found, url.host, servers)
+        _check_address(found, url.host)
 
 
 def _addresses(url: httpx.URL) -> tuple[str, ...]:
@@ -87,9 +88,8 @@ def _addresses(url: httpx.URL) -> tuple[str, ...]:
     return tuple(str(place[4][0]) for place in found)
 
 
-def _check_address(found: str, host: str, servers: Sequence[str]) -> None:
-    """Refuse an address that is not public, unless the operator wrote it out."""
+def _check_address(found: str, host: str) -> None:
+    """Refuse an address that is not public, unless it is the host itself: then the operator wrote it out."""
     number = ipaddress.ip_address(found.partition("%")[0])
-    written = host.strip("[]") == found and any(server.startswith((found, f"[{found}]")) for server in servers)
-    if not written and (not number.is_global or number.is_multicast):
+    if host != found and (not number.is_global or number.is_multicast):
         raise UnusableData(f"{WHAT} is on {host[:100]}, whose address {found} is not public")

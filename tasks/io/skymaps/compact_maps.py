@@ -1,20 +1,34 @@
-"""Sky maps packed without loss: equal neighbours merged, as a compressed multi-order table."""
+"""Multi-order sky maps as the bytes of a FITS file, and any sky map packed as one without loss."""
 
 from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Mapping
+from typing import Any
 
 from astropy.io import fits
-from astropy.table import Table
+from numpy.typing import NDArray
 
+from tasks.io.fits.table_columns import column
 from tasks.io.skymaps import sky_map_files
 
 UNITS = {"PROBDENSITY": "sr-1", "DISTMU": "Mpc", "DISTSIGMA": "Mpc", "DISTNORM": "Mpc-2"}
 
 
+def multiorder_bytes(columns: Mapping[str, NDArray[Any]], header: fits.Header) -> bytes:
+    """Return a multi-order sky map as a FITS file's bytes: one row per pixel in the first extension."""
+    table = fits.BinTableHDU.from_columns([column(name, array, UNITS.get(name)) for name, array in columns.items()])
+    table.header.extend(header.cards)
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
+    return buffer.getvalue()
+
+
 def pack(content: bytes) -> bytes:
     """Return a sky map's bytes as a gzipped multi-order map with the same probabilities and distances.
+
+    Equal neighbours of a flat map are merged.
 
     Raises
     ------
@@ -29,20 +43,18 @@ def pack(content: bytes) -> bytes:
         "DISTSIGMA": sky_map.distsigma,
         "DISTNORM": sky_map.distnorm,
     }
-    table = fits.table_to_hdu(Table({name: values for name, values in columns.items() if values is not None}))
-    for column in table.columns:
-        column.unit = UNITS.get(column.name)
-    header = table.header
-    header["PIXTYPE"], header["ORDERING"], header["COORDSYS"], header["INDXSCHM"] = "HEALPIX", "NUNIQ", "C", "EXPLICIT"
-    header["MOCORDER"] = (int(sky_map.order.max()), "finest order")
-    given = {
+    cards = {
+        "PIXTYPE": "HEALPIX",
+        "ORDERING": "NUNIQ",
+        "COORDSYS": "C",
+        "INDXSCHM": "EXPLICIT",
+        "MOCORDER": int(sky_map.order.max()),
         "OBJECT": sky_map.object,
         "CREATOR": sky_map.creator,
         "DATE": sky_map.date,
         "DISTMEAN": sky_map.distance_mpc,
         "DISTSTD": sky_map.distance_std_mpc,
     }
-    header.update({key: value for key, value in given.items() if value is not None})
-    buffer = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(buffer)
-    return gzip.compress(buffer.getvalue(), mtime=0)
+    header = fits.Header({key: value for key, value in cards.items() if value is not None})
+    known = {name: values for name, values in columns.items() if values is not None}
+    return gzip.compress(multiorder_bytes(known, header), mtime=0)

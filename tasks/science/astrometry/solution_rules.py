@@ -12,7 +12,7 @@ from tasks.records import Astrometry, Frame
 from tasks.science.astrometry import pointing_search, wcs_checks
 from tasks.science.astrometry.matching import Floats
 from tasks.science.astrometry.pointing_search import Pointing
-from tasks.science.headers.raw_headers import Header
+from tasks.science.headers.card_values import Header
 
 # the search for a pointing needs 8 matches, and not every reference star is detected
 FEWEST_REFERENCES = 10

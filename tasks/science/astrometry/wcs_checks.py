@@ -21,7 +21,7 @@ from tasks.records.nights import SPOILS
 from tasks.science.arrays import MAD_TO_SIGMA
 from tasks.science.astrometry import matching
 from tasks.science.astrometry.matching import Floats
-from tasks.science.headers.raw_headers import Header
+from tasks.science.headers.card_values import Header
 
 SOLUTION_CARD = re.compile(
     r"NAXIS[12]|(CTYPE|CRVAL|CRPIX|CUNIT)[12]|CD[12]_[12]|PV[12]_\d{1,2}|LONPOLE|LATPOLE|RADESYS|EQUINOX"

@@ -132,7 +132,6 @@ def _chi2_of(xp: Any, image: Array, variance: Array, y: Array, x: Array, stars: 
     window = [(dy, dx) for dy in range(-HALF, HALF + 1) for dx in range(-HALF, HALF + 1)]
     sky = xp.median(xp.stack([image[y + dy, x + dx] for dy, dx in ring], axis=1), axis=1)
     data = xp.stack([image[y + dy, x + dx] for dy, dx in window], axis=1) - sky[:, None]
-    # the light of the star itself adds noise to its own pixels only: the sky's is that of the ring
     noise2 = xp.stack([variance[y + dy, x + dx] for dy, dx in window], axis=1)
     weight = 1 / noise2
     flux = (weight * data) @ stars.T / xp.maximum(weight @ (stars * stars).T, xp.float32(1e-30))

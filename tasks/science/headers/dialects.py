@@ -6,16 +6,13 @@ adds is told in its file, ``camera.header``; those rules come first.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TypeAlias
 
 from tasks.records import HeaderRules
-
-Value: TypeAlias = str | int | float | bool
-Header: TypeAlias = dict[str, Value]
+from tasks.science.headers import card_values
+from tasks.science.headers.card_values import Header, Value
 
 # our card -> the others that are looked at in turn where it is missing
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -58,7 +55,7 @@ def by_rules(rules: HeaderRules) -> Callable[[Mapping[str, Value]], Header]:
                 found = next((header[source] for source in sources if not _is_empty(header.get(source))), None)
                 made |= {} if found is None else {card: found}
         for card, line in rules.compute.items():
-            number = _number(header.get(line.card))
+            number = card_values.number(header.get(line.card))
             if number is not None:
                 made[card] = line.factor * number + line.offset
         made |= {card: value for card, value in rules.add.items() if _is_empty({**header, **made}.get(card))}
@@ -100,7 +97,7 @@ def gain(header: Mapping[str, Value]) -> Header:
         return {}
     if isinstance(value, str) and (stated := GAIN_WITH_UNIT.fullmatch(value)):
         return {"EGAIN": float(stated[1])}
-    number = _number(value)
+    number = card_values.number(value)
     origin = str(header.get("ORIGIN", "")).strip() in E_PER_ADU_ORIGINS
     if number is not None and number > 0 and (number != int(number) or origin):
         return {"EGAIN": number}
@@ -109,7 +106,7 @@ def gain(header: Mapping[str, Value]) -> Header:
 
 def temperature(header: Mapping[str, Value]) -> Header:
     """Return the sensor's temperature in C where it is given in kelvin."""
-    number = _number(header.get("CCD-TEMP"))
+    number = card_values.number(header.get("CCD-TEMP"))
     return {} if number is None or number < KELVIN_FROM else {"CCD-TEMP": round(number - KELVIN_ZERO, 3)}
 
 
@@ -131,13 +128,3 @@ def midnight(header: Mapping[str, Value]) -> Header:
 
 def _is_empty(value: Value | None) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _number(value: Value | None) -> float | None:
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from tasks import constants
 from tasks.options import HeaderRewrite
 from tasks.records import Frame, HeaderRules, MaskBit, MasterQuality, QaBit
-from tasks.science.headers import raw_headers
-from tasks.science.headers.raw_headers import Header
+from tasks.science.headers import card_values, raw_headers
+from tasks.science.headers.card_values import Header
 
 # the numbers of these cards have three digits
 MOST_INPUTS = 999
@@ -43,7 +43,7 @@ class Facts:
 
 def master_cards(
     frames: Sequence[Frame],
-    raw: Sequence[Mapping[str, raw_headers.Value]],
+    raw: Sequence[Mapping[str, card_values.Value]],
     table: Sequence[HeaderRewrite] = (),
     rules: HeaderRules = raw_headers.NO_RULES,
 ) -> Header:
@@ -55,7 +55,7 @@ def master_cards(
 
 
 def _normalised(
-    frame: Frame, raw: Mapping[str, raw_headers.Value], table: Sequence[HeaderRewrite], rules: HeaderRules
+    frame: Frame, raw: Mapping[str, card_values.Value], table: Sequence[HeaderRewrite], rules: HeaderRules
 ) -> Header:
     name, folder = frame.path.name, frame.path.parent.name
     return raw_headers.normalise(raw, name=name, unit=frame.unit, table=table, rules=rules, folder=folder)[0]
@@ -63,7 +63,7 @@ def _normalised(
 
 def light_cards(
     frame: Frame,
-    raw: Mapping[str, raw_headers.Value],
+    raw: Mapping[str, card_values.Value],
     facts: Facts,
     masters: Mapping[str, tuple[str, datetime | None]],
     table: Sequence[HeaderRewrite] = (),
@@ -140,16 +140,16 @@ def qa_cards(bits: int, words: Sequence[str]) -> Header:
     }
 
 
-def joined_doubts(inputs: Sequence[Mapping[str, raw_headers.Value]]) -> Header:
+def joined_doubts(inputs: Sequence[Mapping[str, card_values.Value]]) -> Header:
     """Return the quality cards of a product of several images: all their bits, and each text once."""
-    flags = [int(raw_headers.number(cards.get("QAFLAG")) or 0) for cards in inputs]
+    flags = [int(card_values.number(cards.get("QAFLAG")) or 0) for cards in inputs]
     words = [word for cards in inputs for word in str(cards.get("QATEXT", "")).split("; ") if word]
     return qa_cards(functools.reduce(operator.or_, flags, 0), list(dict.fromkeys(words)))
 
 
-def with_doubt(header: Mapping[str, raw_headers.Value], bit: QaBit, words: str) -> Header:
+def with_doubt(header: Mapping[str, card_values.Value], bit: QaBit, words: str) -> Header:
     """Return the quality cards of a header with a doubt added; empty ``words`` clear its bit."""
-    flag, text = int(raw_headers.number(header.get("QAFLAG")) or 0), str(header.get("QATEXT", ""))
+    flag, text = int(card_values.number(header.get("QAFLAG")) or 0), str(header.get("QATEXT", ""))
     earlier = [doubt for doubt in text.split("; ") if doubt and doubt != words]
     return qa_cards(flag | bit if words else flag & ~bit, [words, *earlier] if words else earlier)
 
@@ -185,7 +185,7 @@ def quality(
     return int(bits), words
 
 
-def mean_time(cards: Mapping[str, raw_headers.Value]) -> datetime | None:
+def mean_time(cards: Mapping[str, card_values.Value]) -> datetime | None:
     """Return a master's mean time, or None if its cards lack it."""
     try:
         return datetime.fromisoformat(str(cards.get("DATE-OBS", ""))).replace(tzinfo=UTC)
@@ -199,5 +199,5 @@ def _times(moment: datetime) -> Header:
     return {"DATE-OBS": text, "JD": date, "MJD": date - constants.MJD_ZERO_JD}
 
 
-def _without_raw(header: Mapping[str, raw_headers.Value]) -> Header:
+def _without_raw(header: Mapping[str, card_values.Value]) -> Header:
     return {key: value for key, value in header.items() if key not in RAW_ONLY and not WCS_CARD.fullmatch(key)}

@@ -6,7 +6,6 @@ to a record or raises the reason why the frame is unusable.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -18,10 +17,9 @@ from tasks import constants, naming
 from tasks.errors import UnusableData
 from tasks.options import HeaderRewrite
 from tasks.records import Camera, Frame, FrameType, HeaderRules, QaBit
-from tasks.science.headers import dialects
+from tasks.science.headers import card_values, dialects
+from tasks.science.headers.card_values import Header, Value, number
 
-Value: TypeAlias = str | int | float | bool
-Header: TypeAlias = dict[str, Value]
 Rewrite: TypeAlias = HeaderRewrite
 Rule: TypeAlias = Callable[[Mapping[str, Value]], Header]
 
@@ -70,10 +68,7 @@ FILTERS = {
 NGC = re.compile(r"ngc[ _]?0*(\d{1,4})", re.IGNORECASE)
 GRAVITATIONAL_WAVE = ("S2", "MS2")
 FULL_NAMES = {"SDSSJ1430": "SDSSJ1430+2303"}
-TIME_KEYS = dialects.TIME_KEYS
 NAMED_TYPE = re.compile(r"(bias|zero|dark|flat|light|object)[^a-z]", re.IGNORECASE)
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([Ee][+-]?\d+)?")
-SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3})[: ](\d{1,2})[: ](\d{1,2}(?:\.\d*)?)")
 HOURS = 24
 ANY_GAIN = "any"
 NO_RULES = HeaderRules()
@@ -203,29 +198,6 @@ def julian_date(moment: datetime) -> float:
     return moment.timestamp() / constants.DAY_S + constants.UNIX_EPOCH_JD
 
 
-def number(value: object) -> float | None:
-    """Return a card's value as a finite number, with a decimal point or comma; None if it is not one."""
-    if isinstance(value, str):
-        text = value.strip()
-        value = text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        result = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return result if math.isfinite(result) else None
-
-
-def sexagesimal(text: str) -> float | None:
-    """Return ``12 34 56.7`` or ``-12:34:56.7`` as a number in its first unit; None if it is not sexagesimal."""
-    match = SEXAGESIMAL.fullmatch(text.strip())
-    if match is None or float(match[3]) >= 60 or float(match[4]) >= 60:
-        return None
-    size = float(match[2]) + float(match[3]) / 60 + float(match[4]) / 3600
-    return -size if match[1] == "-" else size
-
-
 def _apply(header: Header, values: Header, changes: list[str]) -> None:
     for key, value in values.items():
         before = header.get(key)
@@ -238,7 +210,7 @@ def _comma_rule(header: Mapping[str, Value]) -> Header:
     return {
         key: float(value.replace(",", "."))
         for key, value in header.items()
-        if isinstance(value, str) and DECIMAL_COMMA.fullmatch(value)
+        if isinstance(value, str) and card_values.DECIMAL_COMMA.fullmatch(value)
     }
 
 
@@ -275,7 +247,7 @@ def _date_rule(header: Mapping[str, Value]) -> Header:
     day = str(header.get("DATE-OBS", "")).strip()
     if not day or "T" in day:
         return {}
-    times = (str(header[key]).strip() for key in TIME_KEYS if str(header.get(key, "")).strip())
+    times = (str(header[key]).strip() for key in dialects.TIME_KEYS if str(header.get(key, "")).strip())
     time = next(times, None)
     return {} if time is None else {"DATE-OBS": f"{day}T{time.replace(' ', ':')}"}
 
@@ -302,7 +274,9 @@ def _date_obs(header: Mapping[str, Value]) -> datetime:
     text = str(header.get("DATE-OBS", "")).strip()
     if "T" not in text:
         where = f"looked at {dialects.looked_at('DATE-OBS')}"
-        raise UnusableData(f"DATE-OBS is {text!r} ({where}) and none of {', '.join(TIME_KEYS)} gives the time of day")
+        raise UnusableData(
+            f"DATE-OBS is {text!r} ({where}) and none of {', '.join(dialects.TIME_KEYS)} gives the time of day"
+        )
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -337,7 +311,7 @@ def _angle(
     """Return a coordinate in degrees: numbers are in degrees; sexagesimal RA is in hours."""
     for value in (header.get(key), header.get(text_key)):
         angle = number(value)
-        if angle is None and isinstance(value, str) and (parts := sexagesimal(value)) is not None:
+        if angle is None and isinstance(value, str) and (parts := card_values.sexagesimal(value)) is not None:
             # of some software right ascension is in degrees and minutes of arc
             angle = 15 * parts if hours and parts < HOURS else parts
         if angle is not None and limits[0] <= angle <= limits[1]:

@@ -19,7 +19,7 @@ from tasks.options import ReduceOptions
 from tasks.records import Photometry, ZeroPointStars
 from tasks.science.astrometry import matching
 from tasks.science.astrometry.matching import Floats
-from tasks.science.headers.raw_headers import Header
+from tasks.science.headers.card_values import Header
 from tasks.science.photometry import (
     depths,
     filter_check,

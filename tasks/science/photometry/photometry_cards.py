@@ -10,7 +10,7 @@ from tasks.options import ReduceOptions
 from tasks.records import Frame, Photometry, QaBit
 from tasks.science.arrays import MAD_TO_SIGMA
 from tasks.science.headers import provenance, raw_headers
-from tasks.science.headers.raw_headers import Header, Value
+from tasks.science.headers.card_values import Header, Value
 from tasks.science.photometry.growth_curves import TOTAL, Apertures
 
 # cards of an image that are not true of its variance and mask

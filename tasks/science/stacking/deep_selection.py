@@ -15,7 +15,7 @@ from tasks.errors import UnusableData
 from tasks.options import DeepOptions
 from tasks.records import Astrometry, Frame, FrameType, Photometry, Reduced, Rejected, Selection, Stage
 from tasks.science.astrometry import wcs_checks
-from tasks.science.headers import raw_headers
+from tasks.science.headers import card_values
 
 APERTURES = ("AUTO", "0", "1", "2", "3", "4", "5")
 DEPTH = "1"
@@ -159,7 +159,7 @@ def _figures(name: str, values: np.ndarray[Any, Any]) -> dict[str, float]:
 
 
 def _number(cards: Mapping[str, Any], key: str) -> float:
-    value = raw_headers.number(cards.get(key))
+    value = card_values.number(cards.get(key))
     if value is None or not np.isfinite(value):
         raise UnusableData(f"no {key} in its header")
     return value
@@ -175,7 +175,7 @@ def _moment(cards: Mapping[str, Any]) -> datetime:
 
 def _astrometry(cards: Mapping[str, Any], ra_deg: float, dec_deg: float, scale_arcsec: float) -> Astrometry:
     def known(key: str) -> float:
-        return raw_headers.number(cards.get(key)) or 0.0
+        return card_values.number(cards.get(key)) or 0.0
 
     return Astrometry(
         matched=int(known("ASTNMAT")),
@@ -190,15 +190,15 @@ def _astrometry(cards: Mapping[str, Any], ra_deg: float, dec_deg: float, scale_a
 
 def _photometry(cards: Mapping[str, Any], values: Mapping[str, float], catalogue: Path) -> Photometry:
     def by_aperture(name: str) -> dict[str, float]:
-        values_by_key = {key: raw_headers.number(cards.get(f"{name}_{key}")) for key in APERTURES}
+        values_by_key = {key: card_values.number(cards.get(f"{name}_{key}")) for key in APERTURES}
         return {key: value for key, value in values_by_key.items() if value is not None}
 
     return Photometry(
         catalogue=catalogue,
-        stars=int(raw_headers.number(cards.get("STDNUMB")) or 0),
+        stars=int(card_values.number(cards.get("STDNUMB")) or 0),
         seeing_arcsec=values["SEEING"],
-        ellipticity=raw_headers.number(cards.get("ELLIP")) or 0.0,
-        elongation=raw_headers.number(cards.get("ELONG")) or 1.0,
+        ellipticity=card_values.number(cards.get("ELLIP")) or 0.0,
+        elongation=card_values.number(cards.get("ELONG")) or 1.0,
         sky_adu=values["SKYVAL"],
         sky_sigma_adu=values["SKYSIG"],
         zero_point_mag=by_aperture("ZP"),

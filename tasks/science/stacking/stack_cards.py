@@ -9,7 +9,7 @@ from tasks.records import Astrometry, Photometry, QaBit, Stack
 from tasks.science.astrometry import wcs_checks
 from tasks.science.astrometry.field_grids import Grid
 from tasks.science.headers import provenance
-from tasks.science.headers.raw_headers import Header
+from tasks.science.headers.card_values import Header
 from tasks.science.photometry import photometry_cards
 from tasks.science.photometry.image_photometry import Measured
 from tasks.science.stacking.stack_members import Combination

@@ -15,8 +15,8 @@ from tasks import constants, naming
 from tasks.errors import UnusableData
 from tasks.records import MaskBit, Reduced, Rejected, Stage
 from tasks.science.arrays import Array, array_namespace
-from tasks.science.headers import provenance, raw_headers
-from tasks.science.headers.raw_headers import Header
+from tasks.science.headers import card_values, provenance, raw_headers
+from tasks.science.headers.card_values import Header
 
 # such a frame lost more than a third of its light to clouds
 ZERO_POINT_TOLERANCE_MAG = 0.5
@@ -237,7 +237,7 @@ def centre(
     """
     if tile is not None and _apart_deg(tile, frame) < LARGEST_OFFSET_DEG:
         return tile
-    hours, degrees = (raw_headers.sexagesimal(str(cards.get(key, ""))) for key in ("OBJCTRA", "OBJCTDEC"))
+    hours, degrees = (card_values.sexagesimal(str(cards.get(key, ""))) for key in ("OBJCTRA", "OBJCTDEC"))
     return frame if hours is None or degrees is None else (15 * hours, degrees)
 
 
@@ -344,7 +344,7 @@ def _means(inputs: Sequence[Mapping[str, Any]], exposures: Sequence[float]) -> H
     """Return airmass, altitude and azimuth weighted by exposure, if every input has them."""
     means: Header = {}
     for key in ("AIRMASS", "CENTALT", "CENTAZ"):
-        values = [raw_headers.number(cards.get(key)) for cards in inputs]
+        values = [card_values.number(cards.get(key)) for cards in inputs]
         numbers = [value for value in values if value is not None]
         if len(numbers) == len(values):
             mean = (
@@ -355,7 +355,7 @@ def _means(inputs: Sequence[Mapping[str, Any]], exposures: Sequence[float]) -> H
 
 
 def _number(cards: Mapping[str, Any], key: str, default: float) -> float:
-    value = raw_headers.number(cards.get(key))
+    value = card_values.number(cards.get(key))
     return default if value is None else value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tasks import constants
-from tasks.science.headers.raw_headers import Header, Value
+from tasks.science.headers.card_values import Header, Value
 from tasks.science.subtraction.alard_lupton import Subtraction
 
 

@@ -95,8 +95,7 @@ def test_well_sampled_frames_are_left_as_they_are(fwhm) -> None:
     found = cosmic_rays.detect(image, variance, ignore=ignore)
     hits, spared = star_guard.spare(image, variance, found, ignore=ignore)
     assert not spared.many
-    if spared.fwhm_px > star_guard.COARSE_PX:
-        assert np.array_equal(hits, found)
+    assert (found & ~hits).sum() < 0.03 * found.sum()
 
 
 def test_a_frame_without_stars_keeps_its_hits() -> None:
