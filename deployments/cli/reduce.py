@@ -23,7 +23,7 @@ STAGES = ("calibrate", "reduce", "stack", "search")
     "--telescope",
     default="",
     metavar="NAME_OR_FILE",
-    help="Telescope, or its TOML file.  [default: that of the frames' TELESCOP, else 7DT]",
+    help="Name of a telescope, or its TOML file.  [default: the one that the first frame's TELESCOP names, else 7DT]",
 )
 @click.option("--night", default=None, help="Date of the evening, if FOLDER contains several nights.")
 @click.option("--catalogues", type=click.Path(path_type=Path), default=None, help="Folder of reference catalogues.")
